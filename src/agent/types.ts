@@ -1,0 +1,153 @@
+// What the agent is given, what it answers: options of runAgent and the JSON shapes of its socket.
+
+/** Writes one structured log line; `event` is a stable dotted name, `fields` are flat values. */
+export type AgentLog = (event: string, fields?: Record<string, unknown>) => void;
+
+/** Options of {@link runAgent}. Cluster settings come from the `config` record, not from here. */
+export interface AgentOptions {
+  /** Keys, credentials, last good snapshot, pods. Created 0700. One agent at a time. */
+  stateDir: string;
+  /** Holds agent.sock (0600). Created 0700. */
+  runDir: string;
+  /** Join token. Absent: start again as the member whose key is in stateDir. */
+  token?: string;
+  /** Name wanted when joining (one DNS label). Default: the host name's first label. */
+  name?: string;
+  /** NATS servers to use instead of those in the token or the saved credentials. */
+  servers?: string[];
+  /** TUN device name, default "mesh0". */
+  deviceName?: string;
+  /** Worker threads and TUN queues, default 1. */
+  workers?: number;
+  /** Address other nodes send to and outer source. Default: of underlayInterface or default route. */
+  underlayAddress?: string;
+  underlayInterface?: string;
+  underlayProtocol?: "ipv4" | "ipv6" | "auto";
+  /** This node's own port instead of the mesh's `tunnelPort` (several agents on one host). */
+  tunnelPort?: number;
+  /** This node's own tunnel MTU instead of the mesh's `mtu`. */
+  mtu?: number;
+  /** Also serve Prometheus text on this TCP address, e.g. {host:"127.0.0.1", port:9477}. */
+  metricsListen?: { host: string; port: number };
+  /** Version text for status and the node record. */
+  version?: string;
+  log?: AgentLog;
+  /** Called once when the agent forwards and its socket answers with ready:true. */
+  onReady?: (status: AgentStatus) => void;
+}
+
+/** A started agent: what `startAgent` gives to tests and to runAgent. */
+export interface RunningAgent {
+  status(): AgentStatus;
+  /** Stops the process' part: TUN stays persistent, routes and pods stay (no leak). */
+  stop(): Promise<void>;
+  /** Gives the lease back and takes out everything: see POST /leave. */
+  leave(options?: LeaveOptions): Promise<void>;
+  /** Settles when the agent ended by stop, leave or a fatal error (then it rejects). */
+  ended: Promise<"stopped" | "left">;
+}
+
+/** Body of POST /leave. */
+export interface LeaveOptions {
+  /** Also remove this node's pods; without it leave is refused while pods exist. */
+  force?: boolean;
+}
+
+export type Reachability = "reachable" | "unreachable" | "unknown";
+
+export interface PeerStatus {
+  name: string;
+  /** "" for a static peer, which has no identity. */
+  nodeId: string;
+  kind: "member" | "static";
+  underlay: string;
+  port: number;
+  podCIDRs: string[];
+  reachable: Reachability;
+  rtt_us: number | null;
+  lastSeen_ms: number | null;
+}
+
+export interface WorkerSummary {
+  index: number;
+  state: string;
+  restarts: number;
+  generation: number;
+}
+
+export interface Refusal {
+  key: string;
+  revision: number;
+  reason: string;
+}
+
+/** Reply of GET /status; also the agent's status over NATS. Field names are stable. */
+export interface AgentStatus {
+  ready: boolean;
+  pid: number;
+  version: string;
+  startedAt: string;
+  node: { id: string; name: string; addresses: string[]; state: string };
+  mesh: { id: string; name: string };
+  nats: {
+    connected: boolean;
+    url: string | null;
+    viewAge_ms: number | null;
+    revision: number;
+    error: string | null;
+  };
+  routingMode: string;
+  tunnelProtocol: string;
+  tunnelPort: number;
+  device: string;
+  mtu: number;
+  underlay: { address: string; port: number; interface: string; mtu: number };
+  lease: { podCIDRs: string[]; epoch: number };
+  peers: PeerStatus[];
+  peersReachable: number;
+  peersTotal: number;
+  pods: number;
+  workers: WorkerSummary[];
+  packets: { egress: number; ingress: number };
+  bytes: { egress: number; ingress: number };
+  drops: number;
+  offloads: Record<string, unknown>;
+  refused: Refusal[];
+  warnings: string[];
+  churn: { published: number; hostChanges: number; reconciles: number };
+}
+
+/** Every error reply of the socket. */
+export interface ApiErrorBody {
+  error: { code: string; message: string };
+}
+
+/** Row of GET /fib: one prefix of the table the workers use now. */
+export interface FibRow {
+  prefix: string;
+  peer: string;
+  nextHop: string;
+  protocol: string;
+  port: number;
+  vni: number;
+  mac: string;
+  mtu: number;
+}
+
+/** Row of GET /routes: one route the agent wants in the kernel. */
+export interface RouteRow {
+  destination: string;
+  kind: "peer" | "unreachable" | "gateway";
+  device: string | null;
+  source: string | null;
+  metric: number;
+  via: string;
+}
+
+/** Row of GET /drops, summed over workers. */
+export interface DropRow {
+  reason: string;
+  direction: "egress" | "ingress";
+  packets: number;
+  bytes: number;
+}
