@@ -1,0 +1,113 @@
+// Set-up of a fresh checkout, in plain Node with no module of anybody's: Debian packages, npm
+// modules, build. Each step is skipped when its result is there, so a second run costs little.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "./build.mjs";
+import { fail, run, step } from "./steps.mjs";
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** What must be on the machine: a file to look for, and the Debian package that brings it. */
+const NEEDS = {
+  build: [
+    { command: "cc", package: "gcc" },
+    { file: "/usr/include/stdio.h", package: "libc6-dev" },
+  ],
+  demo: [
+    { command: "ip", package: "iproute2" },
+    { command: "nft", package: "nftables" },
+    { command: "nsenter", package: "util-linux" },
+    { command: "ping", package: "iputils-ping" },
+    { command: "nats-server", package: "nats-server" },
+    { command: "iperf3", package: "iperf3" },
+  ],
+  test: [
+    { command: "tcpdump", package: "tcpdump" },
+    { command: "tshark", package: "tshark" },
+    { command: "ethtool", package: "ethtool" },
+    { command: "git", package: "git" },
+  ],
+};
+const PURPOSES = {
+  build: ["build"],
+  demo: ["build", "demo"],
+  test: ["build", "demo", "test"],
+};
+
+function purpose() {
+  const at = process.argv.indexOf("--for");
+  const name = at < 0 ? "test" : process.argv[at + 1];
+  if (!Object.hasOwn(PURPOSES, name ?? "")) {
+    fail(`--for ${name}: unknown purpose; allowed: ${Object.keys(PURPOSES).join(", ")}`);
+  }
+  return name;
+}
+
+function isThere(need) {
+  if (need.file !== undefined) return existsSync(need.file);
+  const path = `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`;
+  return path.split(":").some((folder) => folder !== "" && existsSync(join(folder, need.command)));
+}
+
+function checkMachine() {
+  if (process.platform !== "linux") fail(`meshd runs on Linux only; this is ${process.platform}`);
+  const major = Number(process.versions.node.split(".")[0]);
+  if (major < 20) fail(`Node.js 20 or newer is needed; this is ${process.versions.node}`);
+}
+
+/** Tests run unprivileged too (root suites are then reported as skipped); the demo cannot. */
+function checkPrivilege(name) {
+  if (name === "demo" && process.getuid() !== 0) {
+    fail("the demo makes network namespaces and TUN devices: run it as root (sudo npm run demo)");
+  }
+  if (name === "demo" && !existsSync("/dev/net/tun")) {
+    fail("/dev/net/tun is missing: load the kernel module (modprobe tun) or pass the device in");
+  }
+}
+
+async function installPackages(name) {
+  const needs = PURPOSES[name].flatMap((part) => NEEDS[part]);
+  const missing = [...new Set(needs.filter((n) => !isThere(n)).map((n) => n.package))];
+  if (missing.length === 0) return;
+  const command = `apt-get install -y --no-install-recommends ${missing.join(" ")}`;
+  const hasApt = isThere({ command: "apt-get" });
+  if (!hasApt) fail(`these Debian packages (or their like) are needed: ${missing.join(" ")}`);
+  if (process.getuid() !== 0) fail(`not root, so install by hand: sudo ${command}`);
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  const lock = ["-o", "DPkg::Lock::Timeout=300"];
+  await step(`Debian packages: ${missing.join(" ")}`, async () => {
+    await run("apt-get", ["update", "-q", ...lock], { env });
+    const install = ["install", "-y", "-q", "--no-install-recommends", ...lock, ...missing];
+    await run("apt-get", install, { env });
+  });
+  const still = needs.filter((n) => !isThere(n)).map((n) => n.package);
+  if (still.length > 0) fail(`after '${command}' these are still missing: ${still.join(" ")}`);
+}
+
+/** npm ci when the lock file changed since the last time; scripts off: the build runs them. */
+async function installModules() {
+  const stamp = join(ROOT, "node_modules", ".meshd-lock");
+  const lock = createHash("sha256").update(readFileSync(join(ROOT, "package-lock.json")));
+  const wanted = lock.digest("hex");
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
+  await step("npm modules", () =>
+    run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], {
+      cwd: ROOT,
+    }),
+  );
+  mkdirSync(dirname(stamp), { recursive: true });
+  writeFileSync(stamp, wanted);
+}
+
+checkMachine();
+const name = purpose();
+checkPrivilege(name);
+await installPackages(name);
+await installModules();
+await build();
+if (spawnSync(process.execPath, [join(ROOT, "bin", "meshd"), "--version"]).status !== 0) {
+  fail("the build is there but bin/meshd does not start; try: rm -rf dist && npm run build");
+}

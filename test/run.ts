@@ -1,0 +1,149 @@
+// Runs every suite in a process of its own, a few at a time, and adds up what uvu counted.
+// The last line is "N passed, N failed"; skipped tests are said on a line of their own.
+import { spawn } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { basename, join, relative } from "node:path";
+
+const ROOT = process.cwd();
+const SUITE_LIMIT_MS = 300_000;
+/** Folders whose suites make namespaces and move traffic: fewer of them side by side. */
+const HEAVY = new Set(["agent", "datapath", "host", "lab", "netns", "pods", "peers", "package"]);
+const HEAVY_AT_ONCE = 2;
+
+interface SuiteResult {
+  name: string;
+  passed: number;
+  failed: number;
+  skipped: number;
+  seconds: number;
+  output: string;
+}
+
+interface Suite {
+  name: string;
+  file: string;
+  folder: string;
+}
+
+function* filesBelow(folder: string, ending: string): Generator<string> {
+  if (!existsSync(folder)) return;
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory() && entry.name !== "node_modules") yield* filesBelow(path, ending);
+    else if (entry.isFile() && entry.name.endsWith(ending)) yield path;
+  }
+}
+
+/** Compiled suites whose source is still there (dist may hold an old one), and node-tun's own. */
+function findSuites(): Suite[] {
+  const compiled = [...filesBelow(join(ROOT, "test"), ".test.ts")].map((source) => ({
+    name: relative(ROOT, source).replace(/\.test\.ts$/, ""),
+    file: join(ROOT, "dist", relative(ROOT, source).replace(/\.ts$/, ".js")),
+    folder: relative(join(ROOT, "test"), source).split("/")[0] ?? "",
+  }));
+  const own = [...filesBelow(join(ROOT, "node-tun", "test"), ".test.mjs")].map((source) => ({
+    name: relative(ROOT, source).replace(/\.test\.mjs$/, ""),
+    file: source,
+    folder: "node-tun",
+  }));
+  return [...own, ...compiled].sort((a, b) => a.name.localeCompare(b.name));
+}
+
+/** uvu prints one "Total: / Passed: / Skipped:" block a file. */
+function countOf(output: string, label: string): number {
+  const pattern = new RegExp(`^\\s*${label}:\\s+(\\d+)`, "gm");
+  return [...output.matchAll(pattern)].reduce((sum, match) => sum + Number(match[1]), 0);
+}
+
+function judge(suite: Suite, code: number | null, output: string, began: number): SuiteResult {
+  const total = countOf(output, "Total");
+  const passed = countOf(output, "Passed");
+  const skipped = countOf(output, "Skipped");
+  // uvu stops a suite at a crash without a summary: that is a failure of at least one test.
+  const failed = Math.max(total - passed, code === 0 && total + skipped > 0 ? 0 : 1);
+  const seconds = (Date.now() - began) / 1000;
+  return { name: suite.name, passed, failed, skipped, seconds, output };
+}
+
+function runSuite(suite: Suite): Promise<SuiteResult> {
+  return new Promise((resolve) => {
+    const began = Date.now();
+    const chunks: Buffer[] = [];
+    const child = spawn(process.execPath, ["--enable-source-maps", suite.file], {
+      cwd: ROOT,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, FORCE_COLOR: "0", NO_COLOR: "1" },
+    });
+    const collect = (bytes: Buffer) => chunks.push(bytes);
+    child.stdout.on("data", collect);
+    child.stderr.on("data", collect);
+    // SIGTERM first, so that the suite can take down its namespaces.
+    const limit = setTimeout(() => {
+      chunks.push(Buffer.from(`\nstopped: no end after ${SUITE_LIMIT_MS / 1000} s\n`));
+      child.kill("SIGTERM");
+      setTimeout(() => child.kill("SIGKILL"), 10_000).unref();
+    }, SUITE_LIMIT_MS);
+    child.on("exit", (code) => {
+      clearTimeout(limit);
+      // Descendants may hold the pipes open; what was printed until now is what counts.
+      setTimeout(() => resolve(judge(suite, code, Buffer.concat(chunks).toString(), began)), 50);
+    });
+  });
+}
+
+function report(result: SuiteResult): void {
+  const mark = result.failed > 0 ? "FAIL" : result.passed === 0 ? "skip" : "ok  ";
+  const skipped = result.skipped > 0 ? `, ${result.skipped} skipped` : "";
+  const counts = `${result.passed} passed, ${result.failed} failed${skipped}`;
+  process.stdout.write(`${mark} ${result.name}: ${counts} (${result.seconds.toFixed(1)} s)\n`);
+  if (result.failed > 0) process.stdout.write(`${result.output.trimEnd()}\n\n`);
+}
+
+async function runQueue(suites: Suite[], atOnce: number): Promise<SuiteResult[]> {
+  const results: SuiteResult[] = [];
+  const queue = [...suites];
+  const lane = async () => {
+    for (let suite = queue.shift(); suite !== undefined; suite = queue.shift()) {
+      const result = await runSuite(suite);
+      report(result);
+      results.push(result);
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, lane));
+  return results;
+}
+
+function chosenSuites(): Suite[] {
+  const suites = findSuites();
+  const only = process.argv.indexOf("--only");
+  const word = only < 0 ? undefined : process.argv[only + 1];
+  if (word !== undefined) return suites.filter((s) => s.name.includes(word));
+  if (process.argv.includes("--unit")) return suites.filter((s) => !HEAVY.has(s.folder));
+  return suites;
+}
+
+async function main(): Promise<void> {
+  const suites = chosenSuites();
+  if (suites.length === 0) {
+    process.stderr.write(`${basename(import.meta.filename)}: no suite of that name\n`);
+    process.exit(2);
+  }
+  const light = suites.filter((s) => !HEAVY.has(s.folder));
+  const heavy = suites.filter((s) => HEAVY.has(s.folder));
+  const results = [
+    ...(await runQueue(light, availableParallelism())),
+    ...(await runQueue(heavy, HEAVY_AT_ONCE)),
+  ];
+  const sum = (key: "passed" | "failed" | "skipped") => results.reduce((n, r) => n + r[key], 0);
+  if (sum("skipped") > 0) {
+    const why = process.getuid?.() === 0 ? "see the suites above" : "they need root";
+    process.stdout.write(`skipped: ${sum("skipped")} (${why})\n`);
+  }
+  const failed = results.filter((r) => r.failed > 0).map((r) => r.name);
+  if (failed.length > 0) process.stdout.write(`failed suites: ${failed.join(", ")}\n`);
+  process.stdout.write(`${sum("passed")} passed, ${sum("failed")} failed\n`);
+  process.exitCode = failed.length > 0 ? 1 : 0;
+}
+
+await main();
