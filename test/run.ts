@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { basename, join, relative } from "node:path";
+import { join, relative } from "node:path";
 
 const ROOT = process.cwd();
 const SUITE_LIMIT_MS = 300_000;
@@ -126,7 +126,7 @@ function chosenSuites(): Suite[] {
 async function main(): Promise<void> {
   const suites = chosenSuites();
   if (suites.length === 0) {
-    process.stderr.write(`${basename(import.meta.filename)}: no suite of that name\n`);
+    process.stderr.write("test/run: no suite of that name\n");
     process.exit(2);
   }
   const light = suites.filter((s) => !HEAVY.has(s.folder));

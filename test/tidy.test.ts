@@ -1,0 +1,162 @@
+// House rules that no compiler checks: who may import whom, line and file length, banned words,
+// files nobody uses. The table is the architecture; a new arrow is added here first, with a reason.
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+
+const COLUMNS_MAX = 100;
+const LINES_MAX = 400;
+
+/** Room -> rooms it may import (beside its own files, node: modules and npm packages below). */
+const MAY_IMPORT: Record<string, string[]> = {
+  "assembly/shared": [],
+  "assembly/wire": ["assembly/shared"],
+  assembly: ["assembly/shared", "assembly/wire"],
+  "node-tun": [],
+  control: [],
+  "src/config": [],
+  "src/telemetry": ["assembly/shared", "src/config"],
+  "src/host": ["src/config"],
+  "src/natsd": ["src/config", "control"],
+  "src/pods": ["src/host", "src/config", "src/telemetry"],
+  "src/datapath": ["assembly/shared", "node-tun"],
+  "src/agent": [
+    ...["src/datapath", "src/host", "src/pods", "src/config", "src/telemetry", "control"],
+    "assembly/shared",
+  ],
+  "src/lab": ["src/config", "src/host", "node-tun"],
+  "src/cli": ["src/config", "src/telemetry", "src/host", "src/lab", "src/natsd", "control"],
+  "src/main": ["src/cli", "src/agent", "src/config"],
+};
+
+/** npm packages -> rooms that may import them. */
+const PACKAGES: Record<string, string[]> = {
+  nats: ["control"],
+  "@nats-io/jwt": ["control"],
+  yaml: ["src/config"],
+};
+
+/** Entered by a runtime, not by an import. */
+const ENTRIES = [
+  /^assembly\/index\.ts$/,
+  /^src\/main\.ts$/,
+  /^src\/datapath\/worker\.ts$/,
+  /^src\/telemetry\/write-[a-z-]+\.ts$/,
+  /^assembly\/shared\/portable\.d\.ts$/,
+  /^node-tun\/(index|examples\/.*|test\/.*)\.ts$/,
+  /^(test|bench)\//,
+];
+
+const BANNED = [
+  new RegExp(`\\b(${["TO", "FIX"].map((half, i) => half + ["DO", "ME"][i]).join("|")})\\b`),
+  new RegExp(`@ts-${"(ignore|nocheck)"}`),
+  new RegExp(`not (yet )?${"implemented"}`, "i"),
+];
+
+function tracked(...patterns: string[]): string[] {
+  const argv = ["ls-files", "--cached", "--others", "--exclude-standard", "--", ...patterns];
+  const listed = execFileSync("git", argv, { encoding: "utf8" });
+  return listed.split("\n").filter((path) => path !== "" && existsSync(path));
+}
+
+const sources = tracked("*.ts", "*.mjs", "*.c", "*.h");
+const product = sources.filter((path) => /^(assembly|control|src|node-tun)\/.*\.ts$/.test(path));
+
+function roomOf(path: string): string {
+  if (path.startsWith("src/main")) return "src/main";
+  const parts = dirname(path).split("/");
+  for (let depth = parts.length; depth > 0; depth--) {
+    const room = parts.slice(0, depth).join("/");
+    if (Object.hasOwn(MAY_IMPORT, room)) return room;
+  }
+  return parts[0] ?? path;
+}
+
+interface Import {
+  from: string;
+  to: string;
+}
+
+/** Static, dynamic and type imports of one file, relative ones as repository paths. */
+function importsOf(path: string): Import[] {
+  const text = readFileSync(path, "utf8");
+  const pattern = /(?:from|import)\s*\(?\s*["']([^"']+)["']/g;
+  return [...text.matchAll(pattern)].map((match) => {
+    const target = match[1] ?? "";
+    if (!target.startsWith(".")) return { from: path, to: target };
+    const joined = normalize(join(dirname(path), target)).replace(/\.js$/, "");
+    const file = [`${joined}.ts`, `${joined}/index.ts`, joined].find(existsSync) ?? joined;
+    return { from: path, to: file };
+  });
+}
+
+const imports = product.flatMap(importsOf);
+
+function isAllowed({ from, to }: Import): boolean {
+  const room = roomOf(from);
+  if (to.startsWith("node:")) return !room.startsWith("assembly");
+  if (to === "node-tun") return MAY_IMPORT[room]?.includes("node-tun") ?? false;
+  if (!to.includes("/") || to.startsWith("@")) {
+    const name = Object.keys(PACKAGES).find((p) => to === p || to.startsWith(`${p}/`));
+    return name !== undefined && (PACKAGES[name] ?? []).includes(room);
+  }
+  const target = roomOf(to);
+  if (target === room) return true;
+  const door = target.startsWith("assembly") || /\/index\.ts$/.test(to);
+  return door && (MAY_IMPORT[room]?.includes(target) ?? false);
+}
+
+const linesOf = (path: string) => readFileSync(path, "utf8").split("\n");
+
+test("every import follows the table of rooms and goes through a door", () => {
+  assert.ok(imports.length > 20, "the scan finds imports");
+  const wrong = imports.filter((i) => !isAllowed(i)).map((i) => `${i.from} -> ${i.to}`);
+  assert.equal(wrong, []);
+});
+
+test("no file is longer than 400 lines and no line wider than 100 columns", () => {
+  const long = sources.filter((path) => linesOf(path).length - 1 > LINES_MAX);
+  const wide = sources.flatMap((path) =>
+    linesOf(path)
+      .map((line, index) => ({ line, at: `${path}:${index + 1}` }))
+      .filter(({ line }) => line.length > COLUMNS_MAX && !/https?:\/\//.test(line))
+      .map(({ at }) => at),
+  );
+  assert.equal({ long, wide }, { long: [], wide: [] });
+});
+
+test("no unfinished work hides behind a word", () => {
+  const found = sources.flatMap((path) =>
+    linesOf(path)
+      .map((line, index) => ({ line, at: `${path}:${index + 1}` }))
+      .filter(({ line }) => BANNED.some((word) => word.test(line)))
+      .map(({ at }) => at),
+  );
+  assert.equal(found, []);
+});
+
+test("every source file is used", () => {
+  const used = new Set(
+    sources
+      .filter((p) => p.endsWith(".ts"))
+      .flatMap(importsOf)
+      .map((i) => i.to),
+  );
+  const entry = (path: string) => ENTRIES.some((pattern) => pattern.test(path));
+  assert.equal(
+    product.filter((path) => !used.has(path) && !entry(path)),
+    [],
+  );
+});
+
+test("every source file says at its top what it is", () => {
+  const opens = (path: string) => /^(#!.*\n)?\s*(\/\/|\/\*)/.test(readFileSync(path, "utf8"));
+  assert.equal(
+    sources.filter((path) => !opens(path)),
+    [],
+  );
+});
+
+test.run();
