@@ -1,0 +1,28 @@
+// The door of settings: their table, the checks, the merge of all sources, and every limit by name.
+export {
+  checkSetting,
+  checkValue,
+  contains,
+  isSettingName,
+  nearest,
+  show,
+  unknownKey,
+} from "./check.js";
+export { ConfigError, type ConfigErrorCode } from "./errors.js";
+export * as kinds from "./kinds.js";
+export * from "./limits.js";
+export * as limits from "./limits.js";
+export { type Loaded, loadSettings, type Origin, readSettingsFile, type Sources } from "./load.js";
+export {
+  flagOf,
+  label,
+  meshSettingNames,
+  nodeSettingNames,
+  type Scope,
+  SETTINGS,
+  type Setting,
+  type SettingName,
+  type Settings,
+  settingNames,
+  variableOf,
+} from "./settings.js";

@@ -1,0 +1,170 @@
+// The table of all settings: name, where it lives, what is allowed, default, one sentence.
+// Names are those operators know from Cilium, Calico and flannel.
+import {
+  address,
+  boolean,
+  cidr,
+  integer,
+  type Kind,
+  listenAddress,
+  natsServers,
+  oneOf,
+  path,
+  text,
+  wordOr,
+} from "./kinds.js";
+import * as limits from "./limits.js";
+
+/**
+ * Where a setting lives. "mesh": one value for all nodes, in the KV record `config`.
+ * "node": this process alone. "both": a mesh setting that a node may set for itself.
+ */
+export type Scope = "mesh" | "node" | "both";
+
+export interface Setting<T> {
+  scope: Scope;
+  kind: Kind<T>;
+  /** undefined: not set, the program finds a value by itself. */
+  initial: T | undefined;
+  about: string;
+}
+
+type Given<T> = Setting<T> & { initial: T };
+
+function mesh<T>(kind: Kind<T>, initial: T, about: string): Given<T> {
+  return { scope: "mesh", kind, initial, about };
+}
+
+function both<T>(kind: Kind<T>, initial: T, about: string): Given<T> {
+  return { scope: "both", kind, initial, about };
+}
+
+function node<T>(kind: Kind<T>, initial: T, about: string): Given<T> {
+  return { scope: "node", kind, initial, about };
+}
+
+function unset<T>(kind: Kind<T>, about: string): Setting<T> & { initial: undefined } {
+  return { scope: "node", kind, initial: undefined, about };
+}
+
+/** One DNS label (RFC 1123 section 2.1: it may begin with a digit). */
+export const label: Kind<string> = text(
+  "one DNS label: lower-case letters, digits and hyphens, at most 63",
+  (given) => /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(given),
+);
+
+const deviceName: Kind<string> = text(
+  `a device name of at most ${limits.DEVICE_NAME_LENGTH_MAX} letters, digits, '-', '_' or '.'`,
+  (given) => /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,14}$/.test(given),
+);
+
+const port0 = integer(0, limits.PORT_MAX);
+
+/** Every setting there is. The key is the name in YAML; see flagOf and variableOf for the others. */
+export const SETTINGS = {
+  routingMode: mesh(oneOf("tunnel", "native"), "tunnel", "encapsulate, or route on the underlay"),
+  tunnelProtocol: mesh(
+    oneOf("vxlan", "geneve", "ipip", "gre", "udp", "pptp"),
+    "vxlan",
+    "the encapsulation between nodes",
+  ),
+  tunnelPort: both(port0, 0, "UDP port of the tunnel; 0 = the protocol's default (vxlan 8472)"),
+  vni: mesh(
+    wordOr("identity", integer(limits.VNI_MIN, limits.VNI_MAX)),
+    1,
+    "network number in the tunnel header, or the sender's security identity",
+  ),
+  encapMode: mesh(
+    oneOf("always", "crossSubnet"),
+    "always",
+    "encapsulate always, or between subnets",
+  ),
+  autoDirectNodeRoutes: mesh(boolean, false, "native routing: install a route per node"),
+  ipv4NativeRoutingCIDR: mesh(cidr(4, true), "", "network that the underlay routes by itself"),
+  clusterPoolIPv4PodCIDR: mesh(cidr(4, true), "10.244.0.0/16", "IPv4 pool PodCIDRs are cut from"),
+  clusterPoolIPv4MaskSize: mesh(
+    integer(limits.MASK4_MIN, limits.MASK4_MAX),
+    24,
+    "prefix length of a node's IPv4 PodCIDR",
+  ),
+  clusterPoolIPv6PodCIDR: mesh(cidr(6, true), "", "IPv6 pool PodCIDRs are cut from"),
+  clusterPoolIPv6MaskSize: mesh(
+    integer(limits.MASK6_MIN, limits.MASK6_MAX),
+    64,
+    "prefix length of a node's IPv6 PodCIDR",
+  ),
+  masquerade: mesh(
+    boolean,
+    true,
+    "source address of the node for pod traffic that leaves the pools",
+  ),
+  mtu: both(
+    wordOr("auto", integer(limits.MTU_MIN, limits.MTU_MAX)),
+    "auto",
+    "largest inner packet; auto = underlay MTU less the overhead",
+  ),
+  underlayProtocol: both(oneOf("ipv4", "ipv6", "auto"), "auto", "address family between nodes"),
+  udpChecksum: mesh(
+    boolean,
+    true,
+    "outer UDP checksum; false rules out segmentation offload: slow",
+  ),
+  dscp: mesh(
+    wordOr("inherit", integer(0, limits.DSCP_MAX)),
+    "inherit",
+    "outer DSCP of tunnel packets",
+  ),
+  greKey: mesh(
+    wordOr("none", integer(0, limits.GRE_KEY_MAX)),
+    "none",
+    "key in the GRE header (RFC 2890)",
+  ),
+  greChecksum: mesh(boolean, false, "checksum in the GRE header"),
+  greSequence: mesh(boolean, false, "sequence numbers in the GRE header"),
+  pptpServer: mesh(boolean, false, "take PPTP calls"),
+  pptpFilter: mesh(boolean, false, "drop everything but PPTP on the outside interface"),
+
+  stateDir: node(path, limits.STATE_DIR_DEFAULT, "keys, last good state and log files"),
+  runDir: node(path, limits.RUN_DIR_DEFAULT, "socket of the agent and process ids"),
+  nats: unset(natsServers, "NATS server or servers to use"),
+  creds: unset(path, "credentials file for the NATS servers"),
+  nodeName: unset(label, "name of this node; default: the host's name"),
+  deviceName: node(deviceName, limits.DEVICE_NAME_DEFAULT, "name of the TUN device"),
+  workers: node(integer(1, limits.WORKERS_MAX), limits.WORKERS_DEFAULT, "worker threads"),
+  underlayAddress: unset(address, "address other nodes send to"),
+  underlayInterface: unset(deviceName, "take the underlay address from this interface"),
+  metricsListen: unset(listenAddress, "also serve Prometheus text on this address"),
+  logLevel: node(oneOf("debug", "info", "warn", "error"), "info", "least level that is logged"),
+  logFormat: node(oneOf("text", "json"), "text", "key=value lines or JSON lines"),
+} as const satisfies Record<string, Setting<unknown>>;
+
+export type SettingName = keyof typeof SETTINGS;
+type Value<S> = S extends { kind: Kind<infer T>; initial: infer I }
+  ? I extends undefined
+    ? T | undefined
+    : T
+  : never;
+
+/** All settings with their values filled in; undefined where nothing was given and no default is. */
+export type Settings = { [N in SettingName]: Value<(typeof SETTINGS)[N]> };
+
+export const settingNames = Object.keys(SETTINGS) as SettingName[];
+
+/** Settings of the whole mesh: those the KV record `config` holds. */
+export const meshSettingNames = settingNames.filter((name) => SETTINGS[name].scope !== "node");
+
+/** Settings that one process has for itself. */
+export const nodeSettingNames = settingNames.filter((name) => SETTINGS[name].scope !== "mesh");
+
+/** "clusterPoolIPv4PodCIDR" -> "cluster-pool-ipv4-pod-cidr" (without the two hyphens in front). */
+export function flagOf(name: SettingName): string {
+  return name
+    .replace("IPv", "Ipv")
+    .replace("CIDR", "Cidr")
+    .replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** "clusterPoolIPv4PodCIDR" -> "MESHD_CLUSTER_POOL_IPV4_POD_CIDR". */
+export function variableOf(name: SettingName): string {
+  return `MESHD_${flagOf(name).replaceAll("-", "_").toUpperCase()}`;
+}
