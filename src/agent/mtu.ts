@@ -1,0 +1,49 @@
+// The tunnel MTU: bytes of an inner IP packet that still fit the underlay after encapsulation.
+import { overheadOf, type TunnelProtocol } from "./protocols.js";
+
+/** Smallest MTU on which IPv6 works (RFC 8200 section 5); below it Linux drops IPv6 addresses. */
+export const MTU_MIN_IPV6 = 1280;
+/** Smallest MTU of an IPv4 link (RFC 791 section 3.2). */
+export const MTU_MIN_IPV4 = 68;
+/** Largest inner packet the hot path's slots hold. */
+export const MTU_MAX = 65535;
+
+export interface MtuInput {
+  /** The mesh's or the node's setting. */
+  setting: "auto" | number;
+  protocol: TunnelProtocol;
+  underlayFamily: 4 | 6;
+  /** MTU in bytes of the interface that holds the underlay address. */
+  underlayMtu: number;
+  /** Pods of this mesh have IPv6 addresses. */
+  overlayIPv6: boolean;
+}
+
+export interface MtuResult {
+  mtu: number;
+  /** One line for status when the value is not what an operator would expect; else null. */
+  warning: string | null;
+}
+
+/**
+ * Tunnel MTU in bytes = underlay MTU - overhead, or the setting. A setting too large for the
+ * underlay is obeyed (the path may be wider than the interface says) but said; one that cannot
+ * carry IPv6 at all is raised to 1280 while the mesh has an IPv6 pool.
+ */
+export function tunnelMtu(input: MtuInput): MtuResult {
+  const fitting = input.underlayMtu - overheadOf(input.protocol, input.underlayFamily);
+  const wanted = input.setting === "auto" ? fitting : input.setting;
+  const least = input.overlayIPv6 ? MTU_MIN_IPV6 : MTU_MIN_IPV4;
+  if (wanted < least) {
+    return { mtu: least, warning: `tunnel MTU ${wanted} is below ${least}: using ${least}` };
+  }
+  if (wanted > fitting) {
+    return {
+      mtu: Math.min(wanted, MTU_MAX),
+      warning:
+        `mtu ${wanted} is larger than the underlay carries (${input.underlayMtu} - ` +
+        `${input.underlayMtu - fitting} = ${fitting}): full-size packets will be lost; set mtu: auto`,
+    };
+  }
+  return { mtu: Math.min(wanted, MTU_MAX), warning: null };
+}

@@ -1,0 +1,66 @@
+// State files and the lock on the state directory.
+import { spawn } from "node:child_process";
+import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { makePrivateDirectory, readText, removeFiles, writeAtomic } from "../../src/agent/files.js";
+import { StateLock } from "../../src/agent/lock.js";
+
+const directory = mkdtempSync(join(tmpdir(), "meshd-files-"));
+test.after(() => rmSync(directory, { recursive: true, force: true }));
+
+test("an atomic write replaces the whole file, private, and leaves nothing beside it", async () => {
+  const inside = join(directory, "one");
+  await makePrivateDirectory(inside);
+  const path = join(inside, "state.json");
+  await writeAtomic(path, "first, and longer");
+  chmodSync(path, 0o644);
+  await writeAtomic(path, "second");
+  assert.is(await readText(path), "second");
+  assert.is(statSync(path).mode & 0o777, 0o600);
+  assert.is(statSync(inside).mode & 0o777, 0o700);
+  assert.equal(readdirSync(inside), ["state.json"]);
+  await removeFiles(path, join(inside, "never there"));
+  assert.is(await readText(path), null);
+});
+
+test("a second agent on one state directory is refused and told who holds it", async () => {
+  const path = join(directory, "agent.lock");
+  const held = await StateLock.take(path);
+  try {
+    await StateLock.take(path);
+    assert.unreachable();
+  } catch (error) {
+    assert.is((error as { code?: string }).code, "MESHD_STATE_LOCKED");
+    assert.match((error as Error).message, String(process.pid));
+  }
+  await held.release();
+  await (await StateLock.take(path)).release();
+});
+
+test("the lock of a killed process is free", async () => {
+  const path = join(directory, "killed.lock");
+  const module = new URL("../../src/agent/lock.js", import.meta.url).href;
+  const script = `
+    const { StateLock } = await import(${JSON.stringify(module)});
+    await StateLock.take(${JSON.stringify(path)});
+    console.log("held");
+    setInterval(() => {}, 1000);`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  await new Promise((resolve) => child.stdout.once("data", resolve));
+  let refused = "";
+  await StateLock.take(path).catch((error: { code: string }) => {
+    refused = error.code;
+  });
+  child.kill("SIGKILL");
+  await ended;
+  assert.is(refused, "MESHD_STATE_LOCKED");
+  await (await StateLock.take(path)).release();
+});
+
+test.run();
