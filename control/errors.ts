@@ -1,0 +1,35 @@
+// Errors of the control plane: one class, a fixed name, a code that programs may compare, one line that says what to do.
+
+export type ControlErrorCode =
+  | "MESHD_ADDRESS_CLAIMED"
+  | "MESHD_BAD_RECORD"
+  | "MESHD_BAD_REQUEST"
+  | "MESHD_BAD_SETTING"
+  | "MESHD_CONFLICT"
+  | "MESHD_LEASE_LOST"
+  | "MESHD_MESH_EXISTS"
+  | "MESHD_NAME_TAKEN"
+  | "MESHD_NOT_A_MEMBER"
+  | "MESHD_NOT_FOUND"
+  | "MESHD_NO_CONTROLLER"
+  | "MESHD_NO_MESH"
+  | "MESHD_NO_NATS"
+  | "MESHD_PERMISSION"
+  | "MESHD_POOL_EXHAUSTED"
+  | "MESHD_PROOF_INVALID"
+  | "MESHD_REMOVED"
+  | "MESHD_SETTING_NOT_LIVE"
+  | "MESHD_TIMEOUT"
+  | "MESHD_TOKEN_EXPIRED"
+  | "MESHD_TOKEN_INVALID"
+  | "MESHD_TOKEN_REVOKED"
+  | "MESHD_TOKEN_USED";
+
+export class ControlError extends Error {
+  override readonly name = "ControlError";
+  readonly code: ControlErrorCode;
+  constructor(code: ControlErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}

@@ -1,0 +1,137 @@
+// What the cluster remembers: the record types kept in JetStream KV, one interface per key prefix.
+// Values on the wire are signed envelopes (envelope.ts); these are the contents after every check passed.
+import type { MeshConfig } from "./settings.js";
+
+/** active: routed to. draining: routed to, no new pods. quarantined and removed: never routed to. */
+export type MemberState = "active" | "draining" | "quarantined" | "removed";
+
+/** `members.<nodeId>`: a grant, written by controllers and signed with the mesh's grant key. */
+export interface MemberRecord {
+  /** The node's NKey (public, `U...`, 56 characters). */
+  nodeId: string;
+  /** One DNS label, unique in the mesh. */
+  name: string;
+  /** The public key the node signs with; equals nodeId. */
+  key: string;
+  state: MemberState;
+  /** What the token allowed it to be: "node" unless said otherwise. */
+  role: string;
+  /** PodCIDRs leased to it, canonical, IPv4 before IPv6. Empty while a join is under way. */
+  podCIDRs: string[];
+  /** Rises by one each time the node is given leases anew; a lease counts only with the same epoch. */
+  epoch: number;
+  /** Extra prefixes (canonical CIDRs) that an administrator routes to this node. */
+  grantedPrefixes: string[];
+  /** RFC 3339, UTC. */
+  joined: string;
+  /** Signature of the grant key over the record, base64url. */
+  signature: string;
+}
+
+export type LeaseState = "held" | "quarantined" | "reserved";
+
+/** `leases.<cidr>`: a node key's claim on a PodCIDR. Ends by release, removal or reclaim, never by time. */
+export interface LeaseRecord {
+  cidr: string;
+  /** null when reserved for nobody. A quarantined lease keeps its last holder. */
+  nodeId: string | null;
+  /** Epoch of the holder's member record when it was given. */
+  epoch: number;
+  state: LeaseState;
+  /** RFC 3339: when the state began. */
+  since: string;
+  /** RFC 3339: a quarantined lease may be given to another node from then on; else null. */
+  until: string | null;
+  signature: string;
+}
+
+/** `names.<name>`: who owns a name (one DNS label). */
+export interface NameRecord {
+  name: string;
+  nodeId: string;
+}
+
+/** `claims.<address:port>`: which member sends and receives on an underlay address and port. */
+export interface ClaimRecord {
+  address: string;
+  port: number;
+  nodeId: string;
+}
+
+/** `nodes.<nodeId>`: dynamic facts, written and signed by that node alone. */
+export interface NodeRecord {
+  nodeId: string;
+  underlay: {
+    /** Underlay addresses (IPv4 or IPv6, canonical), the advertised one first. */
+    addresses: string[];
+    /** UDP port it receives tunnel packets on; 0 when its protocols use none. */
+    port: number;
+  };
+  /** aa:bb:cc:dd:ee:ff, unicast. */
+  vtepMac: string;
+  /** Tunnel protocols it can receive. */
+  protocols: string[];
+  /** Its tunnel MTU: bytes of inner IP packet. */
+  mtu: number;
+  version: string;
+  bootId: string;
+  /** Epoch of the member record it works under. */
+  epoch: number;
+  capabilities: string[];
+}
+
+/** `endpoints.<nodeId>.<pod>`: a pod interface, written and signed by its node. */
+export interface EndpointRecord {
+  nodeId: string;
+  /** Pod name, one DNS label. */
+  pod: string;
+  /** Addresses of the pod, canonical, each inside a PodCIDR of its node. */
+  addresses: string[];
+  labels: Record<string, string>;
+  /** Security identity; 0 = unknown. */
+  identity: number;
+}
+
+/** `peers.<name>`: a static peer that is no meshd. */
+export interface PeerRecord {
+  name: string;
+  /** Underlay address. */
+  endpoint: string;
+  port: number;
+  podCIDRs: string[];
+  vtepMac: string;
+  protocol: "vxlan";
+  vni: number;
+}
+
+/** `heartbeat`: written by controllers every few seconds so that readers know how old their view is. */
+export interface BeatRecord {
+  controllerId: string;
+  time: string;
+}
+
+/** A record that was not applied. The last good value of its key, if any, stays in force. */
+export interface Refusal {
+  key: string;
+  revision: number;
+  reason: string;
+}
+
+/**
+ * A whole, checked view of the cluster. Maps: members, nodes by nodeId; leases by cidr; peers by name;
+ * endpoints by "<nodeId>.<pod>"; claims by "<address>:<port>" (IPv6 in brackets). Never mutated after it was handed out.
+ */
+export interface MeshSnapshot {
+  /** UUID of the mesh. */
+  meshId: string;
+  /** Highest stream sequence seen. */
+  revision: number;
+  config: MeshConfig;
+  members: Map<string, MemberRecord>;
+  nodes: Map<string, NodeRecord>;
+  leases: Map<string, LeaseRecord>;
+  peers: Map<string, PeerRecord>;
+  endpoints: Map<string, EndpointRecord>;
+  claims: Map<string, ClaimRecord>;
+  refused: Refusal[];
+}

@@ -1,0 +1,66 @@
+// The mesh's settings (`config` record): names that operators of Cilium, Calico and flannel know, with defaults.
+
+export interface MeshConfig {
+  routingMode: "tunnel" | "native";
+  tunnelProtocol: "vxlan" | "geneve" | "ipip" | "gre" | "udp" | "pptp";
+  /** 0 = the protocol's default (tunnelPortOf). */
+  tunnelPort: number;
+  /** VXLAN/Geneve network number, or "identity": the sender's security identity. */
+  vni: number | "identity";
+  encapMode: "always" | "crossSubnet";
+  autoDirectNodeRoutes: boolean;
+  ipv4NativeRoutingCIDR: string | null;
+  /** Pool that IPv4 PodCIDRs come from; null: no IPv4 in the overlay. */
+  clusterPoolIPv4PodCIDR: string | null;
+  clusterPoolIPv4MaskSize: number;
+  clusterPoolIPv6PodCIDR: string | null;
+  clusterPoolIPv6MaskSize: number;
+  masquerade: boolean;
+  /** Tunnel MTU in bytes of inner IP packet, or "auto": underlay MTU less overhead. */
+  mtu: "auto" | number;
+  underlayAddress: string | null;
+  underlayInterface: string | null;
+  underlayProtocol: "ipv4" | "ipv6" | "auto";
+  udpChecksum: boolean;
+  workers: number;
+  /** Outer DSCP: copied from the inner packet, or one value 0..63. */
+  dscp: "inherit" | number;
+  greKey: number | null;
+  greChecksum: boolean;
+  greSequence: boolean;
+  pptpServer: boolean;
+  /** Interface that accepts nothing but PPTP; null = off. */
+  pptpFilter: string | null;
+  /** Seconds that a PodCIDR rests after release, removal or reclaim before another node may get it. */
+  leaseQuarantine: number;
+}
+
+export type SettingName = keyof MeshConfig;
+
+export const defaultConfig: Readonly<MeshConfig> = Object.freeze({
+  routingMode: "tunnel",
+  tunnelProtocol: "vxlan",
+  tunnelPort: 0,
+  vni: 1,
+  encapMode: "always",
+  autoDirectNodeRoutes: false,
+  ipv4NativeRoutingCIDR: null,
+  clusterPoolIPv4PodCIDR: "10.244.0.0/16",
+  clusterPoolIPv4MaskSize: 24,
+  clusterPoolIPv6PodCIDR: null,
+  clusterPoolIPv6MaskSize: 64,
+  masquerade: true,
+  mtu: "auto",
+  underlayAddress: null,
+  underlayInterface: null,
+  underlayProtocol: "auto",
+  udpChecksum: true,
+  workers: 1,
+  dscp: "inherit",
+  greKey: null,
+  greChecksum: false,
+  greSequence: false,
+  pptpServer: false,
+  pptpFilter: null,
+  leaseQuarantine: 600,
+});
