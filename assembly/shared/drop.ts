@@ -1,0 +1,64 @@
+// Shared with TypeScript: keep portable (no import, no function, no decorator).
+// Every reason a packet can end for. Append only: a retired reason stays and is marked unused.
+
+export enum Drop {
+  /** Not a drop: zero is never counted. */
+  NONE = 0,
+  /** Fewer bytes than the smallest packet of its kind has. */
+  TOO_SHORT,
+  /** The IP version is neither 4 nor 6, or does not fit the frame that carries it. */
+  BAD_IP_VERSION,
+  /** The inner IP header is damaged: header length, total length or header checksum. */
+  BAD_IP_HEADER,
+  /** A length that cannot be true: beyond the buffer, or headers that disagree with each other. */
+  BAD_LENGTH,
+  /** The kernel had to cut the datagram short because the slot was too small for it. */
+  TRUNCATED,
+  /** Larger than the tunnel to that peer carries; the sender is told the size that fits. */
+  TOO_BIG,
+  /** No prefix of the mesh holds the destination; the sender is told. */
+  NO_ROUTE,
+  /** The inner TTL or hop limit is zero; the sender is told. */
+  TTL_EXPIRED,
+  /** Came from a peer, but the inner destination is not on this node. */
+  NOT_LOCAL,
+  /** The outer source address belongs to no peer of ours. */
+  UNKNOWN_PEER,
+  /** The network number in the tunnel header is not the one agreed with this peer. */
+  WRONG_VNI,
+  /** The tunnel header lacks a flag it must have, or has one it must not have. */
+  BAD_FLAGS,
+  /** Came from a peer with an inner source address outside that peer's prefixes. */
+  SPOOFED_SOURCE,
+  /** Left this node with a source address outside its own prefixes. */
+  FOREIGN_SOURCE,
+  /** An inner multicast frame or packet: the mesh carries unicast only. */
+  MULTICAST,
+  /** An inner broadcast frame or packet: the mesh carries unicast only. */
+  BROADCAST,
+  /** The inner frame carries neither IPv4, IPv6 nor a question we answer. */
+  NOT_IP,
+  /** The inner frame is addressed to another VTEP's MAC address. */
+  WRONG_MAC,
+  /** Congestion was marked on the way although the inner packet cannot say so (RFC 6040, 4.2). */
+  ECN_ILLEGAL,
+  /** The offload header read from TUN is one we did not ask for, or contradicts its packet. */
+  BAD_OFFLOAD,
+  /** The underlay socket refused the datagram. */
+  SEND_FAILED,
+  /** The TUN device refused the packet. */
+  TUN_WRITE_FAILED,
+  /** More answers of this kind than the rate limit allows. */
+  RATE_LIMITED,
+  /** The ring to the control thread was full, or the packet too large for it. */
+  RING_FULL,
+  /** A packet for an address of this node came back to the tunnel instead of being delivered. */
+  LOOP,
+  /** A known peer, but on the socket of an encapsulation that is not its own. */
+  WRONG_PROTOCOL,
+  /** A neighbour question or probe that is damaged or not for us. */
+  BAD_NEIGHBOUR,
+  /** No address of the family that the answer would need. */
+  NO_ADDRESS,
+  COUNT,
+}

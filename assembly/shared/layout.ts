@@ -1,0 +1,219 @@
+// Shared with TypeScript: keep portable (style: literals, earlier names, + and * only; no import).
+// The one place with addresses. All memory of the hot path is taken at start by the control thread.
+//
+//   0          never valid
+//   CONTROL    magic, generation, directory of tables and workers (control thread writes)
+//   tables     two copies; the control thread fills the spare, then publishes the generation
+//   worker 0   block, counters, state, rings, descriptors, slots, output arenas (one writer each)
+//   worker 1   the same, C_WORKER_STRIDE further on, and so on
+//
+// Addresses of tables and workers stand in the directory: limits grow by a setting, not by code.
+
+// --- descriptor: one packet, or one train of equal segments, at a system call --------------------
+// Written by the addon on reads, by the hot path on outputs. 64 bytes, one cache line.
+export const DESCRIPTOR_SIZE: usize = 64;
+/** u32: address of the first byte (TUN: of the 10-byte virtio_net_hdr). */
+export const D_ADDRESS: usize = 0;
+/** u32: read side: bytes free from ADDRESS. Write side: inner bytes carried (for byte counters). */
+export const D_CAPACITY: usize = 4;
+/** u32: bytes read, or to write. */
+export const D_LENGTH: usize = 8;
+/** u16: bytes per segment of a train (UDP_GRO / UDP_SEGMENT); 0 = a single packet. */
+export const D_SEGMENT: usize = 12;
+/** u8: outer TOS / traffic class, received or to send. */
+export const D_TOS: usize = 14;
+/** u8: bit 0 = truncated by the kernel (MSG_TRUNC). */
+export const D_FLAGS: usize = 15;
+/** u16: index into the worker's list of sockets or queues. */
+export const D_SOCKET: usize = 16;
+/** u16: peer's UDP port, host order. */
+export const D_PORT: usize = 18;
+/** u8: outer address family, 4 or 6. */
+export const D_FAMILY: usize = 20;
+/** u8: the hot path's own: direction whose counters this output belongs to. */
+export const D_DIRECTION: usize = 21;
+/** u16: wire-size inner packets carried (outputs). */
+export const D_SEGMENTS: usize = 22;
+/**
+ * u32: after a write: 0 = sent, else the errno of the last failure.
+ * The hot path presets STATUS_PENDING, so that what a write never reached is counted as failed.
+ */
+export const D_STATUS: usize = 24;
+/** u16: after a write: how many of the SEGMENTS were not sent. */
+export const D_FAILED: usize = 28;
+/** u16: the hot path's own. */
+export const D_PRIVATE: usize = 30;
+/** 16 bytes: peer's underlay address, network order; IPv4 in the first 4, the rest zero. */
+export const D_PEER: usize = 32;
+/** 16 bytes: local underlay address (received: where it was sent to), same form. */
+export const D_LOCAL: usize = 48;
+export const D_FLAG_TRUNCATED: u32 = 1;
+export const STATUS_PENDING: u32 = 65535;
+/**
+ * D_SOCKET of a received datagram: the kind of socket it came by (socketIndex of the batch read).
+ */
+export const SOCKET_VXLAN: u32 = 0;
+
+// --- encapsulations: one number each, in the peer's table entry ----------------------------------
+export const PROTOCOL_NONE: u32 = 0;
+export const PROTOCOL_VXLAN: u32 = 1;
+/** Bytes an encapsulation adds before the inner IP packet, without outer IP and UDP headers. */
+export const VXLAN_OVERHEAD: u32 = 22;
+
+// --- limits --------------------------------------------------------------------------------------
+export const MAX_WORKERS: u32 = 32;
+/** Default table capacities; a setting may ask for more at start. */
+export const DEFAULT_PEERS: u32 = 4096;
+export const DEFAULT_PREFIXES: u32 = 65536;
+/** Slots read per batch and direction. */
+export const BATCH: u32 = 64;
+/** Free bytes before a packet read into a slot: room for outer headers in place. */
+export const HEADROOM: usize = 256;
+export const VNET_HEADER_SIZE: usize = 10;
+/** Headroom + vnet header + 65,535 bytes, rounded up to a cache line. */
+export const SLOT_SIZE: usize = 66048;
+/** Most inner packets one UDP_SEGMENT send carries (Linux UDP_MAX_SEGMENTS before 6.9). */
+export const MAX_SEGMENTS: u32 = 64;
+/** Most UDP payload bytes in one send. */
+export const MAX_SEND: u32 = 65487;
+/** Sockets a worker sends from: 0 = the listening one, 1 to 7 give outer source port entropy. */
+export const ENTROPY_SOCKETS: u32 = 8;
+/**
+ * Most segments one super-packet is cut into; more is BAD_OFFLOAD (65,535 bytes at the smallest
+ * MSS Linux sends, 48).
+ */
+export const MAX_CUT: u32 = 1400;
+
+// --- control block (fixed address; control thread writes, workers read) --------------------------
+export const CONTROL: usize = 65536;
+export const CONTROL_SIZE: usize = 65536;
+export const LAYOUT_MAGIC: u32 = 1835365224;
+export const C_MAGIC: usize = 0;
+/** u32: generation of the published tables; odd/even lowest bit = which copy is live. Atomic. */
+export const C_GENERATION: usize = 4;
+export const C_WORKERS: usize = 8;
+/** u32: address of worker 0's block, and bytes from one worker to the next. */
+export const C_WORKERS_AT: usize = 12;
+export const C_WORKER_STRIDE: usize = 16;
+/** u32 each: addresses of table copies 0 and 1, and one copy's size. */
+export const C_TABLES_AT: usize = 20;
+export const C_TABLES_SIZE: usize = 28;
+/** u32: capacities the tables were laid out for. */
+export const C_PEER_CAPACITY: usize = 32;
+export const C_PREFIX_CAPACITY: usize = 36;
+/** First address after the tables directory, for the table layout's own words. */
+export const C_TABLE_WORDS: usize = 64;
+
+// --- worker region: offsets from the worker's base -----------------------------------------------
+// block: words the pump, the addon and the control thread share (u32 unless said)
+// worker: WORKER_PARKED before it blocks, WORKER_RUNNING after
+export const W_STATE: usize = 0;
+export const W_GENERATION: usize = 4; //   worker: generation it last read (atomic)
+export const W_COMMAND: usize = 8; //      control: 0 run, 1 stop (atomic)
+export const W_HEARTBEAT: usize = 12; //   worker: rounds, wraps
+export const W_TUN_IN_COUNT: usize = 64; //   pump: descriptors read from TUN
+export const W_TUN_IN_NEXT: usize = 68; //    wasm: how many of them are done
+export const W_WIRE_IN_COUNT: usize = 72; //  pump: descriptors read from the underlay
+export const W_WIRE_IN_NEXT: usize = 76; //   wasm
+export const W_TUN_OUT_COUNT: usize = 80; //  wasm: descriptors to write to TUN
+export const W_WIRE_OUT_COUNT: usize = 84; // wasm: descriptors to send to the underlay
+export const WORKER_BLOCK_SIZE: usize = 4096;
+
+export const WORKER_RUNNING: u32 = 0;
+export const WORKER_PARKED: u32 = 1;
+export const COMMAND_RUN: u32 = 0;
+export const COMMAND_STOP: u32 = 1;
+
+// counters: u64 each, one writer (the worker's wasm instance)
+export const DIRECTIONS: u32 = 2;
+export const EGRESS: u32 = 0; //  overlay -> underlay
+export const INGRESS: u32 = 1; // underlay -> overlay
+export const MAX_DROPS: u32 = 64;
+/** Per direction: 8 totals, then packets per drop reason, then bytes per drop reason. */
+export const N_RECEIVED: usize = 0;
+export const N_GENERATED: usize = 8;
+export const N_FORWARDED: usize = 16;
+export const N_CONSUMED: usize = 24;
+export const N_SUPER: usize = 32;
+export const N_RECEIVED_BYTES: usize = 40;
+export const N_FORWARDED_BYTES: usize = 48;
+export const N_SENDS: usize = 56;
+export const N_DROP_PACKETS: usize = 64;
+export const N_DROP_BYTES: usize = N_DROP_PACKETS + 8 * 64;
+export const COUNTERS_PER_DIRECTION: usize = 64 + 8 * 64 * 2;
+export const W_COUNTERS: usize = WORKER_BLOCK_SIZE;
+export const COUNTERS_SIZE: usize = COUNTERS_PER_DIRECTION * 2;
+
+// per-worker writable state of the hot path: token buckets, caches (wasm alone)
+export const W_STATE_REGION: usize = W_COUNTERS + COUNTERS_SIZE;
+export const STATE_REGION_SIZE: usize = 65536;
+export const W_TABLES: usize = W_STATE_REGION; //              u32: the copy this run works with
+// u32: bytes of the TUN arena taken since settle
+export const W_TUN_ARENA_USED: usize = W_STATE_REGION + 4;
+export const W_WIRE_ARENA_USED: usize = W_STATE_REGION + 8; // u32
+// u32 per socket: open train's descriptor, or 0
+export const W_TRAINS: usize = W_STATE_REGION + 64;
+export const W_ICMP_STATE: usize = W_STATE_REGION + 4096; //   token bucket of ICMP errors
+export const ICMP_STATE_SIZE: usize = 4096;
+export const W_COALESCE_STATE: usize = W_STATE_REGION + 8192; // open super-packets
+export const COALESCE_STATE_SIZE: usize = STATE_REGION_SIZE - 8192;
+
+// rings: single writer, single reader; head and tail on lines of their own, then RING_ENTRIES
+// entries
+export const RING_ENTRIES: u32 = 64;
+export const RING_ENTRY_SIZE: usize = 16384;
+export const RING_HEAD: usize = 0; //  u32: next entry the writer fills (monotonic, wraps at 2^32)
+export const RING_TAIL: usize = 64; // u32: next entry the reader takes
+export const RING_DATA: usize = 128;
+export const RING_SIZE: usize = RING_DATA + RING_ENTRY_SIZE * 64;
+/** Entry: u32 length, u32 kind, u32 peer index, u32 reserved, then the packet (inner IP). */
+export const ENTRY_LENGTH: usize = 0;
+export const ENTRY_KIND: usize = 4;
+export const ENTRY_PEER: usize = 8;
+export const ENTRY_DATA: usize = 16;
+export const W_PUNT_RING: usize = W_STATE_REGION + STATE_REGION_SIZE; // wasm writes, control reads
+export const W_INJECT_RING: usize = W_PUNT_RING + RING_SIZE; //          control writes, wasm reads
+
+// descriptors and bytes of the two inputs and the two outputs
+export const OUT_DESCRIPTORS: u32 = 8192;
+export const ARENA_SIZE: usize = 4194304;
+export const W_TUN_IN: usize = W_INJECT_RING + RING_SIZE;
+export const W_WIRE_IN: usize = W_TUN_IN + DESCRIPTOR_SIZE * 64;
+export const W_TUN_OUT: usize = W_WIRE_IN + DESCRIPTOR_SIZE * 64;
+export const W_WIRE_OUT: usize = W_TUN_OUT + DESCRIPTOR_SIZE * 8192;
+export const W_TUN_SLOTS: usize = W_WIRE_OUT + DESCRIPTOR_SIZE * 8192;
+export const W_WIRE_SLOTS: usize = W_TUN_SLOTS + SLOT_SIZE * 64;
+export const W_TUN_ARENA: usize = W_WIRE_SLOTS + SLOT_SIZE * 64;
+export const W_WIRE_ARENA: usize = W_TUN_ARENA + ARENA_SIZE;
+export const WORKER_SIZE: usize = W_WIRE_ARENA + ARENA_SIZE;
+
+// punt and inject kinds
+/** An inner IP packet addressed to the node itself on the probe port (or an echo reply to us). */
+export const PUNT_PROBE: u32 = 1;
+/** An inner IP packet made by the control thread, to be looked up and encapsulated as any other. */
+export const INJECT_PACKET: u32 = 1;
+/** UDP port reserved on overlay node addresses for data-path probes. */
+export const PROBE_PORT: u32 = 51997;
+/**
+ * Identifier of ICMP and ICMPv6 echo requests that the control thread injects towards peers that
+ * are no meshd.
+ */
+export const PROBE_ICMP_ID: u32 = 51997;
+/**
+ * A probe's UDP payload, from node address to node address, both ports PROBE_PORT, big endian:
+ * u32 magic, u8 kind,
+ * 3 bytes zero, u32 sequence, 8 bytes that the asker alone understands, then padding of any
+ * length. The hot path of
+ * the asked node turns a request into the reply and sends the same bytes back; it punts replies.
+ */
+export const PROBE_MAGIC: u32 = 1836085858;
+export const PROBE_MAGIC_AT: usize = 0;
+export const PROBE_KIND_AT: usize = 4;
+export const PROBE_SEQUENCE_AT: usize = 8;
+export const PROBE_OPAQUE_AT: usize = 12;
+export const PROBE_SIZE: usize = 20;
+export const PROBE_REQUEST: u32 = 0;
+export const PROBE_REPLY: u32 = 1;
+
+/** Fixed part's end; module.ts compares the compiled value with its own at load. */
+export const LAYOUT_VERSION: u32 = 1;

@@ -1,0 +1,62 @@
+// Shared with TypeScript: keep portable (literals, earlier names, + and * only; no import).
+// Inside one copy of the tables: the control thread writes it, the workers read it.
+
+// --- one copy of the tables: offsets from its address (control thread writes, workers read) ------
+// A copy of zero bytes is a valid empty table. Addresses and masks are written once, when memory
+// is laid out.
+export const T_SELF_MAC: usize = 0; //       6 bytes
+// u8: bit 0 = has an IPv4 address, bit 1 = an IPv6 address
+export const T_SELF_FLAGS: usize = 6;
+export const T_SELF_VNI: usize = 8; //       u32
+export const T_SELF_MTU: usize = 12; //      u32: bytes of inner IP packet
+export const T_SELF_PORT: usize = 16; //     u32
+export const T_SELF_ADDRESS4: usize = 20; // u32, host order
+export const T_SELF_ADDRESS6: usize = 24; // 16 bytes, network order
+export const T_PEER_COUNT: usize = 64; //    u32
+export const T_PEERS_AT: usize = 68; //      u32: address of peer 0
+export const T_SOURCES_AT: usize = 72; //    u32: hash of underlay addresses
+export const T_SOURCES_MASK: usize = 76; //  u32: slots - 1
+export const T_FIB4_AT: usize = 80; //       u32: hash of (prefix, length)
+export const T_FIB4_MASK: usize = 84;
+export const T_FIB4_COUNT: usize = 88; //    u32: how many prefix lengths occur
+export const T_FIB6_AT: usize = 92;
+export const T_FIB6_MASK: usize = 96;
+export const T_FIB6_COUNT: usize = 100;
+export const T_FIB4_LENGTHS: usize = 128; // u8 each: the lengths that occur, longest first
+export const T_FIB6_LENGTHS: usize = 192; // u8 each, the same
+export const T_HEADER_SIZE: usize = 384;
+export const SELF_HAS_4: u32 = 1;
+export const SELF_HAS_6: u32 = 2;
+
+// FIB slots: a slot whose NEXT is NEXT_NONE is empty. Linear probing, at most half full.
+export const FIB4_SLOT_SIZE: usize = 8;
+export const FIB4_PREFIX: usize = 0; // u32, host order
+export const FIB4_VALUE: usize = 4; //  u32: next hop + prefix length * FIB_LENGTH_UNIT
+export const FIB6_SLOT_SIZE: usize = 32;
+export const FIB6_PREFIX: usize = 0; // 16 bytes, network order
+export const FIB6_VALUE: usize = 16; // u32, as above
+export const FIB_LENGTH_UNIT: u32 = 16777216;
+/** Next hops: none, this node, or NEXT_PEER + peer index. */
+export const NEXT_NONE: u32 = 0;
+export const NEXT_LOCAL: u32 = 1;
+export const NEXT_PEER: u32 = 2;
+
+// One peer: what its packets need, in two cache lines.
+export const PEER_SIZE: usize = 128;
+export const P_PROTOCOL: usize = 0; // u8
+export const P_FAMILY: usize = 1; //   u8: of its underlay address, 4 or 6
+export const P_DSCP: usize = 2; //     u8: fixed DSCP, or DSCP_INHERIT
+export const P_PORT: usize = 4; //     u16, host order
+export const P_VNI: usize = 8; //      u32
+export const P_MTU: usize = 12; //     u32: bytes of inner IP packet, never above our own
+export const P_ADDRESS: usize = 16; // 16 bytes, as D_PEER
+export const P_MAC: usize = 32; //     6 bytes
+// outer header bytes before the inner packet, ready but for what differs per packet
+export const P_TEMPLATE: usize = 40;
+export const DSCP_INHERIT: u32 = 255;
+
+// Hash of underlay addresses: PEER_INDEX + 1 of zero = empty. Linear probing, at most half full.
+export const SOURCE_SLOT_SIZE: usize = 32;
+export const SOURCE_ADDRESS: usize = 0; // 16 bytes, as D_PEER
+export const SOURCE_FAMILY: usize = 16; // u32
+export const SOURCE_PEER: usize = 20; //   u32: peer index + 1

@@ -1,0 +1,9 @@
+// The one mutable global of the module: the base address of the worker this instance serves.
+
+/** Address of this worker's region; every other address of a worker is an offset from it. */
+export let worker: usize = 0;
+
+/** Binds this instance to a worker. Called once, before the first run. */
+export function bind(base: usize): void {
+  worker = base;
+}
