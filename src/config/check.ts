@@ -78,7 +78,7 @@ export function checkTogether(settings: Settings): void {
   checkPool(6, settings.clusterPoolIPv6PodCIDR, settings.clusterPoolIPv6MaskSize, MASK6_MAX);
   if (settings.clusterPoolIPv4PodCIDR === "" && settings.clusterPoolIPv6PodCIDR === "") {
     throw conflict(
-      "clusterPoolIPv4PodCIDR and clusterPoolIPv6PodCIDR are both empty; a mesh needs a pool of at least one family",
+      "clusterPoolIPv4PodCIDR and clusterPoolIPv6PodCIDR are both empty; a mesh needs one of them",
     );
   }
   if (settings.underlayAddress !== undefined) checkUnderlay(settings, settings.underlayAddress);
@@ -91,7 +91,8 @@ function checkPool(family: 4 | 6, pool: string, maskSize: number, most: number):
   const top = Math.min(most, length + POOL_BITS_MAX);
   if (maskSize < length || maskSize > top) {
     throw conflict(
-      `${names}: value ${maskSize} does not fit clusterPoolIPv${family}PodCIDR ${pool}, allowed: ${length} to ${top}`,
+      `${names}: value ${maskSize} does not fit clusterPoolIPv${family}PodCIDR ${pool}, ` +
+        `allowed: ${length} to ${top}`,
     );
   }
 }
@@ -106,12 +107,12 @@ function checkUnderlay(settings: Settings, underlay: string): void {
   const family = underlay.includes(":") ? "ipv6" : "ipv4";
   if (settings.underlayProtocol !== "auto" && settings.underlayProtocol !== family) {
     throw conflict(
-      `underlayAddress: ${underlay} is not an address of underlayProtocol ${settings.underlayProtocol}`,
+      `underlayAddress: ${underlay} is no address of underlayProtocol ${settings.underlayProtocol}`,
     );
   }
 }
 
-/** Whether a network in canonical CIDR form holds an address. Families may differ: then it does not. */
+/** Whether a network in CIDR form holds an address; one of the other family it does not. */
 export function contains(network: string, address: string): boolean {
   const [base = "", length] = network.split("/");
   if (base.includes(":") !== address.includes(":")) return false;

@@ -1,4 +1,4 @@
-// The kinds of values settings have: each reads what YAML, a variable or a flag gave, or refuses it.
+// The kinds of values settings have: each reads what YAML, variable or flag gave, or refuses it.
 import { isIP, isIPv4, isIPv6 } from "node:net";
 
 /** One kind of value. `parse` gives the value in its canonical form, or undefined: refused. */
@@ -101,7 +101,7 @@ export function addressBits(given: string): bigint {
   return groups.reduce((sum, group) => sum * 65536n + BigInt(`0x${group}`), 0n);
 }
 
-/** "::ffff:10.0.0.1" ends in dotted form (RFC 4291 section 2.2); as two groups it reads like the rest. */
+/** "::ffff:10.0.0.1" ends in dotted form (RFC 4291, 2.2); as two groups it reads like the rest. */
 function ipv4TailAsGroups(given: string): string {
   const at = given.lastIndexOf(":") + 1;
   const dotted = given.slice(at);

@@ -1,4 +1,4 @@
-// Every limit and default number of meshd under one name. Units last; "count" where it counts things.
+// Every limit and default number of meshd under one name. Units come last.
 
 /** Longest IP packet, RFC 791 section 3.1 (total length is 16 bits). */
 export const PACKET_LENGTH_MAX = 65535;
@@ -13,7 +13,7 @@ export const PREFIX_CAPACITY_MAX = 1 << 20;
 export const WORKERS_MAX = 32;
 export const WORKERS_DEFAULT = 1;
 
-/** Smallest IPv4 datagram a host must take is 576 bytes, RFC 791; IPv6 needs 1280, RFC 8200 section 5. */
+/** Every host takes IPv4 datagrams of 576 bytes, RFC 791; IPv6 needs 1280, RFC 8200. */
 export const MTU_MIN = 576;
 export const MTU_MAX = 65535;
 

@@ -1,4 +1,4 @@
-// Settings from the YAML file, what the last join left, MESHD_* variables and flags, in rising order.
+// Settings from the YAML file, the last join, MESHD_* variables and flags, in rising order.
 import { readFileSync, statSync } from "node:fs";
 import { checkSetting, checkTogether, isSettingName, show, unknownKey } from "./check.js";
 import { ConfigError } from "./errors.js";
@@ -25,7 +25,7 @@ export interface Sources {
   flags: Partial<Record<SettingName, unknown>>;
 }
 
-/** MESHD_* variables that are no settings; those with a listed beginning belong to tests and tools. */
+/** MESHD_* variables that are no settings; listed beginnings belong to tests and tools. */
 const OTHER_VARIABLES = ["MESHD_CONFIG", "MESHD_TOKEN"];
 const OTHER_BEGINNINGS = ["MESHD_TEST_", "MESHD_LAB_", "MESHD_BENCH_", "MESHD_SETUP_"];
 
@@ -76,7 +76,7 @@ class Layers {
   }
 }
 
-/** /etc/meshd/meshd.yaml for the one agent of a host; an agent elsewhere has its own beside its state. */
+/** /etc/meshd/meshd.yaml for the one agent of a host; others have theirs beside the state. */
 function defaultFile(stateDir: string): string {
   return stateDir === STATE_DIR_DEFAULT ? CONFIG_FILE_DEFAULT : `${stateDir}/meshd.yaml`;
 }

@@ -60,7 +60,7 @@ const deviceName: Kind<string> = text(
 
 const port0 = integer(0, limits.PORT_MAX);
 
-/** Every setting there is. The key is the name in YAML; see flagOf and variableOf for the others. */
+/** Every setting. The key is the name in YAML; flagOf and variableOf give the others. */
 export const SETTINGS = {
   routingMode: mesh(oneOf("tunnel", "native"), "tunnel", "encapsulate, or route on the underlay"),
   tunnelProtocol: mesh(
@@ -145,7 +145,7 @@ type Value<S> = S extends { kind: Kind<infer T>; initial: infer I }
     : T
   : never;
 
-/** All settings with their values filled in; undefined where nothing was given and no default is. */
+/** All settings filled in; undefined where nothing was given and there is no default. */
 export type Settings = { [N in SettingName]: Value<(typeof SETTINGS)[N]> };
 
 export const settingNames = Object.keys(SETTINGS) as SettingName[];

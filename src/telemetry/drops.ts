@@ -1,0 +1,119 @@
+// A sentence for every drop reason: what happened to the packet, and what to look at. tsc refuses
+// a missing one. docs/drop-reasons.md is written from here.
+import { Drop } from "../../assembly/shared/drop.js";
+
+export type DropName = keyof typeof Drop;
+
+export const dropSentences: Record<DropName, string> = {
+  NONE: "Not a drop; its counter stays zero.",
+  TOO_SHORT:
+    "The packet ends before its headers do. A few come from scans and broken senders; many " +
+    "mean that something on the path cuts packets.",
+  BAD_IP_VERSION:
+    "The version field is neither 4 nor 6, or says another family than the frame around " +
+    "it. The sender is broken or hostile.",
+  BAD_IP_HEADER:
+    "The inner IP header has a wrong header length, total length or checksum. Look at the " +
+    "sending pod, or at a device that changes packets on the way.",
+  BAD_LENGTH:
+    "Lengths in the headers contradict each other or reach beyond the packet. The sender " +
+    "is broken or hostile.",
+  TRUNCATED:
+    "The kernel handed over only the beginning of a datagram, because it was larger than " +
+    "any packet we take.",
+  TOO_BIG:
+    "The packet is larger than the tunnel to that peer carries. The sender was told the " +
+    "size that fits (ICMP); if this keeps rising, ICMP is filtered at the pod or its MTU " +
+    "is above the tunnel's.",
+  NO_ROUTE:
+    "No node and no static peer owns the destination address. Compare `meshd route list` " +
+    "with the address; the sender was told that it is unreachable.",
+  TTL_EXPIRED: "The packet had no hops left. A traceroute causes a few; many mean a routing loop.",
+  NOT_LOCAL:
+    "A peer sent us a packet for an address that is not ours. Its routes are older than " +
+    "the mesh's: compare PodCIDRs in `meshd route list` on both nodes.",
+  UNKNOWN_PEER:
+    "The outer source address belongs to no member and no static peer. A node that has " +
+    "just joined or moved causes a few; otherwise somebody sends to our port.",
+  WRONG_VNI:
+    "The network number in the tunnel header is not the mesh's `vni` or the static peer's. " +
+    "Compare the setting on both sides.",
+  BAD_FLAGS:
+    "The tunnel header's flags are wrong for this encapsulation. The sender uses an " +
+    "extension we do not speak, or another protocol on our port.",
+  SPOOFED_SOURCE:
+    "A peer sent an inner source address outside its own prefixes. Either a pod behind it " +
+    "forges addresses, or that node's CIDRs are missing in `meshd peer list`.",
+  FOREIGN_SOURCE:
+    "A packet for the mesh came from this host with a source address outside this node's " +
+    "PodCIDRs. Look for a pod or host program bound to another address.",
+  MULTICAST:
+    "Inner multicast: the mesh carries unicast only. Neighbour and mDNS chatter is normal.",
+  BROADCAST:
+    "Inner broadcast: the mesh carries unicast only. DHCP and old discovery chatter is normal.",
+  NOT_IP:
+    "The inner frame carries neither IP nor a neighbour question for us (LLDP, STP and such).",
+  WRONG_MAC:
+    "The inner frame is addressed to another MAC address than our VTEP's. A static peer " +
+    "has an old VTEP MAC of this node: see `meshd node show`.",
+  ECN_ILLEGAL:
+    "The underlay marked congestion on a packet whose sender did not agree to ECN; RFC " +
+    "6040 section 4.2 asks to drop it. A device on the path rewrites ECN bits.",
+  BAD_OFFLOAD:
+    "The kernel's offload header on TUN asks for something we did not switch on. Report it " +
+    "with the kernel's version.",
+  SEND_FAILED:
+    "The underlay socket refused the packet: no route to the peer's host, a firewall, or a " +
+    "full send buffer. Compare with `meshd status` and the host's routes.",
+  TUN_WRITE_FAILED:
+    "The kernel refused the packet on the TUN device: the device is down or the packet damaged.",
+  RATE_LIMITED:
+    "An ICMP error or another answer was due, but the limit for such answers was reached. " +
+    "Find the sender that causes them.",
+  RING_FULL:
+    "The control thread did not take packets for it as fast as they came. Only probes and " +
+    "session control travel there.",
+  LOOP:
+    "A packet for this node came back from the host into the tunnel: a host route or rule " +
+    "points at the mesh device that should not.",
+  WRONG_PROTOCOL:
+    "A known peer sent on the port of another encapsulation than agreed with it. Compare " +
+    "`tunnelProtocol` or the static peer's protocol.",
+  BAD_NEIGHBOUR:
+    "An ARP or neighbour discovery question, or a probe, is damaged or asks for an address " +
+    "that is not ours.",
+  NO_ADDRESS:
+    "An answer was due, but this node has no address of that family in the mesh: the pool " +
+    "of that family is not set.",
+  COUNT: "Not a reason: the number of reasons.",
+};
+
+/** Names that are real reasons, in the order of their numbers. */
+export const dropNames: readonly DropName[] = (Object.keys(dropSentences) as DropName[])
+  .filter((name) => name !== "NONE" && name !== "COUNT")
+  .sort((left, right) => Drop[left] - Drop[right]);
+
+/** The sentence of a reason by the name an agent gave; an agent may be newer than this program. */
+export function explainDrop(name: string): string {
+  return Object.hasOwn(dropSentences, name)
+    ? dropSentences[name as DropName]
+    : "A reason this version of meshd does not know; the agent is newer.";
+}
+
+/** The text of docs/drop-reasons.md. */
+export function dropReasonsPage(): string {
+  const rows = dropNames.map((name) => `| ${Drop[name]} | \`${name}\` | ${dropSentences[name]} |`);
+  return `# Drop reasons
+
+Every packet that ends inside meshd ends under exactly one of these names. \`meshd drops\` shows the
+counters, per direction; \`/metrics\` has them as \`meshd_drops_total{reason="..."}\`. For each
+worker and direction, received + generated = forwarded + consumed + dropped.
+
+This page is written by \`node dist/src/telemetry/write-drop-reasons.js\` from
+src/telemetry/drops.ts.
+
+| number | reason | what it means and what to look at |
+|---|---|---|
+${rows.join("\n")}
+`;
+}
