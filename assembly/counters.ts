@@ -1,8 +1,18 @@
 // Packets and bytes per direction and drop reason. One writer, the worker, so no atomics.
 
 import {
-  COUNTERS_PER_DIRECTION, N_CONSUMED, N_DROP_BYTES, N_DROP_PACKETS, N_FORWARDED,
-  N_FORWARDED_BYTES, N_GENERATED, N_RECEIVED, N_RECEIVED_BYTES, N_SENDS, N_SUPER, W_COUNTERS,
+  COUNTERS_PER_DIRECTION,
+  N_CONSUMED,
+  N_DROP_BYTES,
+  N_DROP_PACKETS,
+  N_FORWARDED,
+  N_FORWARDED_BYTES,
+  N_GENERATED,
+  N_RECEIVED,
+  N_RECEIVED_BYTES,
+  N_SENDS,
+  N_SUPER,
+  W_COUNTERS,
 } from "./shared/layout";
 import { worker } from "./worker";
 

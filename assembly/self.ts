@@ -2,7 +2,13 @@
 
 import { W_TABLES } from "./shared/layout";
 import {
-  SELF_HAS_4, SELF_HAS_6, T_SELF_ADDRESS4, T_SELF_ADDRESS6, T_SELF_FLAGS, T_SELF_MAC, T_SELF_MTU,
+  SELF_HAS_4,
+  SELF_HAS_6,
+  T_SELF_ADDRESS4,
+  T_SELF_ADDRESS6,
+  T_SELF_FLAGS,
+  T_SELF_MAC,
+  T_SELF_MTU,
 } from "./shared/tables";
 import { worker } from "./worker";
 

@@ -1,0 +1,25 @@
+// VXLAN header, RFC 7348 section 5.
+//
+//  |R|R|R|R|I|R|R|R|            Reserved                           |
+//  |                VXLAN Network Identifier (VNI) |   Reserved    |
+
+const VNI: usize = 4;
+
+export const SIZE: u32 = 8;
+/** The I flag: must be set. All other bits are zero on send and ignored on receive. */
+const FLAG_VNI: u32 = 0x08;
+
+/** Whether the header says that its network number is valid. */
+export function hasVni(at: usize): bool {
+  return (load<u8>(at) & FLAG_VNI) != 0;
+}
+
+export function vni(at: usize): u32 {
+  return bswap<u32>(load<u32>(at, VNI)) >> 8;
+}
+
+/** Writes a whole header. */
+export function write(at: usize, network: u32): void {
+  store<u32>(at, FLAG_VNI);
+  store<u32>(at, bswap<u32>(network << 8), VNI);
+}
