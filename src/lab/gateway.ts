@@ -1,0 +1,108 @@
+// A way from the host to the lab's NATS server: loopback TCP here, a unix socket across, TCP there.
+// A unix socket is a file and so reaches from one network namespace into another.
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer, type NetConnectOpts, type Server } from "node:net";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { LabError } from "./error.js";
+import type { LabPlan } from "./plan.js";
+import { inNamespace } from "./program.js";
+
+const NATS_PORT = 4222;
+const START_LIMIT_MS = 10_000;
+
+interface GatewayFile {
+  pid: number;
+  port: number;
+}
+
+const gatewayFile = (plan: LabPlan) => join(plan.control.runDir, "gateway.json");
+
+function readGateway(plan: LabPlan): GatewayFile | undefined {
+  if (!existsSync(gatewayFile(plan))) return undefined;
+  try {
+    return JSON.parse(readFileSync(gatewayFile(plan), "utf8")) as GatewayFile;
+  } catch {
+    return undefined;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Port on the host's loopback that leads to the lab's NATS server; undefined when it is down. */
+export function gatewayPort(plan: LabPlan): number | undefined {
+  const gateway = readGateway(plan);
+  return gateway !== undefined && isAlive(gateway.pid) ? gateway.port : undefined;
+}
+
+/** Ends the gateway by its own pid; its far half ends with it. */
+export function stopGateway(plan: LabPlan): void {
+  const gateway = readGateway(plan);
+  if (gateway !== undefined && isAlive(gateway.pid)) process.kill(gateway.pid, "SIGTERM");
+  rmSync(gatewayFile(plan), { force: true });
+}
+
+/** Starts the gateway unless it runs. @throws LabError MESHD_LAB_GATEWAY */
+export async function ensureGateway(plan: LabPlan): Promise<void> {
+  if (gatewayPort(plan) !== undefined) return;
+  mkdirSync(plan.control.runDir, { recursive: true, mode: 0o700 });
+  const { namespace, address } = plan.control;
+  const argv = [fileURLToPath(import.meta.url), "near", namespace, address, gatewayFile(plan)];
+  spawn(process.execPath, argv, { detached: true, stdio: "ignore" }).unref();
+  const deadline = Date.now() + START_LIMIT_MS;
+  while (gatewayPort(plan) === undefined) {
+    if (Date.now() > deadline) {
+      throw new LabError("MESHD_LAB_GATEWAY", `the way to NATS in ${namespace} did not open`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** A server that joins each connection to a new one made by `target`. */
+function relay(target: () => NetConnectOpts): Server {
+  return createServer((near) => {
+    const far = connect(target());
+    near.pipe(far).pipe(near);
+    near.on("error", () => far.destroy());
+    far.on("error", () => near.destroy());
+  });
+}
+
+/** Far half, inside the control namespace: unix socket -> NATS. Ends when the near half is gone. */
+function runFar(socketPath: string, address: string): void {
+  rmSync(socketPath, { force: true });
+  relay(() => ({ host: address, port: NATS_PORT })).listen(socketPath, () => process.send?.("up"));
+  process.on("disconnect", () => process.exit(0));
+}
+
+/** Near half, on the host: loopback -> unix socket. Writes its pid and port when both halves are up. */
+function runNear(namespace: string, address: string, file: string): void {
+  const socketPath = join(dirname(file), "nats.sock");
+  const self = [process.execPath, fileURLToPath(import.meta.url), "far", socketPath, address];
+  const [command = "", ...rest] = inNamespace(namespace, self);
+  const stdio: ["ignore", "ignore", "ignore", "ipc"] = ["ignore", "ignore", "ignore", "ipc"];
+  const far: ChildProcess = spawn(command, rest, { stdio });
+  far.once("exit", () => process.exit(1));
+  far.once("message", () => {
+    const server = relay(() => ({ path: socketPath }));
+    server.listen(0, "127.0.0.1", () => {
+      const bound = server.address();
+      const port = typeof bound === "object" && bound !== null ? bound.port : 0;
+      writeFileSync(file, JSON.stringify({ pid: process.pid, port }), { mode: 0o600 });
+    });
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [, , half, ...rest] = process.argv;
+  if (half === "near") runNear(rest[0] ?? "", rest[1] ?? "", rest[2] ?? "");
+  else runFar(rest[0] ?? "", rest[1] ?? "");
+}

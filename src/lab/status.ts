@@ -1,0 +1,101 @@
+// What a running lab looks like, asked of its agents: the contract of `lab status --json`.
+import { existsSync } from "node:fs";
+import { LabError } from "./error.js";
+import { gatewayPort } from "./gateway.js";
+import type { LabNode, LabPlan } from "./plan.js";
+import { mapSome, meshdJson } from "./program.js";
+import { type LabRoots, labNames, loadShape, planAt } from "./store.js";
+
+export interface LabStatusPod {
+  name: string;
+  namespace: string;
+  addresses: string[];
+}
+
+export interface LabStatusNode {
+  name: string;
+  namespace: string;
+  /** 0 while the agent does not answer. */
+  agentPid: number;
+  underlay: string[];
+  podCIDRs: string[];
+  overlayDevice: string;
+  pods: LabStatusPod[];
+}
+
+export interface LabStatus {
+  name: string;
+  nodes: LabStatusNode[];
+}
+
+/** The parts of an agent's answers that the lab reads. */
+interface AgentStatus {
+  pid: number;
+  mtu: number;
+  device: string;
+  lease: { podCIDRs: string[] };
+}
+
+/** The plan of a lab that is up. @throws LabError MESHD_LAB_NOT_FOUND */
+export function findLab(roots: LabRoots, name: string): LabPlan {
+  const shape = loadShape(roots, name);
+  if (shape !== undefined) return planAt(roots, shape);
+  const others = labNames(roots);
+  const known = others.length === 0 ? "there is none" : `there is ${others.join(", ")}`;
+  const message = `no lab named '${name}': ${known}; 'meshd lab up --name ${name}' makes one`;
+  throw new LabError("MESHD_LAB_NOT_FOUND", message);
+}
+
+/** Asks an agent; undefined when it does not answer (it may be down: the lab says so by pid 0). */
+export async function askAgent(node: LabNode): Promise<AgentStatus | undefined> {
+  if (!existsSync(node.runDir)) return undefined;
+  return meshdJson<AgentStatus>(node, ["status"]).catch(() => undefined);
+}
+
+async function statusOf(node: LabNode): Promise<LabStatusNode> {
+  const agent = await askAgent(node);
+  const pods = agent === undefined ? [] : await meshdJson<LabStatusPod[]>(node, ["pod", "list"]);
+  return {
+    name: node.name,
+    namespace: node.namespace,
+    agentPid: agent?.pid ?? 0,
+    underlay: [node.address],
+    podCIDRs: agent?.lease.podCIDRs ?? [],
+    overlayDevice: agent?.device ?? "",
+    pods: pods.map(({ name, namespace, addresses }) => ({ name, namespace, addresses })),
+  };
+}
+
+/** Status of every node of a lab. @throws LabError MESHD_LAB_NOT_FOUND */
+export async function labStatus(roots: LabRoots, name: string): Promise<LabStatus> {
+  const plan = findLab(roots, name);
+  return { name, nodes: await mapSome(plan.nodes, 4, statusOf) };
+}
+
+/** Smallest tunnel MTU among the lab's nodes: the inner bytes of a full-size packet. */
+export async function labMtu(roots: LabRoots, name: string): Promise<number> {
+  const plan = findLab(roots, name);
+  const answers = await mapSome(plan.nodes, 4, askAgent);
+  const known = answers.flatMap((answer) => (answer === undefined ? [] : [answer.mtu]));
+  if (known.length > 0) return Math.min(...known);
+  throw new LabError("MESHD_LAB_DOWN", `no agent of lab '${name}' answers; try 'meshd lab up'`);
+}
+
+/** Environment that lets meshd and the stock nats client talk to the lab from outside it. */
+export function labEnvironment(roots: LabRoots, name: string): Record<string, string> {
+  const plan = findLab(roots, name);
+  const port = gatewayPort(plan);
+  if (port === undefined) {
+    throw new LabError("MESHD_LAB_DOWN", `lab '${name}' is not up; try 'meshd lab up'`);
+  }
+  const url = `nats://127.0.0.1:${port}`;
+  const credentials = `${plan.control.stateDir}/admin.creds`;
+  return {
+    MESHD_STATE_DIR: plan.control.stateDir,
+    MESHD_RUN_DIR: plan.control.runDir,
+    MESHD_NATS: url,
+    MESHD_CREDS: credentials,
+    NATS_URL: url,
+    NATS_CREDS: credentials,
+  };
+}

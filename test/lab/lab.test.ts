@@ -1,0 +1,140 @@
+// A whole mesh on real packets, driven by the command line as a user would drive it.
+//
+//   <lab>-net (bridge) --- <lab>-ctl (nats-server, controller)
+//                      --- <lab>-n1 (meshd) --- <lab>-n1-p1, -p2
+//                      --- ... <lab>-n5
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { CheckReport, LabStatus } from "../../src/lab/index.js";
+import { inNamespace } from "../support/netns.js";
+import { rootTest } from "../support/root.js";
+
+const lab = suite("lab");
+const name = `t${process.pid}`;
+const folder = mkdtempSync(join(tmpdir(), "meshd-lab-"));
+const roots = ["--state-dir", join(folder, "state"), "--run-dir", join(folder, "run")];
+
+function meshd(argv: string[], timeout = 240_000): string {
+  const all = ["bin/meshd", ...argv, ...roots];
+  return execFileSync(process.execPath, all, { encoding: "utf8", timeout });
+}
+
+const labCommand = (verb: string, ...rest: string[]) =>
+  meshd(["lab", verb, "--name", name, ...rest]);
+const labJson = <T>(verb: string) => JSON.parse(labCommand(verb, "--json")) as T;
+
+function ownNamespaces(): string[] {
+  const files = existsSync("/run/netns") ? readdirSync("/run/netns") : [];
+  return files.filter((file) => file.startsWith(`${name}-`));
+}
+
+function cleanUp(): void {
+  spawnSync(process.execPath, ["bin/meshd", "lab", "down", "--name", name, ...roots]);
+  rmSync(folder, { recursive: true, force: true });
+}
+process.on("exit", cleanUp);
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
+
+async function until(what: string, condition: () => boolean, limit_ms = 30_000): Promise<void> {
+  const deadline = Date.now() + limit_ms;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`${what}: not within ${limit_ms} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+rootTest(lab, "five nodes with two pods each come up and are named as agreed", () => {
+  labCommand("up", "--nodes", "5", "--pods", "2");
+  const status = labJson<LabStatus>("status");
+  assert.is(status.name, name);
+  assert.equal(
+    status.nodes.map((node) => node.namespace),
+    [1, 2, 3, 4, 5].map((number) => `${name}-n${number}`),
+  );
+  for (const node of status.nodes) {
+    assert.ok(node.agentPid > 0);
+    assert.is(node.podCIDRs.length, 2, "an IPv4 and an IPv6 PodCIDR");
+    assert.is(node.pods.length, 2);
+    assert.ok(node.pods.every((pod) => pod.addresses.length === 2));
+  }
+  const cidrs = status.nodes.flatMap((node) => node.podCIDRs);
+  assert.is(new Set(cidrs).size, cidrs.length, "no PodCIDR stands twice");
+});
+
+rootTest(
+  lab,
+  "all 90 ordered pod pairs are reachable, IPv4 and IPv6, full-size packets too",
+  () => {
+    const report = labJson<CheckReport>("check");
+    assert.equal(report.failures, []);
+    assert.is(report.pairs, 90);
+    assert.is(report.pairsReachable, 90);
+    assert.is(report.probesAnswered, 360);
+    assert.equal(report.families, [4, 6]);
+  },
+);
+
+rootTest(
+  lab,
+  "an agent killed under a running ping comes back with its lease and pods",
+  async () => {
+    const before = labJson<LabStatus>("status").nodes;
+    const [first, second] = before;
+    const target = second?.pods[0]?.addresses[0] ?? "";
+    const pod = first?.pods[0]?.namespace ?? "";
+    const [file = "", ...argv] = inNamespace(pod, [
+      "ping",
+      "-n",
+      "-i",
+      "0.05",
+      "-c",
+      "200",
+      target,
+    ]);
+    const ping = spawn(file, argv, { stdio: ["ignore", "pipe", "inherit"] });
+    let said = "";
+    ping.stdout.on("data", (bytes: Buffer) => {
+      said += bytes.toString();
+    });
+    const ended = new Promise((resolve) => ping.once("exit", resolve));
+    await until("first answers", () => said.includes("icmp_seq=5 "));
+    process.kill(first?.agentPid ?? 0, "SIGKILL");
+    labCommand("up", "--nodes", "5", "--pods", "2");
+    const after = labJson<LabStatus>("status").nodes;
+    assert.is.not(after[0]?.agentPid, first?.agentPid);
+    assert.equal(after[0]?.podCIDRs, first?.podCIDRs);
+    assert.equal(after[0]?.pods, first?.pods);
+    assert.equal(after.slice(1), before.slice(1), "nothing else was touched");
+    await ended;
+    assert.match(said, /icmp_seq=200 /, "traffic goes on after the restart");
+  },
+);
+
+rootTest(lab, "the environment for clients outside leads to the control plane", () => {
+  const env = labJson<Record<string, string>>("env");
+  const run = (argv: string[]) =>
+    execFileSync(process.execPath, ["bin/meshd", ...argv, "--json"], {
+      encoding: "utf8",
+      env: { ...process.env, ...env },
+    });
+  const nodes = JSON.parse(run(["node", "list"])) as { name: string }[];
+  assert.equal(nodes.map((node) => node.name).sort(), ["n1", "n2", "n3", "n4", "n5"]);
+});
+
+rootTest(lab, "lab down leaves no namespace, process or file", async () => {
+  const pids = labJson<LabStatus>("status").nodes.map((node) => node.agentPid);
+  labCommand("down");
+  assert.equal(ownNamespaces(), []);
+  assert.equal(
+    pids.filter((pid) => existsSync(`/proc/${pid}`)),
+    [],
+  );
+  const left = execFileSync("find", [folder, "-type", "f"], { encoding: "utf8" });
+  assert.is(left, "");
+});
+
+lab.run();
