@@ -60,5 +60,7 @@ export enum Drop {
   BAD_NEIGHBOUR,
   /** No address of the family that the answer would need. */
   NO_ADDRESS,
+  /** Was in the hands of a worker thread that died; counted by the control thread. */
+  WORKER_DIED,
   COUNT,
 }

@@ -85,6 +85,9 @@ export const dropSentences: Record<DropName, string> = {
   NO_ADDRESS:
     "An answer was due, but this node has no address of that family in the mesh: the pool " +
     "of that family is not set.",
+  WORKER_DIED:
+    "A worker thread died with the packet in its hands. It was restarted; the agent's log says " +
+    "what it died of. Report that line.",
   COUNT: "Not a reason: the number of reasons.",
 };
 
