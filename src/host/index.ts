@@ -1,0 +1,88 @@
+// The door of the host room: links, addresses, routes, sysctl, nftables and namespaces of Linux, by
+// programs that are given argument vectors, never a shell. Every call takes `where`: its namespace.
+export {
+  type AddressChange,
+  diffAddresses,
+  type LinkAddress,
+  listAddresses,
+  reconcileAddresses,
+} from "./addresses.js";
+export { namespacePath, type RunOptions, run, runJson, type Where } from "./command.js";
+export {
+  defaultSource,
+  findPoolConflicts,
+  gatherFacts,
+  type HostFacts,
+  type Own,
+  type PoolConflict,
+  suggestUnderlay,
+  tunProblem,
+  type Underlay,
+  underlayCandidates,
+  underlayOf,
+} from "./detect.js";
+export { HostError, type HostErrorCode } from "./errors.js";
+export { type FirewallObstacle, findFirewall, type MeshTraffic } from "./firewall.js";
+export {
+  addVeth,
+  checkDeviceName,
+  deleteLink,
+  findLink,
+  ipBatch,
+  type Link,
+  type LinkSettings,
+  listLinks,
+  setLink,
+  type VethOptions,
+} from "./links.js";
+export {
+  createNamespace,
+  deleteNamespace,
+  listNamespaces,
+  namespaceExists,
+  needNamespace,
+  runInNamespace,
+} from "./namespaces.js";
+export { applyMasquerade, type MasqueradeOptions, nftTable, removeMasquerade } from "./nft.js";
+export {
+  type Address,
+  bitsOf,
+  canonicalAddress,
+  canonicalPrefix,
+  containsPrefix,
+  type Family,
+  formatAddress,
+  formatPrefix,
+  needAddress,
+  needPrefix,
+  type Prefix,
+  parseAddress,
+  parsePrefix,
+  prefixesOverlap,
+  prefixHolding,
+} from "./prefix.js";
+export {
+  deleteRoutes,
+  diffRoutes,
+  listRoutes,
+  MESH_ROUTE_METRIC,
+  MESH_ROUTE_PROTOCOL,
+  POD_ROUTE_PROTOCOL,
+  POOL_ROUTE_METRIC,
+  type Route,
+  type RouteChange,
+  type RouteKind,
+  type RouteResult,
+  type RouteScope,
+  reconcileRoutes,
+  routeLine,
+  type WantedRoute,
+} from "./routes.js";
+export {
+  enableForwarding,
+  readSysctl,
+  rpFilter,
+  type SysctlChange,
+  SysctlKeeper,
+  writeSysctl,
+} from "./sysctl.js";
