@@ -118,11 +118,31 @@ export function overlaps(a: Prefix, b: Prefix): boolean {
   return contains(a, b) || contains(b, a);
 }
 
-export function containsAddress(outer: Prefix, text: string): boolean {
+/** An address as the prefix that holds it alone, or null when the text is no address. */
+export function hostPrefix(text: string): Prefix | null {
   const address = parseAddress(text);
-  return (
-    address !== null && contains(outer, { ...address, length: WIDTH[address.family] } as Prefix)
-  );
+  return address === null ? null : { ...address, length: WIDTH[address.family] };
+}
+
+export function containsAddress(outer: Prefix, text: string): boolean {
+  const host = hostPrefix(text);
+  return host !== null && contains(outer, host);
+}
+
+/** The first of `hosts` (sorted by comparePrefixes) that lies in `outer`; found by bisection. */
+export function firstInside(hosts: readonly Prefix[], outer: Prefix): Prefix | undefined {
+  let low = 0;
+  let high = hosts.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (comparePrefixes(hosts[middle] as Prefix, outer) < 0) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  const found = hosts[low];
+  return found !== undefined && contains(outer, found) ? found : undefined;
 }
 
 /** Orders by family, then address, then length: the same order on every node. */

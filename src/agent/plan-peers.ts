@@ -1,0 +1,230 @@
+// Which records become peers: membership, epoch, leases, addresses; what is left out says why.
+import type {
+  LeaseRecord,
+  MemberRecord,
+  MeshSnapshot,
+  NodeRecord,
+  PeerRecord,
+} from "../../control/index.js";
+import type { ClaimKind, PrefixClaim } from "./overlap.js";
+import type { LocalFacts, Problem } from "./plan-types.js";
+import {
+  canonicalAddress,
+  containsAddress,
+  type Prefix,
+  parseAddress,
+  parsePrefix,
+} from "./prefix.js";
+
+/** A peer before its prefixes are decided. */
+export interface Candidate {
+  owner: string;
+  name: string;
+  nodeId: string;
+  kind: "member" | "static";
+  address: string;
+  port: number;
+  mac: string;
+  /** null: the mesh's own network number. */
+  vni: number | null;
+  /** null: nothing known, ours is used. */
+  mtu: number | null;
+}
+
+export type Report = (code: string, key: string, message: string) => void;
+
+/** Collects problems; `sorted` gives them in an order that does not depend on how they came. */
+export class Problems {
+  private readonly list: Problem[] = [];
+
+  readonly report: Report = (code, key, message) => {
+    this.list.push({ code, key, message });
+  };
+
+  sorted(): Problem[] {
+    const text = (problem: Problem) => `${problem.key} ${problem.code} ${problem.message}`;
+    return [...this.list].sort((a, b) => (text(a) < text(b) ? -1 : text(a) > text(b) ? 1 : 0));
+  }
+}
+
+/** States in which a member is routed to. */
+export function mayForward(member: MemberRecord): boolean {
+  return member.state === "active" || member.state === "draining";
+}
+
+/** The lease behind a member's CIDR, when it is really its own under the same epoch. */
+function heldLease(snapshot: MeshSnapshot, member: MemberRecord, cidr: string): LeaseRecord | null {
+  const lease = snapshot.leases.get(cidr);
+  const held = lease?.state === "held" && lease.nodeId === member.nodeId;
+  return lease !== undefined && held && lease.epoch === member.epoch ? lease : null;
+}
+
+function claim(
+  text: string,
+  kind: ClaimKind,
+  owner: string,
+  since: string,
+  key: string,
+  report: Report,
+): PrefixClaim[] {
+  const prefix = parsePrefix(text);
+  if (prefix === null) {
+    report("MESHD_BAD_PREFIX", key, `${key}: ${text} is no CIDR: not applied`);
+    return [];
+  }
+  return [{ prefix, kind, owner, since }];
+}
+
+/** Everything a member may claim: PodCIDRs with a lease of the same epoch, and granted prefixes. */
+export function memberClaims(
+  snapshot: MeshSnapshot,
+  member: MemberRecord,
+  report: Report,
+): PrefixClaim[] {
+  const owner = member.nodeId;
+  const leased = member.podCIDRs.flatMap((cidr) => {
+    const lease = heldLease(snapshot, member, cidr);
+    if (lease === null) {
+      const why = `no held lease of epoch ${member.epoch} for ${cidr}`;
+      report("MESHD_LEASE_LOST", `leases.${cidr}`, `node ${member.name}: ${why}: not routed`);
+      return [];
+    }
+    return claim(cidr, "lease", owner, lease.since, `leases.${cidr}`, report);
+  });
+  const key = `members.${owner}`;
+  const granted = member.grantedPrefixes.flatMap((cidr) =>
+    claim(cidr, "granted", owner, "", key, report),
+  );
+  return [...leased, ...granted];
+}
+
+export function staticClaims(peer: PeerRecord, report: Report): PrefixClaim[] {
+  const key = `peers.${peer.name}`;
+  return peer.podCIDRs.flatMap((cidr) =>
+    claim(cidr, "static", `peer:${peer.name}`, "", key, report),
+  );
+}
+
+/** The member's node record, when it counts: right epoch and an encapsulation we speak. */
+function factsOf(snapshot: MeshSnapshot, member: MemberRecord, report: Report): NodeRecord | null {
+  const node = snapshot.nodes.get(member.nodeId);
+  const key = `nodes.${member.nodeId}`;
+  const refuse = (code: string, why: string) => {
+    report(code, key, `node ${member.name}: ${why}: not routed`);
+    return null;
+  };
+  if (node === undefined) {
+    return refuse("MESHD_NODE_SILENT", "has not announced its underlay address yet");
+  }
+  if (node.epoch !== member.epoch) {
+    const why = `works under epoch ${node.epoch}, granted is ${member.epoch}`;
+    return refuse("MESHD_STALE_EPOCH", why);
+  }
+  const protocol = snapshot.config.tunnelProtocol;
+  if (!node.protocols.includes(protocol)) {
+    return refuse("MESHD_PROTOCOL_MISSING", `does not speak ${protocol}`);
+  }
+  return node;
+}
+
+export function memberCandidate(
+  snapshot: MeshSnapshot,
+  member: MemberRecord,
+  family: 4 | 6,
+  report: Report,
+): Candidate | null {
+  const node = factsOf(snapshot, member, report);
+  if (node === null) {
+    return null;
+  }
+  const address = node.underlay.addresses.find((text) => parseAddress(text)?.family === family);
+  if (address === undefined) {
+    const why = `node ${member.name}: no IPv${family} underlay address: not routed`;
+    report("MESHD_NO_UNDERLAY", `nodes.${member.nodeId}`, why);
+    return null;
+  }
+  return {
+    owner: member.nodeId,
+    name: member.name,
+    nodeId: member.nodeId,
+    kind: "member",
+    address: canonicalAddress(address),
+    port: node.underlay.port,
+    mac: node.vtepMac,
+    vni: null,
+    mtu: node.mtu,
+  };
+}
+
+export function staticCandidate(peer: PeerRecord, family: 4 | 6, report: Report): Candidate | null {
+  if (parseAddress(peer.endpoint)?.family !== family) {
+    const why = `static peer ${peer.name}: ${peer.endpoint} is no IPv${family} address`;
+    report("MESHD_NO_UNDERLAY", `peers.${peer.name}`, `${why}, as our underlay is: not routed`);
+    return null;
+  }
+  return {
+    owner: `peer:${peer.name}`,
+    name: peer.name,
+    nodeId: "",
+    kind: "static",
+    address: canonicalAddress(peer.endpoint),
+    port: peer.port,
+    mac: peer.vtepMac,
+    vni: peer.vni,
+    mtu: null,
+  };
+}
+
+function claimKey(address: string, port: number): string {
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/** Who may stand at an address: the member that claimed it, else members, else static peers. */
+function standing(snapshot: MeshSnapshot, candidate: Candidate): number {
+  if (candidate.kind === "static") {
+    return 3;
+  }
+  const claimed = snapshot.claims.get(claimKey(candidate.address, candidate.port));
+  if (claimed === undefined) {
+    return 2;
+  }
+  return claimed.nodeId === candidate.nodeId ? 1 : 4;
+}
+
+function recordOf(candidate: Candidate): string {
+  return candidate.kind === "member" ? `nodes.${candidate.nodeId}` : `peers.${candidate.name}`;
+}
+
+/**
+ * Leaves one candidate per underlay address (the outer source tells peers apart), none at our own
+ * address, and none inside a pool: its tunnel would run through the tunnel.
+ */
+export function settleAddresses(
+  snapshot: MeshSnapshot,
+  local: LocalFacts,
+  pools: readonly Prefix[],
+  candidates: readonly Candidate[],
+  report: Report,
+): Candidate[] {
+  const own = canonicalAddress(local.underlay.address);
+  const holders = new Map<string, string>([[own, "this node"]]);
+  const ordered = candidates
+    .map((candidate) => ({ candidate, rank: standing(snapshot, candidate) }))
+    .sort((a, b) => a.rank - b.rank || (a.candidate.owner < b.candidate.owner ? -1 : 1));
+  const settled: Candidate[] = [];
+  for (const { candidate, rank } of ordered) {
+    const { address, name } = candidate;
+    const holder = rank === 4 ? "another node" : holders.get(address);
+    if (holder !== undefined) {
+      const why = `${name}: underlay address ${address} belongs to ${holder}: not routed`;
+      report("MESHD_ADDRESS_CLAIMED", recordOf(candidate), why);
+    } else if (pools.some((pool) => containsAddress(pool, address))) {
+      const why = `${name}: underlay address ${address} lies inside a pool: not routed`;
+      report("MESHD_UNDERLAY_IN_POOL", recordOf(candidate), why);
+    } else {
+      holders.set(address, candidate.name);
+      settled.push(candidate);
+    }
+  }
+  return settled.sort((a, b) => (a.owner < b.owner ? -1 : 1));
+}

@@ -1,0 +1,337 @@
+// The hinge of both planes, pure: records of the cluster in, table contents and host state out.
+// The same records give the same plan, in whatever order they came (test/agent/plan.test.ts).
+import type { MemberRecord, MeshSnapshot, PeerRecord } from "../../control/index.js";
+import type { TableContents, TablePeer } from "../datapath/index.js";
+import { tunnelMtu } from "./mtu.js";
+import { type PrefixClaim, resolveClaims } from "./overlap.js";
+import {
+  type Candidate,
+  mayForward,
+  memberCandidate,
+  memberClaims,
+  Problems,
+  type Report,
+  settleAddresses,
+  staticCandidate,
+  staticClaims,
+} from "./plan-peers.js";
+import type { LocalFacts, Plan, PlanInput, PlannedPeer, WantedRoute } from "./plan-types.js";
+import {
+  comparePrefixes,
+  firstAddress,
+  firstInside,
+  formatPrefix,
+  hostPrefix,
+  type Prefix,
+  parsePrefix,
+} from "./prefix.js";
+import { defaultPortOf, isTunnelProtocol, type TunnelProtocol } from "./protocols.js";
+
+/** Address that pods use as their gateway; the host needs a route to it to answer ARP for it. */
+export const POD_GATEWAY_IPV4 = "169.254.1.1/32";
+
+function byText(a: string, b: string): number {
+  return a === b ? 0 : a < b ? -1 : 1;
+}
+
+export function poolsOf(snapshot: MeshSnapshot): string[] {
+  const { clusterPoolIPv4PodCIDR: four, clusterPoolIPv6PodCIDR: six } = snapshot.config;
+  return [four, six].filter((pool) => pool !== null);
+}
+
+/** A plan that forwards nothing, with what can be said all the same. */
+function emptyPlan(snapshot: MeshSnapshot, local: LocalFacts, member: MemberRecord | null): Plan {
+  return {
+    member: member === null ? null : memberView(member),
+    hold: false,
+    tables: null,
+    peers: [],
+    addresses: [],
+    routes: [],
+    masquerade: null,
+    routingMode: snapshot.config.routingMode,
+    tunnelProtocol: snapshot.config.tunnelProtocol,
+    port: local.tunnelPort ?? snapshot.config.tunnelPort,
+    mtu: local.underlay.mtu,
+    problems: [],
+  };
+}
+
+function memberView(member: MemberRecord): NonNullable<Plan["member"]> {
+  const { name, state, role, podCIDRs, epoch } = member;
+  return { name, state, role, podCIDRs: [...podCIDRs], epoch };
+}
+
+/** The encapsulation asked for, or null when this version has none of that kind. */
+function supportedProtocol(snapshot: MeshSnapshot, report: Report): TunnelProtocol | null {
+  const { routingMode, tunnelProtocol, vni } = snapshot.config;
+  const refuse = (setting: string, value: string, allowed: string) => {
+    const why = `${setting} ${value} is not supported by this agent, allowed: ${allowed}`;
+    report("MESHD_UNSUPPORTED_SETTING", "config", `${why}; keeping the last good state`);
+    return null;
+  };
+  if (routingMode !== "tunnel") {
+    return refuse("routingMode", routingMode, "tunnel");
+  }
+  if (typeof vni !== "number") {
+    return refuse("vni", vni, "a number");
+  }
+  return isTunnelProtocol(tunnelProtocol)
+    ? tunnelProtocol
+    : refuse("tunnelProtocol", tunnelProtocol, "vxlan");
+}
+
+interface Peered {
+  candidate: Candidate;
+  claims: PrefixClaim[];
+}
+
+interface Shared {
+  /** Accepted prefixes of this node. */
+  own: PrefixClaim[];
+  peers: Peered[];
+}
+
+function candidatesOf(
+  { snapshot, local }: PlanInput,
+  members: MemberRecord[],
+  statics: PeerRecord[],
+  report: Report,
+): Candidate[] {
+  const { family } = local.underlay;
+  return [
+    ...members.map((member) => memberCandidate(snapshot, member, family, report)),
+    ...statics.map((peer) => staticCandidate(peer, family, report)),
+  ].filter((candidate) => candidate !== null);
+}
+
+function keyOfOwner(owner: string): string {
+  return owner.startsWith("peer:") ? `peers.${owner.slice(5)}` : `members.${owner}`;
+}
+
+/** Leases lie in pools, which hold no underlay address; other prefixes must not hold one either. */
+function withoutLoops(
+  claims: PrefixClaim[],
+  underlays: readonly string[],
+  report: Report,
+): PrefixClaim[] {
+  const hosts = underlays.flatMap((text) => hostPrefix(text) ?? []).sort(comparePrefixes);
+  return claims.filter((claim) => {
+    const held = claim.kind === "lease" ? undefined : firstInside(hosts, claim.prefix);
+    if (held !== undefined) {
+      const what = `${formatPrefix(claim.prefix)} of ${claim.owner} holds the underlay address`;
+      const why = `${what} ${firstAddress(held)}: not routed`;
+      report("MESHD_ROUTE_LOOP", keyOfOwner(claim.owner), why);
+    }
+    return held === undefined;
+  });
+}
+
+function groupByOwner(claims: readonly PrefixClaim[]): Map<string, PrefixClaim[]> {
+  const groups = new Map<string, PrefixClaim[]>();
+  const sorted = [...claims].sort((a, b) => comparePrefixes(a.prefix, b.prefix));
+  for (const claim of sorted) {
+    const group = groups.get(claim.owner);
+    if (group === undefined) {
+      groups.set(claim.owner, [claim]);
+    } else {
+      group.push(claim);
+    }
+  }
+  return groups;
+}
+
+/** Decides peers and prefixes for the whole mesh, this node included. */
+function share(input: PlanInput, report: Report): Shared {
+  const { snapshot, local } = input;
+  const members = [...snapshot.members.values()].filter(mayForward);
+  const statics = [...snapshot.peers.values()];
+  const others = members.filter((member) => member.nodeId !== local.nodeId);
+  const pools = poolsOf(snapshot).flatMap((pool) => parsePrefix(pool) ?? []);
+  const candidates = candidatesOf(input, others, statics, report);
+  const peers = settleAddresses(snapshot, local, pools, candidates, report);
+  const claims = [
+    ...members.flatMap((member) => memberClaims(snapshot, member, report)),
+    ...statics.flatMap((peer) => staticClaims(peer, report)),
+  ];
+  const underlays = [local.underlay.address, ...peers.map((peer) => peer.address)];
+  const { accepted, refused } = resolveClaims(withoutLoops(claims, underlays, report));
+  for (const { claim, winner } of refused) {
+    const what = `${formatPrefix(claim.prefix)} of ${claim.owner} overlaps`;
+    const why = `${what} ${formatPrefix(winner.prefix)} of ${winner.owner}: not routed`;
+    report("MESHD_PREFIX_OVERLAP", keyOfOwner(claim.owner), why);
+  }
+  const owned = groupByOwner(accepted);
+  const peered = peers.flatMap((candidate) => {
+    const claims = owned.get(candidate.owner);
+    return claims === undefined ? [] : [{ candidate, claims }];
+  });
+  return { own: owned.get(local.nodeId) ?? [], peers: peered };
+}
+
+const texts = (claims: readonly PrefixClaim[]) => claims.map(({ prefix }) => formatPrefix(prefix));
+const leases = (claims: readonly PrefixClaim[]) => claims.filter(({ kind }) => kind === "lease");
+
+function plannedPeer({ candidate, claims }: Peered): PlannedPeer {
+  const { name, nodeId, kind, address, port } = candidate;
+  const probed = kind === "member" ? leases(claims) : claims;
+  return {
+    ...{ name, nodeId, kind, address, port },
+    prefixes: texts(claims),
+    podCIDRs: kind === "member" ? texts(leases(claims)) : texts(claims),
+    probeAddresses: probed.map(({ prefix }) => firstAddress(prefix)),
+  };
+}
+
+interface Numbers {
+  protocol: TunnelProtocol;
+  vni: number;
+  dscp: "inherit" | number;
+  port: number;
+  mtu: number;
+}
+
+function tablePeer({ candidate, claims }: Peered, numbers: Numbers): TablePeer {
+  return {
+    protocol: numbers.protocol,
+    address: candidate.address,
+    port: candidate.port,
+    mac: candidate.mac,
+    vni: candidate.vni ?? numbers.vni,
+    mtu: Math.min(numbers.mtu, candidate.mtu ?? numbers.mtu),
+    prefixes: texts(claims),
+    ...(numbers.dscp === "inherit" ? {} : { dscp: numbers.dscp }),
+  };
+}
+
+function tablesOf({ own, peers }: Shared, local: LocalFacts, numbers: Numbers): TableContents {
+  return {
+    self: {
+      mac: local.vtepMac,
+      vni: numbers.vni,
+      mtu: numbers.mtu,
+      addresses: leases(own).map(({ prefix }) => firstAddress(prefix)),
+      prefixes: texts(own),
+      udpPort: numbers.port,
+    },
+    peers: peers.map((peer) => tablePeer(peer, numbers)),
+  };
+}
+
+/** Peer prefixes through the tunnel, and behind them walls: what has no route must not leave. */
+function routesOf({ own, peers }: Shared, pools: readonly string[]): WantedRoute[] {
+  const nodeAddress = (family: 4 | 6) => {
+    const lease = leases(own).find(({ prefix }) => prefix.family === family);
+    return lease === undefined ? null : firstAddress(lease.prefix);
+  };
+  const toPeers = peers.flatMap(({ candidate, claims }) =>
+    claims.flatMap(({ prefix }): WantedRoute[] => {
+      const source = nodeAddress(prefix.family);
+      const destination = formatPrefix(prefix);
+      // Without an address of that family nothing of ours could be answered.
+      return source === null ? [] : [{ destination, kind: "peer", source, via: candidate.name }];
+    }),
+  );
+  const walls = [...new Set([...pools, ...texts(own)])].map(
+    (destination): WantedRoute => ({ destination, kind: "unreachable", source: null, via: "pool" }),
+  );
+  const gateway = nodeAddress(4) === null ? [] : [POD_GATEWAY_IPV4];
+  return [
+    ...toPeers.sort((a, b) => byText(a.destination, b.destination)),
+    ...walls.sort((a, b) => byText(a.destination, b.destination)),
+    ...gateway.map(
+      (destination): WantedRoute => ({ destination, kind: "gateway", source: null, via: "pods" }),
+    ),
+  ];
+}
+
+/** Tunnel port and MTU by the settings, the node's own first. */
+function numbersOf(
+  { snapshot, local }: PlanInput,
+  protocol: TunnelProtocol,
+  report: Report,
+): Numbers {
+  const { config } = snapshot;
+  const { mtu, warning } = tunnelMtu({
+    setting: local.mtu ?? config.mtu,
+    protocol,
+    underlayFamily: local.underlay.family,
+    underlayMtu: local.underlay.mtu,
+    overlayIPv6: config.clusterPoolIPv6PodCIDR !== null,
+  });
+  if (warning !== null) {
+    report("MESHD_MTU", "config", warning);
+  }
+  const port = local.tunnelPort ?? config.tunnelPort;
+  const vni = typeof config.vni === "number" ? config.vni : 1;
+  return { protocol, vni, dscp: config.dscp, mtu, port: port || defaultPortOf(protocol) };
+}
+
+/** Why this node may not forward now: one problem, or null. */
+function standstill(
+  member: MemberRecord | null,
+  { snapshot, local }: PlanInput,
+): { code: string; message: string; hold: boolean } | null {
+  if (member === null) {
+    const why = `revision ${snapshot.revision} of the store knows no node ${local.nodeId}`;
+    return {
+      code: "MESHD_NOT_A_MEMBER",
+      message: `${why}; keeping the last good state`,
+      hold: true,
+    };
+  }
+  if (!mayForward(member)) {
+    const message = `this node is ${member.state}: no traffic is carried; ask an administrator`;
+    return { code: "MESHD_REMOVED", message, hold: false };
+  }
+  return null;
+}
+
+/**
+ * Plans this node from one snapshot. Throws nothing: what cannot be applied is left out and said in
+ * `problems`, sorted. `hold` asks the caller to keep the plan it has.
+ */
+export function plan(input: PlanInput): Plan {
+  const { snapshot, local } = input;
+  const problems = new Problems();
+  const member = snapshot.members.get(local.nodeId) ?? null;
+  const base = emptyPlan(snapshot, local, member);
+  const stop = standstill(member, input);
+  if (stop !== null) {
+    problems.report(stop.code, `members.${local.nodeId}`, stop.message);
+    return { ...base, hold: stop.hold, routes: wallsAlone(input), problems: problems.sorted() };
+  }
+  const protocol = supportedProtocol(snapshot, problems.report);
+  if (protocol === null) {
+    return { ...base, hold: true, routes: wallsAlone(input), problems: problems.sorted() };
+  }
+  const numbers = numbersOf(input, protocol, problems.report);
+  const shared = share(input, problems.report);
+  const pools = poolsOf(snapshot);
+  const podCIDRs = texts(leases(shared.own));
+  const sources = snapshot.config.masquerade ? podCIDRs : [];
+  return {
+    ...base,
+    tables: tablesOf(shared, local, numbers),
+    peers: shared.peers.map(plannedPeer),
+    addresses: leases(shared.own).map(({ prefix }) => nodeAddressOf(prefix)),
+    routes: routesOf(shared, pools),
+    masquerade: sources.length === 0 ? null : { sources, except: exceptions(pools, podCIDRs) },
+    port: numbers.port,
+    mtu: numbers.mtu,
+    problems: problems.sorted(),
+  };
+}
+
+function nodeAddressOf(prefix: Prefix): string {
+  return `${firstAddress(prefix)}/${prefix.family === 4 ? 32 : 128}`;
+}
+
+function exceptions(pools: readonly string[], podCIDRs: readonly string[]): string[] {
+  return [...new Set([...pools, ...podCIDRs])].sort(byText);
+}
+
+/** Pod traffic stays walled in also while this node carries none. */
+function wallsAlone({ snapshot }: PlanInput): WantedRoute[] {
+  return routesOf({ own: [], peers: [] }, poolsOf(snapshot));
+}
