@@ -1,0 +1,173 @@
+// The Internet checksum, RFC 1071, with incremental update by RFC 1624 eqn 3.
+// Sums are kept in memory byte order (the sum does not care, RFC 1071 section 2 B): what `finish`
+// returns is stored as it is, and a field is read with a plain load<u16>.
+
+/** Ranges from this many bytes on take the SIMD loop; below, its set-up costs more than it saves. */
+const SIMD_LENGTH_MIN: u32 = 128;
+
+/** Folds a sum of 16-, 32- or 48-bit pieces to 16 bits with end-around carry. */
+export function fold(sum: u64): u32 {
+  let folded = (sum & 0xffffffff) + (sum >> 32);
+  folded = (folded & 0xffff) + ((folded >> 16) & 0xffff) + (folded >> 32);
+  folded = (folded & 0xffff) + (folded >> 16);
+  return <u32>((folded & 0xffff) + (folded >> 16));
+}
+
+/** Sum of fewer than 8 bytes, each at its place; an odd last byte is padded with zero. */
+function tail(at: usize, length: u32): u64 {
+  let sum: u64 = 0;
+  if (length & 4) {
+    sum = load<u32>(at);
+    at += 4;
+  }
+  if (length & 2) {
+    sum += load<u16>(at);
+    at += 2;
+  }
+  if (length & 1) sum += load<u8>(at);
+  return sum;
+}
+
+/** Sum by 64-bit words. Never reads past the range. */
+function words(at: usize, length: u32): u64 {
+  let sum: u64 = 0;
+  const end = at + (length & ~7);
+  for (; at < end; at += 8) {
+    const word = load<u64>(at);
+    sum += (word & 0xffffffff) + (word >> 32);
+  }
+  return sum + tail(at, length & 7);
+}
+
+/** Adds both lanes of an accumulator. */
+function lanes(accumulator: v128): u64 {
+  return i64x2.extract_lane(accumulator, 0) + i64x2.extract_lane(accumulator, 1);
+}
+
+/**
+ * Sum of a long range: four accumulators of two 64-bit lanes, 64 bytes a turn. The low halves are
+ * masked and the high halves shifted, so no lane can overflow below 2^32 turns.
+ */
+function vectors(at: usize, length: u32): u64 {
+  const low = i64x2.splat(0xffffffff);
+  let a = i64x2.splat(0);
+  let b = a;
+  let c = a;
+  let d = a;
+  const end = at + (length & ~63);
+  for (; at < end; at += 64) {
+    const v0 = v128.load(at, 0);
+    const v1 = v128.load(at, 16);
+    const v2 = v128.load(at, 32);
+    const v3 = v128.load(at, 48);
+    a = i64x2.add(a, i64x2.add(v128.and(v0, low), i64x2.shr_u(v0, 32)));
+    b = i64x2.add(b, i64x2.add(v128.and(v1, low), i64x2.shr_u(v1, 32)));
+    c = i64x2.add(c, i64x2.add(v128.and(v2, low), i64x2.shr_u(v2, 32)));
+    d = i64x2.add(d, i64x2.add(v128.and(v3, low), i64x2.shr_u(v3, 32)));
+  }
+  return lanes(i64x2.add(i64x2.add(a, b), i64x2.add(c, d))) + words(at, length & 63);
+}
+
+/**
+ * Ones' complement sum of `length` bytes plus `initial`, folded to 16 bits, memory byte order.
+ * A range that is not the last of its checksum must have even length.
+ */
+export function partial(at: usize, length: u32, initial: u32): u32 {
+  const sum = length < SIMD_LENGTH_MIN ? words(at, length) : vectors(at, length);
+  return fold(sum + initial);
+}
+
+/**
+ * Copies `length` bytes and returns their sum as `partial` does: one pass over the payload.
+ * The ranges must not overlap.
+ */
+export function copyPartial(to: usize, from: usize, length: u32, initial: u32): u32 {
+  const low = i64x2.splat(0xffffffff);
+  let a = i64x2.splat(0);
+  let b = a;
+  const end = from + (length & ~31);
+  for (; from < end; from += 32, to += 32) {
+    const v0 = v128.load(from, 0);
+    const v1 = v128.load(from, 16);
+    v128.store(to, v0, 0);
+    v128.store(to, v1, 16);
+    a = i64x2.add(a, i64x2.add(v128.and(v0, low), i64x2.shr_u(v0, 32)));
+    b = i64x2.add(b, i64x2.add(v128.and(v1, low), i64x2.shr_u(v1, 32)));
+  }
+  const sum = lanes(i64x2.add(a, b)) + words(from, length & 31);
+  copyShort(to, from, length & 31);
+  return fold(sum + initial);
+}
+
+/** Copies fewer than 32 bytes exactly: no byte outside the range is read or written. */
+function copyShort(to: usize, from: usize, length: u32): void {
+  if (length & 16) {
+    v128.store(to, v128.load(from));
+    to += 16;
+    from += 16;
+  }
+  if (length & 8) {
+    store<u64>(to, load<u64>(from));
+    to += 8;
+    from += 8;
+  }
+  if (length & 4) {
+    store<u32>(to, load<u32>(from));
+    to += 4;
+    from += 4;
+  }
+  if (length & 2) {
+    store<u16>(to, load<u16>(from));
+    to += 2;
+    from += 2;
+  }
+  if (length & 1) store<u8>(to, load<u8>(from));
+}
+
+/** Copies bytes exactly, by vectors; for headers, where a call to memory.copy costs more. */
+export function copy(to: usize, from: usize, length: u32): void {
+  const end = from + (length & ~15);
+  for (; from < end; from += 16, to += 16) v128.store(to, v128.load(from));
+  copyShort(to, from, length & 15);
+}
+
+/** The checksum field for a folded sum: its complement, memory byte order. */
+export function finish(sum: u32): u32 {
+  return ~sum & 0xffff;
+}
+
+/** As `finish`, but 0 is sent as FFFF: for UDP, where 0 means "no checksum" (RFC 768). */
+export function finishNonZero(sum: u32): u32 {
+  const field = finish(sum);
+  return field == 0 ? 0xffff : field;
+}
+
+/** Swaps the bytes of a folded sum: for a piece that starts at an odd offset (RFC 1071 2 B). */
+export function swapSum(sum: u32): u32 {
+  return ((sum & 0xff) << 8) | (sum >> 8);
+}
+
+/** A folded sum without one of the words in it (RFC 1624: adding the complement subtracts). */
+export function without(sum: u32, word: u32): u32 {
+  return fold(<u64>sum + (~word & 0xffff));
+}
+
+/** Sum of the IPv4 pseudo-header; `ipAt` is the IPv4 header, `length` the transport's bytes. */
+export function pseudo4(ipAt: usize, protocol: u32, length: u32): u32 {
+  const addresses = load<u64>(ipAt, 12);
+  const rest = <u64>bswap<u16>(<u16>length) + ((<u64>protocol) << 8);
+  return fold((addresses & 0xffffffff) + (addresses >> 32) + rest);
+}
+
+/** Sum of the IPv6 pseudo-header (RFC 8200 8.1); `ipAt` is the IPv6 header. */
+export function pseudo6(ipAt: usize, nextHeader: u32, length: u32): u32 {
+  return fold(words(ipAt + 8, 32) + bswap<u32>(length) + ((<u64>nextHeader) << 8));
+}
+
+/**
+ * The new checksum field when one 16-bit word covered by it changes from `from` to `to`
+ * (RFC 1624 eqn 3: HC' = ~(~HC + ~m + m')). All in memory byte order.
+ */
+export function update(field: u32, from: u32, to: u32): u32 {
+  return finish(fold(<u64>(~field & 0xffff) + (~from & 0xffff) + to));
+}
