@@ -1,0 +1,96 @@
+// Loads the addon: the one built here first, then the one that came with the package.
+// Everything here speaks plain numbers; index.ts gives them names.
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { SystemCallError } from "./errors.js";
+import type { DescriptorMessage } from "./types.js";
+
+type ReadBatch = (
+  fd: number,
+  memory: Uint8Array,
+  at: number,
+  count: number,
+  socketIndex?: number,
+) => number;
+type WriteBatch = (fds: Int32Array, memory: Uint8Array, at: number, count: number) => number;
+
+export interface NativeSocket {
+  fd: number;
+  address: string;
+  port: number;
+  granted: number;
+  sendBuffer: number;
+  receiveBuffer: number;
+}
+
+/** What the C files register. */
+export interface Binding {
+  setErrorClass(errorClass: typeof SystemCallError): void;
+  openTun(
+    name: string,
+    wants: number,
+    persist: number,
+  ): { fd: number; name: string; offloads: number };
+  adoptTun(fd: number): { fd: number; name: string; offloads: number };
+  setTunPersist(fd: number, on: boolean): void;
+  openUdp(
+    family: number,
+    address: string,
+    port: number,
+    wants: number,
+    sendBuffer: number,
+    receiveBuffer: number,
+    device: string,
+  ): NativeSocket;
+  adoptUdp(fd: number): NativeSocket;
+  probePort(family: number, address: string, port: number): boolean;
+  openRaw(
+    family: number,
+    protocol: number,
+    address: string,
+    sendBuffer: number,
+    receiveBuffer: number,
+    shareIndex: number,
+    shareCount: number,
+  ): { fd: number };
+  closeDescriptor(fd: number): void;
+  openSocketPair(): [number, number];
+  sendDescriptors(unixSocketFd: number, fds: number[], data?: Uint8Array): void;
+  receiveDescriptors(unixSocketFd: number, max: number): DescriptorMessage;
+  readTunBatch: ReadBatch;
+  readUdpBatch: ReadBatch;
+  readRawBatch: ReadBatch;
+  writeTunBatch: WriteBatch;
+  writeUdpBatch: WriteBatch;
+  writeRawBatch: WriteBatch;
+  openPoller(): number;
+  pollerAdd(poller: number, fd: number, token: number): void;
+  pollerRemove(poller: number, fd: number): void;
+  pollerWait(poller: number, ready: Uint32Array, timeout_us: number): number;
+  openWake(): number;
+  wake(fd: number): void;
+  clearWake(fd: number): void;
+  descriptorLayout: Record<string, number>;
+}
+
+function load(): Binding {
+  const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+  const require = createRequire(import.meta.url);
+  const places = [join("build"), join("prebuilds", `linux-${process.arch}`)];
+  const refusals: string[] = [];
+  for (const place of places) {
+    try {
+      return require(join(root, place, "node-tun.node")) as Binding;
+    } catch (error) {
+      refusals.push(error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error));
+    }
+  }
+  throw new Error(
+    `node-tun: no addon for ${process.platform}-${process.arch} loads; build it with \`npm rebuild ` +
+      `node-tun\` (needs gcc and libc6-dev): ${refusals.join("; ")}`,
+  );
+}
+
+export const binding: Binding = load();
+binding.setErrorClass(SystemCallError);

@@ -1,0 +1,183 @@
+// TUN and TAP queues: open with what the kernel grants, read and write whole batches.
+#include "common.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#ifndef TUN_F_USO4  // Linux 6.2; headers of Debian 12 are older than many kernels it runs on
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+#define VNET_HEADER_SIZE 10  // struct virtio_net_hdr without num_buffers
+
+// Bits that index.ts passes; keep equal to its table.
+enum { WANT_TAP = 1, WANT_MULTI = 2, WANT_VNET = 4, WANT_OFFLOADS = 8, WANT_EXCLUSIVE = 16 };
+
+static napi_value make_queue(napi_env env, int fd, const char *name, unsigned offloads) {
+  napi_value queue = NULL;
+  napi_create_object(env, &queue);
+  set_number(env, queue, "fd", fd);
+  set_string(env, queue, "name", name);
+  set_number(env, queue, "offloads", offloads);
+  return queue;
+}
+
+// The richest set first: a kernel refuses the whole set for one bit it does not know.
+static unsigned grant_offloads(int fd) {
+  static const unsigned steps[] = {
+      TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN | TUN_F_USO4 | TUN_F_USO6,
+      TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,
+      TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6,
+      TUN_F_CSUM,
+  };
+  for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+    if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)steps[i]) == 0) return steps[i];
+  }
+  return 0;
+}
+
+static int attach(int fd, uint32_t wants, struct ifreq *request, const char **step) {
+  int flags = IFF_NO_PI | (wants & WANT_TAP ? IFF_TAP : IFF_TUN);
+  if (wants & WANT_MULTI) flags |= IFF_MULTI_QUEUE;
+  if (wants & WANT_VNET) flags |= IFF_VNET_HDR;
+  if (wants & WANT_EXCLUSIVE) flags |= IFF_TUN_EXCL;
+  request->ifr_flags = (short)flags;
+  *step = "ioctl TUNSETIFF";
+  if (ioctl(fd, TUNSETIFF, request) < 0) return errno;
+  int size = VNET_HEADER_SIZE;
+  *step = "ioctl TUNSETVNETHDRSZ";
+  if ((wants & WANT_VNET) && ioctl(fd, TUNSETVNETHDRSZ, &size) < 0) return errno;
+  return 0;
+}
+
+// openTun(name, wants, persist: -1 leave, 0 off, 1 on)
+static napi_value open_tun(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct ifreq request = {0};
+  uint32_t wants;
+  double persist;
+  const char *step = "open";
+  if (!call_open(&call, env, info, 3)) return NULL;
+  if (!arg_string(&call, 0, "name", request.ifr_name, sizeof request.ifr_name)) return NULL;
+  if (!arg_u32(&call, 1, "wants", &wants) || !arg_double(&call, 2, "persist", &persist)) return NULL;
+  char asked[IFNAMSIZ];
+  memcpy(asked, request.ifr_name, sizeof asked);
+  int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return throw_system(env, errno, step, "/dev/net/tun");
+  int error = attach(fd, wants, &request, &step);
+  if (error == 0 && persist >= 0) {
+    step = "ioctl TUNSETPERSIST";
+    if (ioctl(fd, TUNSETPERSIST, persist > 0 ? 1UL : 0UL) < 0) error = errno;
+  }
+  if (error != 0) {
+    close(fd);
+    return throw_system(env, error, step, asked);
+  }
+  unsigned granted = 0;
+  if (wants & WANT_OFFLOADS) {
+    granted = grant_offloads(fd);
+  } else {
+    ioctl(fd, TUNSETOFFLOAD, 0UL);  // a persistent device may still have an earlier owner's
+  }
+  return make_queue(env, fd, request.ifr_name, granted);
+}
+
+static napi_value set_persist(napi_env env, napi_callback_info info) {
+  struct call call;
+  int fd;
+  bool on;
+  if (!call_open(&call, env, info, 2) || !arg_fd(&call, 0, "fd", &fd)) return NULL;
+  if (!arg_bool(&call, 1, "on", &on)) return NULL;
+  if (ioctl(fd, TUNSETPERSIST, on ? 1UL : 0UL) == 0) return NULL;
+  return throw_system_fd(env, errno, "ioctl TUNSETPERSIST", fd);
+}
+
+static napi_value adopt_tun(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct ifreq request = {0};
+  int fd;
+  if (!call_open(&call, env, info, 1) || !arg_fd(&call, 0, "fd", &fd)) return NULL;
+  if (ioctl(fd, TUNGETIFF, &request) < 0) {
+    return throw_system_fd(env, errno, "ioctl TUNGETIFF", fd);
+  }
+  int status = fcntl(fd, F_GETFL);
+  if (status < 0 || fcntl(fd, F_SETFL, status | O_NONBLOCK) < 0 ||
+      fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+    return throw_system_fd(env, errno, "fcntl", fd);
+  }
+  return make_queue(env, fd, request.ifr_name, 0);
+}
+
+// One packet into one slot: 0 or an errno. A byte behind the slot tells a cut packet from one that
+// just fits, for the kernel does not say.
+static int read_one(const struct batch *batch, struct descriptor *at) {
+  struct descriptor slot = snapshot(at);
+  uint8_t beyond;
+  if (!inside(&batch->memory, slot.address, slot.capacity)) return EFAULT;
+  struct iovec vectors[] = {{batch->memory.base + slot.address, slot.capacity}, {&beyond, 1}};
+  ssize_t got;
+  do {
+    got = readv(batch->fd, vectors, 2);
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) return errno;
+  if (got == 0) return EAGAIN;
+  bool cut = (size_t)got > slot.capacity;
+  struct descriptor filled = {.address = slot.address,
+                              .capacity = slot.capacity,
+                              .length = cut ? slot.capacity : (uint32_t)got,
+                              .flags = cut ? DESCRIPTOR_TRUNCATED : 0,
+                              .socket = (uint16_t)batch->socket_index};
+  memcpy(at, &filled, sizeof filled);
+  return 0;
+}
+
+static napi_value read_batch(napi_env env, napi_callback_info info) {
+  struct batch batch;
+  uint32_t done = 0;
+  if (!batch_open_read(&batch, env, info)) return NULL;
+  for (; done < batch.count; done++) {
+    int error = read_one(&batch, &batch.first[done]);
+    if (error == EAGAIN) break;
+    // What was read is handed over first; the error stands at the next call again.
+    if (error != 0 && done == 0) return throw_system_fd(env, error, "readv", batch.fd);
+    if (error != 0) break;
+  }
+  return make_number(env, done);
+}
+
+static int write_one(const struct batch *batch, const struct descriptor *packet) {
+  if (packet->socket >= batch->fds_length) return EBADF;
+  if (!inside(&batch->memory, packet->address, packet->length)) return EFAULT;
+  ssize_t put;
+  do {
+    put = write(batch->fds[packet->socket], batch->memory.base + packet->address, packet->length);
+  } while (put < 0 && errno == EINTR);
+  return put < 0 ? errno : 0;
+}
+
+static napi_value write_batch(napi_env env, napi_callback_info info) {
+  struct batch batch;
+  uint32_t sent = 0;
+  if (!batch_open_write(&batch, env, info)) return NULL;
+  for (uint32_t i = 0; i < batch.count; i++) {
+    struct descriptor packet = snapshot(&batch.first[i]);
+    int error = write_one(&batch, &packet);
+    batch.first[i].status = (uint32_t)error;
+    batch.first[i].failed = error == 0 ? 0 : packet.segments > 0 ? packet.segments : 1;
+    if (error == 0) sent++;
+  }
+  return make_number(env, sent);
+}
+
+const struct entry tun_entries[] = {
+    {"openTun", open_tun},           {"setTunPersist", set_persist},
+    {"adoptTun", adopt_tun},         {"readTunBatch", read_batch},
+    {"writeTunBatch", write_batch},  {NULL, NULL},
+};

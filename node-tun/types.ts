@@ -1,0 +1,96 @@
+// Shapes of what goes in and comes out; the addon's plain-number interface is in binding.ts.
+
+/** What a TUN or TAP queue shall be. */
+export interface TunOptions {
+  /** Device name, at most 15 bytes; "%d" in it lets the kernel choose a number. */
+  name: string;
+  /** Default "tun": IP packets. "tap": Ethernet frames. */
+  kind?: "tun" | "tap";
+  /** Several queues may be open on the device; every opener must say so. */
+  multiQueue?: boolean;
+  /** Every packet begins with a 10-byte virtio_net_hdr. */
+  vnetHeader?: boolean;
+  /** Ask for checksum and segmentation offloads; needs vnetHeader. See TunQueue.offloads. */
+  offloads?: boolean;
+  /** The device outlives its queues (true) or not (false); absent leaves it as it is. */
+  persist?: boolean;
+  /** Fail with EBUSY when the device already exists. */
+  exclusive?: boolean;
+}
+
+/** What the kernel may hand over: unfinished checksums and super-packets of these kinds. */
+export interface TunOffloads {
+  checksum: boolean;
+  tso4: boolean;
+  tso6: boolean;
+  ecn: boolean;
+  uso4: boolean;
+  uso6: boolean;
+}
+
+/** An open queue: non-blocking, closed on exec. */
+export interface TunQueue {
+  fd: number;
+  /** The name the kernel gave. */
+  name: string;
+  /** What was granted. */
+  offloads: TunOffloads;
+}
+
+/** What a UDP socket shall be. */
+export interface UdpOptions {
+  family: 4 | 6;
+  /** Address to bind, of the family; "0.0.0.0" or "::" for all; "fe80::1%eth0" with a scope. */
+  address: string;
+  /** 0 lets the kernel choose. */
+  port: number;
+  reusePort?: boolean;
+  /** false: a send-only socket, everything that arrives is dropped by a filter. Default true. */
+  receive?: boolean;
+  /** Report whether UDP_SEGMENT works (a descriptor's SEGMENT asks for it in writes). */
+  segmentation?: boolean;
+  /** UDP_GRO: the kernel hands over trains of equal segments. */
+  receiveOffload?: boolean;
+  /** Bytes; above the machine's limit where CAP_NET_ADMIN allows it. */
+  sendBuffer?: number;
+  receiveBuffer?: number;
+  /** Bind an address that no interface has (yet). */
+  freebind?: boolean;
+  /** Only this network device. */
+  device?: string;
+}
+
+/** An open UDP socket: non-blocking, don't-fragment set, TOS and destination with every packet. */
+export interface UdpSocket {
+  fd: number;
+  address: string;
+  port: number;
+  segmentation: boolean;
+  receiveOffload: boolean;
+  /** Bytes, in the measure of the options (the kernel's own number is twice that). */
+  sendBuffer: number;
+  receiveBuffer: number;
+}
+
+/** What a raw IP socket shall be. Reads give IPv4 packets with their header, IPv6 without. */
+export interface RawOptions {
+  family: 4 | 6;
+  /** IP protocol number, 1 to 254. */
+  protocol: number;
+  /** Local address to bind; default all. */
+  address?: string;
+  sendBuffer?: number;
+  receiveBuffer?: number;
+  /**
+   * Of `count` sockets this is number `index`: each packet reaches one of them, chosen by outer
+   * source and inner addresses (protocols 4, 41, 47), by call id (GRE version 1), else by source.
+   */
+  share?: { index: number; count: number };
+}
+
+/** What came with passed descriptors. */
+export interface DescriptorMessage {
+  /** Empty when the other end has closed. */
+  fds: number[];
+  data: Uint8Array;
+}
