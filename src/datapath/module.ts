@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { LAYOUT_VERSION } from "../../assembly/shared/layout.js";
 import { DatapathError } from "./errors.js";
+import type {} from "./webassembly.d.ts";
 
 /** What the hot path offers to the pump. Addresses are bytes from the memory's begin. */
 export interface HotPath {

@@ -1,0 +1,275 @@
+// The packet path of one node as the agent sees it: opened with a device and an underlay address,
+// fed with tables, asked for counters. Packets never pass through here.
+import { EventEmitter } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import { MAX_WORKERS } from "../../assembly/shared/layout.js";
+import { readCounters, type WorkerCounters } from "./counters.js";
+import { Crew, type WorkerStatus } from "./crew.js";
+import { DatapathError } from "./errors.js";
+import { type GrantedOffloads, HandleSet } from "./handle-set.js";
+import { createMemory, type DatapathMemory } from "./memory.js";
+import { compileModule, instantiateModule } from "./module.js";
+import { TablePublisher } from "./publisher.js";
+import { drainPunts, type PuntHandler, putInject } from "./punt.js";
+import { mendRegion } from "./recovery.js";
+import type { UnderlayAddress } from "./sockets.js";
+import type { TableContents } from "./types.js";
+
+/** Asked for on every socket; the kernel gives it when we are privileged, else its own limit. */
+const SOCKET_BUFFER_DEFAULT = 16 * 1024 * 1024;
+const REBIND_POLL_MS = 2;
+const REBIND_DEADLINE_MS = 5000;
+
+export interface DatapathOptions {
+  /** TUN device, at most 15 bytes; made when missing, taken up again when it is ours. */
+  deviceName: string;
+  /** Worker threads, TUN queues and listening sockets: 1 to MAX_WORKERS. */
+  workers: number;
+  underlay: UnderlayAddress;
+  /** Device and its routes outlive the process (default true). */
+  persist?: boolean;
+  /** Most peers and prefixes the tables can hold; memory for both is taken at start. */
+  peerCapacity?: number;
+  prefixCapacity?: number;
+  /** Bytes of each socket's buffers (default 16 MiB). */
+  socketBuffer?: number;
+  log?: (event: string, fields: Record<string, unknown>) => void;
+}
+
+/** Events of a datapath, by name. */
+export interface DatapathEvents {
+  /** A worker died and a new thread runs in its place. */
+  "worker-restarted": [{ worker: number; reason: string; restarts: number }];
+  /** The TUN device was gone and was made anew: addresses and routes have to be set again. */
+  "device-recreated": [{ device: string }];
+  /** Tables that had to wait for a worker could not be written. */
+  "publish-failed": [{ error: unknown }];
+}
+
+interface Parts {
+  options: DatapathOptions;
+  memory: DatapathMemory;
+  module: WebAssembly.Module;
+  handles: HandleSet;
+}
+
+/**
+ * A node's packet path. Everything is opened by {@link Datapath.open} and closed by `close`; between
+ * them nothing runs here unless a worker punts, dies, or tables wait for one.
+ *
+ * The device comes up down and without addresses: link, MTU, addresses and routes are the host's job,
+ * and so is `ip link set dev NAME gso_max_size 61000`: a larger super-packet does not fit one send
+ * together with a tunnel header per segment, and is sent in two.
+ */
+export class Datapath extends EventEmitter<DatapathEvents> {
+  private readonly options: DatapathOptions;
+  private readonly memory: DatapathMemory;
+  private readonly handles: HandleSet;
+  private readonly crew: Crew;
+  private readonly publisher: TablePublisher;
+  private current: UnderlayAddress;
+  private puntHandler: PuntHandler | undefined;
+  private changing: Promise<void> = Promise.resolve();
+  private closed = false;
+
+  private constructor(parts: Parts) {
+    super();
+    this.options = parts.options;
+    this.memory = parts.memory;
+    this.handles = parts.handles;
+    this.current = parts.options.underlay;
+    this.publisher = new TablePublisher({
+      ...parts.memory,
+      onFailure: (error) => this.emit("publish-failed", { error }),
+    });
+    this.crew = new Crew({
+      words: parts.memory.words,
+      setups: parts.handles.workers.map((ports, index) => ({
+        memory: parts.memory.memory,
+        module: parts.module,
+        base: parts.memory.bases[index] ?? 0,
+        poller: ports.poller,
+        wakeFd: ports.wakeFd,
+        handles: ports.table.buffer,
+      })),
+      beforeRestart: (worker, reason) => this.mend(worker, reason),
+      onRestart: (worker, reason, restarts) => {
+        this.note("worker-restarted", { worker, reason, restarts });
+        this.emit("worker-restarted", { worker, reason, restarts });
+      },
+      onPunt: (worker) => this.drain(worker),
+    });
+  }
+
+  /**
+   * Opens device and sockets, takes all memory, starts the workers. Tables are empty: every packet is
+   * a counted drop until `publish`.
+   * @throws {DatapathError} with a line for the operator; nothing stays open then.
+   */
+  static async open(options: DatapathOptions): Promise<Datapath> {
+    checkOptions(options);
+    const module = await compileModule();
+    const { workers, peerCapacity, prefixCapacity } = options;
+    const memory = createMemory({
+      workers,
+      ...(peerCapacity === undefined ? {} : { peerCapacity }),
+      ...(prefixCapacity === undefined ? {} : { prefixCapacity }),
+    });
+    instantiateModule(module, memory.memory);
+    const handles = await HandleSet.open({
+      tun: { name: options.deviceName, queues: workers, persist: options.persist ?? true },
+      underlay: options.underlay,
+      socketBuffer: options.socketBuffer ?? SOCKET_BUFFER_DEFAULT,
+    });
+    const datapath = new Datapath({ options, memory, module, handles });
+    await datapath.startWorkers();
+    return datapath;
+  }
+
+  private async startWorkers(): Promise<void> {
+    try {
+      await this.crew.start();
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Makes tables live. Asynchronously safe: while a worker still reads the copy that would be
+   * rewritten, the newest contents wait ("publish-failed" tells if they then cannot be written).
+   * @throws {TableError} when they cannot be written; the live tables stay as they are.
+   */
+  publish(contents: TableContents): void {
+    this.assertOpen();
+    this.publisher.publish(contents);
+  }
+
+  /** Generation of the live tables, and whether newer ones wait for a worker. */
+  generation(): { live: number; pending: boolean } {
+    return { live: this.publisher.generation(), pending: !this.publisher.isSettled() };
+  }
+
+  /**
+   * Sends an inner IP packet of our own, through FIB and encap as any other.
+   * @returns false when the ring is full or the packet longer than RING_PACKET_MAX.
+   */
+  inject(packet: Uint8Array, worker = 0): boolean {
+    this.assertOpen();
+    const base = this.memory.bases[worker];
+    if (base === undefined || !putInject(this.memory, base, packet)) return false;
+    this.crew.wake(worker);
+    return true;
+  }
+
+  /** Says who gets packets that are not plain forwarding (probes). One handler; the last counts. */
+  onPunt(handler: PuntHandler): void {
+    this.puntHandler = handler;
+  }
+
+  /** Counters of every worker since open. */
+  counters(): WorkerCounters[] {
+    const { counters, bases } = this.memory;
+    return bases.map((base, index) => readCounters(counters, base, index));
+  }
+
+  workers(): WorkerStatus[] {
+    return this.crew.status();
+  }
+
+  /** The address and port in use: those of open or of the last rebind. */
+  underlay(): UnderlayAddress {
+    return { ...this.current };
+  }
+
+  /** True when `open` found a persistent device of ours, whose routes may still be there. */
+  adopted(): boolean {
+    return this.handles.adopted;
+  }
+
+  offloads(): GrantedOffloads {
+    return this.handles.granted();
+  }
+
+  /**
+   * Moves to another advertised address or port. The device stays and no packet of it is lost; the
+   * old sockets are closed when every worker uses the new ones. Equal to the present one: nothing.
+   * @throws {DatapathError} as open does for sockets; then the old ones stay in use.
+   */
+  rebind(underlay: UnderlayAddress): Promise<void> {
+    this.assertOpen();
+    const change = this.changing.then(() => this.changeSockets(underlay));
+    this.changing = change.catch(() => undefined);
+    return change;
+  }
+
+  /** Stops the workers and closes everything. A device that is not persistent goes with it. */
+  async close(options: { removeDevice?: boolean } = {}): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    await this.changing;
+    this.publisher.stop();
+    await this.crew.stop();
+    this.handles.close(options.removeDevice ?? this.options.persist === false);
+  }
+
+  private async changeSockets(underlay: UnderlayAddress): Promise<void> {
+    const { family, address, port } = this.current;
+    if (underlay.family === family && underlay.address === address && underlay.port === port)
+      return;
+    const replaced = this.handles.replaceSockets(underlay);
+    this.current = { ...underlay };
+    for (const index of this.handles.workers.keys()) this.crew.wake(index);
+    await this.untilSeen();
+    this.handles.closeReplaced(replaced);
+    this.note("underlay-rebound", { ...underlay });
+  }
+
+  /** Polls: workers answer within a round, and the packet path has no call for the control thread. */
+  private async untilSeen(): Promise<void> {
+    const end_ms = performance.now() + REBIND_DEADLINE_MS;
+    const isSeen = () =>
+      this.handles.workers.every((ports, i) => ports.table.isSeen() || !this.crew.isAlive(i));
+    while (!isSeen() && performance.now() < end_ms) await sleep(REBIND_POLL_MS);
+  }
+
+  /** Runs while the worker's thread is gone and before the next one starts. */
+  private async mend(worker: number, reason: string): Promise<void> {
+    const base = this.memory.bases[worker] ?? 0;
+    const lost = mendRegion(this.memory, base);
+    this.note("worker-died", { worker, reason, lost });
+    this.drain(worker);
+    if (!this.handles.isDeviceGone()) return;
+    await this.handles.reopenDevice();
+    for (const index of this.handles.workers.keys()) this.crew.wake(index);
+    this.note("device-recreated", { device: this.options.deviceName });
+    this.emit("device-recreated", { device: this.options.deviceName });
+  }
+
+  private drain(worker: number): void {
+    const base = this.memory.bases[worker];
+    if (base === undefined || this.closed) return;
+    drainPunts(this.memory, base, (packet, kind, peer) => this.puntHandler?.(packet, kind, peer));
+  }
+
+  private note(event: string, fields: Record<string, unknown>): void {
+    this.options.log?.(event, fields);
+  }
+
+  private assertOpen(): void {
+    if (this.closed) throw new DatapathError("MESHD_DATAPATH_CLOSED", "the datapath is closed");
+  }
+}
+
+/** Bad values of our own callers; what an operator types is checked by the settings. */
+function checkOptions(options: DatapathOptions): void {
+  const { deviceName, workers } = options;
+  if (!/^[^\s/:]{1,15}$/.test(deviceName)) {
+    const why = `device name "${deviceName}" is not 1 to 15 bytes without "/", ":" and blanks`;
+    throw new DatapathError("MESHD_BAD_OPTION", `${why}: choose another`);
+  }
+  if (!Number.isInteger(workers) || workers < 1 || workers > MAX_WORKERS) {
+    const why = `workers is ${workers}, allowed are 1 to ${MAX_WORKERS}`;
+    throw new DatapathError("MESHD_BAD_OPTION", `${why}: set another number`);
+  }
+}

@@ -1,0 +1,178 @@
+// Every open handle of one datapath: TUN queues, sockets, pollers, wake-ups. The control thread opens
+// and closes them; worker threads come and go on the same numbers.
+import {
+  adoptTun,
+  closeDescriptor,
+  openPoller,
+  openWake,
+  pollerAdd,
+  pollerRemove,
+  setTunPersist,
+  type TunQueue,
+} from "node-tun";
+import { HandleTable, TOKEN_DEVICE, TOKEN_WAKE, TOKEN_WIRE } from "./handles.js";
+import {
+  assertPortFree,
+  closeSockets,
+  openSockets,
+  type UnderlayAddress,
+  type WorkerSockets,
+} from "./sockets.js";
+import { openTunQueues, type TunSettings } from "./tun.js";
+
+/** Handles of one worker that live as long as the datapath. */
+export interface WorkerPorts {
+  poller: number;
+  wakeFd: number;
+  table: HandleTable;
+}
+
+export interface HandleSettings {
+  tun: TunSettings;
+  underlay: UnderlayAddress;
+  socketBuffer: number;
+}
+
+/** What the kernel granted. A false is a slow path, worth a line in status. */
+export interface GrantedOffloads {
+  device: TunQueue["offloads"];
+  socket: {
+    segmentation: boolean;
+    receiveOffload: boolean;
+    sendBuffer: number;
+    receiveBuffer: number;
+  };
+}
+
+/** Sockets that were replaced; closed when no worker uses them any more. */
+export type Replaced = WorkerSockets[];
+
+/** Opens everything or nothing. */
+export class HandleSet {
+  readonly workers: readonly WorkerPorts[];
+  readonly adopted: boolean;
+  #queues: TunQueue[];
+  #sockets: WorkerSockets[];
+  readonly #settings: HandleSettings;
+
+  private constructor(
+    settings: HandleSettings,
+    queues: TunQueue[],
+    adopted: boolean,
+    sockets: WorkerSockets[],
+  ) {
+    this.#settings = settings;
+    this.#queues = queues;
+    this.adopted = adopted;
+    this.#sockets = sockets;
+    this.workers = queues.map(() => ({
+      poller: openPoller(),
+      wakeFd: openWake(),
+      table: new HandleTable(),
+    }));
+    this.workers.forEach((ports, index) => {
+      pollerAdd(ports.poller, ports.wakeFd, TOKEN_WAKE);
+      pollerAdd(ports.poller, this.#queueFd(index), TOKEN_DEVICE);
+      pollerAdd(ports.poller, this.#listeningFd(index), TOKEN_WIRE);
+      this.#tell(index);
+    });
+  }
+
+  /** Asks for the port first: a device made in vain would take its name away from somebody. */
+  static async open(settings: HandleSettings): Promise<HandleSet> {
+    assertPortFree(settings.underlay);
+    const { tun, underlay, socketBuffer } = settings;
+    const sockets = openSockets(underlay, tun.queues, socketBuffer);
+    try {
+      const { queues, adopted } = await openTunQueues(tun);
+      return new HandleSet(settings, queues, adopted, sockets);
+    } catch (error) {
+      closeSockets(sockets);
+      throw error;
+    }
+  }
+
+  /** What the kernel granted to the first queue and the first sockets; the others are equal. */
+  granted(): GrantedOffloads {
+    const device = this.#queues[0]?.offloads;
+    const [listening, sending] = this.#sockets[0] ?? [];
+    if (device === undefined || listening === undefined || sending === undefined) {
+      throw new RangeError("a datapath without workers");
+    }
+    const segmentation = listening.segmentation && sending.segmentation;
+    const { receiveOffload, sendBuffer, receiveBuffer } = listening;
+    return { device, socket: { segmentation, receiveOffload, sendBuffer, receiveBuffer } };
+  }
+
+  /** Opens sockets for another address or port and tells the workers; gives the old ones back. */
+  replaceSockets(underlay: UnderlayAddress): Replaced {
+    assertPortFree(underlay);
+    const old = this.#sockets;
+    this.#sockets = openSockets(underlay, this.workers.length, this.#settings.socketBuffer);
+    this.workers.forEach((ports, index) => {
+      pollerAdd(ports.poller, this.#listeningFd(index), TOKEN_WIRE);
+      this.#tell(index);
+    });
+    return old;
+  }
+
+  /** Closes what no worker uses any more. */
+  closeReplaced(sockets: Replaced): void {
+    sockets.forEach((own, index) => {
+      const ports = this.workers[index];
+      const listening = own[0];
+      if (ports !== undefined && listening !== undefined) {
+        pollerRemove(ports.poller, listening.fd);
+      }
+    });
+    closeSockets(sockets);
+  }
+
+  /** True when somebody took the device away: its queues are dead then. */
+  isDeviceGone(): boolean {
+    try {
+      for (const queue of this.#queues) adoptTun(queue.fd);
+      return false;
+    } catch {
+      return true;
+    }
+  }
+
+  /** The device was taken away by somebody: makes it anew for all workers. */
+  async reopenDevice(): Promise<void> {
+    const old = this.#queues;
+    const { queues } = await openTunQueues(this.#settings.tun);
+    this.#queues = queues;
+    this.workers.forEach((ports, index) => {
+      pollerRemove(ports.poller, old[index]?.fd ?? -1);
+      pollerAdd(ports.poller, this.#queueFd(index), TOKEN_DEVICE);
+      this.#tell(index);
+    });
+    for (const queue of old) closeDescriptor(queue.fd);
+  }
+
+  /** Closes everything; `removeDevice` takes a persistent device away with it. */
+  close(removeDevice: boolean): void {
+    const first = this.#queues[0];
+    if (first !== undefined && removeDevice) setTunPersist(first.fd, false);
+    closeSockets(this.#sockets);
+    for (const queue of this.#queues) closeDescriptor(queue.fd);
+    for (const ports of this.workers) {
+      closeDescriptor(ports.poller);
+      closeDescriptor(ports.wakeFd);
+    }
+  }
+
+  #tell(index: number): void {
+    const fds = (this.#sockets[index] ?? []).map((socket) => socket.fd);
+    this.workers[index]?.table.publish(this.#queueFd(index), fds);
+  }
+
+  #queueFd(index: number): number {
+    return this.#queues[index]?.fd ?? -1;
+  }
+
+  #listeningFd(index: number): number {
+    return this.#sockets[index]?.[0]?.fd ?? -1;
+  }
+}

@@ -1,0 +1,65 @@
+// A worker's open handles (file descriptor numbers), in a small shared array: the control thread opens
+// and closes them, the worker uses them. A rebind replaces them without stopping the thread.
+import { ENTROPY_SOCKETS } from "../../assembly/shared/layout.js";
+
+/** What a poller's token stands for. */
+export const TOKEN_DEVICE = 0;
+export const TOKEN_WIRE = 1;
+export const TOKEN_WAKE = 2;
+
+/** Odd while the control thread writes. */
+const VERSION = 0;
+const SEEN = 1;
+const TUN = 2;
+const SOCKET_COUNT = 3;
+const SOCKETS = 4;
+const SIZE = (SOCKETS + ENTROPY_SOCKETS) * Int32Array.BYTES_PER_ELEMENT;
+
+/** What a worker reads from and writes to. `sockets[0]` listens, the rest only send. */
+export interface WorkerHandles {
+  version: number;
+  tun: number;
+  sockets: Int32Array;
+}
+
+/** Both threads' view of one worker's handles. */
+export class HandleTable {
+  readonly buffer: SharedArrayBuffer;
+  readonly #words: Int32Array;
+
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(SIZE)) {
+    this.buffer = buffer;
+    this.#words = new Int32Array(buffer);
+  }
+
+  /** Control thread: replaces the handles. The old ones stay open until `isSeen`. */
+  publish(tun: number, sockets: readonly number[]): void {
+    Atomics.add(this.#words, VERSION, 1);
+    this.#words[TUN] = tun;
+    this.#words[SOCKET_COUNT] = sockets.length;
+    this.#words.set(sockets, SOCKETS);
+    Atomics.add(this.#words, VERSION, 1);
+  }
+
+  version(): number {
+    return Atomics.load(this.#words, VERSION);
+  }
+
+  /** True when the worker uses the newest handles, so that older ones may be closed. */
+  isSeen(): boolean {
+    return Atomics.load(this.#words, SEEN) === this.version();
+  }
+
+  /** Worker: the newest handles, marked as seen; what was used before is not touched again. */
+  take(): WorkerHandles {
+    for (;;) {
+      const version = this.version();
+      const count = this.#words[SOCKET_COUNT] ?? 0;
+      const sockets = Int32Array.from(this.#words.subarray(SOCKETS, SOCKETS + count));
+      const tun = this.#words[TUN] ?? -1;
+      if (version % 2 !== 0 || version !== this.version()) continue;
+      Atomics.store(this.#words, SEEN, version);
+      return { version, tun, sockets };
+    }
+  }
+}

@@ -1,0 +1,16 @@
+// The door of the datapath: one class, its options and its plain-value types.
+export {
+  type DirectionCounters,
+  type DropCount,
+  type DropName,
+  droppedPackets,
+  packetsInFlight,
+  type WorkerCounters,
+} from "./counters.js";
+export type { WorkerState, WorkerStatus } from "./crew.js";
+export { Datapath, type DatapathEvents, type DatapathOptions } from "./datapath.js";
+export { DatapathError, type DatapathErrorCode } from "./errors.js";
+export type { GrantedOffloads } from "./handle-set.js";
+export { type PuntHandler, RING_PACKET_MAX } from "./punt.js";
+export type { UnderlayAddress } from "./sockets.js";
+export type { ProtocolName, TableContents, TablePeer, TableSelf } from "./types.js";

@@ -1,0 +1,63 @@
+// The control thread's ends of a worker's two rings: packets punted by the hot path are taken out,
+// packets of our own are put in. One reader and one writer a ring, so head and tail need no lock.
+import {
+  ENTRY_DATA,
+  ENTRY_KIND,
+  ENTRY_LENGTH,
+  ENTRY_PEER,
+  INJECT_PACKET,
+  RING_DATA,
+  RING_ENTRIES,
+  RING_ENTRY_SIZE,
+  RING_HEAD,
+  RING_TAIL,
+  W_INJECT_RING,
+  W_PUNT_RING,
+} from "../../assembly/shared/layout.js";
+
+/** A packet from the hot path: inner IP bytes (a copy), PUNT_* kind, index of the peer it came from. */
+export type PuntHandler = (packet: Uint8Array, kind: number, peer: number) => void;
+
+/** Longest packet that an entry of a ring holds. */
+export const RING_PACKET_MAX = RING_ENTRY_SIZE - ENTRY_DATA;
+
+/** Views of the whole shared memory that the rings are used through. */
+export interface RingViews {
+  bytes: Uint8Array;
+  words: Uint32Array;
+}
+
+/** Takes out what a worker punted; stops after one ring's worth so that a flood cannot hold us. */
+export function drainPunts(views: RingViews, base: number, handler: PuntHandler): number {
+  const { bytes, words } = views;
+  const ring = base + W_PUNT_RING;
+  for (let taken = 0; ; taken += 1) {
+    const tail = Atomics.load(words, (ring + RING_TAIL) >>> 2);
+    const head = Atomics.load(words, (ring + RING_HEAD) >>> 2);
+    if (head === tail || taken === RING_ENTRIES) return taken;
+    const at = ring + RING_DATA + (tail % RING_ENTRIES) * RING_ENTRY_SIZE;
+    const length = Math.min(words[(at + ENTRY_LENGTH) >>> 2] ?? 0, RING_PACKET_MAX);
+    const kind = words[(at + ENTRY_KIND) >>> 2] ?? 0;
+    const peer = words[(at + ENTRY_PEER) >>> 2] ?? 0;
+    const packet = bytes.slice(at + ENTRY_DATA, at + ENTRY_DATA + length);
+    Atomics.store(words, (ring + RING_TAIL) >>> 2, (tail + 1) >>> 0);
+    handler(packet, kind, peer);
+  }
+}
+
+/** Puts an inner IP packet into a worker's inject ring; false when it is full or the packet too long. */
+export function putInject(views: RingViews, base: number, packet: Uint8Array): boolean {
+  const { bytes, words } = views;
+  const ring = base + W_INJECT_RING;
+  const head = Atomics.load(words, (ring + RING_HEAD) >>> 2);
+  const tail = Atomics.load(words, (ring + RING_TAIL) >>> 2);
+  const used = (head - tail) >>> 0;
+  if (used >= RING_ENTRIES || packet.length > RING_PACKET_MAX) return false;
+  const at = ring + RING_DATA + (head % RING_ENTRIES) * RING_ENTRY_SIZE;
+  words[(at + ENTRY_LENGTH) >>> 2] = packet.length;
+  words[(at + ENTRY_KIND) >>> 2] = INJECT_PACKET;
+  words[(at + ENTRY_PEER) >>> 2] = 0;
+  bytes.set(packet, at + ENTRY_DATA);
+  Atomics.store(words, (ring + RING_HEAD) >>> 2, (head + 1) >>> 0);
+  return true;
+}
