@@ -20,59 +20,20 @@ export { defaultConfig, type MeshConfig, type SettingName } from "./settings.js"
 /** Called for events worth a log line; fields are plain JSON. */
 export type ControlLog = (event: string, fields: Record<string, unknown>) => void;
 
-// ---- settings ----
-/** Checks one setting; throws ControlError MESHD_BAD_SETTING naming key, value and what is allowed. Text ("24", "true", "null", "auto") is understood. */
-export declare function checkSetting(
-  name: string,
-  value: unknown,
-): { name: SettingName; value: MeshConfig[SettingName] };
-/** Fills defaults and checks the whole. Unknown key or bad value: MESHD_BAD_SETTING. */
-export declare function completeConfig(partial: Record<string, unknown>): MeshConfig;
-/** UDP port in use: tunnelPort, or the protocol's default (vxlan 8472, geneve 6081, udp 8285; 0 = none). */
-export declare function tunnelPortOf(config: MeshConfig): number;
+export {
+  type CreateMeshOptions,
+  createMesh,
+  loadMesh,
+  type Mesh,
+  type NatsClientHelp,
+  type NatsServerSettings,
+  natsClientHelp,
+  natsServerConfig,
+  setMeshServers,
+} from "./mesh.js";
+export { checkSetting, completeConfig, tunnelPortOf } from "./setting-rules.js";
 
-// ---- mesh creation (meshd up) ----
-export interface CreateMeshOptions {
-  name?: string;
-  servers: string[];
-  config?: Partial<MeshConfig>;
-}
-/** Keys and credentials of a mesh as kept in a directory (files 0600). For the host of a controller. */
-export interface Mesh {
-  dir: string;
-  meshId: string;
-  /** Mesh name: DNS label, subject prefix and bucket name. */
-  name: string;
-  servers: string[];
-  accountKey: string;
-  grantKey: string;
-  /** Paths of credentials files. */
-  adminCredentials: string;
-  controllerCredentials: string;
-  config: MeshConfig;
-}
-/** Makes operator, accounts, signing keys, controller and admin credentials, mesh UUID. MESHD_MESH_EXISTS when dir holds one. */
-export declare function createMesh(dir: string, options: CreateMeshOptions): Promise<Mesh>;
-/** MESHD_NO_MESH when dir holds none. */
-export declare function loadMesh(dir: string): Promise<Mesh>;
-/** Changes the server URLs that tokens and sessions get. */
-export declare function setMeshServers(dir: string, servers: string[]): Promise<Mesh>;
-export interface NatsServerSettings {
-  host: string;
-  port: number;
-  storeDir: string;
-  serverName?: string;
-}
-/** Text of a nats-server configuration: operator mode, both accounts preloaded, JetStream, full directory resolver. */
-export declare function natsServerConfig(mesh: Mesh, settings: NatsServerSettings): string;
-/** What the stock `nats` client needs. */
-export interface NatsClientHelp {
-  url: string;
-  credentials: string;
-  inboxPrefix: string;
-  examples: string[];
-}
-export declare function natsClientHelp(mesh: Mesh): NatsClientHelp;
+import type { Mesh } from "./mesh.js";
 
 // ---- identity and joining ----
 /** A node's NKey. The seed is secret: files 0600. */

@@ -1,0 +1,302 @@
+// A mesh as its founder keeps it: keys, JWTs and credentials in one directory, all files 0600.
+import { randomUUID } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { ControlError } from "./errors.js";
+import { readTextFile, writeSecretFile } from "./files.js";
+import {
+  accountJwt,
+  createKey,
+  credentialsText,
+  operatorJwt,
+  type Permissions,
+  parseCredentials,
+  type SigningKey,
+  signingKey,
+  userJwt,
+} from "./nats/index.js";
+import { adminPermissions, controllerPermissions, systemPermissions } from "./permissions.js";
+import { completeConfig } from "./setting-rules.js";
+import type { MeshConfig } from "./settings.js";
+import { inboxOf } from "./subjects.js";
+
+export interface CreateMeshOptions {
+  /** One DNS label; default "mesh". */
+  name?: string;
+  /** URLs that members reach the NATS server by; setMeshServers changes them later. */
+  servers: string[];
+  config?: Partial<MeshConfig>;
+}
+
+/** Keys and credentials of a mesh as kept in a directory (files 0600). For the host of a controller. */
+export interface Mesh {
+  dir: string;
+  /** UUID. */
+  meshId: string;
+  /** Mesh name: DNS label, subject prefix and bucket name. */
+  name: string;
+  servers: string[];
+  accountKey: string;
+  grantKey: string;
+  /** Paths of credentials files. */
+  adminCredentials: string;
+  controllerCredentials: string;
+  /** Settings the mesh begins with; from then on the `config` record counts. */
+  config: MeshConfig;
+}
+
+/** What mesh.json holds: everything but secrets. */
+interface MeshFile {
+  version: 1;
+  meshId: string;
+  name: string;
+  servers: string[];
+  operatorJwt: string;
+  systemAccount: string;
+  systemJwt: string;
+  accountKey: string;
+  accountJwt: string;
+  signerKey: string;
+  grantKey: string;
+  config: MeshConfig;
+}
+
+/** What only a controller's host holds. */
+export interface MeshSecrets {
+  /** Signs user JWTs. */
+  signer: SigningKey;
+  /** Signs grants. */
+  grant: SigningKey;
+  /** Signs account JWTs (revocations); null when it was moved off this host. */
+  operator: SigningKey | null;
+  /** Credentials of the system account's user, or null. */
+  system: { jwt: string; seed: string } | null;
+}
+
+const files = {
+  mesh: "mesh.json",
+  operator: "operator.nk",
+  operatorSigner: "operator-signing.nk",
+  account: "account.nk",
+  signer: "account-signing.nk",
+  grant: "grant.nk",
+  system: "system.creds",
+  controller: "controller.creds",
+  admin: "admin.creds",
+};
+
+interface UserFile {
+  name: string;
+  account: string;
+  signer: SigningKey;
+  permissions: (key: string) => Permissions;
+}
+
+async function writeUser(path: string, user: UserFile): Promise<void> {
+  const key = createKey("user");
+  const { name, account, signer } = user;
+  const permissions = user.permissions(key.publicKey);
+  const jwt = await userJwt({ name, key: key.publicKey, account, signer, permissions });
+  await writeSecretFile(path, credentialsText(jwt, key.seed));
+}
+
+/**
+ * Makes operator, system and mesh account, signing keys, controller and admin credentials and the mesh's UUID.
+ * MESHD_MESH_EXISTS when dir holds a mesh; MESHD_BAD_SETTING for a bad setting or name.
+ */
+export async function createMesh(dir: string, options: CreateMeshOptions): Promise<Mesh> {
+  const name = options.name ?? "mesh";
+  if (!/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/.test(name)) {
+    throw new ControlError(
+      "MESHD_BAD_SETTING",
+      `mesh name ${JSON.stringify(name)} is not allowed: use 1 to 32 of a-z, 0-9 and -`,
+    );
+  }
+  const config = completeConfig({ ...options.config });
+  if ((await readTextFile(join(dir, files.mesh))) !== null) {
+    throw new ControlError(
+      "MESHD_MESH_EXISTS",
+      `${dir} already holds a mesh; use another directory`,
+    );
+  }
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  await writeKeys(dir, { name, servers: options.servers, config });
+  return loadMesh(dir);
+}
+
+async function writeKeys(
+  dir: string,
+  start: { name: string; servers: string[]; config: MeshConfig },
+): Promise<void> {
+  const made = {
+    operator: createKey("operator"),
+    operatorSigner: createKey("operator"),
+    account: createKey("account"),
+    signer: createKey("account"),
+    grant: createKey("account"),
+  };
+  const system = createKey("account");
+  const operator = signingKey(made.operator.seed);
+  const operatorSigner = signingKey(made.operatorSigner.seed);
+  const signer = signingKey(made.signer.seed);
+  for (const [kind, key] of Object.entries(made)) {
+    await writeSecretFile(join(dir, files[kind as keyof typeof made]), `${key.seed}\n`);
+  }
+  const account = { signers: [] as string[], revoked: {}, signer: operatorSigner };
+  const contents: MeshFile = {
+    version: 1,
+    meshId: randomUUID(),
+    ...start,
+    operatorJwt: await operatorJwt(
+      start.name,
+      operator,
+      [operatorSigner.publicKey],
+      system.publicKey,
+    ),
+    systemAccount: system.publicKey,
+    systemJwt: await accountJwt({
+      ...account,
+      name: "SYS",
+      key: system.publicKey,
+      jetStream: false,
+    }),
+    accountKey: made.account.publicKey,
+    accountJwt: await accountJwt({
+      ...account,
+      name: start.name,
+      key: made.account.publicKey,
+      signers: [signer.publicKey],
+      jetStream: true,
+    }),
+    signerKey: signer.publicKey,
+    grantKey: made.grant.publicKey,
+  };
+  const users = { account: contents.accountKey, signer };
+  await writeUser(join(dir, files.system), {
+    name: "controller",
+    account: system.publicKey,
+    signer: signingKey(system.seed),
+    permissions: systemPermissions,
+  });
+  await writeUser(join(dir, files.controller), {
+    ...users,
+    name: "controller",
+    permissions: (key) => controllerPermissions(start.name, key),
+  });
+  await writeUser(join(dir, files.admin), {
+    ...users,
+    name: "admin",
+    permissions: (key) => adminPermissions(start.name, key),
+  });
+  // Last: a directory with mesh.json is a complete mesh.
+  await writeSecretFile(join(dir, files.mesh), `${JSON.stringify(contents, null, 2)}\n`);
+}
+
+async function readMeshFile(dir: string): Promise<MeshFile> {
+  const text = await readTextFile(join(dir, files.mesh));
+  if (text === null) {
+    throw new ControlError("MESHD_NO_MESH", `${dir} holds no mesh; "meshd up" makes one`);
+  }
+  try {
+    const contents = JSON.parse(text) as MeshFile;
+    if (contents.version !== 1 || typeof contents.meshId !== "string") throw new Error("version");
+    return { ...contents, config: completeConfig({ ...contents.config }) };
+  } catch (cause) {
+    throw new ControlError("MESHD_BAD_RECORD", `${join(dir, files.mesh)} is damaged`, { cause });
+  }
+}
+
+/** Reads what createMesh made. MESHD_NO_MESH when dir holds none, MESHD_BAD_RECORD when it is damaged. */
+export async function loadMesh(dir: string): Promise<Mesh> {
+  const { meshId, name, servers, accountKey, grantKey, config } = await readMeshFile(dir);
+  const adminCredentials = join(dir, files.admin);
+  const controllerCredentials = join(dir, files.controller);
+  const paths = { adminCredentials, controllerCredentials };
+  return { dir, meshId, name, servers, accountKey, grantKey, config, ...paths };
+}
+
+/** Changes the server URLs that tokens and sessions get from now on. */
+export async function setMeshServers(dir: string, servers: string[]): Promise<Mesh> {
+  const contents = await readMeshFile(dir);
+  const changed = `${JSON.stringify({ ...contents, servers }, null, 2)}\n`;
+  await writeSecretFile(join(dir, files.mesh), changed);
+  return loadMesh(dir);
+}
+
+async function readKey(path: string): Promise<SigningKey | null> {
+  const text = await readTextFile(path);
+  return text === null ? null : signingKey(text.trim());
+}
+
+/** The keys a controller signs with. MESHD_NO_MESH when one that it cannot do without is missing. */
+export async function loadSecrets(mesh: Mesh): Promise<MeshSecrets> {
+  const signer = await readKey(join(mesh.dir, files.signer));
+  const grant = await readKey(join(mesh.dir, files.grant));
+  if (!signer || !grant) {
+    const missing = signer ? files.grant : files.signer;
+    throw new ControlError("MESHD_NO_MESH", `${mesh.dir} has no ${missing}: no controller can run`);
+  }
+  const system = await readTextFile(join(mesh.dir, files.system));
+  return {
+    signer,
+    grant,
+    operator: await readKey(join(mesh.dir, files.operatorSigner)),
+    system: system === null ? null : parseCredentials(system),
+  };
+}
+
+export interface NatsServerSettings {
+  host: string;
+  /** 0 is not allowed here: the caller picks a free port. */
+  port: number;
+  /** JetStream's and the resolver's directory. */
+  storeDir: string;
+  serverName?: string;
+}
+
+/**
+ * Text of a nats-server configuration: operator mode, JetStream, full directory resolver (revocations survive a
+ * restart) with both account JWTs preloaded; a newer JWT in the directory wins over a preloaded one.
+ */
+export async function natsServerConfig(mesh: Mesh, settings: NatsServerSettings): Promise<string> {
+  const contents = await readMeshFile(mesh.dir);
+  const quoted = (text: string) => JSON.stringify(text);
+  const name = settings.serverName ?? `${mesh.name}-${mesh.meshId.slice(0, 8)}`;
+  return `# Written by meshd for mesh ${mesh.name}; changes are overwritten.
+server_name: ${quoted(name)}
+host: ${quoted(settings.host)}
+port: ${settings.port}
+operator: ${quoted(contents.operatorJwt)}
+system_account: ${quoted(contents.systemAccount)}
+jetstream { store_dir: ${quoted(join(settings.storeDir, "jetstream"))} }
+resolver {
+  type: full
+  dir: ${quoted(join(settings.storeDir, "accounts"))}
+  allow_delete: false
+  interval: "2m"
+}
+resolver_preload {
+  ${contents.systemAccount}: ${quoted(contents.systemJwt)}
+  ${contents.accountKey}: ${quoted(contents.accountJwt)}
+}
+`;
+}
+
+/** What the stock `nats` client needs to talk to a mesh. */
+export interface NatsClientHelp {
+  url: string;
+  credentials: string;
+  inboxPrefix: string;
+  examples: string[];
+}
+
+/** URL, credentials file and inbox prefix for the stock `nats` client, with commands to try. */
+export async function natsClientHelp(mesh: Mesh): Promise<NatsClientHelp> {
+  const text = (await readTextFile(mesh.adminCredentials)) ?? "";
+  const inboxPrefix = inboxOf.admin(signingKey(parseCredentials(text).seed).publicKey);
+  const url = mesh.servers.join(",");
+  const nats = `nats -s ${url} --creds ${mesh.adminCredentials} --inbox-prefix ${inboxPrefix}`;
+  const asks = ["micro ls", `req ${mesh.name}.admin.nodes.list ''`, `kv get ${mesh.name} config`];
+  const examples = asks.map((ask) => `${nats} ${ask}`);
+  return { url, credentials: mesh.adminCredentials, inboxPrefix, examples };
+}

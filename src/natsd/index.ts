@@ -1,0 +1,3 @@
+// The door of natsd: starts and stops a real nats-server for a mesh.
+export { NatsdError, type NatsdErrorCode } from "./errors.js";
+export { type NatsServer, type NatsServerOptions, startNatsServer } from "./server.js";
