@@ -22,7 +22,9 @@ export {
   underlayOf,
 } from "./detect.js";
 export { HostError, type HostErrorCode } from "./errors.js";
+export { writePrivateFile } from "./files.js";
 export { type FirewallObstacle, findFirewall, type MeshTraffic } from "./firewall.js";
+export { isPlainObject, type JsonObject } from "./json.js";
 export {
   addVeth,
   checkDeviceName,

@@ -1,7 +1,7 @@
 // Links (network devices): list, set, add veth pairs, delete. One `ip` call each.
 import { quote, type RunOptions, run, runJson, type Where } from "./command.js";
 import { HostError } from "./errors.js";
-import { isObject, type JsonObject, numberAt, objectsIn, textAt, textsAt } from "./json.js";
+import { isPlainObject, type JsonObject, numberAt, objectsIn, textAt, textsAt } from "./json.js";
 
 export interface Link {
   index: number;
@@ -150,7 +150,7 @@ function checkMac(mac: string): string {
 }
 
 function readLink(object: JsonObject): Link {
-  const info = isObject(object.linkinfo) ? object.linkinfo : {};
+  const info = isPlainObject(object.linkinfo) ? object.linkinfo : {};
   return {
     index: numberAt(object, "ifindex") ?? 0,
     name: textAt(object, "ifname") ?? "",

@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { run, runJson, type Where } from "./command.js";
 import { HostError } from "./errors.js";
-import { isObject, type JsonObject, numberAt, objectsIn, textAt } from "./json.js";
+import { isPlainObject, type JsonObject, numberAt, objectsIn, textAt } from "./json.js";
 import { checkDeviceName } from "./links.js";
 import {
   canonicalPrefix,
@@ -107,14 +107,14 @@ async function listTable(table: string, where: Where): Promise<JsonObject[] | un
 
 /** The list inside `{"nftables": [...]}`. */
 export function readNft(output: unknown): JsonObject[] {
-  return isObject(output) ? objectsIn(output.nftables) : [];
+  return isPlainObject(output) ? objectsIn(output.nftables) : [];
 }
 
 /** All objects of one sort: `[{"rule": {...}}]` -> `[{...}]`. */
 export function objectsOf(listed: readonly JsonObject[], sort: string): JsonObject[] {
   return listed.flatMap((item) => {
     const found = item[sort];
-    return isObject(found) ? [found] : [];
+    return isPlainObject(found) ? [found] : [];
   });
 }
 
@@ -159,7 +159,7 @@ function sameElements(sets: readonly JsonObject[], name: string, wanted: string[
 /** An element of an interval set: "10.0.0.1" or {"prefix": {"addr": "10.0.0.0", "len": 8}}. */
 function elementText(element: unknown): string {
   if (typeof element === "string") return parsePrefix(element) ? canonicalPrefix(element) : element;
-  const prefix = isObject(element) && isObject(element.prefix) ? element.prefix : {};
+  const prefix = isPlainObject(element) && isPlainObject(element.prefix) ? element.prefix : {};
   return `${textAt(prefix, "addr")}/${numberAt(prefix, "len")}`;
 }
 

@@ -1,4 +1,5 @@
 // What pods are: the request for one, its record, and what the room needs to know of the node.
+import type { PodError } from "./errors.js";
 
 /** A request for a pod. */
 export interface PodRequest {
@@ -38,4 +39,10 @@ export interface PodsOptions {
   /** Tunnel MTU in bytes. */
   mtu: number;
   log?: (event: string, fields: Record<string, unknown>) => void;
+}
+
+export interface RestoreResult {
+  /** Things changed in the kernel; 0 = all was as it should be. */
+  changes: number;
+  failed: { name: string; error: PodError }[];
 }

@@ -1,0 +1,252 @@
+// The pods of one node: the record on disk first, then the kernel. A crash in between leaves a record
+// that restore() mends; it never leaves one address with two pods.
+import {
+  deleteRoutes,
+  findLink,
+  listLinks,
+  namespaceExists,
+  namespacePath,
+  POD_ROUTE_PROTOCOL,
+  type RouteScope,
+  reconcileRoutes,
+  type WantedRoute,
+} from "../host/index.js";
+import { allocateAddress } from "./allocate.js";
+import { PodError } from "./errors.js";
+import { checkLabels, checkPodName, hostDeviceName } from "./names.js";
+import { type PodsState, readState, writeState } from "./state.js";
+import type { Pod, PodRequest, PodsOptions, RestoreResult } from "./types.js";
+import {
+  checkUsable,
+  GATEWAY4,
+  hostRoutes,
+  setPairMtu,
+  unwire,
+  wire,
+  wiringError,
+} from "./wiring.js";
+
+/** Metric of the gateway route: this plus the device's index, so that two agents' do not collide. */
+const GATEWAY_METRIC = 158_000;
+
+export class Pods {
+  /** The end of the queue: one change at a time. */
+  private tail: Promise<unknown> = Promise.resolve();
+  private mtu: number;
+  private podCidrs: readonly string[];
+
+  private constructor(
+    private readonly options: PodsOptions,
+    private readonly state: PodsState,
+  ) {
+    this.mtu = options.mtu;
+    this.podCidrs = options.podCidrs;
+  }
+
+  /** Reads the state; touches no network. Throws MESHD_POD_STATE. */
+  static async open(options: PodsOptions): Promise<Pods> {
+    return new Pods(options, await readState(options.stateDir));
+  }
+
+  /** All pods, by name. */
+  list(): Pod[] {
+    return structuredClone(this.state.pods).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** Host ends of all pairs: they are ours when the host is looked over for conflicts. */
+  devices(): string[] {
+    return this.state.pods.map((pod) => pod.hostDevice);
+  }
+
+  /** PodCIDRs for pods to come; those that are there keep their addresses. */
+  setPodCidrs(podCidrs: readonly string[]): void {
+    this.podCidrs = [...podCidrs];
+  }
+
+  /**
+   * Makes a pod and returns when its packets flow.
+   * Throws MESHD_POD_EXISTS, _BAD_NAME, _BAD_LABEL, _NETNS, _ADDRESSES_EXHAUSTED, _SETUP; after an
+   * error nothing of the pod is left.
+   */
+  add(request: PodRequest): Promise<Pod> {
+    return this.queue(async () => {
+      const pod = await this.plan(request);
+      this.state.pods.push(pod);
+      await this.save();
+      try {
+        await wire(pod, this.mtu);
+        await this.syncRoutes();
+      } catch (error) {
+        await this.forget(pod).catch((second) => this.log("pod-undo-failed", pod, second));
+        throw wiringError(pod, error);
+      }
+      this.log("pod-added", pod);
+      return structuredClone(pod);
+    });
+  }
+
+  /** Takes a pod away; its address is free again. Throws MESHD_POD_NOT_FOUND. */
+  remove(name: string): Promise<Pod> {
+    return this.queue(async () => {
+      const pod = this.state.pods.find((item) => item.name === name);
+      if (pod === undefined) {
+        const what = `no pod ${JSON.stringify(name.slice(0, 80))} on this node; see: meshd pod list`;
+        throw new PodError("MESHD_POD_NOT_FOUND", what);
+      }
+      await this.forget(pod);
+      this.log("pod-removed", pod);
+      return pod;
+    });
+  }
+
+  /**
+   * Mends whatever is missing of the recorded pods (after a restart of the agent or the host). One
+   * pod that cannot be mended does not keep the others from it.
+   */
+  restore(): Promise<RestoreResult> {
+    return this.queue(async () => {
+      const result: RestoreResult = { changes: 0, failed: [] };
+      for (const pod of this.state.pods) {
+        try {
+          result.changes += await wire(pod, this.mtu);
+        } catch (error) {
+          result.failed.push({ name: pod.name, error: wiringError(pod, error) });
+          this.log("pod-restore-failed", pod, error);
+        }
+      }
+      result.changes += await this.syncRoutes();
+      return result;
+    });
+  }
+
+  /** Sets the MTU (bytes) of all pods, now and for those to come. Says how many devices changed. */
+  setMtu(mtu: number): Promise<number> {
+    return this.queue(async () => {
+      this.mtu = mtu;
+      let changes = 0;
+      for (const pod of this.state.pods) {
+        changes += await setPairMtu(pod, mtu).catch((error) => {
+          this.log("pod-mtu-failed", pod, error);
+          return 0;
+        });
+      }
+      return changes;
+    });
+  }
+
+  /** Removes all pods and the gateway route. Says how many pods there were. */
+  removeAll(): Promise<number> {
+    return this.queue(async () => {
+      const pods = [...this.state.pods];
+      for (const pod of pods) await this.forget(pod);
+      await deleteRoutes(this.routeScope());
+      return pods.length;
+    });
+  }
+
+  /** A checked record with addresses, namespace and device chosen; nothing is made yet. */
+  private async plan(request: PodRequest): Promise<Pod> {
+    const name = checkPodName(request.name);
+    const labels = checkLabels(request.labels ?? {});
+    if (this.state.pods.some((pod) => pod.name === name)) {
+      const what = `pod ${name} is there already`;
+      throw new PodError("MESHD_POD_EXISTS", `${what}; choose another name or remove it first`);
+    }
+    const { netns, ownsNetns } = await chooseNamespace(name, request.netns);
+    const taken = new Set((await listLinks()).map((link) => link.name));
+    for (const device of this.devices()) taken.add(device);
+    const hostDevice = hostDeviceName(this.options.device, name, taken);
+    const addresses = this.allocate();
+    const createdAt = new Date().toISOString();
+    return { name, netns, ownsNetns, labels, addresses, hostDevice, createdAt };
+  }
+
+  private allocate(): string[] {
+    if (this.podCidrs.length === 0) {
+      const what = "this node has no PodCIDR, so a pod has no address; see: meshd status";
+      throw new PodError("MESHD_POD_ADDRESSES_EXHAUSTED", what);
+    }
+    const taken = new Set(this.state.pods.flatMap((pod) => pod.addresses));
+    const given = this.podCidrs.map((podCidr) => {
+      const address = allocateAddress(podCidr, taken, this.state.last[podCidr]);
+      return { podCidr, address };
+    });
+    for (const { podCidr, address } of given) this.state.last[podCidr] = address;
+    return given.map((item) => item.address).sort((a, b) => familyOf(a) - familyOf(b));
+  }
+
+  /** The kernel first: a record without a pod is harmless, a pod without a record is lost. */
+  private async forget(pod: Pod): Promise<void> {
+    await unwire(pod);
+    const index = this.state.pods.indexOf(pod);
+    if (index >= 0) this.state.pods.splice(index, 1);
+    await this.save();
+  }
+
+  /** Host routes of all pods, and the route that lets the kernel answer for their gateway. */
+  private async syncRoutes(): Promise<number> {
+    const link = await findLink(this.options.device);
+    // Proxy ARP answers only for addresses that are routed elsewhere; a default route may be absent.
+    const metric = GATEWAY_METRIC + (link?.index ?? 0);
+    const gateway: WantedRoute = { destination: GATEWAY4, device: this.options.device, metric };
+    const present = await this.presentPods();
+    const wanted = [...(link?.up ? [gateway] : []), ...present.flatMap(hostRoutes)];
+    const result = await reconcileRoutes(wanted, this.routeScope());
+    const taken = result.conflicts.map(({ foreign }) => foreign.destination).join(", ");
+    if (taken === "") return result.changes;
+    const what = `the host has routes of somebody else for ${taken} with our metric`;
+    throw new PodError("MESHD_POD_SETUP", `${what}; remove them: ip route show ${taken}`);
+  }
+
+  /** Pods whose pair is there; a route needs its device. */
+  private async presentPods(): Promise<Pod[]> {
+    const up = new Set((await listLinks()).filter((link) => link.up).map((link) => link.name));
+    return this.state.pods.filter((pod) => up.has(pod.hostDevice));
+  }
+
+  private routeScope(): RouteScope {
+    const devices = [this.options.device, ...this.devices()];
+    return { devices, pools: [], protocol: POD_ROUTE_PROTOCOL };
+  }
+
+  private save(): Promise<void> {
+    return writeState(this.options.stateDir, this.state);
+  }
+
+  private queue<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.tail.then(work);
+    this.tail = done.catch(() => {});
+    return done;
+  }
+
+  private log(event: string, pod: Pod, error?: unknown): void {
+    const why = error instanceof Error ? { error: error.message } : {};
+    this.options.log?.(event, { pod: pod.name, addresses: pod.addresses, ...why });
+  }
+}
+
+/** Which namespace a pod gets and whether it is ours to make and remove. */
+async function chooseNamespace(
+  name: string,
+  asked: string | undefined,
+): Promise<{ netns: string; ownsNetns: boolean }> {
+  const netns = asked ?? name;
+  const exists = await namespaceExists(netns).catch((error: unknown) => {
+    throw new PodError("MESHD_POD_NETNS", error instanceof Error ? error.message : String(error));
+  });
+  if (!exists) {
+    if (!netns.startsWith("/")) return { netns, ownsNetns: true };
+    const what = `no network namespace at ${namespacePath(netns)}`;
+    throw new PodError("MESHD_POD_NETNS", `${what}; give the path of one that is there, or a name`);
+  }
+  if (asked === undefined) {
+    const what = `network namespace ${netns} is there already; to use it: --netns ${netns}`;
+    throw new PodError("MESHD_POD_NETNS", what);
+  }
+  await checkUsable(netns);
+  return { netns, ownsNetns: false };
+}
+
+function familyOf(address: string): number {
+  return address.includes(":") ? 6 : 4;
+}
