@@ -43,10 +43,10 @@ export interface PlannedPeer {
 
 export interface WantedRoute {
   destination: string;
-  kind: "peer" | "unreachable" | "gateway";
+  kind: "peer" | "unreachable";
   /** Preferred source address; null leaves it to the kernel. */
   source: string | null;
-  /** What it is for: a peer's name, "pool" or "pods". */
+  /** What it is for: a peer's name or "pool". */
   via: string;
 }
 

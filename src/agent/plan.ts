@@ -20,15 +20,13 @@ import {
   comparePrefixes,
   firstAddress,
   firstInside,
+  formatAddress,
   formatPrefix,
   hostPrefix,
   type Prefix,
   parsePrefix,
 } from "./prefix.js";
 import { defaultPortOf, isTunnelProtocol, type TunnelProtocol } from "./protocols.js";
-
-/** Address that pods use as their gateway; the host needs a route to it to answer ARP for it. */
-export const POD_GATEWAY_IPV4 = "169.254.1.1/32";
 
 function byText(a: string, b: string): number {
   return a === b ? 0 : a < b ? -1 : 1;
@@ -179,8 +177,15 @@ function plannedPeer({ candidate, claims }: Peered): PlannedPeer {
     ...{ name, nodeId, kind, address, port },
     prefixes: texts(claims),
     podCIDRs: kind === "member" ? texts(leases(claims)) : texts(claims),
-    probeAddresses: probed.map(({ prefix }) => firstAddress(prefix)),
+    probeAddresses: probed.flatMap(({ prefix }) => probeTargets(prefix, kind)),
   };
+}
+
+/** A member stands at the first address; a peer that is no meshd may as well use the second. */
+function probeTargets(prefix: Prefix, kind: "member" | "static"): string[] {
+  const alone = prefix.length === (prefix.family === 4 ? 32 : 128);
+  const second = formatAddress(prefix.family, prefix.value + 1n);
+  return kind === "member" || alone ? [firstAddress(prefix)] : [firstAddress(prefix), second];
 }
 
 interface Numbers {
@@ -235,13 +240,9 @@ function routesOf({ own, peers }: Shared, pools: readonly string[]): WantedRoute
   const walls = [...new Set([...pools, ...texts(own)])].map(
     (destination): WantedRoute => ({ destination, kind: "unreachable", source: null, via: "pool" }),
   );
-  const gateway = nodeAddress(4) === null ? [] : [POD_GATEWAY_IPV4];
   return [
     ...toPeers.sort((a, b) => byText(a.destination, b.destination)),
     ...walls.sort((a, b) => byText(a.destination, b.destination)),
-    ...gateway.map(
-      (destination): WantedRoute => ({ destination, kind: "gateway", source: null, via: "pods" }),
-    ),
   ];
 }
 

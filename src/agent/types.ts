@@ -137,7 +137,7 @@ export interface FibRow {
 /** Row of GET /routes: one route the agent wants in the kernel. */
 export interface RouteRow {
   destination: string;
-  kind: "peer" | "unreachable" | "gateway";
+  kind: "peer" | "unreachable";
   device: string | null;
   source: string | null;
   metric: number;

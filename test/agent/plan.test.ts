@@ -48,7 +48,6 @@ test("a healthy mesh gives one peer per other node, with routes, walls and addre
       "unreachable 10.244.1.0/24 null",
       "unreachable fd00:244:0:1::/64 null",
       "unreachable fd00:244::/48 null",
-      "gateway 169.254.1.1/32 null",
     ],
   );
   assert.equal(made.masquerade, {
@@ -129,7 +128,7 @@ test("a static peer is a peer with its own MAC, port and VNI", () => {
     },
   ]);
   assert.is(made.peers[0]?.kind, "static");
-  assert.equal(made.peers[0]?.probeAddresses, ["10.250.0.0"]);
+  assert.equal(made.peers[0]?.probeAddresses, ["10.250.0.0", "10.250.0.1"]);
 });
 
 test("settings reach the plan: mtu, port, dscp, vni, masquerade; the node's own win", () => {

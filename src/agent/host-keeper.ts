@@ -1,0 +1,197 @@
+// Makes the host what plan wants and keeps it so: link, sysctls, addresses, routes, masquerade. Every
+// step compares first; when nothing differs nothing is written, and the count of changes is 0.
+import {
+  applyMasquerade,
+  deleteRoutes,
+  enableForwarding,
+  type WantedRoute as HostRoute,
+  listRoutes,
+  readSysctl,
+  reconcileAddresses,
+  reconcileRoutes,
+  removeMasquerade,
+  type SysctlChange,
+  SysctlKeeper,
+  setLink,
+} from "../host/index.js";
+import { messageOf } from "./errors.js";
+import { readText, writeAtomic } from "./files.js";
+import type { WantedMasquerade, WantedRoute } from "./plan-types.js";
+
+/** A larger super-packet does not fit one send with a tunnel header per segment. */
+const GSO_MAX_SIZE = 61_000;
+/** rtnetlink's number for routes learned from router advertisements. */
+const PROTOCOL_RA = 9;
+
+/** What the host should look like; parts of a Plan. */
+export interface HostWanted {
+  mtu: number;
+  addresses: readonly string[];
+  routes: readonly WantedRoute[];
+  masquerade: WantedMasquerade | null;
+  /** Pools and own PodCIDRs: unreachable routes inside them are ours. */
+  pools: readonly string[];
+}
+
+export interface HostResult {
+  /** Things written; 0 = everything was as wanted. */
+  changes: number;
+  /** One line each: what could not be done and does not stop the agent. */
+  problems: string[];
+}
+
+function isIPv6(text: string): boolean {
+  return text.includes(":");
+}
+
+/** The route as the host room wants it; protocol and metrics are that room's. */
+export function hostRoute(route: WantedRoute, device: string): HostRoute {
+  const { destination, source } = route;
+  if (route.kind === "unreachable") {
+    return { destination, kind: "unreachable" };
+  }
+  return { destination, device, ...(source === null ? {} : { source }) };
+}
+
+export class HostKeeper {
+  /** Prefixes in which earlier plans of this process had walls. */
+  private readonly pools = new Set<string>();
+  private saved = "";
+
+  private constructor(
+    private readonly device: string,
+    private readonly path: string,
+    private readonly sysctls: SysctlKeeper,
+  ) {}
+
+  /** `path` remembers what was changed below /proc/sys, so that leave can put it back. */
+  static async open(device: string, path: string): Promise<HostKeeper> {
+    const text = await readText(path);
+    const keeper = new HostKeeper(device, path, new SysctlKeeper(readChanges(text)));
+    keeper.saved = text ?? "";
+    return keeper;
+  }
+
+  /**
+   * Applies. Throws HostError when link, addresses or routes cannot be set; what only makes the mesh
+   * poorer (masquerade without nft, a sysctl that is read-only) is a problem in the result.
+   */
+  async apply(wanted: HostWanted): Promise<HostResult> {
+    const problems: string[] = [];
+    const ipv6 = await hasIPv6();
+    if (!ipv6 && wanted.addresses.some(isIPv6)) {
+      problems.push("IPv6 is switched off on this host: pods have IPv4 only");
+    }
+    const fits = (text: string) => ipv6 || !isIPv6(text);
+    const addresses = wanted.addresses.filter(fits);
+    const routes = wanted.routes.filter((route) => fits(route.destination));
+    let changes = await this.attempt(problems, () => this.setSysctls(addresses.some(isIPv6)));
+    changes += await this.setLink(wanted.mtu);
+    changes += await reconcileAddresses(this.device, addresses);
+    changes += await this.setRoutes(routes, wanted.pools, problems);
+    changes += await this.attempt(problems, () => this.setMasquerade(wanted));
+    await this.save();
+    return { changes, problems };
+  }
+
+  private setLink(mtu: number): Promise<number> {
+    const wanted = { up: true, mtu, gsoMaxSize: GSO_MAX_SIZE, addressMode: "none" } as const;
+    return setLink(this.device, wanted);
+  }
+
+  private async setSysctls(ipv6: boolean): Promise<number> {
+    const device = this.device;
+    let changes = await enableForwarding(this.sysctls, 4);
+    // ICMP errors of the hot path come out of the device with our own address as their source.
+    changes += Number(await this.sysctls.set(`ipv4/conf/${device}/accept_local`, 1));
+    changes += Number(await this.sysctls.set(`ipv4/conf/${device}/rp_filter`, 0));
+    if (!ipv6) {
+      return changes;
+    }
+    changes += Number(await this.sysctls.set(`ipv6/conf/${device}/disable_ipv6`, 0));
+    return changes + (await enableForwarding(this.sysctls, 6, await raDevices()));
+  }
+
+  private async setRoutes(
+    routes: readonly WantedRoute[],
+    pools: readonly string[],
+    problems: string[],
+  ): Promise<number> {
+    for (const pool of pools) {
+      this.pools.add(pool);
+    }
+    const wanted = routes.map((route) => hostRoute(route, this.device));
+    const scope = { devices: [this.device], pools: [...this.pools] };
+    const result = await reconcileRoutes(wanted, scope);
+    for (const { foreign } of result.conflicts) {
+      const what = `a route of somebody else stands where ours should: ${foreign.destination}`;
+      problems.push(`${what} metric ${foreign.metric}; remove it: ip route show`);
+    }
+    return result.changes;
+  }
+
+  private async setMasquerade({ masquerade }: HostWanted): Promise<number> {
+    if (masquerade === null) {
+      return Number(await removeMasquerade(this.device));
+    }
+    const { sources, except: pools } = masquerade;
+    return Number(await applyMasquerade({ device: this.device, sources, pools }));
+  }
+
+  private async attempt(problems: string[], work: () => Promise<number>): Promise<number> {
+    try {
+      return await work();
+    } catch (error) {
+      problems.push(messageOf(error));
+      return 0;
+    }
+  }
+
+  private async save(): Promise<void> {
+    const text = JSON.stringify(this.sysctls.changes());
+    if (text !== this.saved) {
+      await writeAtomic(this.path, text);
+      this.saved = text;
+    }
+  }
+
+  /** Takes out what apply put in, except the device itself; `pools` as in apply. */
+  async remove(pools: readonly string[]): Promise<void> {
+    const scope = { devices: [this.device], pools: [...this.pools, ...pools] };
+    await deleteRoutes(scope);
+    await reconcileAddresses(this.device, []);
+    // Without nft there was no masquerade either.
+    await removeMasquerade(this.device).catch(() => false);
+    await this.sysctls.restore();
+  }
+}
+
+function readChanges(text: string | null): SysctlChange[] {
+  try {
+    const parsed: unknown = JSON.parse(text ?? "[]");
+    return Array.isArray(parsed) ? parsed.filter(isChange) : [];
+  } catch {
+    // Only the memory of old values is lost: leave then lets the present ones stand.
+    return [];
+  }
+}
+
+function isChange(value: unknown): value is SysctlChange {
+  const change = value as Partial<SysctlChange> | null;
+  return (
+    typeof change === "object" &&
+    typeof change?.key === "string" &&
+    typeof change.before === "string" &&
+    typeof change.after === "string"
+  );
+}
+
+async function hasIPv6(): Promise<boolean> {
+  return (await readSysctl("ipv6/conf/all/disable_ipv6")) === "0";
+}
+
+/** Interfaces whose routes come from router advertisements. */
+async function raDevices(): Promise<string[]> {
+  const learned = (await listRoutes()).filter((route) => route.protocol === PROTOCOL_RA);
+  return [...new Set(learned.flatMap((route) => route.device ?? []))];
+}
