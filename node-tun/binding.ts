@@ -15,6 +15,13 @@ type ReadBatch = (
 ) => number;
 type WriteBatch = (fds: Int32Array, memory: Uint8Array, at: number, count: number) => number;
 
+export interface NativeQueue {
+  fd: number;
+  name: string;
+  is: number;
+  offloads: number;
+}
+
 export interface NativeSocket {
   fd: number;
   address: string;
@@ -27,12 +34,8 @@ export interface NativeSocket {
 /** What the C files register. */
 export interface Binding {
   setErrorClass(errorClass: typeof SystemCallError): void;
-  openTun(
-    name: string,
-    wants: number,
-    persist: number,
-  ): { fd: number; name: string; offloads: number };
-  adoptTun(fd: number): { fd: number; name: string; offloads: number };
+  openTun(name: string, wants: number, persist: number): NativeQueue;
+  adoptTun(fd: number): NativeQueue;
   setTunPersist(fd: number, on: boolean): void;
   openUdp(
     family: number,

@@ -1,6 +1,6 @@
 // node-tun: TUN queues, UDP and raw IP sockets for Node on Linux, read and written in batches by
 // descriptors in (shared) memory. This is its door; system calls are in src/*.c.
-import { binding, type NativeSocket } from "./binding.js";
+import { binding, type NativeQueue, type NativeSocket } from "./binding.js";
 import type {
   DescriptorMessage,
   RawOptions,
@@ -64,7 +64,7 @@ function checkDeviceName(name: unknown): asserts name is string {
   }
 }
 
-function toQueue(native: { fd: number; name: string; offloads: number }): TunQueue {
+function toQueue(native: NativeQueue): TunQueue {
   const has = (bit: number): boolean => (native.offloads & bit) !== 0;
   const offloads: TunOffloads = {
     checksum: has(TUN_GRANTS.checksum),
@@ -74,7 +74,14 @@ function toQueue(native: { fd: number; name: string; offloads: number }): TunQue
     uso4: has(TUN_GRANTS.uso4),
     uso6: has(TUN_GRANTS.uso6),
   };
-  return { fd: native.fd, name: native.name, offloads };
+  return {
+    fd: native.fd,
+    name: native.name,
+    kind: (native.is & TUN_WANTS.tap) !== 0 ? "tap" : "tun",
+    multiQueue: (native.is & TUN_WANTS.multiQueue) !== 0,
+    vnetHeader: (native.is & TUN_WANTS.vnetHeader) !== 0,
+    offloads,
+  };
 }
 
 function toSocket(native: NativeSocket): UdpSocket {

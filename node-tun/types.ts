@@ -33,6 +33,9 @@ export interface TunQueue {
   fd: number;
   /** The name the kernel gave. */
   name: string;
+  kind: "tun" | "tap";
+  multiQueue: boolean;
+  vnetHeader: boolean;
   /** What was granted. */
   offloads: TunOffloads;
 }

@@ -186,7 +186,7 @@ static bool fill_name(union address *name, const struct descriptor *packet, bool
 
 static uint16_t count_segments(const struct descriptor *packet, uint16_t segment) {
   if (packet->segments != 0) return packet->segments;
-  uint32_t count = segment == 0 ? 1 : (packet->length + segment - 1) / segment;
+  uint32_t count = segment == 0 ? 1 : packet->length / segment + (packet->length % segment != 0);
   return count > UINT16_MAX ? UINT16_MAX : (uint16_t)count;
 }
 

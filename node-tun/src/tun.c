@@ -5,26 +5,26 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
-#include <poll.h>
-#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#ifndef TUN_F_USO4  // Linux 6.2; headers of Debian 12 are older than many kernels it runs on
-#define TUN_F_USO4 0x20
-#define TUN_F_USO6 0x40
-#endif
+#include "features.h"
+
 #define VNET_HEADER_SIZE 10  // struct virtio_net_hdr without num_buffers
 
 // Bits that index.ts passes; keep equal to its table.
 enum { WANT_TAP = 1, WANT_MULTI = 2, WANT_VNET = 4, WANT_OFFLOADS = 8, WANT_EXCLUSIVE = 16 };
 
-static napi_value make_queue(napi_env env, int fd, const char *name, unsigned offloads) {
+static napi_value make_queue(napi_env env, int fd, const struct ifreq *device, unsigned offloads) {
   napi_value queue = NULL;
+  unsigned flags = (unsigned short)device->ifr_flags;
+  unsigned is = (flags & IFF_TAP ? WANT_TAP : 0) | (flags & IFF_MULTI_QUEUE ? WANT_MULTI : 0) |
+                (flags & IFF_VNET_HDR ? WANT_VNET : 0);
   napi_create_object(env, &queue);
   set_number(env, queue, "fd", fd);
-  set_string(env, queue, "name", name);
+  set_string(env, queue, "name", device->ifr_name);
+  set_number(env, queue, "is", is);
   set_number(env, queue, "offloads", offloads);
   return queue;
 }
@@ -86,7 +86,7 @@ static napi_value open_tun(napi_env env, napi_callback_info info) {
   } else {
     ioctl(fd, TUNSETOFFLOAD, 0UL);  // a persistent device may still have an earlier owner's
   }
-  return make_queue(env, fd, request.ifr_name, granted);
+  return make_queue(env, fd, &request, granted);
 }
 
 static napi_value set_persist(napi_env env, napi_callback_info info) {
@@ -107,12 +107,17 @@ static napi_value adopt_tun(napi_env env, napi_callback_info info) {
   if (ioctl(fd, TUNGETIFF, &request) < 0) {
     return throw_system_fd(env, errno, "ioctl TUNGETIFF", fd);
   }
+  if ((request.ifr_flags & IFF_NO_PI) == 0) return throw_system_fd(env, EPROTOTYPE, "adopt", fd);
   int status = fcntl(fd, F_GETFL);
   if (status < 0 || fcntl(fd, F_SETFL, status | O_NONBLOCK) < 0 ||
       fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
     return throw_system_fd(env, errno, "fcntl", fd);
   }
-  return make_queue(env, fd, request.ifr_name, 0);
+  int size = VNET_HEADER_SIZE;
+  if ((request.ifr_flags & IFF_VNET_HDR) && ioctl(fd, TUNSETVNETHDRSZ, &size) < 0) {
+    return throw_system_fd(env, errno, "ioctl TUNSETVNETHDRSZ", fd);
+  }
+  return make_queue(env, fd, &request, device_offloads(request.ifr_name));
 }
 
 // One packet into one slot: 0 or an errno. A byte behind the slot tells a cut packet from one that
