@@ -9,8 +9,10 @@ import * as tcp from "./wire/tcp";
 import * as udp from "./wire/udp";
 import * as vnet from "./wire/vnet";
 
-/** Payload bytes per segment below this are refused: a 64 KB packet would become thousands. */
-export const SIZE_MIN: u32 = 8;
+/** TCP payload bytes per segment below this are refused: no path has so small an MTU. */
+const TCP_SIZE_MIN: u32 = 8;
+/** A program may send datagrams of one byte by UDP_SEGMENT. */
+const UDP_SIZE_MIN: u32 = 1;
 
 /** Bytes up to the transport payload, or -Drop.BAD_OFFLOAD. */
 function tcpHeaderLength(innerAt: usize, length: u32, offset: u32): i32 {
@@ -40,8 +42,9 @@ export function segmentHeaderLength(innerAt: usize, length: u32, kind: u32): i32
   return -Drop.BAD_OFFLOAD;
 }
 
-/** How many segments a payload makes; an empty one makes one. */
+/** How many segments a payload makes; an empty one makes one. Size 0 makes more than any limit. */
 export function segmentCount(payload: u32, size: u32): u32 {
+  if (size == 0) return u32.MAX_VALUE;
   return payload <= size ? 1 : (payload + size - 1) / size;
 }
 
@@ -115,10 +118,11 @@ export function segment(
   gap: u32,
 ): i32 {
   const found = segmentHeaderLength(innerAt, length, kind);
-  if (found < 0 || size < SIZE_MIN) return -Drop.BAD_OFFLOAD;
+  const isTcp = kind != vnet.GSO_UDP;
+  const sizeMin = isTcp ? TCP_SIZE_MIN : UDP_SIZE_MIN;
+  if (found < 0 || size < sizeMin) return -Drop.BAD_OFFLOAD;
   const header: u32 = found;
   const offset = transport.offsetOf(transport.find(innerAt, length));
-  const isTcp = kind != vnet.GSO_UDP;
   const flags = tcp.flags(innerAt + offset);
   const ipBase = load<u8>(innerAt) >> 4 == 4 ? ipv4Base(innerAt) : 0;
   const base = transportBase(innerAt, innerAt + offset, header - offset, isTcp);

@@ -69,7 +69,8 @@ function compiledPath(): string {
   mkdirSync("dist/kernels", { recursive: true });
   const unfinished = `${path}.${process.pid}`;
   const asc = "node_modules/assemblyscript/bin/asc.js";
-  execFileSync(process.execPath, [asc, ENTRY, ...FLAGS, "-o", unfinished], { stdio: "pipe" });
+  const argv = [asc, ENTRY, ...FLAGS, "-o", unfinished];
+  execFileSync(process.execPath, argv, { stdio: "pipe", encoding: "utf8" });
   renameSync(unfinished, path);
   return path;
 }
