@@ -1,0 +1,55 @@
+// iperf3 between two namespaces: starts the server, waits until it listens, runs the client.
+import { runIn, runSync, spawnIn, until } from "./netns.js";
+
+const PORT = "5201";
+
+/** What the receiving side got. */
+export interface Measured {
+  bitsPerSecond: number;
+  bytes: number;
+  /** TCP only. */
+  retransmits: number;
+  /** UDP only. */
+  packets: number;
+  lostPackets: number;
+}
+
+interface Report {
+  error?: string;
+  end?: {
+    sum?: { bits_per_second: number; bytes: number; packets: number; lost_packets: number };
+    sum_received?: { bits_per_second: number; bytes: number };
+    sum_sent?: { retransmits?: number };
+  };
+}
+
+export interface Transfer {
+  server: string;
+  client: string;
+  /** Address of the server; IPv4 or IPv6. */
+  address: string;
+  /** More arguments of the client, e.g. ["-u", "-b", "10M", "-l", "64"]. */
+  argv?: string[];
+}
+
+/** One transfer; throws with iperf3's own words when it fails. */
+export async function iperf(transfer: Transfer): Promise<Measured> {
+  const { server, client, address } = transfer;
+  const serving = spawnIn(server, ["iperf3", "-s", "-1", "-B", address, "-p", PORT]);
+  const ended = new Promise((resolve) => serving.once("close", resolve));
+  await until("iperf3 listens", () => runSync(server, ["ss", "-ltnH"]).includes(`:${PORT} `));
+  const argv = ["iperf3", "-c", address, "-p", PORT, "-J", ...(transfer.argv ?? [])];
+  const done = await runIn(client, argv);
+  const report = JSON.parse(done.stdout) as Report;
+  if (report.error !== undefined) serving.kill();
+  await ended;
+  if (report.error !== undefined) throw new Error(`iperf3: ${report.error}`);
+  const received = report.end?.sum_received ?? report.end?.sum;
+  return {
+    bitsPerSecond: received?.bits_per_second ?? 0,
+    bytes: received?.bytes ?? 0,
+    retransmits: report.end?.sum_sent?.retransmits ?? 0,
+    packets: report.end?.sum?.packets ?? 0,
+    lostPackets: report.end?.sum?.lost_packets ?? 0,
+  };
+}

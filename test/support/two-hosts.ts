@@ -1,0 +1,104 @@
+// Two hosts as namespaces on one veth pair, and the tables that make each other's peer.
+//
+//   namespace A                                            namespace B
+//   mesh device 10.244.1.1, fd00:244:1::1                  mesh device 10.244.2.1, fd00:244:2::1
+//   veth 192.0.2.1, 2001:db8::1  ------- underlay -------  veth 192.0.2.2, 2001:db8::2
+import type { TablePeer, TableSelf } from "../../src/datapath/index.js";
+import type { HostConfig } from "./datapath-host.js";
+import { createNamespace, joinByVeth, uniqueDevice } from "./netns.js";
+
+const VXLAN_OVER_4 = 50;
+const VXLAN_OVER_6 = 70;
+
+/** One side. `side` is 1 or 2 and is in all of its addresses. */
+export interface Host {
+  side: 1 | 2;
+  namespace: string;
+  veth: string;
+  underlay: { 4: string; 6: string };
+  overlay: { 4: string; 6: string };
+  prefixes: string[];
+  mac: string;
+}
+
+export interface HostPair {
+  a: Host;
+  b: Host;
+}
+
+export interface PairOptions {
+  family?: 4 | 6;
+  workers?: number;
+  port?: number;
+  underlayMtu?: number;
+}
+
+function makeHost(side: 1 | 2): Host {
+  return {
+    side,
+    namespace: createNamespace(`host${side}-`),
+    veth: uniqueDevice("v"),
+    underlay: { 4: `192.0.2.${side}`, 6: `2001:db8::${side}` },
+    overlay: { 4: `10.244.${side}.1`, 6: `fd00:244:${side}::1` },
+    prefixes: [`10.244.${side}.0/24`, `fd00:244:${side}::/64`],
+    mac: `02:00:00:00:00:0${side}`,
+  };
+}
+
+/** Makes both namespaces and joins them. They go with the test process. */
+export function makeHostPair(underlayMtu = 1500): HostPair {
+  const pair = { a: makeHost(1), b: makeHost(2) };
+  const end = ({ namespace, veth, underlay }: Host) => ({
+    namespace,
+    device: veth,
+    addresses: [`${underlay[4]}/24`, `${underlay[6]}/64`],
+    mtu: underlayMtu,
+  });
+  joinByVeth(end(pair.a), end(pair.b));
+  return pair;
+}
+
+/** Inner bytes that fit the underlay. */
+export function overlayMtu(options: PairOptions): number {
+  const overhead = options.family === 6 ? VXLAN_OVER_6 : VXLAN_OVER_4;
+  return (options.underlayMtu ?? 1500) - overhead;
+}
+
+export function selfOf(host: Host, options: PairOptions): TableSelf {
+  return {
+    mac: host.mac,
+    vni: 1,
+    mtu: overlayMtu(options),
+    addresses: [host.overlay[4], host.overlay[6]],
+    prefixes: host.prefixes,
+    udpPort: options.port ?? 8472,
+  };
+}
+
+export function peerOf(host: Host, options: PairOptions): TablePeer {
+  return {
+    protocol: "vxlan",
+    address: host.underlay[options.family ?? 4],
+    port: options.port ?? 8472,
+    mac: host.mac,
+    vni: 1,
+    mtu: overlayMtu(options),
+    prefixes: host.prefixes,
+  };
+}
+
+/** What the datapath of `host` is told so that `other` is its only peer. */
+export function configOf(host: Host, other: Host, options: PairOptions = {}): HostConfig {
+  const family = options.family ?? 4;
+  return {
+    datapath: {
+      deviceName: "mesh0",
+      workers: options.workers ?? 1,
+      underlay: { family, address: host.underlay[family], port: options.port ?? 8472 },
+      persist: false,
+    },
+    contents: { self: selfOf(host, options), peers: [peerOf(other, options)] },
+    addresses: [`${host.overlay[4]}/32`, `${host.overlay[6]}/128`],
+    routes: other.prefixes,
+  };
+}
