@@ -69,7 +69,7 @@ async function ensureBridges(plan: LabPlan): Promise<void> {
     ];
   });
   if (lines.length > 0) await ipBatch(lines, { netns });
-  await writeSysctl("net/ipv4/ip_forward", "1", { netns });
+  await writeSysctl("ipv4/ip_forward", "1", { netns });
 }
 
 async function ensureHost(plan: LabPlan, host: Host, there: Set<string>): Promise<void> {

@@ -63,7 +63,7 @@ export function checkShape(shape: LabShape): void {
   requireCount("--pods", shape.pods, 0, LAB_PODS_MAX);
   requireCount("--subnets", shape.subnets, 1, LAB_SUBNETS_MAX);
   requireCount("--workers", shape.workers, 1, 32);
-  subnetPrefix(shape, 0);
+  subnetPrefix(shape, shape.subnets - 1);
 }
 
 /** The first three bytes of underlay subnet `index`, as text. */

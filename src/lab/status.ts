@@ -1,5 +1,6 @@
 // What a running lab looks like, asked of its agents: the contract of `lab status --json`.
 import { existsSync } from "node:fs";
+import { basename } from "node:path";
 import { LabError } from "./error.js";
 import { gatewayPort } from "./gateway.js";
 import type { LabNode, LabPlan } from "./plan.js";
@@ -36,6 +37,13 @@ interface AgentStatus {
   lease: { podCIDRs: string[] };
 }
 
+interface AgentPod {
+  name: string;
+  /** Name or path of its network namespace. */
+  netns: string;
+  addresses: string[];
+}
+
 /** The plan of a lab that is up. @throws LabError MESHD_LAB_NOT_FOUND */
 export function findLab(roots: LabRoots, name: string): LabPlan {
   const shape = loadShape(roots, name);
@@ -54,7 +62,7 @@ export async function askAgent(node: LabNode): Promise<AgentStatus | undefined> 
 
 async function statusOf(node: LabNode): Promise<LabStatusNode> {
   const agent = await askAgent(node);
-  const pods = agent === undefined ? [] : await meshdJson<LabStatusPod[]>(node, ["pod", "list"]);
+  const pods = agent === undefined ? [] : await meshdJson<AgentPod[]>(node, ["pod", "list"]);
   return {
     name: node.name,
     namespace: node.namespace,
@@ -62,7 +70,11 @@ async function statusOf(node: LabNode): Promise<LabStatusNode> {
     underlay: [node.address],
     podCIDRs: agent?.lease.podCIDRs ?? [],
     overlayDevice: agent?.device ?? "",
-    pods: pods.map(({ name, namespace, addresses }) => ({ name, namespace, addresses })),
+    pods: pods.map(({ name, netns, addresses }) => ({
+      name,
+      namespace: basename(netns),
+      addresses: addresses.map((address) => address.replace(/\/\d+$/, "")),
+    })),
   };
 }
 
