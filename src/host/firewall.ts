@@ -107,7 +107,8 @@ function dropsAll(rule: JsonObject): boolean {
 /** Whether a rule looks like an answer to us: it accepts and names our device, a pool or our port. */
 function letsThrough(rule: string, hook: "forward" | "input", traffic: MeshTraffic): boolean {
   if (!/accept|ACCEPT|"xt"/.test(rule)) return false;
-  const words = new Set(rule.split(/[^A-Za-z0-9_.:@+-]+/));
+  // A colon after a quote is JSON's, any other one is part of an IPv6 address.
+  const words = new Set(rule.replaceAll('":', '" ').split(/[^A-Za-z0-9_.:@+-]+/));
   if (hook === "input") return traffic.udpPort !== undefined && words.has(`${traffic.udpPort}`);
   const addresses = traffic.pools.map((pool) => pool.split("/")[0] ?? pool);
   return [traffic.device, ...addresses].some((name) => words.has(name));

@@ -135,7 +135,21 @@ export async function deleteLink(name: string, where: Where = {}): Promise<boole
 
 /** Runs many `ip` commands in one process. The first one that fails stops it and is named. */
 export async function ipBatch(lines: readonly string[], options: RunOptions = {}): Promise<void> {
-  await run(["ip", "-batch", "-"], { ...options, input: `${lines.join("\n")}\n` });
+  try {
+    await run(["ip", "-batch", "-"], { ...options, input: `${lines.join("\n")}\n` });
+  } catch (error) {
+    throw error instanceof HostError ? namingLine(error, lines) : error;
+  }
+}
+
+/** `ip` says "Command failed -:3": the third line, which is more use than its number. */
+function namingLine(error: HostError, lines: readonly string[]): HostError {
+  const number = /Command failed -:(\d+)/.exec(error.stderr)?.[1];
+  const line = number === undefined ? undefined : lines[Number(number) - 1];
+  if (line === undefined) return error;
+  const why = error.stderr.trim().split("\n")[0] ?? "";
+  const { argv, stderr } = error;
+  return new HostError(error.code, `ip ${line}: ${why}`, { argv, stderr, cause: error });
 }
 
 export function checkNumber(what: string, value: number, min: number, max: number): number {

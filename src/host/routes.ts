@@ -170,6 +170,7 @@ export function routeLine(
   const words = ["route", verb, kind, canonicalPrefix(route.destination)];
   if (route.via !== undefined) words.push("via", canonicalAddress(route.via));
   if (route.device !== undefined) words.push("dev", checkDeviceName(route.device));
+  // Numbers only: `ip -batch` takes "static" after "157" for 157 (its name cache keeps the last number).
   words.push("proto", `${protocol}`);
   words.push("metric", `${checkNumber("metric", metricOf(route), 0, MAX_U32)}`);
   if (scopeOf(route) === SCOPES.link) words.push("scope", "link");
