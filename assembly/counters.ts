@@ -17,7 +17,7 @@ import {
 import { worker } from "./worker";
 
 function base(direction: u32): usize {
-  return worker + W_COUNTERS + direction * COUNTERS_PER_DIRECTION;
+  return worker + W_COUNTERS + <usize>direction * COUNTERS_PER_DIRECTION;
 }
 
 function add(at: usize, amount: u64): void {

@@ -79,7 +79,7 @@ function start(at: usize, address: usize, length: usize, direction: u32): void {
  */
 export function toTun(address: usize, length: usize, innerBytes: u32, direction: u32): usize {
   const count = load<u32>(worker, W_TUN_OUT_COUNT);
-  const at = worker + W_TUN_OUT + count * DESCRIPTOR_SIZE;
+  const at = worker + W_TUN_OUT + <usize>count * DESCRIPTOR_SIZE;
   store<u32>(worker, count + 1, W_TUN_OUT_COUNT);
   start(at, address, length, direction);
   store<u32>(at, innerBytes, D_CAPACITY);
@@ -89,7 +89,7 @@ export function toTun(address: usize, length: usize, innerBytes: u32, direction:
 /** Appends a datagram for the underlay; the caller adds peer, port, family, socket and TOS. */
 export function toWire(address: usize, length: usize, innerBytes: u32, direction: u32): usize {
   const count = load<u32>(worker, W_WIRE_OUT_COUNT);
-  const at = worker + W_WIRE_OUT + count * DESCRIPTOR_SIZE;
+  const at = worker + W_WIRE_OUT + <usize>count * DESCRIPTOR_SIZE;
   store<u32>(worker, count + 1, W_WIRE_OUT_COUNT);
   start(at, address, length, direction);
   store<u32>(at, innerBytes, D_CAPACITY);

@@ -83,6 +83,8 @@ export const ENTROPY_SOCKETS: u32 = 8;
  * MSS Linux sends, 48).
  */
 export const MAX_CUT: u32 = 1400;
+/** Most bytes all segments of one super-packet take with their headers; more is BAD_OFFLOAD. */
+export const MAX_CUT_BYTES: u32 = 524288;
 
 // --- control block (fixed address; control thread writes, workers read) --------------------------
 export const CONTROL: usize = 65536;
@@ -117,7 +119,10 @@ export const W_WIRE_IN_COUNT: usize = 72; //  pump: descriptors read from the un
 export const W_WIRE_IN_NEXT: usize = 76; //   wasm
 export const W_TUN_OUT_COUNT: usize = 80; //  wasm: descriptors to write to TUN
 export const W_WIRE_OUT_COUNT: usize = 84; // wasm: descriptors to send to the underlay
+export const W_FEATURES: usize = 88; //       pump: what the device granted, FEATURE_* bits
 export const WORKER_BLOCK_SIZE: usize = 4096;
+/** TUN takes UDP super-packets (USO4 and USO6 were granted). */
+export const FEATURE_TUN_USO: u32 = 1;
 
 export const WORKER_RUNNING: u32 = 0;
 export const WORKER_PARKED: u32 = 1;

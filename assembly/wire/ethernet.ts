@@ -46,3 +46,9 @@ export function write(at: usize, toMac: usize, fromMac: usize, etherType: u32): 
   copyMac(at + SOURCE, fromMac);
   store<u16>(at, bswap<u16>(<u16>etherType), TYPE);
 }
+
+/** Writes the group address of all IPv6 nodes, RFC 2464 section 7. */
+export function writeAllNodes(at: usize): void {
+  store<u32>(at, 0x3333);
+  store<u16>(at, 0x0100, 4);
+}

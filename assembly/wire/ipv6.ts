@@ -84,6 +84,12 @@ export function isUnspecified(addressAt: usize): bool {
   return (load<u64>(addressAt) | load<u64>(addressAt, 8)) == 0;
 }
 
+/** Writes the address of all nodes on the link, ff02::1 (RFC 4291 section 2.7.1). */
+export function writeAllNodes(addressAt: usize): void {
+  store<u64>(addressAt, 0x02ff);
+  store<u64>(addressAt, 0x0100000000000000, 8);
+}
+
 /** Writes a whole header; the addresses are copied from where they stand. */
 export function write(
   at: usize,

@@ -1,0 +1,80 @@
+// Underlay packet -> overlay packet: outer headers off, the inner packet checked against what its
+// sender may send and this node takes, then to TUN, to the control thread, or answered.
+
+import * as checksum from "./checksum";
+import { deliver } from "./coalesce";
+import * as ecn from "./ecn";
+import * as encap from "./encap";
+import * as mss from "./mss";
+import * as neighbour from "./neighbour";
+import * as packet from "./packet";
+import * as peers from "./peers";
+import * as probe from "./probe";
+import * as protocols from "./protocols";
+import * as ring from "./ring";
+import * as route from "./route";
+import { Drop } from "./shared/drop";
+import { INGRESS, PUNT_PROBE } from "./shared/layout";
+import { NEXT_LOCAL, NEXT_PEER, P_MTU } from "./shared/tables";
+import * as ipv4 from "./wire/ipv4";
+import { worker } from "./worker";
+
+/** Results: on the way to TUN; taken by the control thread; taken, and one answer sent. */
+export const DELIVERED: i32 = 0;
+export const CONSUMED: i32 = 1;
+export const ANSWERED: i32 = 2;
+
+/** Whether the packet may come from that peer and ends here: Drop.NONE or the reason. */
+function refusal(innerAt: usize, peerIndex: u32): u32 {
+  const isV4 = packet.isIpv4(innerAt);
+  if (isV4 && checksum.partial(innerAt, ipv4.headerLength(innerAt), 0) !== 0xffff) {
+    return Drop.BAD_IP_HEADER;
+  }
+  if (packet.ttl(innerAt) === 0) return Drop.TTL_EXPIRED;
+  const group = packet.groupReason(innerAt);
+  if (group !== Drop.NONE) return group;
+  if (route.ofSource(innerAt) !== NEXT_PEER + peerIndex) return Drop.SPOOFED_SOURCE;
+  return route.ofDestination(innerAt) === NEXT_LOCAL ? Drop.NONE : Drop.NOT_LOCAL;
+}
+
+/** Joins the congestion marks of both headers (RFC 6040 section 4.2). Returns 0 or -Drop. */
+function mark(innerAt: usize, outerTos: u32): i32 {
+  const inner = ecn.tos(innerAt);
+  const bits = ecn.decap(inner, outerTos);
+  if (bits < 0) return -Drop.ECN_ILLEGAL;
+  if ((inner & ecn.MASK) !== <u32>bits) ecn.setTos(innerAt, (inner & ~ecn.MASK) | bits);
+  return 0;
+}
+
+/** A packet to the node itself: probes are taken out, everything else is the kernel's. */
+function toSelf(peerIndex: u32, innerAt: usize, length: u32): i32 {
+  const kind = probe.classify(innerAt, length);
+  if (kind === probe.NONE) return deliver(worker, innerAt, length, INGRESS);
+  if (kind === probe.REQUEST) {
+    probe.turnRound(innerAt, length);
+    encap.toPeer(peerIndex, innerAt, length, INGRESS, 0);
+    return ANSWERED;
+  }
+  return ring.punt(PUNT_PROBE, peerIndex, innerAt, length) ? CONSUMED : -Drop.RING_FULL;
+}
+
+/**
+ * Takes one datagram of `length` bytes at `at` that came from a known peer by a kind of socket.
+ * Returns DELIVERED, CONSUMED, ANSWERED or -Drop.
+ */
+export function datagram(socket: u32, peerIndex: u32, at: usize, length: u32, outerTos: u32): i32 {
+  const peer = peers.at(peerIndex);
+  const offset = protocols.decap(socket, peerIndex, peer, at, length);
+  if (offset < 0) return offset;
+  if (offset === neighbour.ANSWERED) return ANSWERED;
+  const innerAt = at + offset;
+  const total = packet.check(innerAt, length - offset);
+  if (total < 0) return total;
+  const reason = refusal(innerAt, peerIndex);
+  if (reason !== Drop.NONE) return -(<i32>reason);
+  const marked = mark(innerAt, outerTos);
+  if (marked < 0) return marked;
+  if (route.isToSelf(innerAt)) return toSelf(peerIndex, innerAt, total);
+  mss.clamp(innerAt, total, load<u32>(peer, P_MTU));
+  return deliver(worker, innerAt, total, INGRESS);
+}

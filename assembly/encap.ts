@@ -1,0 +1,164 @@
+// Overlay packet -> underlay packet: check, route, fit to the path, add the outer headers, send.
+import * as counters from "./counters";
+import * as ecn from "./ecn";
+import * as flow from "./flow";
+import * as icmp from "./icmp";
+import * as mss from "./mss";
+import * as output from "./output";
+import * as packet from "./packet";
+import * as peers from "./peers";
+import * as protocols from "./protocols";
+import * as route from "./route";
+import { completeChecksum, segment, segmentCount, segmentHeaderLength } from "./segment";
+import * as send from "./send";
+import { Drop } from "./shared/drop";
+import { EGRESS, MAX_CUT, MAX_CUT_BYTES, MAX_SEND } from "./shared/layout";
+import { DSCP_INHERIT, NEXT_LOCAL, NEXT_NONE, NEXT_PEER, P_DSCP, P_MTU } from "./shared/tables";
+import * as vnet from "./wire/vnet";
+import { worker } from "./worker";
+
+/** Tells the sender what the reason is, where it has a right to know. Returns -reason. */
+function refuse(reason: i32, innerAt: usize, length: u32, mtu: u32, now_us: f64): i32 {
+  let kind = icmp.UNREACHABLE;
+  if (reason === Drop.TTL_EXPIRED) kind = icmp.TIME_EXCEEDED;
+  if (reason === Drop.TOO_BIG) kind = icmp.TOO_BIG;
+  const made = icmp.answer(worker, kind, innerAt, length, mtu, now_us);
+  if (made > 0) counters.generated(EGRESS, made);
+  return -reason;
+}
+
+/** Index of the peer that a checked packet goes to, or -Drop. */
+function nextHop(innerAt: usize): i32 {
+  const group = packet.groupReason(innerAt);
+  if (group !== Drop.NONE) return -(<i32>group);
+  if (route.ofSource(innerAt) !== NEXT_LOCAL) return -Drop.FOREIGN_SOURCE;
+  // The kernel has forwarded this packet and counted the hop (RFC 2003 section 3.1): here is none.
+  if (packet.ttl(innerAt) === 0) return -Drop.TTL_EXPIRED;
+  const next = route.ofDestination(innerAt);
+  if (next === NEXT_NONE) return -Drop.NO_ROUTE;
+  return next === NEXT_LOCAL ? -Drop.LOOP : <i32>(next - NEXT_PEER);
+}
+
+/** As `nextHop`, and the sender is told where that is due. */
+function findPeer(innerAt: usize, length: u32, now_us: f64): i32 {
+  const peerIndex = nextHop(innerAt);
+  if (peerIndex >= 0) return peerIndex;
+  const isAnswered =
+    peerIndex === -Drop.NO_ROUTE || peerIndex === -Drop.LOOP || peerIndex === -Drop.TTL_EXPIRED;
+  return isAnswered ? refuse(-peerIndex, innerAt, length, 0, now_us) : peerIndex;
+}
+
+/** Outer TOS: DSCP as the peer wants it, ECN copied (RFC 6040 section 4.1, normal mode). */
+function outerTos(peer: usize, innerAt: usize): u32 {
+  const inner = ecn.tos(innerAt);
+  const dscp: u32 = load<u8>(peer, P_DSCP);
+  return dscp === DSCP_INHERIT ? inner : (dscp << 2) | (inner & ecn.MASK);
+}
+
+/**
+ * Adds the outer headers in place and sends a checked packet to a peer, whatever its size. There
+ * are as many bytes free before it as the peer's encapsulation needs. `more` as in send.datagram.
+ */
+export function toPeer(
+  peerIndex: u32,
+  innerAt: usize,
+  length: u32,
+  direction: u32,
+  more: u32,
+): void {
+  const peer = peers.at(peerIndex);
+  const outer = protocols.overhead(peer);
+  const tos = outerTos(peer, innerAt);
+  const hash = flow.hash(innerAt, length);
+  protocols.encap(peer, innerAt);
+  send.datagram(peerIndex, innerAt - outer, outer + length, length, tos, hash, direction, more);
+}
+
+/**
+ * Sends one packet from TUN, `length` bytes at `innerAt` behind its vnet header at `vnetAt`.
+ * Returns 0 or -Drop.
+ */
+export function single(vnetAt: usize, innerAt: usize, length: u32, more: u32, now_us: f64): i32 {
+  const total = packet.check(innerAt, length);
+  if (total < 0) return total;
+  if (vnet.flags(vnetAt) & vnet.NEEDS_CHECKSUM) {
+    const start = vnet.checksumStart(vnetAt);
+    const made = completeChecksum(innerAt, total, start, vnet.checksumOffset(vnetAt));
+    if (made < 0) return made;
+  }
+  const peerIndex = findPeer(innerAt, total, now_us);
+  if (peerIndex < 0) return peerIndex;
+  const mtu = load<u32>(peers.at(peerIndex), P_MTU);
+  if (<u32>total > mtu) return refuse(Drop.TOO_BIG, innerAt, total, mtu, now_us);
+  mss.clamp(innerAt, total, mtu);
+  toPeer(peerIndex, innerAt, total, EGRESS, more);
+  return 0;
+}
+
+/**
+ * Sends a packet that the control thread made, whatever its size: a probe may ask for more than the
+ * path is known to carry. Nobody is told when it goes nowhere. Returns 0 or -Drop.
+ */
+export function injected(innerAt: usize, length: u32): i32 {
+  const total = packet.check(innerAt, length);
+  if (total < 0) return total;
+  const peerIndex = nextHop(innerAt);
+  if (peerIndex < 0) return peerIndex;
+  toPeer(peerIndex, innerAt, total, EGRESS, 0);
+  return 0;
+}
+
+/** Wire-size packets in a super-packet as its sender cut it, or -Drop where it cannot be one. */
+export function segmentsOf(vnetAt: usize, innerAt: usize, length: u32): i32 {
+  const total = packet.check(innerAt, length);
+  if (total < 0) return total;
+  const header = segmentHeaderLength(innerAt, total, vnet.gsoKind(vnetAt));
+  if (header < 0) return header;
+  const size = vnet.gsoSize(vnetAt);
+  if (size === 0) return -Drop.BAD_OFFLOAD;
+  const count = segmentCount(total - header, size);
+  return count > MAX_CUT ? -Drop.BAD_OFFLOAD : count;
+}
+
+/** Payload bytes of a segment on the way to a peer, or 0 where none fits. */
+function sizeFor(kind: u32, size: u32, header: u32, mtu: u32): u32 {
+  if (header + size <= mtu) return size;
+  // A UDP datagram cannot be cut smaller than its sender meant it.
+  return kind === vnet.GSO_UDP || header >= mtu ? 0 : mtu - header;
+}
+
+/** Cuts the packet into the underlay arena, each piece behind its outer headers, and sends it. */
+function cut(peerIndex: u32, innerAt: usize, length: u32, kind: u32, size: u32, header: u32): i32 {
+  const peer = peers.at(peerIndex);
+  const outer = protocols.overhead(peer);
+  const stride = outer + header + size;
+  const count = segmentCount(length - header, size);
+  const bytes = length - header + count * (outer + header);
+  // The last segment may be short, but a slot's write may touch what a full one would.
+  if (count > MAX_CUT || stride > MAX_SEND) return -Drop.BAD_OFFLOAD;
+  if (<u64>count * stride > MAX_CUT_BYTES) return -Drop.BAD_OFFLOAD;
+  const at = output.takeWire(count * stride);
+  const made = segment(innerAt, length, kind, size, at, outer);
+  if (made < 0) return made;
+  for (let i: u32 = 0; i < count; i++) protocols.encap(peer, at + i * stride + outer);
+  const tos = outerTos(peer, innerAt);
+  const hash = flow.hash(innerAt, length);
+  send.train(peerIndex, at, bytes, count, stride, outer, tos, hash, EGRESS);
+  return count;
+}
+
+/**
+ * Sends a super-packet from TUN for which `segmentsOf` gave a count. Returns how many packets it
+ * became (more than that, where the path takes smaller ones), or -Drop.
+ */
+export function superPacket(vnetAt: usize, innerAt: usize, length: u32, now_us: f64): i32 {
+  const total = packet.check(innerAt, length);
+  const peerIndex = findPeer(innerAt, total, now_us);
+  if (peerIndex < 0) return peerIndex;
+  const kind = vnet.gsoKind(vnetAt);
+  const header = segmentHeaderLength(innerAt, total, kind);
+  const mtu = load<u32>(peers.at(peerIndex), P_MTU);
+  const size = sizeFor(kind, min<u32>(vnet.gsoSize(vnetAt), total - header), header, mtu);
+  if (size === 0 && total > header) return refuse(Drop.TOO_BIG, innerAt, total, mtu, now_us);
+  return cut(peerIndex, innerAt, total, kind, max<u32>(size, 1), header);
+}

@@ -1,0 +1,109 @@
+// The FIB: longest prefix first, one hash table per family whose key is (prefix, length). Only the
+// lengths that occur are tried. Memory is bound by the count of prefixes, not by their shape (ADR 0003).
+
+import { W_TABLES } from "./shared/layout";
+import {
+  FIB_LENGTH_UNIT,
+  FIB4_PREFIX,
+  FIB4_SLOT_SIZE,
+  FIB4_VALUE,
+  FIB6_PREFIX,
+  FIB6_SLOT_SIZE,
+  FIB6_VALUE,
+  NEXT_NONE,
+  T_FIB4_AT,
+  T_FIB4_COUNT,
+  T_FIB4_LENGTHS,
+  T_FIB4_MASK,
+  T_FIB6_AT,
+  T_FIB6_COUNT,
+  T_FIB6_LENGTHS,
+  T_FIB6_MASK,
+} from "./shared/tables";
+import { worker } from "./worker";
+
+const NEXT_MASK: u32 = FIB_LENGTH_UNIT - 1;
+// Odd multipliers with evenly spread bits; src/datapath/hash.ts has the same functions.
+const SPREAD: u32 = 0x9e3779b1;
+const MIX_A: u32 = 0x85ebca6b;
+const MIX_B: u32 = 0xc2b2ae35;
+
+function mix(value: u32): u32 {
+  value = (value ^ (value >> 16)) * MIX_A;
+  value = (value ^ (value >> 13)) * MIX_B;
+  return value ^ (value >> 16);
+}
+
+/** Next hop for a prefix of exactly that length, or NEXT_NONE. */
+function probe4(slots: usize, mask: u32, prefix: u32, length: u32): u32 {
+  let index = mix(prefix ^ (length * SPREAD)) & mask;
+  for (let i: u32 = 0; i <= mask; i++) {
+    const at = slots + <usize>index * FIB4_SLOT_SIZE;
+    const value = load<u32>(at, FIB4_VALUE);
+    if (value === 0) return NEXT_NONE;
+    if (load<u32>(at, FIB4_PREFIX) === prefix && value / FIB_LENGTH_UNIT === length) {
+      return value & NEXT_MASK;
+    }
+    index = (index + 1) & mask;
+  }
+  return NEXT_NONE;
+}
+
+/** Next hop of an IPv4 address in host order: NEXT_NONE, NEXT_LOCAL or NEXT_PEER + peer index. */
+export function lookup4(address: u32): u32 {
+  const tables: usize = load<u32>(worker, W_TABLES);
+  const count = load<u32>(tables, T_FIB4_COUNT);
+  const slots: usize = load<u32>(tables, T_FIB4_AT);
+  const mask = load<u32>(tables, T_FIB4_MASK);
+  for (let i: u32 = 0; i < count; i++) {
+    const length: u32 = load<u8>(tables + i, T_FIB4_LENGTHS);
+    // A shift by 32 is one by 0 here, so the whole-range prefix is made by 64-bit arithmetic.
+    const prefix = address & <u32>(0xffffffff00000000 >> <u64>length);
+    const next = probe4(slots, mask, prefix, length);
+    if (next !== NEXT_NONE) return next;
+  }
+  return NEXT_NONE;
+}
+
+function hash6(high: u64, low: u64, length: u32): u32 {
+  let hash = mix(<u32>(high >> 32) ^ (length * SPREAD));
+  hash = mix(<u32>high ^ hash);
+  // Node prefixes seldom differ below bit 64: one word more is mixed only where it can.
+  return low === 0 ? hash : mix(<u32>low ^ mix(<u32>(low >> 32) ^ hash));
+}
+
+function probe6(slots: usize, mask: u32, high: u64, low: u64, length: u32): u32 {
+  let index = hash6(high, low, length) & mask;
+  for (let i: u32 = 0; i <= mask; i++) {
+    const at = slots + <usize>index * FIB6_SLOT_SIZE;
+    const value = load<u32>(at, FIB6_VALUE);
+    if (value === 0) return NEXT_NONE;
+    const same = load<u64>(at, FIB6_PREFIX) === high && load<u64>(at, FIB6_PREFIX + 8) === low;
+    if (same && value / FIB_LENGTH_UNIT === length) return value & NEXT_MASK;
+    index = (index + 1) & mask;
+  }
+  return NEXT_NONE;
+}
+
+/** Ones in the first `length` of 64 bits, 0 to 64. */
+function mask64(length: u32): u64 {
+  return length === 0 ? 0 : u64.MAX_VALUE << (64 - length);
+}
+
+/** Next hop of the IPv6 address that stands at `addressAt` in network order; as `lookup4`. */
+export function lookup6(addressAt: usize): u32 {
+  const tables: usize = load<u32>(worker, W_TABLES);
+  const count = load<u32>(tables, T_FIB6_COUNT);
+  const slots: usize = load<u32>(tables, T_FIB6_AT);
+  const mask = load<u32>(tables, T_FIB6_MASK);
+  const high = bswap<u64>(load<u64>(addressAt));
+  const low = bswap<u64>(load<u64>(addressAt, 8));
+  for (let i: u32 = 0; i < count; i++) {
+    const length: u32 = load<u8>(tables + i, T_FIB6_LENGTHS);
+    const first = high & mask64(min<u32>(length, 64));
+    const second = length > 64 ? low & mask64(length - 64) : 0;
+    const next = probe6(slots, mask, first, second, length);
+    if (next !== NEXT_NONE) return next;
+  }
+  return NEXT_NONE;
+}

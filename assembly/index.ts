@@ -1,0 +1,59 @@
+// The hot path's door: everything the module exports. It knows no host, no clock and no file, and owns
+// no memory: all addresses come from shared/layout.ts, all numbers from the tables and descriptors.
+import { partial } from "./checksum";
+import { flush } from "./coalesce";
+import * as egress from "./egress";
+import * as fib from "./fib";
+import * as ingress from "./ingress";
+import { closeTrains } from "./send";
+import { settle as settleOutputs } from "./settle";
+import { LAYOUT_VERSION } from "./shared/layout";
+import * as tables from "./tables";
+import { bind, worker } from "./worker";
+
+/** Binds this instance to the worker whose region starts at `workerBase`. Once, before all else. */
+export function init(workerBase: u32): void {
+  bind(workerBase);
+  closeTrains();
+}
+
+/**
+ * Works on the TUN input, the underlay input and the injected packets; appends to both outputs. May
+ * stop with inputs left when an output is nearly full. Returns the time in microseconds at which it
+ * wants to run again without input, or +Infinity.
+ */
+export function run(now_us: f64): f64 {
+  tables.refresh();
+  egress.run(now_us);
+  egress.runInjected();
+  ingress.run();
+  flush(worker);
+  return Infinity;
+}
+
+/** After both outputs were written: counts what left and what failed, and empties them. */
+export function settle(): void {
+  settleOutputs();
+}
+
+/** Number of the memory layout this module was built for. */
+export function layoutVersion(): u32 {
+  return LAYOUT_VERSION;
+}
+
+/** Ones' complement sum, for tests and benchmarks. */
+export function checksum(at: u32, length: u32, initial: u32): u32 {
+  return partial(at, length, initial);
+}
+
+/** Next hop of an IPv4 address in host order, in the published tables. */
+export function fibLookup4(address: u32): u32 {
+  tables.refresh();
+  return fib.lookup4(address);
+}
+
+/** Next hop of the IPv6 address at `at`, in the published tables. */
+export function fibLookup6(at: u32): u32 {
+  tables.refresh();
+  return fib.lookup6(at);
+}

@@ -1,0 +1,119 @@
+// Underlay -> overlay: works through the datagrams and trains that were received, and counts them,
+// here and nowhere else.
+import * as counters from "./counters";
+import * as decap from "./decap";
+import { ANSWER_SIZE_MAX } from "./neighbour";
+import * as output from "./output";
+import * as peers from "./peers";
+import { Drop } from "./shared/drop";
+import {
+  BATCH,
+  D_ADDRESS,
+  D_CAPACITY,
+  D_FAMILY,
+  D_FLAG_TRUNCATED,
+  D_FLAGS,
+  D_LENGTH,
+  D_PEER,
+  D_SEGMENT,
+  D_SOCKET,
+  D_TOS,
+  DESCRIPTOR_SIZE,
+  HEADROOM,
+  INGRESS,
+  SLOT_SIZE,
+  W_WIRE_IN,
+  W_WIRE_IN_COUNT,
+  W_WIRE_IN_NEXT,
+  W_WIRE_SLOTS,
+} from "./shared/layout";
+import { worker } from "./worker";
+
+/** No inner packet is smaller than this, so a smaller segment makes no output. */
+const SEGMENT_SIZE_MIN: u32 = 20;
+/** What the coalescer may take beside the packets themselves. */
+const SPARE_DESCRIPTORS: u32 = 64;
+const SPARE_BYTES: usize = 262144;
+const SPARE_BYTES_PER_SEGMENT: usize = 128;
+
+/** Datagrams in a train of `length` bytes; an empty datagram is one too. */
+function segmentsOf(length: u32, segment: u32): u32 {
+  return segment === 0 || segment >= length ? 1 : (length + segment - 1) / segment;
+}
+
+/** Whether the outputs hold whatever the next descriptor makes. */
+function hasRoom(descriptor: usize): bool {
+  const length = min<u32>(load<u32>(descriptor, D_LENGTH), <u32>SLOT_SIZE);
+  const segment: u32 = load<u16>(descriptor, D_SEGMENT);
+  const isTiny = segment !== 0 && segment < SEGMENT_SIZE_MIN;
+  const segments: u32 = isTiny ? 1 : segmentsOf(length, segment);
+  const tunBytes = <usize>length + <usize>segments * SPARE_BYTES_PER_SEGMENT + SPARE_BYTES;
+  return (
+    output.tunRoom() >= segments + SPARE_DESCRIPTORS &&
+    output.wireRoom() >= segments &&
+    output.tunArenaRoom() >= tunBytes &&
+    output.wireArenaRoom() >= segments * ANSWER_SIZE_MAX
+  );
+}
+
+/** Whether the descriptor's bytes lie in this worker's slots, with the headroom before them. */
+function isInSlot(descriptor: usize): bool {
+  const address: u64 = load<u32>(descriptor, D_ADDRESS);
+  const length = load<u32>(descriptor, D_LENGTH);
+  const slots: u64 = worker + W_WIRE_SLOTS;
+  if (length > load<u32>(descriptor, D_CAPACITY)) return false;
+  return address >= slots + HEADROOM && address + length <= slots + SLOT_SIZE * BATCH;
+}
+
+function count(result: i32, bytes: u32): void {
+  if (result === decap.DELIVERED) return;
+  if (result < 0) {
+    counters.dropped(INGRESS, -result, 1, bytes);
+    return;
+  }
+  counters.consumed(INGRESS, 1);
+  if (result === decap.ANSWERED) counters.generated(INGRESS, 1);
+}
+
+/** All datagrams of a descriptor that came from a known peer. */
+function takeSegments(descriptor: usize, peerIndex: u32, length: u32, segments: u32): void {
+  const at: usize = load<u32>(descriptor, D_ADDRESS);
+  const socket: u32 = load<u16>(descriptor, D_SOCKET);
+  const tos: u32 = load<u8>(descriptor, D_TOS);
+  const step: u32 = segments === 1 ? length : load<u16>(descriptor, D_SEGMENT);
+  for (let i: u32 = 0; i < segments; i++) {
+    const bytes = min<u32>(step, length - i * step);
+    count(decap.datagram(socket, peerIndex, at + i * step, bytes, tos), bytes);
+  }
+}
+
+/** One descriptor: a datagram or a train, all of one outer source. */
+function take(descriptor: usize): void {
+  if (!isInSlot(descriptor)) {
+    counters.received(INGRESS, 1, 0);
+    counters.dropped(INGRESS, Drop.BAD_LENGTH, 1, 0);
+    return;
+  }
+  const length = load<u32>(descriptor, D_LENGTH);
+  const segments = segmentsOf(length, load<u16>(descriptor, D_SEGMENT));
+  counters.received(INGRESS, segments, length);
+  if (load<u8>(descriptor, D_FLAGS) & D_FLAG_TRUNCATED) {
+    counters.dropped(INGRESS, Drop.TRUNCATED, segments, length);
+    return;
+  }
+  const peerIndex = peers.find(descriptor + D_PEER, load<u8>(descriptor, D_FAMILY));
+  if (peerIndex < 0) counters.dropped(INGRESS, Drop.UNKNOWN_PEER, segments, length);
+  else takeSegments(descriptor, peerIndex, length, segments);
+}
+
+/** Works through the underlay input; stops early when an output is nearly full. */
+export function run(): void {
+  const count = min<u32>(load<u32>(worker, W_WIRE_IN_COUNT), BATCH);
+  let next = load<u32>(worker, W_WIRE_IN_NEXT);
+  for (; next < count; next++) {
+    const descriptor = worker + W_WIRE_IN + <usize>next * DESCRIPTOR_SIZE;
+    if (!hasRoom(descriptor)) break;
+    take(descriptor);
+  }
+  store<u32>(worker, next, W_WIRE_IN_NEXT);
+}

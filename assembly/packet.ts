@@ -1,0 +1,35 @@
+// The one check at the door for an inner IP packet, of either version.
+import { Drop } from "./shared/drop";
+import * as ipv4 from "./wire/ipv4";
+import * as ipv6 from "./wire/ipv6";
+
+/**
+ * Checks the IP header of the packet at `at` with `length` bytes at hand; more than the header says
+ * is padding. Returns the packet's own length, or -Drop. After that no accessor can fail.
+ */
+export function check(at: usize, length: u32): i32 {
+  if (length === 0) return -Drop.TOO_SHORT;
+  const version: u32 = load<u8>(at) >> 4;
+  if (version === 4) return ipv4.check(at, length);
+  return version === 6 ? ipv6.check(at, length) : -Drop.BAD_IP_VERSION;
+}
+
+/** Whether a checked packet is IPv4; else it is IPv6. */
+export function isIpv4(at: usize): bool {
+  return load<u8>(at) >> 4 === 4;
+}
+
+/** TTL or hop limit of a checked packet. */
+export function ttl(at: usize): u32 {
+  return isIpv4(at) ? ipv4.ttl(at) : ipv6.hopLimit(at);
+}
+
+/** Drop reason where a checked packet goes to a group or to all, else Drop.NONE. */
+export function groupReason(at: usize): u32 {
+  if (!isIpv4(at)) {
+    return ipv6.isMulticast(ipv6.destinationAt(at)) ? Drop.MULTICAST : Drop.NONE;
+  }
+  const to = ipv4.destination(at);
+  if (ipv4.isMulticast(to)) return Drop.MULTICAST;
+  return ipv4.isBroadcast(to) ? Drop.BROADCAST : Drop.NONE;
+}

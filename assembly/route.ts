@@ -1,0 +1,24 @@
+// FIB lookups by the addresses of a checked inner packet.
+import * as fib from "./fib";
+import * as packet from "./packet";
+import * as self from "./self";
+import * as ipv4 from "./wire/ipv4";
+import * as ipv6 from "./wire/ipv6";
+
+/** Next hop that owns the packet's source. */
+export function ofSource(at: usize): u32 {
+  if (packet.isIpv4(at)) return fib.lookup4(ipv4.source(at));
+  return fib.lookup6(ipv6.sourceAt(at));
+}
+
+/** Next hop that owns the packet's destination. */
+export function ofDestination(at: usize): u32 {
+  if (packet.isIpv4(at)) return fib.lookup4(ipv4.destination(at));
+  return fib.lookup6(ipv6.destinationAt(at));
+}
+
+/** Whether the packet is for this node itself, not for one of its pods. */
+export function isToSelf(at: usize): bool {
+  if (packet.isIpv4(at)) return self.hasAddress4() && ipv4.destination(at) === self.address4();
+  return self.hasAddress6() && ipv6.equal(ipv6.destinationAt(at), self.address6At());
+}

@@ -1,0 +1,159 @@
+// Hands datagrams to the underlay: socket by flow, and small trains out of packets that follow each
+// other. One UDP_SEGMENT send carries up to MAX_SEGMENTS equal datagrams, the last may be shorter.
+import * as output from "./output";
+import * as peers from "./peers";
+import {
+  D_ADDRESS,
+  D_CAPACITY,
+  D_DIRECTION,
+  D_FAMILY,
+  D_LENGTH,
+  D_PEER,
+  D_PORT,
+  D_PRIVATE,
+  D_SEGMENT,
+  D_SEGMENTS,
+  D_SOCKET,
+  D_TOS,
+  ENTROPY_SOCKETS,
+  MAX_SEGMENTS,
+  MAX_SEND,
+  W_TRAINS,
+} from "./shared/layout";
+import { P_ADDRESS, P_FAMILY, P_PORT } from "./shared/tables";
+import { worker } from "./worker";
+
+// An open train per socket: u32 descriptor (0 = none), u32 bytes its place in memory has.
+const TRAIN_SIZE: usize = 8;
+const TRAIN_ROOM: usize = 4;
+
+/** Socket of a flow: never the listening one, and always the same for the same hash. */
+function socketOf(hash: u32): u32 {
+  return 1 + (hash % (ENTROPY_SOCKETS - 1));
+}
+
+function trainAt(socket: u32): usize {
+  return worker + W_TRAINS + <usize>socket * TRAIN_SIZE;
+}
+
+/** Forgets all open trains: their descriptors are gone. */
+export function closeTrains(): void {
+  for (let socket: u32 = 0; socket < ENTROPY_SOCKETS; socket++) store<u64>(trainAt(socket), 0);
+}
+
+/** Fills in where a descriptor goes. */
+function direct(descriptor: usize, peerIndex: u32, socket: u32, tos: u32): void {
+  const peer = peers.at(peerIndex);
+  store<u16>(descriptor, socket, D_SOCKET);
+  store<u8>(descriptor, tos, D_TOS);
+  store<u16>(descriptor, load<u16>(peer, P_PORT), D_PORT);
+  store<u8>(descriptor, load<u8>(peer, P_FAMILY), D_FAMILY);
+  store<u16>(descriptor, peerIndex, D_PRIVATE);
+  v128.store(descriptor, v128.load(peer, P_ADDRESS), D_PEER);
+}
+
+/** Whether a datagram may follow in the train: same way, same marks, not longer, and room for it. */
+function fits(train: usize, peerIndex: u32, tos: u32, direction: u32, length: u32): bool {
+  const segment: u32 = load<u16>(train, D_SEGMENT);
+  const first = segment === 0 ? load<u32>(train, D_LENGTH) : segment;
+  return (
+    load<u16>(train, D_PRIVATE) === peerIndex &&
+    load<u8>(train, D_TOS) === tos &&
+    load<u8>(train, D_DIRECTION) === direction &&
+    length <= first &&
+    load<u16>(train, D_SEGMENTS) < MAX_SEGMENTS
+  );
+}
+
+/** Moves a train's only datagram to the arena, with room for `more` others. Returns the room or 0. */
+function widen(train: usize, more: u32): u32 {
+  const length = load<u32>(train, D_LENGTH);
+  const room = min<u32>(length * (min<u32>(more, MAX_SEGMENTS - 1) + 1), MAX_SEND);
+  if (room < 2 * length || output.wireArenaRoom() < room) return 0;
+  const at = output.takeWire(room);
+  memory.copy(at, load<u32>(train, D_ADDRESS), length);
+  store<u32>(train, at, D_ADDRESS);
+  store<u16>(train, length, D_SEGMENT);
+  return room;
+}
+
+/** Adds a datagram to the socket's open train. Returns false where there is none that it fits. */
+function join(
+  slot: usize,
+  peerIndex: u32,
+  at: usize,
+  length: u32,
+  innerLength: u32,
+  tos: u32,
+  direction: u32,
+  more: u32,
+): bool {
+  const train: usize = load<u32>(slot);
+  if (train === 0 || !fits(train, peerIndex, tos, direction, length)) return false;
+  let room = load<u32>(slot, TRAIN_ROOM);
+  if (room === 0) room = widen(train, more + 1);
+  const used = load<u32>(train, D_LENGTH);
+  if (used + length > room) return false;
+  memory.copy(load<u32>(train, D_ADDRESS) + used, at, length);
+  store<u32>(train, used + length, D_LENGTH);
+  store<u32>(train, load<u32>(train, D_CAPACITY) + innerLength, D_CAPACITY);
+  store<u16>(train, load<u16>(train, D_SEGMENTS) + 1, D_SEGMENTS);
+  // A shorter datagram ends a train: all but the last must be equal.
+  const isLast = length < <u32>load<u16>(train, D_SEGMENT);
+  store<u32>(slot, isLast ? 0 : <u32>train);
+  store<u32>(slot, room, TRAIN_ROOM);
+  return true;
+}
+
+/**
+ * Sends one datagram of `length` bytes at `at`, which stay untouched until settle. `innerLength` is
+ * what of it is the inner packet; `more` how many packets may still come in this run: with none, a
+ * train is not begun, so that a lone packet is never copied.
+ */
+export function datagram(
+  peerIndex: u32,
+  at: usize,
+  length: u32,
+  innerLength: u32,
+  tos: u32,
+  hash: u32,
+  direction: u32,
+  more: u32,
+): void {
+  const socket = socketOf(hash);
+  const slot = trainAt(socket);
+  if (join(slot, peerIndex, at, length, innerLength, tos, direction, more)) return;
+  const descriptor = output.toWire(at, length, innerLength, direction);
+  direct(descriptor, peerIndex, socket, tos);
+  store<u32>(slot, <u32>descriptor);
+  store<u32>(slot, 0, TRAIN_ROOM);
+}
+
+/**
+ * Sends `count` datagrams of `stride` bytes that stand one behind the other at `at`; the last may be
+ * shorter, together they are `length` bytes. `overhead` of each is not the inner packet.
+ */
+export function train(
+  peerIndex: u32,
+  at: usize,
+  length: u32,
+  count: u32,
+  stride: u32,
+  overhead: u32,
+  tos: u32,
+  hash: u32,
+  direction: u32,
+): void {
+  const socket = socketOf(hash);
+  store<u64>(trainAt(socket), 0);
+  const step = min<u32>(MAX_SEGMENTS, MAX_SEND / stride);
+  for (let done: u32 = 0; done < count; done += step) {
+    const segments = min<u32>(step, count - done);
+    const bytes = min<u32>(segments * stride, length - done * stride);
+    const inner = bytes - segments * overhead;
+    const descriptor = output.toWire(at + done * stride, bytes, inner, direction);
+    store<u16>(descriptor, segments === 1 ? 0 : stride, D_SEGMENT);
+    store<u16>(descriptor, segments, D_SEGMENTS);
+    direct(descriptor, peerIndex, socket, tos);
+  }
+}

@@ -1,0 +1,204 @@
+// Checks what the control side wants in the tables and turns text into numbers, before a byte is
+// written. Two owners for one prefix or one underlay address are refused, never decided by order.
+import { NEXT_LOCAL, NEXT_PEER } from "../../assembly/shared/tables.js";
+import { type Address, maskWords, parseAddress, parseMac, parsePrefix } from "./address.js";
+import { ENCAPSULATIONS } from "./templates.js";
+import type { ProtocolName, TableContents, TablePeer, TableSelf } from "./types.js";
+
+export type TableErrorCode = "MESHD_TABLE_FULL" | "MESHD_TABLE_CONFLICT" | "MESHD_TABLE_INVALID";
+
+/** Tables that cannot be written. `message` is one line: what, why, what to do. */
+export class TableError extends Error {
+  override readonly name = "TableError";
+  readonly code: TableErrorCode;
+
+  constructor(code: TableErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** A prefix and where it leads: NEXT_LOCAL or NEXT_PEER + peer index. */
+export interface Route {
+  words: number[];
+  length: number;
+  next: number;
+}
+
+export interface CheckedSelf {
+  mac: Uint8Array;
+  vni: number;
+  mtu: number;
+  udpPort: number;
+  address4: Address | undefined;
+  address6: Address | undefined;
+}
+
+export interface CheckedPeer {
+  protocol: ProtocolName;
+  address: Address;
+  port: number;
+  mac: Uint8Array;
+  vni: number;
+  mtu: number;
+  dscp: number | undefined;
+}
+
+export interface CheckedContents {
+  self: CheckedSelf;
+  peers: CheckedPeer[];
+  routes4: Route[];
+  routes6: Route[];
+}
+
+export interface Capacities {
+  peers: number;
+  /** Of each family. */
+  prefixes: number;
+}
+
+const VNI_MAX = 0xffffff;
+const PORT_MAX = 65535;
+const MTU_MAX = 65535;
+/** The smallest packet every IPv4 link carries, RFC 791 section 3.2. */
+const MTU_MIN = 68;
+const DSCP_MAX = 63;
+
+function invalid(what: string, value: unknown, allowed: string): TableError {
+  return new TableError("MESHD_TABLE_INVALID", `${what} ${String(value)}: ${allowed}`);
+}
+
+function number(what: string, value: number, least: number, most: number): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw invalid(what, value, `give a whole number from ${least} to ${most}`);
+}
+
+function mac(what: string, text: string): Uint8Array {
+  const bytes = parseMac(text);
+  if (bytes !== undefined && ((bytes[0] ?? 0) & 1) === 0) return bytes;
+  throw invalid(what, text, "give a unicast MAC address aa:bb:cc:dd:ee:ff");
+}
+
+function address(what: string, text: string): Address {
+  const parsed = parseAddress(text);
+  if (parsed !== undefined) return parsed;
+  throw invalid(what, text, "give an IPv4 or IPv6 address without zone");
+}
+
+function checkSelf(self: TableSelf): CheckedSelf {
+  const addresses = self.addresses.map((text) => address("node address", text));
+  return {
+    mac: mac("VTEP MAC", self.mac),
+    vni: number("VNI", self.vni, 0, VNI_MAX),
+    mtu: number("tunnel MTU", self.mtu, MTU_MIN, MTU_MAX),
+    udpPort: number("UDP port", self.udpPort, 1, PORT_MAX),
+    address4: addresses.find((one) => one.family === 4),
+    address6: addresses.find((one) => one.family === 6),
+  };
+}
+
+function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
+  const who = `of peer ${peer.address}`;
+  if (!Object.hasOwn(ENCAPSULATIONS, peer.protocol)) {
+    const known = Object.keys(ENCAPSULATIONS).join(", ");
+    throw invalid(`protocol ${who}`, peer.protocol, `known are ${known}`);
+  }
+  const { dscp } = peer;
+  return {
+    protocol: peer.protocol,
+    address: address("underlay address", peer.address),
+    port: number(`port ${who}`, peer.port, 1, PORT_MAX),
+    mac: mac(`VTEP MAC ${who}`, peer.mac),
+    vni: number(`VNI ${who}`, peer.vni, 0, VNI_MAX),
+    // Never more than our own device carries: what we announce to senders is the smaller of both.
+    mtu: Math.min(number(`MTU ${who}`, peer.mtu, MTU_MIN, MTU_MAX), selfMtu),
+    dscp: dscp === undefined ? undefined : number(`DSCP ${who}`, dscp, 0, DSCP_MAX),
+  };
+}
+
+/** Collects routes of both families; the same prefix for two owners is a conflict. */
+class RouteSet {
+  readonly routes4: Route[] = [];
+  readonly routes6: Route[] = [];
+  readonly #owners = new Map<string, number>();
+
+  add(text: string, words: number[], length: number, next: number): void {
+    const key = `${words.join(".")}/${length}`;
+    const owner = this.#owners.get(key);
+    if (owner === next) return;
+    if (owner !== undefined) {
+      const why = `prefix ${text} has two owners: take it from one of them`;
+      throw new TableError("MESHD_TABLE_CONFLICT", why);
+    }
+    this.#owners.set(key, next);
+    (words.length === 1 ? this.routes4 : this.routes6).push({ words, length, next });
+  }
+
+  addPrefix(text: string, next: number): void {
+    const prefix = parsePrefix(text);
+    if (prefix === undefined) throw invalid("prefix", text, "give address/length, no host bits");
+    this.add(text, prefix.words, prefix.length, next);
+  }
+
+  /** A node address is local even where no own prefix covers it. */
+  addAddress(text: string, next: number): void {
+    const { words } = address("node address", text);
+    const length = words.length * 32;
+    this.add(text, maskWords(words, length), length, next);
+  }
+}
+
+function checkRoutes(contents: TableContents, most: number): RouteSet {
+  const set = new RouteSet();
+  for (const prefix of contents.self.prefixes) set.addPrefix(prefix, NEXT_LOCAL);
+  for (const own of contents.self.addresses) {
+    if (!isCovered(own, contents.self.prefixes)) set.addAddress(own, NEXT_LOCAL);
+  }
+  contents.peers.forEach((peer, index) => {
+    for (const prefix of peer.prefixes) set.addPrefix(prefix, NEXT_PEER + index);
+  });
+  const count = Math.max(set.routes4.length, set.routes6.length);
+  if (count > most) {
+    const why = `${count} prefixes, room for ${most}: raise prefixCapacity and restart`;
+    throw new TableError("MESHD_TABLE_FULL", why);
+  }
+  return set;
+}
+
+function isCovered(text: string, prefixes: readonly string[]): boolean {
+  const own = address("node address", text);
+  return prefixes.some((candidate) => {
+    const prefix = parsePrefix(candidate);
+    if (prefix === undefined || prefix.family !== own.family) return false;
+    return maskWords(own.words, prefix.length).every((word, i) => word === prefix.words[i]);
+  });
+}
+
+function checkPeers(contents: TableContents, selfMtu: number, most: number): CheckedPeer[] {
+  if (contents.peers.length > most) {
+    const why = `${contents.peers.length} peers, room for ${most}: raise peerCapacity and restart`;
+    throw new TableError("MESHD_TABLE_FULL", why);
+  }
+  const seen = new Set<string>();
+  return contents.peers.map((peer) => {
+    const checked = checkPeer(peer, selfMtu);
+    const key = checked.address.words.join(".");
+    if (seen.has(key)) {
+      const why = `underlay address ${peer.address} belongs to two peers: remove one of them`;
+      throw new TableError("MESHD_TABLE_CONFLICT", why);
+    }
+    seen.add(key);
+    return checked;
+  });
+}
+
+/**
+ * Checks all of `contents` against the capacities the memory was laid out for.
+ * @throws {TableError} with the first thing that is wrong.
+ */
+export function checkContents(contents: TableContents, capacities: Capacities): CheckedContents {
+  const self = checkSelf(contents.self);
+  const peers = checkPeers(contents, self.mtu, capacities.peers);
+  const { routes4, routes6 } = checkRoutes(contents, capacities.prefixes);
+  return { self, peers, routes4, routes6 };
+}

@@ -1,0 +1,151 @@
+// Takes all memory of the hot path at start and lays it out: control block, two copies of the tables,
+// one region per worker. Every typed-array view of it is made here, once.
+import {
+  C_GENERATION,
+  C_MAGIC,
+  C_PEER_CAPACITY,
+  C_PREFIX_CAPACITY,
+  C_TABLES_AT,
+  C_TABLES_SIZE,
+  C_WORKER_STRIDE,
+  C_WORKERS,
+  C_WORKERS_AT,
+  CONTROL,
+  CONTROL_SIZE,
+  DEFAULT_PEERS,
+  DEFAULT_PREFIXES,
+  LAYOUT_MAGIC,
+  MAX_WORKERS,
+  WORKER_SIZE,
+} from "../../assembly/shared/layout.js";
+import {
+  FIB4_SLOT_SIZE,
+  FIB6_SLOT_SIZE,
+  PEER_SIZE,
+  SOURCE_SLOT_SIZE,
+  T_FIB4_AT,
+  T_FIB4_MASK,
+  T_FIB6_AT,
+  T_FIB6_MASK,
+  T_HEADER_SIZE,
+  T_PEERS_AT,
+  T_SOURCES_AT,
+  T_SOURCES_MASK,
+} from "../../assembly/shared/tables.js";
+import { DatapathError } from "./errors.js";
+
+const PAGE_SIZE = 65536;
+/** Pages the compiled module asks for at least and at most (asconfig.json). */
+const PAGES_MIN = 256;
+const PAGES_MAX = 65536;
+/** Next hops have 24 bits, and a peer's index is kept in 16. */
+const PEER_CAPACITY_MAX = 65533;
+const PREFIX_CAPACITY_MAX = 1 << 22;
+
+export interface MemoryOptions {
+  workers: number;
+  /** Most peers; default 4,096. */
+  peerCapacity?: number;
+  /** Most prefixes of IPv4 and of IPv6; default 65,536 each. */
+  prefixCapacity?: number;
+}
+
+/** The shared memory and the views of it that the control thread works with. */
+export interface DatapathMemory {
+  memory: WebAssembly.Memory;
+  bytes: Uint8Array;
+  words: Uint32Array;
+  counters: BigUint64Array;
+  /** Address of each worker's region. */
+  bases: number[];
+}
+
+interface TableLayout {
+  peersAt: number;
+  sourcesAt: number;
+  sourceSlots: number;
+  fib4At: number;
+  fib6At: number;
+  fibSlots: number;
+  size: number;
+}
+
+/** Slots of a hash that is at most half full. */
+function slotsFor(entries: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(entries, 4) * 2));
+}
+
+function layoutTables(peerCapacity: number, prefixCapacity: number): TableLayout {
+  const sourceSlots = slotsFor(peerCapacity);
+  const fibSlots = slotsFor(prefixCapacity);
+  const peersAt = T_HEADER_SIZE;
+  const sourcesAt = peersAt + peerCapacity * PEER_SIZE;
+  const fib4At = sourcesAt + sourceSlots * SOURCE_SLOT_SIZE;
+  const fib6At = fib4At + fibSlots * FIB4_SLOT_SIZE;
+  const size = fib6At + fibSlots * FIB6_SLOT_SIZE;
+  return { peersAt, sourcesAt, sourceSlots, fib4At, fib6At, fibSlots, size };
+}
+
+function refuse(name: string, value: number, most: number): never {
+  const why = `${name} ${value} is not allowed: give a whole number from 1 to ${most}`;
+  throw new DatapathError("MESHD_BAD_OPTION", why);
+}
+
+function check(name: string, value: number, most: number): number {
+  return Number.isInteger(value) && value >= 1 && value <= most ? value : refuse(name, value, most);
+}
+
+function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit;
+}
+
+/** Writes the addresses and masks that never change into an empty copy. */
+function writeDirectory(view: DataView, at: number, table: TableLayout): void {
+  view.setUint32(at + T_PEERS_AT, at + table.peersAt, true);
+  view.setUint32(at + T_SOURCES_AT, at + table.sourcesAt, true);
+  view.setUint32(at + T_SOURCES_MASK, table.sourceSlots - 1, true);
+  view.setUint32(at + T_FIB4_AT, at + table.fib4At, true);
+  view.setUint32(at + T_FIB4_MASK, table.fibSlots - 1, true);
+  view.setUint32(at + T_FIB6_AT, at + table.fib6At, true);
+  view.setUint32(at + T_FIB6_MASK, table.fibSlots - 1, true);
+}
+
+/**
+ * Takes the memory for that many workers, peers and prefixes and lays it out with empty tables.
+ * @throws {DatapathError} MESHD_BAD_OPTION when a number is out of range or the sum is above 4 GiB.
+ */
+export function createMemory(options: MemoryOptions): DatapathMemory {
+  const workers = check("workers", options.workers, MAX_WORKERS);
+  const peers = check("peerCapacity", options.peerCapacity ?? DEFAULT_PEERS, PEER_CAPACITY_MAX);
+  const prefixCapacity = options.prefixCapacity ?? DEFAULT_PREFIXES;
+  const prefixes = check("prefixCapacity", prefixCapacity, PREFIX_CAPACITY_MAX);
+  const table = layoutTables(peers, prefixes);
+  const tablesSize = roundUp(table.size, PAGE_SIZE);
+  const tablesAt = [CONTROL + CONTROL_SIZE, CONTROL + CONTROL_SIZE + tablesSize];
+  const workersAt = CONTROL + CONTROL_SIZE + 2 * tablesSize;
+  const stride = roundUp(WORKER_SIZE, PAGE_SIZE);
+  const pages = Math.max(PAGES_MIN, (workersAt + workers * stride) / PAGE_SIZE);
+  if (pages > PAGES_MAX) refuse("workers and capacities: pages of memory", pages, PAGES_MAX);
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  const view = new DataView(memory.buffer);
+  const control = (offset: number, value: number) => view.setUint32(CONTROL + offset, value, true);
+  control(C_MAGIC, LAYOUT_MAGIC);
+  control(C_GENERATION, 0);
+  control(C_WORKERS, workers);
+  control(C_WORKERS_AT, workersAt);
+  control(C_WORKER_STRIDE, stride);
+  control(C_TABLES_SIZE, tablesSize);
+  control(C_PEER_CAPACITY, peers);
+  control(C_PREFIX_CAPACITY, prefixes);
+  tablesAt.forEach((at, copy) => {
+    control(C_TABLES_AT + 4 * copy, at);
+    writeDirectory(view, at, table);
+  });
+  return {
+    memory,
+    bytes: new Uint8Array(memory.buffer),
+    words: new Uint32Array(memory.buffer),
+    counters: new BigUint64Array(memory.buffer),
+    bases: Array.from({ length: workers }, (_, index) => workersAt + index * stride),
+  };
+}

@@ -1,0 +1,192 @@
+// Writes a copy of the tables: checks everything first, then fills the bytes that the hot path reads.
+import {
+  C_PEER_CAPACITY,
+  C_PREFIX_CAPACITY,
+  C_TABLES_AT,
+  CONTROL,
+} from "../../assembly/shared/layout.js";
+import {
+  DSCP_INHERIT,
+  FIB_LENGTH_UNIT,
+  FIB4_PREFIX,
+  FIB4_SLOT_SIZE,
+  FIB4_VALUE,
+  FIB6_PREFIX,
+  FIB6_SLOT_SIZE,
+  FIB6_VALUE,
+  P_ADDRESS,
+  P_DSCP,
+  P_FAMILY,
+  P_MAC,
+  P_MTU,
+  P_PORT,
+  P_PROTOCOL,
+  P_TEMPLATE,
+  P_VNI,
+  PEER_SIZE,
+  SELF_HAS_4,
+  SELF_HAS_6,
+  SOURCE_ADDRESS,
+  SOURCE_FAMILY,
+  SOURCE_PEER,
+  SOURCE_SLOT_SIZE,
+  T_FIB4_AT,
+  T_FIB4_COUNT,
+  T_FIB4_LENGTHS,
+  T_FIB4_MASK,
+  T_FIB6_AT,
+  T_FIB6_COUNT,
+  T_FIB6_LENGTHS,
+  T_FIB6_MASK,
+  T_PEER_COUNT,
+  T_PEERS_AT,
+  T_SELF_ADDRESS4,
+  T_SELF_ADDRESS6,
+  T_SELF_FLAGS,
+  T_SELF_MAC,
+  T_SELF_MTU,
+  T_SELF_PORT,
+  T_SELF_VNI,
+  T_SOURCES_AT,
+  T_SOURCES_MASK,
+} from "../../assembly/shared/tables.js";
+import { addressBytes } from "./address.js";
+import { type CheckedContents, type CheckedPeer, checkContents, type Route } from "./contents.js";
+import { hash4, hash6, hashSource } from "./hash.js";
+import { ENCAPSULATIONS } from "./templates.js";
+import type { TableContents } from "./types.js";
+
+/** Bytes of one copy, addressed from the copy's begin or by absolute addresses from its directory. */
+class CopyWriter {
+  readonly view: DataView;
+  readonly bytes: Uint8Array;
+  readonly at: number;
+
+  constructor(memory: Uint8Array, copy: 0 | 1) {
+    this.bytes = memory;
+    this.view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
+    this.at = this.view.getUint32(CONTROL + C_TABLES_AT + 4 * copy, true);
+  }
+
+  word(offset: number): number {
+    return this.view.getUint32(this.at + offset, true);
+  }
+
+  setWord(offset: number, value: number): void {
+    this.view.setUint32(this.at + offset, value, true);
+  }
+}
+
+function writeSelf(copy: CopyWriter, contents: CheckedContents): void {
+  const { self } = contents;
+  copy.bytes.set(self.mac, copy.at + T_SELF_MAC);
+  const flags = (self.address4 ? SELF_HAS_4 : 0) + (self.address6 ? SELF_HAS_6 : 0);
+  copy.bytes[copy.at + T_SELF_FLAGS] = flags;
+  copy.setWord(T_SELF_VNI, self.vni);
+  copy.setWord(T_SELF_MTU, self.mtu);
+  copy.setWord(T_SELF_PORT, self.udpPort);
+  copy.setWord(T_SELF_ADDRESS4, self.address4?.words[0] ?? 0);
+  const address6 = self.address6 ? addressBytes(self.address6) : new Uint8Array(16);
+  copy.bytes.set(address6, copy.at + T_SELF_ADDRESS6);
+}
+
+function writePeer(copy: CopyWriter, at: number, peer: CheckedPeer, selfMac: Uint8Array): void {
+  const { bytes, view } = copy;
+  bytes.fill(0, at, at + PEER_SIZE);
+  const encapsulation = ENCAPSULATIONS[peer.protocol];
+  bytes[at + P_PROTOCOL] = encapsulation.number;
+  bytes[at + P_FAMILY] = peer.address.family;
+  bytes[at + P_DSCP] = peer.dscp ?? DSCP_INHERIT;
+  view.setUint16(at + P_PORT, peer.port, true);
+  view.setUint32(at + P_VNI, peer.vni, true);
+  view.setUint32(at + P_MTU, peer.mtu, true);
+  bytes.set(addressBytes(peer.address), at + P_ADDRESS);
+  bytes.set(peer.mac, at + P_MAC);
+  const parts = { peerMac: peer.mac, selfMac, vni: peer.vni };
+  bytes.set(encapsulation.template(parts), at + P_TEMPLATE);
+}
+
+/** Enters a peer's underlay address into the hash of sources. */
+function writeSource(copy: CopyWriter, peer: CheckedPeer, index: number): void {
+  const address = addressBytes(peer.address);
+  const view = new DataView(address.buffer);
+  const words = [0, 4, 8, 12].map((offset) => view.getUint32(offset, true));
+  const slots = copy.word(T_SOURCES_AT);
+  const mask = copy.word(T_SOURCES_MASK);
+  let slot = hashSource(words, peer.address.family) & mask;
+  const at = () => slots + slot * SOURCE_SLOT_SIZE;
+  while (copy.view.getUint32(at() + SOURCE_PEER, true) !== 0) slot = (slot + 1) & mask;
+  copy.bytes.set(address, at() + SOURCE_ADDRESS);
+  copy.view.setUint32(at() + SOURCE_FAMILY, peer.address.family, true);
+  copy.view.setUint32(at() + SOURCE_PEER, index + 1, true);
+}
+
+function writePeers(copy: CopyWriter, contents: CheckedContents): void {
+  const sourcesAt = copy.word(T_SOURCES_AT);
+  const sourcesEnd = sourcesAt + (copy.word(T_SOURCES_MASK) + 1) * SOURCE_SLOT_SIZE;
+  copy.bytes.fill(0, sourcesAt, sourcesEnd);
+  contents.peers.forEach((peer, index) => {
+    const at = copy.word(T_PEERS_AT) + index * PEER_SIZE;
+    writePeer(copy, at, peer, contents.self.mac);
+    writeSource(copy, peer, index);
+  });
+  copy.setWord(T_PEER_COUNT, contents.peers.length);
+}
+
+/** Lengths that occur, longest first: the order in which the hot path tries them. */
+function writeLengths(copy: CopyWriter, routes: readonly Route[], at: number, count: number): void {
+  const lengths = [...new Set(routes.map((route) => route.length))].sort((a, b) => b - a);
+  copy.bytes.set(lengths, copy.at + at);
+  copy.setWord(count, lengths.length);
+}
+
+function writeFib4(copy: CopyWriter, routes: readonly Route[]): void {
+  const slots = copy.word(T_FIB4_AT);
+  const mask = copy.word(T_FIB4_MASK);
+  copy.bytes.fill(0, slots, slots + (mask + 1) * FIB4_SLOT_SIZE);
+  for (const route of routes) {
+    const prefix = route.words[0] ?? 0;
+    let slot = hash4(prefix, route.length) & mask;
+    const at = () => slots + slot * FIB4_SLOT_SIZE;
+    while (copy.view.getUint32(at() + FIB4_VALUE, true) !== 0) slot = (slot + 1) & mask;
+    copy.view.setUint32(at() + FIB4_PREFIX, prefix, true);
+    const value = route.length * FIB_LENGTH_UNIT + route.next;
+    copy.view.setUint32(at() + FIB4_VALUE, value, true);
+  }
+  writeLengths(copy, routes, T_FIB4_LENGTHS, T_FIB4_COUNT);
+}
+
+function writeFib6(copy: CopyWriter, routes: readonly Route[]): void {
+  const slots = copy.word(T_FIB6_AT);
+  const mask = copy.word(T_FIB6_MASK);
+  copy.bytes.fill(0, slots, slots + (mask + 1) * FIB6_SLOT_SIZE);
+  for (const { words, length, next } of routes) {
+    let slot = hash6(words, length) & mask;
+    const at = () => slots + slot * FIB6_SLOT_SIZE;
+    while (copy.view.getUint32(at() + FIB6_VALUE, true) !== 0) slot = (slot + 1) & mask;
+    // Two 64-bit numbers, high half first, each little-endian: the words of a half change places.
+    [1, 0, 3, 2].forEach((word, i) => {
+      copy.view.setUint32(at() + FIB6_PREFIX + 4 * i, words[word] ?? 0, true);
+    });
+    copy.view.setUint32(at() + FIB6_VALUE, length * FIB_LENGTH_UNIT + next, true);
+  }
+  writeLengths(copy, routes, T_FIB6_LENGTHS, T_FIB6_COUNT);
+}
+
+/**
+ * Writes `contents` into one copy of the tables, which no worker may be using. `memory` views the
+ * whole shared memory. Publishing the copy is the caller's.
+ * @throws {TableError} MESHD_TABLE_FULL, MESHD_TABLE_CONFLICT or MESHD_TABLE_INVALID; nothing was
+ *   written then.
+ */
+export function writeTables(memory: Uint8Array, copy: 0 | 1, contents: TableContents): void {
+  const writer = new CopyWriter(memory, copy);
+  const checked = checkContents(contents, {
+    peers: writer.view.getUint32(CONTROL + C_PEER_CAPACITY, true),
+    prefixes: writer.view.getUint32(CONTROL + C_PREFIX_CAPACITY, true),
+  });
+  writeSelf(writer, checked);
+  writePeers(writer, checked);
+  writeFib4(writer, checked.routes4);
+  writeFib6(writer, checked.routes6);
+}
