@@ -76,16 +76,16 @@ function editDistance(from: string, to: string): number {
 export function checkTogether(settings: Settings): void {
   checkPool(4, settings.clusterPoolIPv4PodCIDR, settings.clusterPoolIPv4MaskSize, MASK4_MAX);
   checkPool(6, settings.clusterPoolIPv6PodCIDR, settings.clusterPoolIPv6MaskSize, MASK6_MAX);
-  if (settings.clusterPoolIPv4PodCIDR === "" && settings.clusterPoolIPv6PodCIDR === "") {
+  if (settings.clusterPoolIPv4PodCIDR === null && settings.clusterPoolIPv6PodCIDR === null) {
     throw conflict(
-      "clusterPoolIPv4PodCIDR and clusterPoolIPv6PodCIDR are both empty; a mesh needs one of them",
+      "clusterPoolIPv4PodCIDR and clusterPoolIPv6PodCIDR are both null; a mesh needs one of them",
     );
   }
-  if (settings.underlayAddress !== undefined) checkUnderlay(settings, settings.underlayAddress);
+  if (settings.underlayAddress !== null) checkUnderlay(settings, settings.underlayAddress);
 }
 
-function checkPool(family: 4 | 6, pool: string, maskSize: number, most: number): void {
-  if (pool === "") return;
+function checkPool(family: 4 | 6, pool: string | null, maskSize: number, most: number): void {
+  if (pool === null) return;
   const length = Number(pool.split("/")[1]);
   const names = `clusterPoolIPv${family}MaskSize`;
   const top = Math.min(most, length + POOL_BITS_MAX);
@@ -100,8 +100,8 @@ function checkPool(family: 4 | 6, pool: string, maskSize: number, most: number):
 /** An underlay inside a pool would send tunnel packets into the tunnel. */
 function checkUnderlay(settings: Settings, underlay: string): void {
   const pools = [settings.clusterPoolIPv4PodCIDR, settings.clusterPoolIPv6PodCIDR];
-  const inside = pools.find((pool) => pool !== "" && contains(pool, underlay));
-  if (inside !== undefined) {
+  const inside = pools.find((pool) => pool !== null && contains(pool, underlay));
+  if (typeof inside === "string") {
     throw conflict(`underlayAddress: ${underlay} is inside the pod pool ${inside}; choose another`);
   }
   const family = underlay.includes(":") ? "ipv6" : "ipv4";

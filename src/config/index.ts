@@ -16,6 +16,8 @@ export { type Loaded, loadSettings, type Origin, readSettingsFile, type Sources 
 export {
   flagOf,
   label,
+  type MeshSettingName,
+  type MeshSettings,
   meshSettingNames,
   nodeSettingNames,
   type Scope,

@@ -66,19 +66,28 @@ export const path: Kind<string> = text(
   (given) => given.startsWith("/") && !given.includes("\0") && given.length < 4096,
 );
 
-/** A network in CIDR form whose host bits are zero; "" switches it off where `optional`. */
-export function cidr(family: 4 | 6, optional = false): Kind<string> {
-  const example = family === 4 ? "10.244.0.0/16" : "fd00:10:244::/48";
+/** What `other` allows, or null: switched off. Variables and flags say "null", "none" or nothing. */
+export function orNull<T>(other: Kind<T>): Kind<T | null> {
   return {
-    allowed: `an IPv${family} network such as ${example}${optional ? ", or empty for none" : ""}`,
+    allowed: `${other.allowed}, or null for none`,
     parse(given) {
-      if (optional && (given === "" || given === null)) return "";
-      return typeof given === "string" ? canonicalCidr(family, given) : undefined;
+      if (given === null || given === "" || given === "null" || given === "none") return null;
+      return other.parse(given);
     },
   };
 }
 
-function canonicalCidr(family: 4 | 6, given: string): string | undefined {
+/** A network in CIDR form whose host bits are zero. */
+export function cidr(family: 4 | 6): Kind<string> {
+  const example = family === 4 ? "10.244.0.0/16" : "fd00:10:244::/48";
+  return text(
+    `an IPv${family} network such as ${example}`,
+    (given) => networkOf(family, given) !== undefined,
+  );
+}
+
+/** The text itself when it is a network of that family with no host bits set. */
+function networkOf(family: 4 | 6, given: string): string | undefined {
   const found = /^([0-9a-fA-F.:]+)\/(\d{1,3})$/.exec(given);
   if (!found?.[1] || !found[2]) return undefined;
   const length = Number(found[2]);
@@ -87,7 +96,7 @@ function canonicalCidr(family: 4 | 6, given: string): string | undefined {
   const value = addressBits(found[1]);
   const hostBits = BigInt(bits - length);
   if (value & ((1n << hostBits) - 1n)) return undefined;
-  return `${found[1].toLowerCase()}/${length}`;
+  return given;
 }
 
 /** The address as one number. The text must have passed isIP. */

@@ -75,6 +75,10 @@ export const TOKEN_TTL_MAX_MS = 365 * 86_400_000;
 /** Times a token may be used, at most (1 is the default). */
 export const TOKEN_USES_MAX = 100_000;
 
+/** How long a PodCIDR rests before another node may get it. */
+export const LEASE_QUARANTINE_DEFAULT_S = 600;
+export const LEASE_QUARANTINE_MAX_S = 30 * 86_400;
+
 export const NATS_PORT_DEFAULT = 4222;
 export const DEVICE_NAME_DEFAULT = "mesh0";
 export const STATE_DIR_DEFAULT = "/var/lib/meshd";

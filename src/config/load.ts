@@ -143,7 +143,7 @@ function settingsOf(path: string, given: unknown): Partial<Record<SettingName, u
       const error = unknownKey(key, settingNames);
       throw new ConfigError(error.code, `${path}: ${error.message}`);
     }
-    found[key] = value === null ? "" : value;
+    found[key] = value;
   }
   return found;
 }

@@ -9,6 +9,7 @@ import {
   listenAddress,
   natsServers,
   oneOf,
+  orNull,
   path,
   text,
   wordOr,
@@ -29,21 +30,24 @@ export interface Setting<T> {
   about: string;
 }
 
-type Given<T> = Setting<T> & { initial: T };
+type Given<T, S extends Scope> = Setting<T> & { scope: S; initial: T };
 
-function mesh<T>(kind: Kind<T>, initial: T, about: string): Given<T> {
+function mesh<T>(kind: Kind<T>, initial: T, about: string): Given<T, "mesh"> {
   return { scope: "mesh", kind, initial, about };
 }
 
-function both<T>(kind: Kind<T>, initial: T, about: string): Given<T> {
+function both<T>(kind: Kind<T>, initial: T, about: string): Given<T, "both"> {
   return { scope: "both", kind, initial, about };
 }
 
-function node<T>(kind: Kind<T>, initial: T, about: string): Given<T> {
+function node<T>(kind: Kind<T>, initial: T, about: string): Given<T, "node"> {
   return { scope: "node", kind, initial, about };
 }
 
-function unset<T>(kind: Kind<T>, about: string): Setting<T> & { initial: undefined } {
+function unset<T>(
+  kind: Kind<T>,
+  about: string,
+): Setting<T> & { scope: "node"; initial: undefined } {
   return { scope: "node", kind, initial: undefined, about };
 }
 
@@ -80,14 +84,14 @@ export const SETTINGS = {
     "encapsulate always, or between subnets",
   ),
   autoDirectNodeRoutes: mesh(boolean, false, "native routing: install a route per node"),
-  ipv4NativeRoutingCIDR: mesh(cidr(4, true), "", "network that the underlay routes by itself"),
-  clusterPoolIPv4PodCIDR: mesh(cidr(4, true), "10.244.0.0/16", "IPv4 pool PodCIDRs are cut from"),
+  ipv4NativeRoutingCIDR: mesh(orNull(cidr(4)), null, "network that the underlay routes by itself"),
+  clusterPoolIPv4PodCIDR: mesh(orNull(cidr(4)), "10.244.0.0/16", "IPv4 pool PodCIDRs are cut from"),
   clusterPoolIPv4MaskSize: mesh(
     integer(limits.MASK4_MIN, limits.MASK4_MAX),
     24,
     "prefix length of a node's IPv4 PodCIDR",
   ),
-  clusterPoolIPv6PodCIDR: mesh(cidr(6, true), "", "IPv6 pool PodCIDRs are cut from"),
+  clusterPoolIPv6PodCIDR: mesh(orNull(cidr(6)), null, "IPv6 pool PodCIDRs are cut from"),
   clusterPoolIPv6MaskSize: mesh(
     integer(limits.MASK6_MIN, limits.MASK6_MAX),
     64,
@@ -114,25 +118,31 @@ export const SETTINGS = {
     "inherit",
     "outer DSCP of tunnel packets",
   ),
-  greKey: mesh(
-    wordOr("none", integer(0, limits.GRE_KEY_MAX)),
-    "none",
-    "key in the GRE header (RFC 2890)",
-  ),
+  greKey: mesh(orNull(integer(0, limits.GRE_KEY_MAX)), null, "key in the GRE header (RFC 2890)"),
   greChecksum: mesh(boolean, false, "checksum in the GRE header"),
   greSequence: mesh(boolean, false, "sequence numbers in the GRE header"),
   pptpServer: mesh(boolean, false, "take PPTP calls"),
-  pptpFilter: mesh(boolean, false, "drop everything but PPTP on the outside interface"),
+  pptpFilter: mesh(orNull(deviceName), null, "interface that takes nothing but PPTP"),
+  leaseQuarantine: mesh(
+    integer(0, limits.LEASE_QUARANTINE_MAX_S),
+    limits.LEASE_QUARANTINE_DEFAULT_S,
+    "seconds a PodCIDR rests before another node may get it",
+  ),
+  workers: both(integer(1, limits.WORKERS_MAX), limits.WORKERS_DEFAULT, "worker threads"),
+  underlayAddress: both(orNull(address), null, "address other nodes send to"),
+  underlayInterface: both(
+    orNull(deviceName),
+    null,
+    "take the underlay address from this interface",
+  ),
 
   stateDir: node(path, limits.STATE_DIR_DEFAULT, "keys, last good state and log files"),
   runDir: node(path, limits.RUN_DIR_DEFAULT, "socket of the agent and process ids"),
   nats: unset(natsServers, "NATS server or servers to use"),
   creds: unset(path, "credentials file for the NATS servers"),
+  mesh: unset(label, "name of the mesh; needed with --nats and --creds only"),
   nodeName: unset(label, "name of this node; default: the host's name"),
   deviceName: node(deviceName, limits.DEVICE_NAME_DEFAULT, "name of the TUN device"),
-  workers: node(integer(1, limits.WORKERS_MAX), limits.WORKERS_DEFAULT, "worker threads"),
-  underlayAddress: unset(address, "address other nodes send to"),
-  underlayInterface: unset(deviceName, "take the underlay address from this interface"),
   metricsListen: unset(listenAddress, "also serve Prometheus text on this address"),
   logLevel: node(oneOf("debug", "info", "warn", "error"), "info", "least level that is logged"),
   logFormat: node(oneOf("text", "json"), "text", "key=value lines or JSON lines"),
@@ -148,10 +158,18 @@ type Value<S> = S extends { kind: Kind<infer T>; initial: infer I }
 /** All settings filled in; undefined where nothing was given and there is no default. */
 export type Settings = { [N in SettingName]: Value<(typeof SETTINGS)[N]> };
 
+type Scoped = typeof SETTINGS;
+/** Settings of the whole mesh: those the KV record `config` holds. */
+export type MeshSettings = {
+  [N in SettingName as Scoped[N]["scope"] extends "node" ? never : N]: Settings[N];
+};
+export type MeshSettingName = keyof MeshSettings;
+
 export const settingNames = Object.keys(SETTINGS) as SettingName[];
 
-/** Settings of the whole mesh: those the KV record `config` holds. */
-export const meshSettingNames = settingNames.filter((name) => SETTINGS[name].scope !== "node");
+export const meshSettingNames = settingNames.filter(
+  (name): name is MeshSettingName => SETTINGS[name].scope !== "node",
+);
 
 /** Settings that one process has for itself. */
 export const nodeSettingNames = settingNames.filter((name) => SETTINGS[name].scope !== "mesh");

@@ -1,0 +1,63 @@
+// The way to the controllers: admin credentials of a mesh made here, or those named by flags.
+import type { AdminClient, Mesh } from "../../control/index.js";
+import { ADMIN_REQUEST_TIMEOUT_MS, type Settings } from "../config/index.js";
+import { CommandError } from "./command.js";
+
+/** Folder of the mesh's keys on the host of a controller. */
+export function meshDir(settings: Pick<Settings, "stateDir">): string {
+  return `${settings.stateDir}/mesh`;
+}
+
+/** The mesh whose keys are here, undefined when there are none. */
+export async function meshHere(settings: Pick<Settings, "stateDir">): Promise<Mesh | undefined> {
+  // The NATS client takes 100 ms to load: only who asks a controller pays for it.
+  const { loadMesh } = await import("../../control/index.js");
+  try {
+    return await loadMesh(meshDir(settings));
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "MESHD_NO_MESH")
+      return undefined;
+    throw error;
+  }
+}
+
+/** Whether there is anything to talk to a controller with. */
+export async function hasAdmin(settings: Settings): Promise<boolean> {
+  return settings.creds !== undefined || (await meshHere(settings)) !== undefined;
+}
+
+async function connect(settings: Settings): Promise<AdminClient> {
+  const mesh = await meshHere(settings);
+  const servers = settings.nats ?? mesh?.servers;
+  const credentials = settings.creds ?? mesh?.adminCredentials;
+  const name = settings.mesh ?? mesh?.name;
+  if (servers === undefined || credentials === undefined) {
+    const message =
+      `no mesh was made here (${meshDir(settings)}); run this where 'meshd up' ran, ` +
+      "or give --nats URL, --creds FILE (its admin.creds) and --mesh NAME";
+    throw new CommandError("MESHD_NO_MESH", message);
+  }
+  if (name === undefined) {
+    throw new CommandError("MESHD_NO_MESH", "--creds needs the mesh's name too: give --mesh NAME");
+  }
+  const { AdminClient } = await import("../../control/index.js");
+  return AdminClient.connect({
+    servers,
+    credentials,
+    mesh: name,
+    timeout_ms: ADMIN_REQUEST_TIMEOUT_MS,
+  });
+}
+
+/** Connects, lets `use` ask, and closes whatever happens. */
+export async function withAdmin<T>(
+  settings: Settings,
+  use: (admin: AdminClient) => Promise<T>,
+): Promise<T> {
+  const admin = await connect(settings);
+  try {
+    return await use(admin);
+  } finally {
+    await admin.close();
+  }
+}

@@ -1,0 +1,115 @@
+// The controller as a service of this host, with the nats-server of `up` beside it or without.
+import { setTimeout as sleep } from "node:timers/promises";
+import { Controller, type Mesh } from "../../control/index.js";
+import { startNatsServer } from "../natsd/index.js";
+import { createLogger, eventLog, type Log } from "../telemetry/index.js";
+import type { Invocation } from "./command.js";
+import { removeControllerState, writeControllerState } from "./controller-state.js";
+import { forgetProcess, type Place, rememberProcess } from "./process-files.js";
+
+/** How often the nats-server's process is looked at. */
+const WATCH_MS = 1000;
+
+/** The nats-server that this process runs. */
+export interface OwnServer {
+  host: string;
+  port: number;
+}
+
+interface RunningServer {
+  url: string;
+  pid: number;
+  stop(): Promise<void>;
+}
+
+/**
+ * Runs a controller until SIGTERM or SIGINT, with a nats-server of its own when `own` is given.
+ * @param servers used when there is no own server
+ */
+export async function runController(
+  invocation: Invocation,
+  mesh: Mesh,
+  own: OwnServer | undefined,
+  servers: string[],
+): Promise<number> {
+  const { settings } = invocation;
+  const stopped = stopSignal();
+  const log = eventLog(createLogger({ level: settings.logLevel, format: settings.logFormat }));
+  rememberProcess(settings, "controller");
+  let server: RunningServer | undefined;
+  try {
+    server = own && (await startServer(settings, mesh, own));
+    const urls = server === undefined ? servers : [server.url];
+    const controller = await Controller.start({ mesh, servers: urls, log });
+    writeControllerState(settings, {
+      pid: process.pid,
+      mesh: mesh.name,
+      meshId: mesh.meshId,
+      controllerId: controller.controllerId,
+      nats: urls.join(","),
+      natsPid: server?.pid ?? null,
+      started: new Date().toISOString(),
+    });
+    log("controller.ready", { mesh: mesh.name, nats: urls.join(",") });
+    if (own !== undefined && server !== undefined) {
+      server = await keepServer({ place: settings, mesh, own, server, log }, stopped);
+    } else await stopped;
+    await controller.close();
+    return 0;
+  } finally {
+    await server?.stop();
+    removeControllerState(settings);
+    forgetProcess(settings, "controller");
+  }
+}
+
+function startServer(place: Place, mesh: Mesh, own: OwnServer): Promise<RunningServer> {
+  const dir = `${place.stateDir}/nats`;
+  // A group of its own: Ctrl-C reaches this process alone, which then stops the server in order.
+  return startNatsServer({ mesh, dir, host: own.host, port: own.port, detached: true });
+}
+
+interface Kept {
+  place: Place;
+  mesh: Mesh;
+  own: OwnServer;
+  server: RunningServer;
+  log: Log;
+}
+
+/** Starts the server again whenever its process is gone; gives the last one when told to stop. */
+async function keepServer(kept: Kept, stopped: Promise<void>): Promise<RunningServer> {
+  let { server } = kept;
+  let stop = false;
+  void stopped.then(() => {
+    stop = true;
+  });
+  while (!stop) {
+    await Promise.race([stopped, sleep(WATCH_MS, undefined, { ref: false })]);
+    if (stop || isAlive(server.pid)) continue;
+    kept.log("nats-server.lost", { pid: server.pid });
+    try {
+      server = await startServer(kept.place, kept.mesh, kept.own);
+      kept.log("nats-server.started", { pid: server.pid, url: server.url });
+    } catch (error) {
+      kept.log("nats-server.failed", { error });
+    }
+  }
+  return server;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    process.once("SIGTERM", () => resolve());
+    process.once("SIGINT", () => resolve());
+  });
+}

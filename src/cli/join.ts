@@ -1,0 +1,87 @@
+// meshd join: makes this host a node of a mesh, or starts the node it already is.
+
+import type { AgentStatus } from "./agent-answers.js";
+import { askAgent } from "./agent-client.js";
+import {
+  AGENT_SETTINGS,
+  agentPid,
+  readToken,
+  runInForeground,
+  startAgent,
+} from "./agent-process.js";
+import { type Command, CommandError, type Context, type Invocation } from "./command.js";
+import { Progress, print } from "./output.js";
+import { remember } from "./remembered.js";
+
+export const command: Command = {
+  usage: "[TOKEN | -]",
+  about:
+    "Makes this host a node of the mesh the token belongs to, and returns when it forwards packets. " +
+    "Without a token it starts the node this host already is, with its PodCIDR and the flags of the " +
+    "first join. The token may come from a file or from standard input (-), so that it is in no " +
+    "list of processes. The agent is a systemd unit (meshd.service) where systemd runs, else a " +
+    "process of its own that logs to agent.log in the state directory.",
+  example: "meshd join $(meshd token create)\nssh admin-host meshd token create | meshd join -",
+  options: {
+    "token-file": { value: "FILE", about: "file that holds the token alone" },
+    name: { value: "NAME", about: "name of this node (default: the host's name)" },
+    foreground: { about: "stay, and log to standard error" },
+    "no-systemd": { about: "start a process of its own although systemd runs" },
+  },
+  settings: AGENT_SETTINGS,
+  words: [0, 1],
+  run,
+};
+
+async function run(invocation: Invocation, context: Context): Promise<undefined | number> {
+  const token = await readToken(invocation, context);
+  const running = agentPid(invocation);
+  if (running !== undefined) return alreadyRunning(invocation, context, running, token);
+  const named = withName(invocation);
+  remember(named, AGENT_SETTINGS.concat("nats"));
+  if (invocation.has("foreground")) return runInForeground(named, context, token);
+  const progress = new Progress(context);
+  progress.step(token === undefined ? "starting the node" : "joining the mesh");
+  try {
+    const { answer } = await startAgent(named, context, token);
+    progress.done();
+    print(invocation, context, answer, joinedText);
+    return undefined;
+  } catch (error) {
+    progress.done();
+    throw error;
+  }
+}
+
+/** `--name` is the short way to say `--node-name`. */
+function withName(invocation: Invocation): Invocation {
+  const name = invocation.text("name");
+  if (name === undefined) return invocation;
+  return {
+    ...invocation,
+    settings: { ...invocation.settings, nodeName: name },
+    origins: { ...invocation.origins, nodeName: "flag" },
+  };
+}
+
+async function alreadyRunning(
+  invocation: Invocation,
+  context: Context,
+  pid: number,
+  token: string | undefined,
+): Promise<undefined> {
+  if (token !== undefined || invocation.has("foreground")) {
+    const message = `this host is already a node (process ${pid}); 'meshd leave' ends that first`;
+    throw new CommandError("MESHD_ALREADY_RUNNING", message);
+  }
+  const status = (await askAgent(invocation.settings, "/status")) as AgentStatus;
+  print(invocation, context, status, joinedText);
+}
+
+function joinedText(status: AgentStatus): string {
+  const { node, mesh, lease, device, mtu, underlay } = status;
+  return (
+    `node ${node.name} of mesh ${mesh.name}: PodCIDR ${lease.podCIDRs.join(" and ")}, ` +
+    `${device} mtu ${mtu}, underlay ${underlay.address} port ${underlay.port}\n`
+  );
+}

@@ -1,0 +1,111 @@
+// Starts a service and returns when it is ready: a systemd unit, or a detached process with a log.
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, fstatSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { READY_TIMEOUT_MS } from "../config/index.js";
+import { CommandError, type Context } from "./command.js";
+import { logFile, type Place, runningPid, type ServiceName, waitFor } from "./process-files.js";
+import {
+  hostSystemd,
+  type Systemd,
+  startUnit,
+  systemdFits,
+  unitName,
+  unitState,
+} from "./systemd.js";
+
+export interface Launch<T> {
+  service: ServiceName;
+  place: Place;
+  /** Words after `meshd`; they must hold no secret. */
+  argv: readonly string[];
+  /** Asked again and again until it gives something. `pid` is the service's process. */
+  ready(pid: number): Promise<T | undefined>;
+  wantSystemd: boolean;
+  systemd?: Systemd;
+}
+
+export interface Launched<T> {
+  answer: T;
+  how: "systemd" | "detached";
+}
+
+/**
+ * Starts the service unless it runs already, and waits until it is ready.
+ * @throws CommandError MESHD_START_FAILED with the service's own line
+ */
+export async function launch<T>(context: Context, what: Launch<T>): Promise<Launched<T>> {
+  return systemdFits(what.place, what.wantSystemd)
+    ? { answer: await launchUnit(context, what), how: "systemd" }
+    : { answer: await launchDetached(context, what), how: "detached" };
+}
+
+async function launchUnit<T>(context: Context, what: Launch<T>): Promise<T> {
+  const systemd = what.systemd ?? hostSystemd;
+  await startUnit(systemd, what.service, [...context.program, ...what.argv]);
+  const outcome = await waitFor<{ answer: T } | { failed: string }>(async () => {
+    const { state, pid } = await unitState(systemd, what.service);
+    if (state === "failed" || state === "inactive") return { failed: state };
+    const answer = pid === 0 ? undefined : await what.ready(pid);
+    return answer === undefined ? undefined : { answer };
+  }, READY_TIMEOUT_MS);
+  if (outcome !== undefined && "answer" in outcome) return outcome.answer;
+  const said = lastWords(await systemd.journal(unitName(what.service)));
+  throw notReady(what.service, said, `journalctl -u ${unitName(what.service)}`);
+}
+
+async function launchDetached<T>(context: Context, what: Launch<T>): Promise<T> {
+  mkdirSync(what.place.stateDir, { recursive: true, mode: 0o700 });
+  const path = logFile(what.place, what.service);
+  const log = openSync(path, "a", 0o600);
+  const before = fstatSync(log).size;
+  const child = spawnDetached(context, what.argv, log);
+  closeSync(log);
+  let ended = false;
+  child.once("exit", () => {
+    ended = true;
+  });
+  const outcome = await waitFor<{ answer: T } | { failed: true }>(async () => {
+    const over = ended;
+    const pid = runningPid(what.place, what.service);
+    const answer = pid === undefined ? undefined : await what.ready(pid);
+    if (answer !== undefined) return { answer };
+    return over ? { failed: true } : undefined;
+  }, READY_TIMEOUT_MS);
+  child.unref();
+  if (outcome !== undefined && "answer" in outcome) return outcome.answer;
+  // What is not ready must not go on by itself: the caller is told that nothing was started.
+  if (!ended) child.kill("SIGTERM");
+  throw notReady(what.service, lastWords(readFrom(path, before)), path);
+}
+
+function spawnDetached(context: Context, argv: readonly string[], log: number): ChildProcess {
+  const [file, script] = context.program;
+  // Settings come from files and flags alone, so that a start by hand and one by systemd agree.
+  const environment = Object.fromEntries(
+    Object.entries(context.environment).filter(([name]) => !name.startsWith("MESHD_")),
+  );
+  return spawn(file, [script, ...argv], {
+    detached: true,
+    cwd: "/",
+    stdio: ["ignore", log, log],
+    env: environment,
+  });
+}
+
+function readFrom(path: string, offset: number): string {
+  return readFileSync(path).subarray(offset).toString("utf8");
+}
+
+/** The last line that a meshd command ended with ("meshd: ..."), or just the last line. */
+function lastWords(text: string): string {
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  const said = lines.filter((line) => line.startsWith("meshd: ")).at(-1);
+  return said?.slice("meshd: ".length) ?? lines.at(-1)?.slice(0, 300) ?? "";
+}
+
+function notReady(service: ServiceName, said: string, log: string): CommandError {
+  if (said !== "") return new CommandError("MESHD_START_FAILED", `${said} (log: ${log})`);
+  const seconds = READY_TIMEOUT_MS / 1000;
+  const message = `the ${service} was not ready within ${seconds} s; look at ${log}`;
+  return new CommandError("MESHD_START_FAILED", message);
+}

@@ -1,0 +1,130 @@
+// meshd node list | show | drain | remove | rename: members of the mesh, asked of the controllers.
+import type { NodeView } from "../../control/index.js";
+import { checkValue, label } from "../config/index.js";
+import { withAdmin } from "./admin.js";
+import type { CommandGroup, Context, Invocation } from "./command.js";
+import { agoText, fields, print, tableOr } from "./output.js";
+
+async function list(invocation: Invocation, context: Context): Promise<undefined> {
+  const nodes = await withAdmin(invocation.settings, (admin) => admin.nodes.list());
+  print(invocation, context, nodes, nodesText);
+}
+
+function nodesText(nodes: NodeView[]): string {
+  const heads = ["NODE", "STATE", "ONLINE", "PODCIDRS", "UNDERLAY", "PODS", "LAST SEEN", "VERSION"];
+  const rows = nodes.map((node) => [
+    node.name,
+    node.state,
+    node.online ? "yes" : "no",
+    node.podCIDRs.join(","),
+    underlayText(node),
+    node.endpoints.length,
+    agoText(node.lastSeen),
+    node.node?.version,
+  ]);
+  return tableOr(heads, rows, "no nodes; 'meshd join $(meshd token create)' makes this host one");
+}
+
+function underlayText({ node }: NodeView): string | null {
+  const address = node?.underlay.addresses[0];
+  if (node === null || address === undefined) return null;
+  return address.includes(":")
+    ? `[${address}]:${node.underlay.port}`
+    : `${address}:${node.underlay.port}`;
+}
+
+async function show(invocation: Invocation, context: Context): Promise<undefined> {
+  const node = await withAdmin(invocation.settings, (admin) => admin.nodes.show(word(invocation)));
+  print(invocation, context, node, nodeText);
+}
+
+function nodeText(view: NodeView): string {
+  const { node } = view;
+  const lines = fields([
+    ["node", view.name],
+    ["id", view.nodeId],
+    ["state", `${view.state}, ${view.online ? "online" : "offline"}`],
+    ["role", view.role],
+    ["PodCIDRs", `${view.podCIDRs.join(" and ")}, epoch ${view.epoch}`],
+    ["granted", view.grantedPrefixes.join(" ") || undefined],
+    ["joined", `${view.joined} (${agoText(view.joined)})`],
+    ["last seen", agoText(view.lastSeen)],
+    ["underlay", node ? `${node.underlay.addresses.join(" ")} port ${node.underlay.port}` : null],
+    ["VTEP MAC", node?.vtepMac],
+    ["protocols", node?.protocols.join(" ")],
+    ["mtu", node?.mtu],
+    ["version", node?.version],
+  ]);
+  const pods = view.endpoints.map((pod) => [pod.pod, pod.addresses.join(",")]);
+  return pods.length === 0 ? lines : `${lines}\n${tableOr(["POD", "ADDRESSES"], pods, "")}`;
+}
+
+async function drain(invocation: Invocation, context: Context): Promise<undefined> {
+  const on = !invocation.has("undo");
+  const node = await withAdmin(invocation.settings, (admin) =>
+    admin.nodes.drain(word(invocation), on),
+  );
+  print(invocation, context, node, () => `node ${node.name} is ${node.state}\n`);
+}
+
+async function remove(invocation: Invocation, context: Context): Promise<undefined> {
+  const node = await withAdmin(invocation.settings, (admin) =>
+    admin.nodes.remove(word(invocation)),
+  );
+  const text = () => `node ${node.name} is removed; ${node.podCIDRs.join(" and ")} rests now\n`;
+  print(invocation, context, node, text);
+}
+
+async function rename(invocation: Invocation, context: Context): Promise<undefined> {
+  const name = checkValue(label, "NEW-NAME", invocation.words[1]);
+  const node = await withAdmin(invocation.settings, (admin) =>
+    admin.nodes.rename(word(invocation), name),
+  );
+  print(invocation, context, node, () => `node ${node.nodeId} is called ${node.name} now\n`);
+}
+
+const word = (invocation: Invocation) => invocation.words[0] ?? "";
+
+export const command: CommandGroup = {
+  about: "The nodes of the mesh. A node is named by its name or its id.",
+  commands: {
+    list: {
+      usage: "",
+      about: "Lists all nodes.",
+      example: "meshd node list --json",
+      words: [0, 0],
+      run: list,
+    },
+    show: {
+      usage: "NODE",
+      about: "Shows one node and its pods.",
+      example: "meshd node show n1",
+      words: [1, 1],
+      run: show,
+    },
+    drain: {
+      usage: "NODE",
+      about: "Lets a node take no new pods; its traffic goes on.",
+      example: "meshd node drain n1\nmeshd node drain n1 --undo",
+      options: { undo: { about: "let it take pods again" } },
+      words: [1, 1],
+      run: drain,
+    },
+    remove: {
+      usage: "NODE",
+      about:
+        "Ends a node's membership: no other node sends to it any more, and its PodCIDR rests before " +
+        "another may get it. For a host that is gone; on a living one use 'meshd leave'.",
+      example: "meshd node remove n3",
+      words: [1, 1],
+      run: remove,
+    },
+    rename: {
+      usage: "NODE NEW-NAME",
+      about: "Gives a node another name; addresses and traffic stay as they are.",
+      example: "meshd node rename n1 web-1",
+      words: [2, 2],
+      run: rename,
+    },
+  },
+};

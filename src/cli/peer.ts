@@ -1,0 +1,107 @@
+// meshd peer add | list | remove: static peers, such as a kernel's or a vendor's tunnel device.
+import type { PeerRecord } from "../../control/index.js";
+import { checkValue, kinds, label, limits } from "../config/index.js";
+import { withAdmin } from "./admin.js";
+import { type CommandGroup, type Context, type Invocation, UsageError } from "./command.js";
+import { print, tableOr } from "./output.js";
+
+const mac = kinds.text("a unicast MAC address such as 02:00:00:00:00:01", (given) =>
+  /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i.test(given),
+);
+const anyCidr: kinds.Kind<string> = {
+  allowed: "an IPv4 or IPv6 network such as 10.9.0.0/24",
+  parse: (given) => kinds.cidr(4).parse(given) ?? kinds.cidr(6).parse(given),
+};
+const protocol = kinds.oneOf("vxlan");
+
+function peerOf(invocation: Invocation): PeerRecord {
+  const need = (option: string) => {
+    const value = invocation.text(option);
+    if (value !== undefined) return value;
+    throw new UsageError(`--${option} is missing; see meshd peer add --help`);
+  };
+  const cidrs = invocation.list("cidr");
+  if (cidrs.length === 0) need("cidr");
+  const spoken = checkValue(protocol, "--protocol", invocation.text("protocol") ?? "vxlan");
+  const port = invocation.text("port") ?? limits.DEFAULT_TUNNEL_PORTS[spoken];
+  const vni = kinds.integer(limits.VNI_MIN, limits.VNI_MAX);
+  return {
+    name: checkValue(label, "NAME", invocation.words[0]),
+    endpoint: checkValue(kinds.address, "--endpoint", need("endpoint")),
+    port: checkValue(kinds.integer(1, limits.PORT_MAX), "--port", port),
+    podCIDRs: cidrs.map((cidr) => checkValue(anyCidr, "--cidr", cidr)),
+    vtepMac: checkValue(mac, "--mac", need("mac")).toLowerCase(),
+    protocol: spoken,
+    vni: checkValue(vni, "--vni", invocation.text("vni") ?? 1),
+  };
+}
+
+async function add(invocation: Invocation, context: Context): Promise<undefined> {
+  const wanted = peerOf(invocation);
+  const peer = await withAdmin(invocation.settings, (admin) => admin.peers.add(wanted));
+  const text = () => `peer ${peer.name}: ${peer.podCIDRs.join(" ")} via ${peer.endpoint}\n`;
+  print(invocation, context, peer, text);
+}
+
+async function list(invocation: Invocation, context: Context): Promise<undefined> {
+  const peers = await withAdmin(invocation.settings, (admin) => admin.peers.list());
+  print(invocation, context, peers, () =>
+    tableOr(
+      ["PEER", "ENDPOINT", "PORT", "PROTOCOL", "VNI", "VTEP MAC", "CIDRS"],
+      peers.map((peer) => [
+        peer.name,
+        peer.endpoint,
+        peer.port,
+        peer.protocol,
+        peer.vni,
+        peer.vtepMac,
+        peer.podCIDRs.join(","),
+      ]),
+      "no static peers",
+    ),
+  );
+}
+
+async function remove(invocation: Invocation, context: Context): Promise<undefined> {
+  const [name = ""] = invocation.words;
+  await withAdmin(invocation.settings, (admin) => admin.peers.remove(name));
+  print(invocation, context, { removed: name }, () => `peer ${name} is removed\n`);
+}
+
+export const command: CommandGroup = {
+  about: "Static peers: tunnel endpoints that are no meshd, such as a Linux vxlan device.",
+  commands: {
+    add: {
+      usage: "NAME",
+      about:
+        "Adds a static peer: every node sends its CIDRs there and takes packets from it. The other " +
+        "side needs each node's underlay address, PodCIDR and VTEP MAC: see 'meshd node show'.",
+      example:
+        "meshd peer add rack7 --endpoint 192.0.2.77 --cidr 10.9.0.0/24 --mac 02:00:00:00:00:77",
+      options: {
+        endpoint: { value: "ADDRESS", about: "its underlay address" },
+        cidr: { value: "CIDR", multiple: true, about: "network behind it; may be given again" },
+        mac: { value: "MAC", about: "MAC address of its tunnel device" },
+        port: { value: "PORT", about: "its UDP port (default: the protocol's, vxlan 8472)" },
+        protocol: { value: "NAME", about: "encapsulation: vxlan (default)" },
+        vni: { value: "N", about: "network number (default 1)" },
+      },
+      words: [1, 1],
+      run: add,
+    },
+    list: {
+      usage: "",
+      about: "Lists the static peers.",
+      example: "meshd peer list",
+      words: [0, 0],
+      run: list,
+    },
+    remove: {
+      usage: "NAME",
+      about: "Removes a static peer from all nodes.",
+      example: "meshd peer remove rack7",
+      words: [1, 1],
+      run: remove,
+    },
+  },
+};

@@ -1,0 +1,111 @@
+// meshd status: what the agent on this host says of itself; works without NATS.
+import type { AgentStatus, PeerStatus } from "./agent-answers.js";
+import { askAgent } from "./agent-client.js";
+import { type Command, CommandError, type Context, type Invocation } from "./command.js";
+import { type ControllerState, controllerState } from "./controller-state.js";
+import { agoText, bytesText, count, durationText, fields, print, table } from "./output.js";
+
+export const command: Command = {
+  usage: "",
+  about:
+    "Shows this node: mesh, NATS, tunnel, lease, peers with the round-trip time of a probe through " +
+    "the tunnel, workers, packets and drops. The agent answers, so it works while NATS is away. " +
+    "On a host with a controller and no agent it shows the controller.",
+  example: "meshd status --json",
+  options: { peers: { about: "list every peer" } },
+  words: [0, 0],
+  run,
+};
+
+type Shown = (AgentStatus | { ready: false }) & { controller: ControllerState | null };
+
+async function run(invocation: Invocation, context: Context): Promise<undefined> {
+  const controller = controllerState(invocation.settings) ?? null;
+  const agent = await agentStatus(invocation, controller);
+  const shown: Shown = { ...(agent ?? { ready: false as const }), controller };
+  const text = () => {
+    const lines = agent === undefined ? "agent       none\n" : agentText(agent);
+    const peers = agent !== undefined && invocation.has("peers") ? peersText(agent.peers) : "";
+    return `${lines}${controller === null ? "" : controllerText(controller)}${peers}`;
+  };
+  print(invocation, context, shown, text);
+}
+
+/** The agent's answer; no agent is an error, unless a controller runs here. */
+async function agentStatus(
+  invocation: Invocation,
+  controller: ControllerState | null,
+): Promise<AgentStatus | undefined> {
+  try {
+    return (await askAgent(invocation.settings, "/status")) as AgentStatus;
+  } catch (error) {
+    const down = error instanceof CommandError && error.code === "MESHD_AGENT_DOWN";
+    if (down && controller !== null) return undefined;
+    throw error;
+  }
+}
+
+function agentText(status: AgentStatus): string {
+  const { node, mesh, underlay, lease, packets, bytes } = status;
+  const traffic = (direction: "egress" | "ingress") =>
+    `${count(packets[direction], "packet")} (${bytesText(bytes[direction])})`;
+  const lines = fields([
+    ["node", `${node.name} (${node.state}), ${node.addresses.join(" and ")}`],
+    ["mesh", `${mesh.name} ${mesh.id}`],
+    ["nats", natsText(status)],
+    ["routing", `${status.routingMode}, ${status.tunnelProtocol} on port ${status.tunnelPort}`],
+    ["device", `${status.device} mtu ${status.mtu}`],
+    ["underlay", `${underlay.address} on ${underlay.interface} mtu ${underlay.mtu}`],
+    ["lease", `${lease.podCIDRs.join(" and ")}, epoch ${lease.epoch}`],
+    ["pods", status.pods],
+    ["peers", peersSummary(status)],
+    ["workers", workersText(status)],
+    ["sent", traffic("egress")],
+    ["received", traffic("ingress")],
+    ["drops", status.drops === 0 ? "0" : `${status.drops}; 'meshd drops' says why`],
+    ["agent", `${status.version}, process ${status.pid}, started ${agoText(status.startedAt)}`],
+  ]);
+  const refused = status.refused.map(({ key, reason }) => `refused     ${key}: ${reason}\n`);
+  const warnings = status.warnings.map((warning) => `warning     ${warning}\n`);
+  return [lines, ...refused, ...warnings].join("");
+}
+
+function natsText({ nats }: AgentStatus): string {
+  const age =
+    nats.viewAge_ms === null ? "no view yet" : `view ${durationText(nats.viewAge_ms)} old`;
+  const state = nats.connected ? `connected to ${nats.url}` : "not connected";
+  const error = nats.error === null || nats.connected ? "" : `; ${nats.error}`;
+  return `${state}, ${age}, revision ${nats.revision}${error}`;
+}
+
+function peersSummary({ peers, peersReachable, peersTotal }: AgentStatus): string {
+  const times = peers.flatMap((peer) => (peer.rtt_us === null ? [] : [peer.rtt_us]));
+  const worst = times.length === 0 ? "" : `, slowest ${durationText(Math.max(...times) / 1000)}`;
+  const away = peers.filter((peer) => peer.reachable === "unreachable").map((peer) => peer.name);
+  const names = away.length === 0 ? "" : `; unreachable: ${away.slice(0, 5).join(", ")}`;
+  return `${peersReachable} of ${peersTotal} reachable${worst}${names}`;
+}
+
+function workersText({ workers }: AgentStatus): string {
+  const restarts = workers.reduce((sum, worker) => sum + worker.restarts, 0);
+  const states = [...new Set(workers.map((worker) => worker.state))].join(", ");
+  return `${workers.length} (${states})${restarts === 0 ? "" : `, ${count(restarts, "restart")}`}`;
+}
+
+function controllerText(controller: ControllerState): string {
+  return `controller  process ${controller.pid}, nats ${controller.nats}\n`;
+}
+
+function peersText(peers: readonly PeerStatus[]): string {
+  const rows = peers.map((peer) => [
+    peer.name,
+    peer.kind,
+    `${peer.underlay}:${peer.port}`,
+    peer.podCIDRs.join(","),
+    peer.reachable,
+    peer.rtt_us === null ? null : durationText(peer.rtt_us / 1000),
+    peer.lastSeen_ms === null ? null : `${durationText(peer.lastSeen_ms)} ago`,
+  ]);
+  const heads = ["PEER", "KIND", "UNDERLAY", "PODCIDRS", "STATE", "RTT", "HEARD"];
+  return `\n${table(heads, rows)}`;
+}

@@ -1,0 +1,26 @@
+// The commands by name: a summary for `meshd --help`, and the file that is read only when it runs.
+import type { CommandModule } from "./command.js";
+
+export interface TableEntry {
+  summary: string;
+  load(): Promise<CommandModule>;
+}
+
+export const COMMANDS: Readonly<Record<string, TableEntry>> = {
+  up: { summary: "start a mesh here: nats-server and controller", load: () => import("./up.js") },
+  down: { summary: "stop what up, join or controller started", load: () => import("./down.js") },
+  join: { summary: "make this host a node, or start it again", load: () => import("./join.js") },
+  leave: { summary: "give the PodCIDR back and undo join", load: () => import("./leave.js") },
+  status: { summary: "state of this node", load: () => import("./status.js") },
+  controller: { summary: "run one more controller", load: () => import("./controller.js") },
+  node: { summary: "list, show, drain, remove or rename nodes", load: () => import("./node.js") },
+  lease: { summary: "list, audit or reclaim PodCIDRs", load: () => import("./lease.js") },
+  route: { summary: "list the routes of the mesh", load: () => import("./route.js") },
+  token: { summary: "create, list or revoke join tokens", load: () => import("./token.js") },
+  config: { summary: "get or set settings of the mesh", load: () => import("./settings.js") },
+  peer: { summary: "add, list or remove static peers", load: () => import("./peer.js") },
+  pod: { summary: "add, list or remove pods of this node", load: () => import("./pod.js") },
+  drops: { summary: "dropped packets by reason", load: () => import("./drops.js") },
+  lab: { summary: "a mesh of many hosts on this machine", load: () => import("./lab.js") },
+  version: { summary: "print the version", load: () => import("./version.js") },
+};

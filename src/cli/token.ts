@@ -1,0 +1,109 @@
+// meshd token create | list | revoke: who may join.
+import type { TokenOptions, TokenView } from "../../control/index.js";
+import { checkValue, kinds, limits } from "../config/index.js";
+import { withAdmin } from "./admin.js";
+import type { Command, CommandGroup, Context, Invocation } from "./command.js";
+import { agoText, print, tableOr } from "./output.js";
+
+const UNIT_S: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+
+/** "90s", "15m", "24h", "7d" in seconds; "never" is null. */
+const duration: kinds.Kind<number | null> = {
+  allowed: "a number with s, m, h or d such as 24h, up to 365d, or never",
+  parse(given) {
+    if (given === "never") return null;
+    const found = typeof given === "string" ? /^(\d{1,8})([smhd])$/.exec(given) : null;
+    const seconds = Number(found?.[1]) * (UNIT_S[found?.[2] ?? ""] ?? Number.NaN);
+    return seconds > 0 && seconds * 1000 <= limits.TOKEN_TTL_MAX_MS ? seconds : undefined;
+  },
+};
+
+const uses: kinds.Kind<number | null> = {
+  allowed: `a number from 1 to ${limits.TOKEN_USES_MAX}, or unlimited`,
+  parse: (given) =>
+    given === "unlimited" ? null : kinds.integer(1, limits.TOKEN_USES_MAX).parse(given),
+};
+
+async function create(invocation: Invocation, context: Context): Promise<undefined> {
+  const expires = invocation.text("expires");
+  const times = invocation.text("uses");
+  const description = invocation.text("description");
+  const role = invocation.text("role");
+  const options: TokenOptions = {
+    ...(expires === undefined ? {} : { expires_s: checkValue(duration, "--expires", expires) }),
+    ...(times === undefined ? {} : { uses: checkValue(uses, "--uses", times) }),
+    ...(description === undefined ? {} : { description }),
+    ...(role === undefined ? {} : { role }),
+  };
+  const made = await withAdmin(invocation.settings, (admin) => admin.tokens.create(options));
+  const value = { token: made.token, ...made.view };
+  print(invocation, context, value, ({ token }) => `${token}\n`);
+}
+
+async function list(invocation: Invocation, context: Context): Promise<undefined> {
+  const tokens = await withAdmin(invocation.settings, (admin) => admin.tokens.list());
+  print(invocation, context, tokens, tokensText);
+}
+
+function tokensText(tokens: TokenView[]): string {
+  const heads = ["TOKEN", "STATE", "USES", "EXPIRES", "ROLE", "CREATED", "DESCRIPTION"];
+  const rows = tokens.map((token) => [
+    token.tokenId,
+    stateOf(token),
+    `${token.uses} of ${token.usesMax ?? "any"}`,
+    token.expires === null ? "never" : agoText(token.expires),
+    token.role,
+    agoText(token.created),
+    token.description,
+  ]);
+  return tableOr(heads, rows, "no tokens; 'meshd token create' makes one");
+}
+
+function stateOf(token: TokenView): string {
+  if (token.revoked) return "revoked";
+  if (token.expires !== null && Date.parse(token.expires) <= Date.now()) return "expired";
+  return token.usesMax !== null && token.uses >= token.usesMax ? "used" : "valid";
+}
+
+async function revoke(invocation: Invocation, context: Context): Promise<undefined> {
+  const [tokenId = ""] = invocation.words;
+  const view = await withAdmin(invocation.settings, (admin) => admin.tokens.revoke(tokenId));
+  print(invocation, context, view, () => `token ${view.tokenId} is revoked\n`);
+}
+
+const createCommand: Command = {
+  usage: "",
+  about:
+    "Makes a join token and prints it alone, so that it can be handed on. A token is a secret: who " +
+    "has it can join.",
+  example: "meshd join $(meshd token create --expires 15m)",
+  options: {
+    expires: { value: "TIME", about: `${duration.allowed} (default 24h)` },
+    uses: { value: "N", about: `how many nodes may join with it: ${uses.allowed} (default 1)` },
+    description: { value: "TEXT", about: "shown in token list" },
+    role: { value: "ROLE", about: "role of the nodes that join with it (default node)" },
+  },
+  words: [0, 0],
+  run: create,
+};
+
+export const command: CommandGroup = {
+  about: "Join tokens: expiring, and good for one node unless said otherwise.",
+  commands: {
+    create: createCommand,
+    list: {
+      usage: "",
+      about: "Lists tokens with their uses; never the secret itself.",
+      example: "meshd token list --json",
+      words: [0, 0],
+      run: list,
+    },
+    revoke: {
+      usage: "TOKEN-ID",
+      about: "Makes a token useless. Nodes that joined with it stay.",
+      example: "meshd token revoke 3f9c0a12",
+      words: [1, 1],
+      run: revoke,
+    },
+  },
+};

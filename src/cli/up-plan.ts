@@ -1,0 +1,89 @@
+// What `up` is to start: remembered from the last time, changed by flags.
+import { networkInterfaces } from "node:os";
+import { checkValue, kinds, limits, type MeshSettings, meshSettingNames } from "../config/index.js";
+import { CommandError, type Invocation } from "./command.js";
+import { readIfThere, writeSecret } from "./files.js";
+
+/** Kept in up.json, so that `meshd up` after a reboot needs no flags. */
+export interface UpPlan {
+  /** Address nats-server listens on. */
+  listen: string;
+  port: number;
+  /** Address that join tokens name. */
+  advertise: string;
+}
+
+const port = kinds.integer(1, limits.PORT_MAX);
+const fileIn = (stateDir: string) => `${stateDir}/up.json`;
+
+/** Flags over what was remembered over defaults. @throws ConfigError */
+export async function planUp(invocation: Invocation): Promise<UpPlan> {
+  const before = rememberedPlan(invocation.settings.stateDir);
+  const listenText = invocation.text("listen") ?? before?.listen ?? "0.0.0.0";
+  const listen = checkValue(kinds.address, "--listen", listenText);
+  const portText = invocation.text("port") ?? before?.port ?? limits.NATS_PORT_DEFAULT;
+  const given = invocation.text("advertise");
+  const kept = invocation.has("listen") ? undefined : before?.advertise;
+  const advertise = given ?? kept ?? (await advertisedFor(listen));
+  return { listen, port: checkValue(port, "--port", portText), advertise };
+}
+
+export function rememberPlan(stateDir: string, plan: UpPlan): void {
+  writeSecret(fileIn(stateDir), `${JSON.stringify(plan, null, 2)}\n`);
+}
+
+function rememberedPlan(stateDir: string): Partial<UpPlan> | undefined {
+  const text = readIfThere(fileIn(stateDir));
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as Partial<UpPlan>;
+  } catch (cause) {
+    const message = `${fileIn(stateDir)} is damaged; remove it and give the flags of up again`;
+    throw new CommandError("MESHD_STATE", message, { cause });
+  }
+}
+
+/** URL of the server as other hosts reach it. */
+export function advertisedUrl(plan: UpPlan): string {
+  const host = plan.advertise.includes(":") ? `[${plan.advertise}]` : plan.advertise;
+  return `nats://${host}:${plan.port}`;
+}
+
+/** An address others can reach: the one listened on, else the source of the default route. */
+async function advertisedFor(listen: string): Promise<string> {
+  if (listen !== "0.0.0.0" && listen !== "::") return listen;
+  const family = listen === "::" ? 6 : 4;
+  const { defaultSource } = await import("../host/index.js");
+  return (await defaultSource(family)) ?? firstAddress(family) ?? "127.0.0.1";
+}
+
+function firstAddress(family: 4 | 6): string | undefined {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  const wanted = `IPv${family}`;
+  return all.find((one) => one.family === wanted && !one.internal && !/^fe80:/i.test(one.address))
+    ?.address;
+}
+
+/** Settings of the mesh that somebody gave, by file, variable or flag. */
+export function givenMeshSettings(invocation: Invocation): Partial<MeshSettings> {
+  const given = meshSettingNames.filter((name) => invocation.origins[name] !== "default");
+  return Object.fromEntries(given.map((name) => [name, invocation.settings[name]]));
+}
+
+/**
+ * A mesh that exists has its settings in its store: flags that differ from what it began with are
+ * refused rather than ignored.
+ */
+export function checkUnchanged(
+  invocation: Invocation,
+  begun: Readonly<Record<string, unknown>>,
+): void {
+  const differs = meshSettingNames.find(
+    (name) => invocation.origins[name] === "flag" && invocation.settings[name] !== begun[name],
+  );
+  if (differs === undefined) return;
+  const message =
+    `${differs}: the mesh exists and began with ${JSON.stringify(begun[differs])}; ` +
+    `use 'meshd config set ${differs} ${invocation.settings[differs]}'`;
+  throw new CommandError("MESHD_MESH_EXISTS", message);
+}
