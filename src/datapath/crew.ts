@@ -7,6 +7,7 @@ import {
   COMMAND_STOP,
   W_COMMAND,
   W_GENERATION,
+  W_HEARTBEAT,
   W_STATE,
   WORKER_PARKED,
 } from "../../assembly/shared/layout.js";
@@ -29,6 +30,8 @@ export interface WorkerStatus {
   restarts: number;
   /** Generation of the tables it last worked with. */
   generation: number;
+  /** Rounds of its loop; they stand still while it is idle. Wraps at 2^32. */
+  rounds: number;
 }
 
 /** One place in the crew: what its threads, one after another, have in common. */
@@ -106,6 +109,7 @@ export class Crew {
       state: this.#stateOf(place),
       restarts: place.restarts,
       generation: this.#load(place, W_GENERATION),
+      rounds: this.#load(place, W_HEARTBEAT),
     }));
   }
 
