@@ -28,6 +28,8 @@ const CHAINS: usize = 64;
 /** Flows that may be open at once in a worker. */
 const CHAIN_COUNT: u32 = 8;
 const CHAIN_SIZE: usize = 64;
+/** Packets held back at most: each may still need a TUN descriptor of its own at flush. */
+export const HELD_MAX: u32 = CHAIN_COUNT * MAX_SEGMENTS;
 
 const FIRST: usize = 0; //     address of the first inner packet, 0 = free
 const LAST: usize = 4; //      address of the last
@@ -169,14 +171,13 @@ function continues(chain: usize, at: usize, length: u32, header: u32): bool {
   const first: usize = load<u32>(chain, FIRST);
   const count = load<u32>(chain, COUNT);
   const payload = length - header;
+  if (count >= MAX_SEGMENTS) return false;
   if (header != load<u32>(chain, HEADER) || payload > load<u32>(chain, SIZE)) return false;
   if (load<u32>(chain, LENGTH) + payload > LENGTH_MAX || !sameIp(first, at, count)) return false;
   if (protocolOf(at) == tcp.PROTOCOL) {
     const tcpAt = transportOf(at);
     if (tcp.sequence(tcpAt) != load<u32>(chain, SEQUENCE)) return false;
     if (!sameTcp(transportOf(first), tcpAt)) return false;
-  } else if (count >= MAX_SEGMENTS) {
-    return false;
   }
   return isIntact(at, length) && (count > 1 || isIntact(first, load<u32>(chain, LENGTH)));
 }
@@ -321,7 +322,7 @@ function closeRelated(state: usize, at: usize): void {
 /**
  * Takes an inner packet (checked by `ipv4.check` or `ipv6.check`) for TUN: it goes out at once,
  * or with what follows it, at the latest by `flush`. Appends at most 1 descriptor per packet given
- * so far. Returns 0.
+ * so far, HELD_MAX of them later than its own call. Returns 0.
  */
 export function deliver(worker: usize, innerAt: usize, length: u32, direction: u32): i32 {
   const state = worker + W_COALESCE_STATE;

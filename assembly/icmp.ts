@@ -101,6 +101,7 @@ function write4(at: usize, kind: u32, innerAt: usize, length: u32, mtu: u32): u3
   const isTooBig = kind == TOO_BIG;
   ipv4.write(at, total, icmp.PROTOCOL, self.address4(), ipv4.source(innerAt));
   setTos(at, TOS_CONTROL);
+  ipv4.setChecksum(at, 0);
   ipv4.setChecksum(at, finish(partial(at, ipv4.SIZE, 0)));
   icmp.writeError(message, type, isTooBig ? icmp.CODE_FRAGMENTATION_NEEDED : 0, isTooBig ? mtu : 0);
   copy(message + icmp.SIZE, innerAt, quoted);
