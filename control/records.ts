@@ -135,3 +135,22 @@ export interface MeshSnapshot {
   claims: Map<string, ClaimRecord>;
   refused: Refusal[];
 }
+
+/** `tokens.<tokenId>` in the bucket of secrets: a join token, its secret as a hash only. */
+export interface TokenRecord {
+  tokenId: string;
+  /** SHA-256 of the secret, hex. */
+  secretHash: string;
+  /** User key of the bootstrap credential, revoked with the token. */
+  bootstrapKey: string;
+  description: string;
+  role: string;
+  created: string;
+  expires: string | null;
+  /** null: any number. */
+  usesMax: number | null;
+  uses: number;
+  /** Node keys that joined with it, the last 16; each may ask again with the same token (a lost answer). */
+  usedBy: string[];
+  revoked: boolean;
+}

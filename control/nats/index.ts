@@ -1,4 +1,6 @@
 // The one room that touches the NATS packages: keys, JWTs, connections, buckets, services. Its successors change this room alone.
+
+export { Bucket, type Entry } from "./bucket.js";
 export {
   accountJwt,
   credentialsText,
@@ -10,3 +12,6 @@ export {
   userJwt,
 } from "./jwt.js";
 export { createKey, isPublicKey, SigningKey, signingKey, verifySignature } from "./keys.js";
+export { Link, type LinkOptions, type Message, type User } from "./link.js";
+export { type Endpoint, type ServiceOptions, serve } from "./service.js";
+export { Watch, type WatchHandlers } from "./watch.js";

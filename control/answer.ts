@@ -1,0 +1,50 @@
+// How requests fail over NATS: service error headers with a number and "MESHD_CODE: what, why, what to do".
+import { ControlError, type ControlErrorCode } from "./errors.js";
+import type { Link } from "./nats/index.js";
+
+/** HTTP-like numbers for the stock tools; programs compare the MESHD_ code. */
+const numbers: Partial<Record<ControlErrorCode, number>> = {
+  MESHD_BAD_REQUEST: 400,
+  MESHD_BAD_SETTING: 400,
+  MESHD_PROOF_INVALID: 403,
+  MESHD_TOKEN_INVALID: 403,
+  MESHD_TOKEN_EXPIRED: 403,
+  MESHD_TOKEN_REVOKED: 403,
+  MESHD_TOKEN_USED: 403,
+  MESHD_REMOVED: 403,
+  MESHD_NOT_FOUND: 404,
+  MESHD_NOT_A_MEMBER: 404,
+  MESHD_NAME_TAKEN: 409,
+  MESHD_ADDRESS_CLAIMED: 409,
+  MESHD_CONFLICT: 409,
+  MESHD_SETTING_NOT_LIVE: 409,
+  MESHD_POOL_EXHAUSTED: 507,
+};
+
+/** Error as a service answers it. */
+export function serviceError(error: unknown): { code: number; text: string } {
+  const message = error instanceof Error ? error.message : String(error);
+  const line = message.replace(/\s+/g, " ").slice(0, 500);
+  if (!(error instanceof ControlError)) return { code: 500, text: `MESHD_CONFLICT: ${line}` };
+  return { code: numbers[error.code] ?? 500, text: `${error.code}: ${line}` };
+}
+
+/** One request to a controller; the JSON of its answer, or its error thrown as the ControlError it was there. */
+export async function ask(
+  link: Link,
+  subject: string,
+  request: unknown,
+  timeout_ms: number,
+): Promise<unknown> {
+  const answer = await link.request(subject, JSON.stringify(request), timeout_ms);
+  if (answer.error) {
+    const match = /^(MESHD_[A-Z_]+): (.*)$/s.exec(answer.error.error);
+    const code = (match?.[1] ?? "MESHD_CONFLICT") as ControlErrorCode;
+    throw new ControlError(code, match?.[2] ?? answer.error.error);
+  }
+  try {
+    return JSON.parse(answer.text);
+  } catch (cause) {
+    throw new ControlError("MESHD_BAD_RECORD", `${subject} answered no JSON`, { cause });
+  }
+}

@@ -1,0 +1,118 @@
+// Controllers' reads and writes: always from the stream's leader, always compare-and-set, always signed and checked.
+import { nextSerial, open, seal, type Trust } from "../envelope.js";
+import { ControlError } from "../errors.js";
+import { parseKey, type RecordKind } from "../keys.js";
+import type { Ledger } from "../ledger.js";
+import type { Bucket, SigningKey } from "../nats/index.js";
+import type { RecordOfKind } from "../validate.js";
+
+/** A record as read, with what a compare-and-set needs. `record` null: there is none. */
+export interface Stored<K extends RecordKind> {
+  key: string;
+  record: RecordOfKind[K] | null;
+  serial: number;
+  revision: number;
+}
+
+const attempts_max = 50;
+
+export class Store {
+  readonly #buckets: { mesh: Bucket; secrets: Bucket };
+  readonly #signer: SigningKey;
+  constructor(
+    readonly trust: Trust,
+    signer: SigningKey,
+    /** Views of both buckets; a write is taken in at once. */
+    readonly ledgers: { mesh: Ledger; secrets: Ledger },
+    buckets: { mesh: Bucket; secrets: Bucket },
+  ) {
+    this.#signer = signer;
+    this.#buckets = buckets;
+  }
+
+  #place(key: string): "mesh" | "secrets" {
+    return parseKey(key)?.kind === "tokens" ? "secrets" : "mesh";
+  }
+
+  /**
+   * What the store has now. A value that somebody spoiled is answered with the last good one we saw, under the
+   * spoiled one's revision, so that the next write mends it; MESHD_BAD_RECORD when we never saw a good one.
+   */
+  async read<K extends RecordKind>(key: string): Promise<Stored<K>> {
+    const place = this.#place(key);
+    const entry = await this.#buckets[place].get(key);
+    const held = this.ledgers[place].get<K>(key);
+    const revision = entry?.revision ?? 0;
+    const good = { key, record: held?.record ?? null, serial: held?.serial ?? 0, revision };
+    if (!entry || entry.deleted) return good;
+    const opened = open(this.trust, key, entry.value);
+    if (typeof opened === "string") {
+      if (held) return good;
+      const what = `the record ${key} is damaged (${opened}); restore it from a backup or remove it`;
+      throw new ControlError("MESHD_BAD_RECORD", what);
+    }
+    if (held && opened.serial < held.serial) return good;
+    this.ledgers[place].apply(entry);
+    return {
+      key,
+      record: opened.record as RecordOfKind[K] | null,
+      serial: opened.serial,
+      revision,
+    };
+  }
+
+  /** Writes over what was read; false when another was faster. `record` null is a signed removal. */
+  async write<K extends RecordKind>(
+    before: Stored<K>,
+    record: RecordOfKind[K] | null,
+  ): Promise<boolean> {
+    const { key, serial, revision } = before;
+    const place = this.#place(key);
+    const value = seal(this.trust.meshId, key, record, nextSerial(serial), this.#signer);
+    const written = await this.#buckets[place].put(key, value, revision);
+    if (written === null) return false;
+    this.ledgers[place].apply({ key, revision: written, value, deleted: false });
+    return true;
+  }
+
+  /**
+   * Reads, lets `decide` say what to write, writes; again when another was faster. `decide` may throw to refuse, or
+   * return undefined to leave the record as it is. Returns what the store has then.
+   */
+  async change<K extends RecordKind>(
+    key: string,
+    decide: (record: RecordOfKind[K] | null) => RecordOfKind[K] | null | undefined,
+  ): Promise<RecordOfKind[K] | null> {
+    for (let attempt = 0; attempt < attempts_max; attempt++) {
+      const before = await this.read<K>(key);
+      const record = decide(before.record);
+      if (record === undefined) return before.record;
+      if (await this.write(before, record)) return record;
+    }
+    throw new ControlError("MESHD_CONFLICT", `${key} changes all the time; try again`);
+  }
+
+  /** Writes without comparing: for the heartbeat, where the last one wins. */
+  async beat(record: RecordOfKind["heartbeat"]): Promise<void> {
+    const key = "heartbeat";
+    const serial = nextSerial(this.ledgers.mesh.get(key)?.serial ?? 0);
+    await this.#buckets.mesh.put(key, seal(this.trust.meshId, key, record, serial, this.#signer));
+  }
+
+  /** Puts the last good value of a key back over a spoiled one of that revision. */
+  async mend(key: string, revision: number): Promise<boolean> {
+    const place = this.#place(key);
+    const held = this.ledgers[place].get(key);
+    if (!held || parseKey(key)?.writer !== null) return false;
+    const written = await this.#buckets[place].put(key, held.raw, revision);
+    if (written === null) return false;
+    this.ledgers[place].apply({ key, revision: written, value: held.raw, deleted: false });
+    return true;
+  }
+
+  /** A record's signed text as stored, for a node to keep. */
+  grant(key: string): { key: string; value: string } | null {
+    const held = this.ledgers.mesh.get(key);
+    return held?.record ? { key, value: held.raw } : null;
+  }
+}

@@ -1,0 +1,119 @@
+// Signed values. A value in the store is {record, serial, signature}: the writer's key signs mesh, key, serial and record.
+// Why everything is signed: the server publishes replies and deliveries to any subject that a client names, so a member can make it
+// write on other keys (tested in test/control/attack.test.ts); with signatures such a write is refused, whatever the server let through.
+import { Refused } from "./check.js";
+import { parseKey, type RecordKind } from "./keys.js";
+import { type SigningKey, verifySignature } from "./nats/index.js";
+import { checkRecord, type RecordOfKind } from "./validate.js";
+
+/** Longest value accepted, in bytes; the streams refuse longer ones too. */
+export const valueLength_max = 65_536;
+
+export interface Trust {
+  meshId: string;
+  /** Public key that grants must be signed with. */
+  grantKey: string;
+}
+
+/** A checked value: its record, or null when it was taken away (a signed removal). */
+export interface Opened<K extends RecordKind = RecordKind> {
+  kind: K;
+  record: RecordOfKind[K] | null;
+  serial: number;
+  signature: string;
+}
+
+/** JSON with sorted keys: one text for one value, whoever wrote it. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map((one) => canonicalJson(one)).join(",")}]`;
+  if (typeof value === "object" && value !== null) {
+    const fields = Object.entries(value).filter(([, one]) => one !== undefined);
+    fields.sort(([a], [b]) => (a < b ? -1 : 1));
+    return `{${fields.map(([key, one]) => `${JSON.stringify(key)}:${canonicalJson(one)}`).join(",")}}`;
+  }
+  return JSON.stringify(value);
+}
+
+function signedBytes(meshId: string, key: string, serial: number, record: unknown): Buffer {
+  return Buffer.from(`meshd record 1\n${meshId}\n${key}\n${serial}\n${canonicalJson(record)}`);
+}
+
+/** The signature is not part of what is signed. */
+function withoutSignature(record: object): object {
+  const { signature: _, ...rest } = record as { signature?: string };
+  return rest;
+}
+
+/**
+ * A serial above the previous one. It follows the clock, so that a key written anew after its history was lost is
+ * still newer than what readers remember.
+ */
+export function nextSerial(previous: number): number {
+  return Math.max(previous + 1, Date.now());
+}
+
+/** Text to store under a key. `record` null is a signed removal. */
+export function seal(
+  meshId: string,
+  key: string,
+  record: object | null,
+  serial: number,
+  signer: SigningKey,
+): string {
+  const plain = record === null ? null : withoutSignature(record);
+  const signature = signer.sign(signedBytes(meshId, key, serial, plain));
+  return JSON.stringify({
+    record: plain,
+    serial,
+    signature: Buffer.from(signature).toString("base64url"),
+  });
+}
+
+/**
+ * Checks a stored value wholly: form, signature by the key that may write there, record, place. Returns the reason
+ * as text when it is refused; never throws.
+ */
+export function open(trust: Trust, key: string, value: string): Opened | string {
+  try {
+    return openOrRefuse(trust, key, value);
+  } catch (error) {
+    if (error instanceof Refused) return error.message;
+    return `it cannot be read (${error instanceof Error ? error.name : "unknown"})`;
+  }
+}
+
+function openOrRefuse(trust: Trust, key: string, value: string): Opened {
+  const place = parseKey(key);
+  if (!place) throw new Refused("no record has such a key");
+  if (value.length > valueLength_max) throw new Refused(`it is longer than ${valueLength_max}`);
+  const { record, serial, signature } = parseEnvelope(value);
+  const writer = place.writer ?? trust.grantKey;
+  const signed = signedBytes(trust.meshId, key, serial, record);
+  if (!verifySignature(writer, signed, Buffer.from(signature, "base64url"))) {
+    throw new Refused(`it is not signed by ${place.writer ? "its node" : "the mesh's grant key"}`);
+  }
+  if (record === null) return { kind: place.kind, record: null, serial, signature };
+  const checked = checkRecord(place.kind, key, record);
+  const signs = place.kind === "members" || place.kind === "leases";
+  return {
+    kind: place.kind,
+    record: signs ? { ...checked, signature } : checked,
+    serial,
+    signature,
+  };
+}
+
+function parseEnvelope(value: string): { record: unknown; serial: number; signature: string } {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(value);
+  } catch {
+    throw new Refused("it is no JSON");
+  }
+  if (typeof parsed !== "object" || parsed === null) throw new Refused("it is no object");
+  const { record, serial, signature } = parsed as Record<string, unknown>;
+  if (!Number.isSafeInteger(serial) || typeof signature !== "string" || record === undefined) {
+    throw new Refused("it has no record, serial and signature");
+  }
+  return { record, serial: serial as number, signature };
+}

@@ -1,0 +1,158 @@
+// Asking for membership with a token, and for new credentials with the key alone.
+import { ask } from "./answer.js";
+import { canonicalAddress } from "./cidr.js";
+import { canonicalJson, open } from "./envelope.js";
+import { ControlError } from "./errors.js";
+import type { Identity } from "./identity.js";
+import { isLabel } from "./keys.js";
+import { checkMembership, type Membership } from "./membership.js";
+import { Link, signingKey } from "./nats/index.js";
+import { inboxOf, subjectsOf } from "./subjects.js";
+import { openToken, type TokenSecrets } from "./token.js";
+
+export interface JoinOptions {
+  identity: Identity;
+  /** One DNS label. */
+  name: string;
+  /** Advertised underlay address and port, claimed for this node. */
+  underlay: { address: string; port: number };
+  /** Instead of the token's. */
+  servers?: string[];
+  /** For the whole; default 15,000. */
+  timeout_ms?: number;
+}
+
+export interface JoinRequest {
+  nodeId: string;
+  name: string;
+  underlay: { address: string; port: number };
+  secret: string;
+  /** The node key's signature over joinProof. */
+  proof: string;
+}
+
+/** What a node signs to prove that the key is its own, bound to mesh, token and wishes. */
+export function joinProof(
+  meshId: string,
+  tokenId: string,
+  request: Omit<JoinRequest, "proof" | "secret">,
+): Buffer {
+  const { nodeId, name, underlay } = request;
+  return Buffer.from(`meshd join 1\n${canonicalJson({ meshId, tokenId, nodeId, name, underlay })}`);
+}
+
+/**
+ * Asks a controller for membership. The same key gets the same leases again. Errors: MESHD_TOKEN_*, MESHD_NAME_TAKEN,
+ * MESHD_POOL_EXHAUSTED, MESHD_ADDRESS_CLAIMED, MESHD_NO_NATS, MESHD_NO_CONTROLLER, MESHD_TIMEOUT.
+ */
+export async function joinMesh(tokenText: string, options: JoinOptions): Promise<Membership> {
+  const token = openToken(tokenText);
+  const { name, identity } = options;
+  const address = canonicalAddress(options.underlay.address);
+  if (!isLabel(name)) {
+    const what = `name ${JSON.stringify(name)} is not one DNS label; choose another with --name`;
+    throw new ControlError("MESHD_BAD_REQUEST", what);
+  }
+  if (address === null) {
+    const what = `underlay address ${JSON.stringify(options.underlay.address)} is no address`;
+    throw new ControlError("MESHD_BAD_REQUEST", what);
+  }
+  const wishes = { nodeId: identity.nodeId, name, underlay: { ...options.underlay, address } };
+  const proof = signingKey(identity.seed).sign(joinProof(token.meshId, token.tokenId, wishes));
+  const request = {
+    ...wishes,
+    secret: token.secret,
+    proof: Buffer.from(proof).toString("base64url"),
+  };
+  const answer = await askAsBootstrap(token, request, options);
+  return readGrants(answer, token, identity.nodeId);
+}
+
+async function askAsBootstrap(
+  token: TokenSecrets,
+  request: JoinRequest,
+  options: JoinOptions,
+): Promise<unknown> {
+  const timeout_ms = options.timeout_ms ?? 15_000;
+  if (token.expires !== null && Date.parse(token.expires) <= Date.now()) {
+    const what = `the token ended at ${token.expires}; "meshd token create" makes a new one`;
+    throw new ControlError("MESHD_TOKEN_EXPIRED", what);
+  }
+  const link = await Link.open(
+    {
+      servers: options.servers ?? token.servers,
+      user: () => token.bootstrap,
+      inbox: inboxOf.token(token.tokenId),
+      name: `meshd join ${request.name}`,
+    },
+    timeout_ms,
+  ).catch((error: unknown) => {
+    if (!(error instanceof ControlError) || error.code !== "MESHD_PERMISSION") throw error;
+    const what = `the server does not take this token: it was used up, revoked, has ended, or is of another mesh`;
+    throw new ControlError("MESHD_TOKEN_REVOKED", what, { cause: error });
+  });
+  try {
+    return await ask(link, subjectsOf(token.mesh).join(token.tokenId), request, timeout_ms);
+  } finally {
+    await link.close();
+  }
+}
+
+/** Believes an answer only as far as the mesh's grant key signed it. */
+function readGrants(answer: unknown, token: TokenSecrets, nodeId: string): Membership {
+  try {
+    const membership = checkMembership(answer);
+    const { meshId, grantKey } = token;
+    if (membership.meshId !== meshId || membership.grantKey !== grantKey) throw new Error("mesh");
+    if (membership.nodeId !== nodeId) throw new Error("another node's");
+    for (const { key, value } of membership.grants) {
+      const opened = open({ meshId, grantKey }, key, value);
+      if (typeof opened === "string") throw new Error(`${key}: ${opened}`);
+    }
+    return membership;
+  } catch (cause) {
+    const what = "the controller's answer is not signed by this mesh or damaged; do not trust it";
+    throw new ControlError("MESHD_PROOF_INVALID", what, { cause });
+  }
+}
+
+/** New credentials with the key alone, over a connection of their own. MESHD_REMOVED when the node was removed. */
+export async function renewMembership(
+  membership: Membership,
+  identity: Identity,
+  options: { servers?: string[]; timeout_ms?: number } = {},
+): Promise<Membership> {
+  const timeout_ms = options.timeout_ms ?? 10_000;
+  const link = await Link.open(
+    {
+      servers: options.servers ?? membership.servers,
+      user: () => ({ jwt: membership.renewalJwt, seed: identity.seed }),
+      inbox: inboxOf.node(identity.nodeId),
+      name: `meshd renew ${membership.name}`,
+    },
+    timeout_ms,
+  );
+  try {
+    return await renewOver(link, membership, timeout_ms);
+  } finally {
+    await link.close();
+  }
+}
+
+/** The same over a connection that is there. */
+export async function renewOver(
+  link: Link,
+  membership: Membership,
+  timeout_ms: number,
+): Promise<Membership> {
+  const subject = subjectsOf(membership.mesh).member(membership.nodeId, "renew");
+  const answer = await ask(link, subject, {}, timeout_ms);
+  const renewed = checkMembership(answer);
+  const { nodeId, meshId, grantKey } = membership;
+  const same = renewed.nodeId === nodeId && renewed.meshId === meshId;
+  if (!same || renewed.grantKey !== grantKey) {
+    const what = "renewed credentials are of another node or mesh; kept the old ones";
+    throw new ControlError("MESHD_PROOF_INVALID", what);
+  }
+  return renewed;
+}

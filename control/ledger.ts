@@ -1,0 +1,263 @@
+// What one reader holds of a bucket: the last good value of each key. Bad values are refused and reported, never applied;
+// nothing disappears without a signed removal. Pure: no clock, no connection.
+
+import { parsePrefix, prefixHolds } from "./cidr.js";
+import { type Opened, open, type Trust } from "./envelope.js";
+import { claimName, type RecordKind } from "./keys.js";
+import type { Entry } from "./nats/index.js";
+import type { MeshSnapshot, NodeRecord, Refusal } from "./records.js";
+import { defaultConfig } from "./settings.js";
+import type { RecordOfKind } from "./validate.js";
+
+export interface Held<K extends RecordKind = RecordKind> extends Opened<K> {
+  key: string;
+  raw: string;
+  revision: number;
+}
+
+export type Applied = "same" | "changed" | "refused";
+
+const refused_max = 1_000;
+/** Kinds that the snapshot is made of; a change of another kind wakes nobody. */
+const shownKinds = new Set<RecordKind>([
+  "config",
+  "members",
+  "leases",
+  "claims",
+  "nodes",
+  "endpoints",
+  "peers",
+]);
+
+export class Ledger {
+  readonly #trust: Trust;
+  readonly #held = new Map<string, Held>();
+  readonly #byKind = new Map<RecordKind, Map<string, Held>>();
+  readonly #maps = new Map<RecordKind, Map<string, unknown>>();
+  readonly #refused = new Map<string, Refusal>();
+  #listing: Set<string> | null = null;
+  #revision = 0;
+
+  constructor(trust: Trust) {
+    this.#trust = trust;
+  }
+
+  /** Highest stream sequence seen. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** Takes one value of the store in. "changed" only when what the snapshot shows is another. */
+  apply(entry: Entry): Applied {
+    const { key, revision } = entry;
+    this.#revision = Math.max(this.#revision, revision);
+    this.#listing?.add(key);
+    const held = this.#held.get(key);
+    if (held && !entry.deleted && held.raw === entry.value) {
+      held.revision = revision;
+      this.#refused.delete(key);
+      return "same";
+    }
+    const opened = entry.deleted ? this.#deleted(held) : open(this.#trust, key, entry.value);
+    if (opened === null) return "same";
+    const reason = typeof opened === "string" ? opened : this.#replayed(held, opened);
+    if (reason !== null || typeof opened === "string") {
+      return this.#refuse({ key, revision, reason: reason ?? "refused" });
+    }
+    this.#refused.delete(key);
+    this.#keep({ ...opened, key, revision, raw: entry.value });
+    return shownKinds.has(opened.kind) ? "changed" : "same";
+  }
+
+  #deleted(held: Held | undefined): string | null {
+    if (!held || held.record === null) return null;
+    return "it was deleted without a signed removal; the last value stays in force";
+  }
+
+  #replayed(held: Held | undefined, opened: Opened): string | null {
+    if (!held || opened.serial > held.serial) return null;
+    return `its serial ${opened.serial} is not above ${held.serial}: an older value played again`;
+  }
+
+  #refuse(refusal: Refusal): Applied {
+    const before = this.#refused.get(refusal.key);
+    if (before?.reason === refusal.reason && before.revision === refusal.revision) return "same";
+    if (!before && this.#refused.size >= refused_max) return "refused";
+    this.#refused.set(refusal.key, refusal);
+    return "refused";
+  }
+
+  #keep(held: Held): void {
+    this.#held.set(held.key, held);
+    let kind = this.#byKind.get(held.kind);
+    if (!kind) {
+      kind = new Map();
+      this.#byKind.set(held.kind, kind);
+    }
+    kind.set(held.key, held);
+    this.#maps.delete(held.kind);
+    if (held.kind === "claims" || held.kind === "members") {
+      this.#maps.delete("nodes");
+      this.#maps.delete("endpoints");
+    }
+  }
+
+  /** From here to endListing, every key's last value comes. */
+  beginListing(): void {
+    this.#listing = new Set();
+  }
+
+  /** Keys that are held but no longer in the store are reported; they stay in force. Returns them. */
+  endListing(): Refusal[] {
+    const seen = this.#listing ?? new Set();
+    this.#listing = null;
+    const gone: Refusal[] = [];
+    for (const [key, held] of this.#held) {
+      if (seen.has(key) || held.record === null) continue;
+      const reason = "it is gone from the store without a signed removal; the last value stays";
+      const refusal = { key, revision: held.revision, reason };
+      if (this.#refuse(refusal) === "refused") gone.push(refusal);
+    }
+    return gone;
+  }
+
+  get<K extends RecordKind>(key: string): Held<K> | undefined {
+    return this.#held.get(key) as Held<K> | undefined;
+  }
+
+  /** Held values of a kind, removals included. */
+  ofKind<K extends RecordKind>(kind: K): Iterable<Held<K>> {
+    return (this.#byKind.get(kind)?.values() ?? []) as Iterable<Held<K>>;
+  }
+
+  /** Records of a kind, without removals. */
+  *records<K extends RecordKind>(kind: K): Generator<RecordOfKind[K]> {
+    for (const held of this.ofKind(kind)) if (held.record !== null) yield held.record;
+  }
+
+  /** True once settings are known: before, there is no whole view. */
+  get complete(): boolean {
+    return this.#held.has("config");
+  }
+
+  get refused(): Refusal[] {
+    return [...this.#refused.values()];
+  }
+
+  /** The view as of now. Maps of kinds that did not change are the same objects as before. */
+  snapshot(): MeshSnapshot {
+    const config = this.get<"config">("config")?.record ?? { ...defaultConfig };
+    const members = this.#map("members", (record) => record.nodeId);
+    const claims = this.#map("claims", (record) => claimName(record.address, record.port));
+    const derived: Refusal[] = [];
+    const view = { members, claims };
+    return {
+      meshId: this.#trust.meshId,
+      revision: this.#revision,
+      config,
+      members,
+      claims,
+      nodes: this.#checkedMap(
+        "nodes",
+        (record) => record.nodeId,
+        derived,
+        (record) => foreignAddress(record, view),
+      ),
+      leases: this.#map("leases", (record) => record.cidr),
+      peers: this.#map("peers", (record) => record.name),
+      endpoints: this.#checkedMap(
+        "endpoints",
+        (record) => `${record.nodeId}.${record.pod}`,
+        derived,
+        (record) => foreignPodAddress(record, view),
+      ),
+      refused: [...this.#refused.values(), ...derived],
+    };
+  }
+
+  #map<K extends RecordKind>(
+    kind: K,
+    name: (record: RecordOfKind[K]) => string,
+  ): Map<string, RecordOfKind[K]> {
+    return this.#checkedMap(kind, name, [], () => null);
+  }
+
+  #checkedMap<K extends RecordKind>(
+    kind: K,
+    name: (record: RecordOfKind[K]) => string,
+    refused: Refusal[],
+    check: (record: RecordOfKind[K]) => string | null,
+  ): Map<string, RecordOfKind[K]> {
+    const known = this.#maps.get(kind) as CheckedMap<RecordOfKind[K]> | undefined;
+    if (known) {
+      refused.push(...known.refused);
+      return known;
+    }
+    const map = new CheckedMap<RecordOfKind[K]>();
+    for (const held of this.ofKind(kind)) {
+      if (held.record === null) continue;
+      const reason = check(held.record);
+      if (reason === null) map.set(name(held.record), held.record);
+      else map.refused.push({ key: held.key, revision: held.revision, reason });
+    }
+    this.#maps.set(kind, map);
+    refused.push(...map.refused);
+    return map;
+  }
+
+  /** Everything held, as text for a file; load() checks it all again. */
+  serialize(): string {
+    const entries = [...this.#held.values()].map(({ key, revision, raw }) => [key, revision, raw]);
+    return JSON.stringify({ version: 1, meshId: this.#trust.meshId, entries });
+  }
+
+  /** Takes in what serialize wrote; false when the text is damaged or of another mesh. Bad entries are refused one by one. */
+  load(text: string): boolean {
+    try {
+      const saved: unknown = JSON.parse(text);
+      const { meshId, entries } = saved as { meshId?: unknown; entries?: unknown };
+      if (meshId !== this.#trust.meshId || !Array.isArray(entries)) return false;
+      for (const entry of entries) {
+        const [key, revision, value] = Array.isArray(entry) ? entry : [];
+        if (typeof key !== "string" || typeof value !== "string") continue;
+        if (!Number.isSafeInteger(revision)) continue;
+        this.apply({ key, revision, value, deleted: false });
+      }
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** Records that passed a check against other records, with the refused ones beside them. */
+class CheckedMap<T> extends Map<string, T> {
+  readonly refused: Refusal[] = [];
+}
+
+type Others = Pick<MeshSnapshot, "members" | "claims">;
+
+/** A node that says it has an underlay address which another member claims would draw that member's traffic. */
+function foreignAddress(node: NodeRecord, { claims, members }: Others): string | null {
+  for (const address of node.underlay.addresses) {
+    const claim = claims.get(claimName(address, node.underlay.port));
+    if (!claim || claim.nodeId === node.nodeId) continue;
+    const owner = members.get(claim.nodeId);
+    return `underlay address ${address} port ${claim.port} is claimed by ${owner?.name ?? claim.nodeId}`;
+  }
+  return null;
+}
+
+/** A pod's address must lie in a PodCIDR of its node. */
+function foreignPodAddress(
+  endpoint: RecordOfKind["endpoints"],
+  { members }: Others,
+): string | null {
+  const own = members.get(endpoint.nodeId)?.podCIDRs ?? [];
+  const prefixes = own.map((cidr) => parsePrefix(cidr)).filter((prefix) => prefix !== null);
+  for (const address of endpoint.addresses) {
+    if (prefixes.some((prefix) => prefixHolds(prefix, address))) continue;
+    return `address ${address} is in no PodCIDR of its node`;
+  }
+  return null;
+}

@@ -1,0 +1,60 @@
+// What a member keeps to start again without a token: credentials, what to trust, its grants. Written 0600.
+import { ControlError } from "./errors.js";
+import { readTextFile, writeSecretFile } from "./files.js";
+import { isPublicKey } from "./nats/index.js";
+import { completeConfig } from "./setting-rules.js";
+import type { MeshConfig } from "./settings.js";
+
+/** Plain JSON, secret. */
+export interface Membership {
+  meshId: string;
+  mesh: string;
+  nodeId: string;
+  name: string;
+  servers: string[];
+  /** NATS user JWT with this node's rights. */
+  jwt: string;
+  /** NATS user JWT that can only ask for a new one; it does not end. */
+  renewalJwt: string;
+  accountKey: string;
+  /** Public key that grants are signed with. */
+  grantKey: string;
+  /** Grants as given (member record and leases), signed text, kept to be presented again. */
+  grants: { key: string; value: string }[];
+  podCIDRs: string[];
+  epoch: number;
+  config: MeshConfig;
+}
+
+export async function writeMembership(file: string, membership: Membership): Promise<void> {
+  await writeSecretFile(file, `${JSON.stringify(membership, null, 2)}\n`);
+}
+
+/** null when the file does not exist; MESHD_BAD_RECORD when it is damaged. */
+export async function readMembership(file: string): Promise<Membership | null> {
+  const text = await readTextFile(file);
+  if (text === null) return null;
+  try {
+    return checkMembership(JSON.parse(text));
+  } catch (cause) {
+    const what = `${file} is damaged; join again with a token (the same key gets the same PodCIDR)`;
+    throw new ControlError("MESHD_BAD_RECORD", what, { cause });
+  }
+}
+
+/** Throws when a value is no membership. */
+export function checkMembership(value: unknown): Membership {
+  const fields = value as Membership;
+  const texts = [fields.meshId, fields.mesh, fields.name, fields.jwt, fields.renewalJwt];
+  const lists = [fields.servers, fields.podCIDRs];
+  const good =
+    texts.every((one) => typeof one === "string" && one !== "") &&
+    lists.every((list) => Array.isArray(list) && list.every((one) => typeof one === "string")) &&
+    isPublicKey(fields.nodeId, "U") &&
+    isPublicKey(fields.accountKey, "A") &&
+    isPublicKey(fields.grantKey, "A") &&
+    Number.isSafeInteger(fields.epoch) &&
+    Array.isArray(fields.grants);
+  if (!good) throw new Error("a field is missing or malformed");
+  return { ...fields, config: completeConfig({ ...fields.config }) };
+}

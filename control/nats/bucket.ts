@@ -1,0 +1,133 @@
+// A KV bucket (ADR-8) by the calls that a user with few rights may make: compare-and-set writes, reads from the stream's
+// leader, and one watch under a fixed consumer name. The package's own watch() takes random consumer names, which no permission can name.
+import { AckPolicy, DeliverPolicy, DiscardPolicy, NatsError, StorageType } from "nats";
+import { ControlError } from "../errors.js";
+import { expectRevision, type Link } from "./link.js";
+
+/** JetStream error codes. */
+const wrongRevision = new Set([10071, 10164]);
+const noMessage = 10037;
+const noStream = 10059;
+const streamExists = 10058;
+
+export interface Entry {
+  key: string;
+  /** Stream sequence. */
+  revision: number;
+  value: string;
+  /** A delete marker (KV-Operation). */
+  deleted: boolean;
+}
+
+export function apiCode(error: unknown): number {
+  return error instanceof NatsError ? (error.api_error?.err_code ?? 0) : 0;
+}
+
+function wrap(what: string, cause: unknown): ControlError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  const denied = cause instanceof NatsError && cause.code === "PERMISSIONS_VIOLATION";
+  return new ControlError(denied ? "MESHD_PERMISSION" : "MESHD_NO_NATS", `${what}: ${why}`, {
+    cause,
+  });
+}
+
+export class Bucket {
+  readonly stream: string;
+  constructor(
+    readonly link: Link,
+    readonly name: string,
+  ) {
+    this.stream = `KV_${name}`;
+  }
+
+  subject(key: string): string {
+    return `$KV.${this.name}.${key}`;
+  }
+
+  /** Makes the stream when there is none. */
+  async ensure(options: { replicas: number; value_max: number }): Promise<void> {
+    const manager = await this.link.connection.jetstreamManager({ checkAPI: false });
+    try {
+      await manager.streams.info(this.stream);
+      return;
+    } catch (error) {
+      if (apiCode(error) !== noStream) throw wrap(`bucket ${this.name}`, error);
+    }
+    try {
+      await manager.streams.add({
+        name: this.stream,
+        subjects: [this.subject(">")],
+        max_msgs_per_subject: 1,
+        max_msg_size: options.value_max,
+        discard: DiscardPolicy.New,
+        storage: StorageType.File,
+        num_replicas: options.replicas,
+        deny_delete: true,
+        // A rollup header on a member's own key would empty the whole bucket ("Nats-Rollup: all").
+        allow_rollup_hdrs: false,
+        allow_direct: true,
+      });
+    } catch (error) {
+      // Another controller made it at the same moment.
+      if (apiCode(error) !== streamExists) throw wrap(`bucket ${this.name}`, error);
+    }
+  }
+
+  /** Writes; with `expected` only if the key's revision is that (0: there is none). null: another was faster. */
+  async put(key: string, value: string, expected?: number): Promise<number | null> {
+    const stream = this.link.connection.jetstream();
+    const options = expected === undefined ? {} : { headers: expectRevision(expected) };
+    try {
+      const ack = await stream.publish(this.subject(key), value, { timeout: 5_000, ...options });
+      return ack.seq;
+    } catch (error) {
+      if (wrongRevision.has(apiCode(error))) return null;
+      throw wrap(`writing ${key}`, error);
+    }
+  }
+
+  /** Last value from the stream's leader, never from a replica that lags; null when there is none. */
+  async get(key: string): Promise<Entry | null> {
+    const manager = await this.link.connection.jetstreamManager({ checkAPI: false });
+    try {
+      const found = await manager.streams.getMessage(this.stream, {
+        last_by_subj: this.subject(key),
+      });
+      const deleted = found.header.has("KV-Operation");
+      return { key, revision: found.seq, value: found.string(), deleted };
+    } catch (error) {
+      if (apiCode(error) === noMessage) return null;
+      throw wrap(`reading ${key}`, error);
+    }
+  }
+
+  /** Makes a push consumer under a fixed name, delivering the last value of each key, then changes. */
+  async addConsumer(name: string, deliver: string): Promise<{ pending: number }> {
+    const manager = await this.link.connection.jetstreamManager({ checkAPI: false });
+    // An earlier one of this name may be left from before a reconnect or a restart.
+    await manager.consumers.delete(this.stream, name).catch(() => false);
+    try {
+      const info = await manager.consumers.add(this.stream, {
+        name,
+        filter_subject: this.subject(">"),
+        deliver_subject: deliver,
+        deliver_policy: DeliverPolicy.LastPerSubject,
+        ack_policy: AckPolicy.None,
+        max_deliver: 1,
+        idle_heartbeat: 2e9,
+        flow_control: true,
+        inactive_threshold: 30e9,
+        mem_storage: true,
+        num_replicas: 1,
+      });
+      return { pending: info.num_pending + info.delivered.consumer_seq };
+    } catch (error) {
+      throw wrap(`watching ${this.name}`, error);
+    }
+  }
+
+  async removeConsumer(name: string): Promise<void> {
+    const manager = await this.link.connection.jetstreamManager({ checkAPI: false });
+    await manager.consumers.delete(this.stream, name).catch(() => false);
+  }
+}

@@ -1,0 +1,228 @@
+// One connection to NATS under one user: connect, requests, subscriptions, reconnecting for ever with jittered back-off.
+import { EventEmitter } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  connect,
+  Events,
+  headers,
+  jwtAuthenticator,
+  type Msg,
+  type NatsConnection,
+  NatsError,
+  type Subscription,
+} from "nats";
+import { ControlError } from "../errors.js";
+
+export interface User {
+  jwt: string;
+  seed: string;
+}
+
+export interface LinkOptions {
+  servers: string[];
+  /** Read at every connection attempt, so that renewed credentials come into force. */
+  user: () => User;
+  inbox: string;
+  /** Shown by the server's monitoring. */
+  name: string;
+}
+
+/** A message as rooms above see it. */
+export interface Message {
+  subject: string;
+  reply: string | undefined;
+  text: string;
+  respond(text: string): void;
+}
+
+const reconnect_min_ms = 100;
+const reconnect_max_ms = 5_000;
+
+/** Events: "connected", "disconnected", "error" is never emitted, "permission" (operation, subject), "closed". */
+export class Link extends EventEmitter {
+  #connected = true;
+  private constructor(
+    /** For this room only. */
+    readonly connection: NatsConnection,
+    readonly inbox: string,
+    backoff: Backoff,
+  ) {
+    super();
+    void this.#followStatus(backoff);
+    void connection.closed().then(() => {
+      this.#connected = false;
+      this.emit("closed");
+    });
+  }
+
+  /** One round over the servers. MESHD_NO_NATS when none answers, MESHD_PERMISSION when the credentials are refused. */
+  static async open(options: LinkOptions, timeout_ms = 5_000): Promise<Link> {
+    const backoff = new Backoff();
+    const encode = new TextEncoder();
+    try {
+      const connection = await connect({
+        servers: options.servers,
+        authenticator: jwtAuthenticator(
+          () => options.user().jwt,
+          () => encode.encode(options.user().seed),
+        ),
+        inboxPrefix: options.inbox,
+        name: options.name,
+        timeout: timeout_ms,
+        maxReconnectAttempts: -1,
+        reconnectDelayHandler: () => backoff.next(),
+        ignoreAuthErrorAbort: true,
+        pingInterval: 20_000,
+      });
+      return new Link(connection, options.inbox, backoff);
+    } catch (cause) {
+      throw connectError(options.servers, cause);
+    }
+  }
+
+  /** Tries until a server answers or the signal aborts (null); `onFailure` hears each failed round. */
+  static async openForever(
+    options: LinkOptions,
+    signal: AbortSignal,
+    onFailure: (error: ControlError) => void,
+  ): Promise<Link | null> {
+    const backoff = new Backoff();
+    while (!signal.aborted) {
+      try {
+        const link = await Link.open(options);
+        if (!signal.aborted) return link;
+        await link.close();
+      } catch (error) {
+        if (!(error instanceof ControlError)) throw error;
+        onFailure(error);
+      }
+      await sleep(backoff.next(), undefined, { signal }).catch(() => undefined);
+    }
+    return null;
+  }
+
+  async #followStatus(backoff: Backoff): Promise<void> {
+    for await (const status of this.connection.status()) {
+      if (status.type === Events.Disconnect) {
+        this.#connected = false;
+        this.emit("disconnected");
+      } else if (status.type === Events.Reconnect) {
+        this.#connected = true;
+        backoff.reset();
+        this.emit("connected");
+      } else if (status.type === Events.Error && status.permissionContext) {
+        const { operation, subject } = status.permissionContext;
+        this.emit("permission", operation, subject);
+      }
+    }
+  }
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /** host:port of the server in use. */
+  get server(): string | null {
+    return this.#connected ? this.connection.getServer() : null;
+  }
+
+  /**
+   * One request, one answer as text. Errors that the service sent become ControlErrors through `fromService`;
+   * MESHD_TIMEOUT, MESHD_NO_CONTROLLER (nobody listens), MESHD_PERMISSION, MESHD_NO_NATS.
+   */
+  async request(subject: string, text: string, timeout_ms: number): Promise<Answer> {
+    try {
+      const message = await this.connection.request(subject, text, { timeout: timeout_ms });
+      const code = message.headers?.get("Nats-Service-Error-Code") ?? "";
+      const error = message.headers?.get("Nats-Service-Error") ?? "";
+      return { text: message.string(), error: code === "" ? null : { code: Number(code), error } };
+    } catch (cause) {
+      throw requestError(subject, cause);
+    }
+  }
+
+  publish(subject: string, text: string): void {
+    this.connection.publish(subject, text);
+  }
+
+  subscribe(subject: string, handler: (message: Message) => void): Subscription {
+    const callback = (error: NatsError | null, message: Msg) => {
+      if (!error) handler(readMessage(message));
+    };
+    return this.connection.subscribe(subject, { callback });
+  }
+
+  /** Ends the connection; a disconnected one at once. */
+  async close(): Promise<void> {
+    if (!this.connection.isClosed()) await this.connection.close();
+  }
+
+  /** Breaks the connection and makes it anew, with the user as it is now. */
+  async reconnect(): Promise<void> {
+    await this.connection.reconnect();
+  }
+}
+
+export interface Answer {
+  text: string;
+  /** What the service refused the request with. */
+  error: { code: number; error: string } | null;
+}
+
+export function readMessage(message: Msg): Message {
+  return {
+    subject: message.subject,
+    reply: message.reply,
+    text: message.string(),
+    respond: (text) => void message.respond(text),
+  };
+}
+
+/** Headers of a write that expects a revision. */
+export function expectRevision(revision: number) {
+  const all = headers();
+  all.set("Nats-Expected-Last-Subject-Sequence", String(revision));
+  return all;
+}
+
+/** Doubles from 0.1 s to 5 s; each wait is between half and the whole, so that a thousand members do not come at once. */
+class Backoff {
+  #wait_ms = reconnect_min_ms;
+  next(): number {
+    const wait = this.#wait_ms * (0.5 + Math.random() / 2);
+    this.#wait_ms = Math.min(this.#wait_ms * 2, reconnect_max_ms);
+    return wait;
+  }
+  reset(): void {
+    this.#wait_ms = reconnect_min_ms;
+  }
+}
+
+function connectError(servers: string[], cause: unknown): ControlError {
+  const code = cause instanceof NatsError ? cause.code : "";
+  if (code.startsWith("AUTH") || code === "ACCOUNT_EXPIRED") {
+    const what = `${servers.join(",")} refused the credentials: they ended, were revoked, or are of another mesh`;
+    return new ControlError("MESHD_PERMISSION", what, { cause });
+  }
+  const why = cause instanceof Error ? cause.message : String(cause);
+  const what = `no NATS server answers at ${servers.join(",")} (${why}); check that it runs and is reachable`;
+  return new ControlError("MESHD_NO_NATS", what, { cause });
+}
+
+function requestError(subject: string, cause: unknown): ControlError {
+  const code = cause instanceof NatsError ? cause.code : "";
+  if (code === "PERMISSIONS_VIOLATION") {
+    const what = `these credentials may not use ${subject}`;
+    return new ControlError("MESHD_PERMISSION", what, { cause });
+  }
+  if (code === "503") {
+    const what = `nobody answers ${subject}: no controller (or agent) runs; start one with "meshd controller"`;
+    return new ControlError("MESHD_NO_CONTROLLER", what, { cause });
+  }
+  if (code === "TIMEOUT") {
+    const what = `no answer to ${subject} in time; try again`;
+    return new ControlError("MESHD_TIMEOUT", what, { cause });
+  }
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new ControlError("MESHD_NO_NATS", `${subject} could not be asked (${why})`, { cause });
+}

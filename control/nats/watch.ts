@@ -1,0 +1,123 @@
+// One watch of a bucket: a full listing, then changes, over a push consumer. It says when it lost something or fell silent;
+// its owner then starts a new one. A watch is never trusted to be alive (known to die silently after reconnects).
+import type { Msg, Subscription } from "nats";
+import type { Bucket, Entry } from "./bucket.js";
+
+export interface WatchHandlers {
+  entry(entry: Entry): void;
+  /** Every key's last value was delivered. */
+  listed(): void;
+  /** The watch is of no more use. */
+  lost(reason: string): void;
+}
+
+/** Idle heartbeats come every 2 s (bucket.ts). */
+const silence_max_ms = 7_000;
+let generation = 0;
+
+/** Numbers in the reply subject of a delivery: `$JS.ACK[.<domain>.<account>].<stream>.<consumer>.<tries>.<stream seq>.<consumer seq>.<time>.<pending>[.<random>]`. */
+function deliveryOf(reply: string): { revision: number; index: number; pending: number } | null {
+  const tokens = reply.split(".");
+  if (tokens.length < 9 || tokens[0] !== "$JS" || tokens[1] !== "ACK") return null;
+  const at = tokens.length >= 11 ? 6 : 4;
+  const [revision, index, , pending] = tokens.slice(at + 1, at + 5).map(Number);
+  if (revision === undefined || index === undefined || pending === undefined) return null;
+  return { revision, index, pending };
+}
+
+export class Watch {
+  readonly #bucket: Bucket;
+  readonly #consumer: string;
+  readonly #handlers: WatchHandlers;
+  readonly #subscription: Subscription;
+  readonly #silence: NodeJS.Timeout;
+  #heard = performance.now();
+  #last = 0;
+  #listed = false;
+  #ended = false;
+
+  private constructor(bucket: Bucket, consumer: string, deliver: string, handlers: WatchHandlers) {
+    this.#bucket = bucket;
+    this.#consumer = consumer;
+    this.#handlers = handlers;
+    this.#subscription = bucket.link.connection.subscribe(deliver, {
+      callback: (error, message) => (error ? this.#lose(error.message) : this.#receive(message)),
+    });
+    this.#silence = setInterval(() => this.#checkSilence(), 1_000);
+    this.#silence.unref();
+  }
+
+  /** Starts one under the consumer name given; an earlier one of that name ends. */
+  static async start(bucket: Bucket, consumer: string, handlers: WatchHandlers): Promise<Watch> {
+    generation++;
+    const deliver = `${bucket.link.inbox}.watch.${process.pid}-${generation}`;
+    const watch = new Watch(bucket, consumer, deliver, handlers);
+    try {
+      const { pending } = await bucket.addConsumer(consumer, deliver);
+      if (pending === 0) watch.#markListed();
+    } catch (error) {
+      watch.#end();
+      throw error;
+    }
+    return watch;
+  }
+
+  /** Ends it; `remove` also takes the consumer off the server. */
+  async stop(remove: boolean): Promise<void> {
+    if (this.#ended) return;
+    this.#end();
+    if (remove) await this.#bucket.removeConsumer(this.#consumer);
+  }
+
+  #end(): void {
+    this.#ended = true;
+    clearInterval(this.#silence);
+    this.#subscription.unsubscribe();
+  }
+
+  #lose(reason: string): void {
+    if (this.#ended) return;
+    this.#end();
+    this.#handlers.lost(reason);
+  }
+
+  #checkSilence(): void {
+    if (performance.now() - this.#heard > silence_max_ms) this.#lose("it fell silent");
+  }
+
+  #markListed(): void {
+    if (this.#listed || this.#ended) return;
+    this.#listed = true;
+    this.#handlers.listed();
+  }
+
+  #receive(message: Msg): void {
+    if (this.#ended) return;
+    this.#heard = performance.now();
+    if (message.headers?.code === 100) {
+      this.#receiveStatus(message);
+      return;
+    }
+    const delivery = message.reply ? deliveryOf(message.reply) : null;
+    if (!delivery) return;
+    if (delivery.index !== this.#last + 1) {
+      this.#lose("a delivery was lost");
+      return;
+    }
+    this.#last = delivery.index;
+    const key = message.subject.slice(this.#bucket.subject("").length);
+    const deleted = message.headers?.has("KV-Operation") ?? false;
+    const value = Buffer.from(message.data).toString("utf8");
+    this.#handlers.entry({ key, revision: delivery.revision, value, deleted });
+    if (delivery.pending === 0) this.#markListed();
+  }
+
+  /** Flow control asks for an answer; an idle heartbeat tells the last delivery, which we must have. */
+  #receiveStatus(message: Msg): void {
+    if (message.reply) message.respond();
+    const stalled = message.headers?.get("Nats-Consumer-Stalled") ?? "";
+    if (stalled !== "") this.#bucket.link.publish(stalled, "");
+    const last = message.headers?.get("Nats-Last-Consumer") ?? "";
+    if (last !== "" && Number(last) > this.#last) this.#lose("a delivery was lost");
+  }
+}

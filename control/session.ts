@@ -1,0 +1,310 @@
+// A member's session: the agent's side of the control plane. Follows the bucket, writes the node's own records, sends
+// heartbeats, serves the agent's status, renews credentials; outlives every outage of NATS.
+import { EventEmitter } from "node:events";
+import { ask, serviceError } from "./answer.js";
+import { ControlError } from "./errors.js";
+import type { Identity } from "./identity.js";
+import { renewMembership, renewOver } from "./join.js";
+import { keyOf } from "./keys.js";
+import { Ledger } from "./ledger.js";
+import type { Membership } from "./membership.js";
+import { Bucket, Link, type Message, readUserJwt, serve, signingKey } from "./nats/index.js";
+import { OwnRecords } from "./own-records.js";
+import type { EndpointRecord, MeshSnapshot, NodeRecord } from "./records.js";
+import { agentServiceName, inboxOf, isAdminReply, subjectsOf } from "./subjects.js";
+import { View } from "./view.js";
+
+export type ControlLog = (event: string, fields: Record<string, unknown>) => void;
+export type NodeFacts = Omit<NodeRecord, "nodeId">;
+export type EndpointFacts = Omit<EndpointRecord, "nodeId">;
+
+export interface MemberSessionOptions {
+  membership: Membership;
+  identity: Identity;
+  /** Instead of the membership's. */
+  servers?: string[];
+  /** Answers `<mesh>.agent.<nodeId>.status`; plain JSON. */
+  status?: () => unknown;
+  /** Text of serialize(): the last good state, in force until NATS answers. */
+  saved?: string;
+  /** Version shown by `nats micro ls`; semantic. */
+  version?: string;
+  log?: ControlLog;
+  heartbeat_ms?: number;
+  relist_ms?: number;
+  beatMissing_ms?: number;
+}
+
+const defaults = { heartbeat_ms: 5_000, relist_ms: 300_000, beatMissing_ms: 15_000 };
+const renewCheck_ms = 60_000;
+
+/**
+ * Events: "snapshot" (MeshSnapshot), only when its contents changed; "connected"; "disconnected"; "refused" (Refusal);
+ * "membership" (Membership) when renewed credentials are to be kept on disk; "removed" when this node is no member any more.
+ */
+export class MemberSession extends EventEmitter {
+  readonly #options: MemberSessionOptions;
+  readonly #ledger: Ledger;
+  readonly #view: View;
+  readonly #own: OwnRecords;
+  readonly #stop = new AbortController();
+  readonly #timers: NodeJS.Timeout[] = [];
+  #membership: Membership;
+  #link: Link | null = null;
+  #stopService: (() => Promise<void>) | null = null;
+  #known = false;
+  #removed = false;
+  #renewing: Promise<Membership> | null = null;
+
+  private constructor(options: MemberSessionOptions) {
+    super();
+    this.#options = options;
+    this.#membership = options.membership;
+    const { meshId, grantKey, nodeId } = options.membership;
+    this.#ledger = new Ledger({ meshId, grantKey });
+    const log = this.#log.bind(this);
+    this.#own = new OwnRecords(meshId, signingKey(options.identity.seed), this.#ledger, (reason) =>
+      log("own-record-not-written", { reason }),
+    );
+    this.#view = new View({
+      ledger: this.#ledger,
+      consumer: nodeId,
+      relist_ms: options.relist_ms ?? defaults.relist_ms,
+      beatMissing_ms: options.beatMissing_ms ?? defaults.beatMissing_ms,
+    });
+  }
+
+  /** Resolves at once, also while no server answers: it goes on trying for ever, with jittered back-off. */
+  static async connect(options: MemberSessionOptions): Promise<MemberSession> {
+    const session = new MemberSession(options);
+    session.#start();
+    return session;
+  }
+
+  get nodeId(): string {
+    return this.#membership.nodeId;
+  }
+  get membership(): Membership {
+    return this.#membership;
+  }
+  get connected(): boolean {
+    return this.#link?.connected ?? false;
+  }
+  /** host:port of the server in use, or null. */
+  get server(): string | null {
+    return this.#link?.server ?? null;
+  }
+  /** When the credentials end, or null = never. */
+  get credentialsEnd(): Date | null {
+    const expires = readUserJwt(this.#membership.jwt)?.expires ?? null;
+    return expires === null ? null : new Date(expires * 1000);
+  }
+  /** The view as of now; null before the first complete one. */
+  snapshot(): MeshSnapshot | null {
+    return this.#known ? this.#ledger.snapshot() : null;
+  }
+  /** The last good state as text for a file; `saved` takes it again and checks every signature. */
+  serialize(): string {
+    return this.#ledger.serialize();
+  }
+  /** Milliseconds since the view was last known to be current; Infinity before that. */
+  viewAge_ms(): number {
+    return this.#view.age_ms();
+  }
+
+  /** First complete view, a saved one counts. MESHD_TIMEOUT. */
+  async ready(timeout_ms: number): Promise<MeshSnapshot> {
+    const now = this.snapshot();
+    if (now) return now;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.off("snapshot", take);
+        const what = `no view of the mesh within ${timeout_ms} ms; check that the NATS server and a controller run`;
+        reject(new ControlError("MESHD_TIMEOUT", what));
+      }, timeout_ms);
+      const take = (snapshot: MeshSnapshot) => {
+        clearTimeout(timer);
+        resolve(snapshot);
+      };
+      this.once("snapshot", take);
+    });
+  }
+
+  /** Wanted own node record: written when the store has another, now or once connected. Resolves when written or kept for later. */
+  writeNode(facts: NodeFacts): Promise<void> {
+    return this.#own.setNode({ ...facts, nodeId: this.nodeId });
+  }
+
+  /** Wanted own endpoints, all of them; only differences are written. */
+  writeEndpoints(endpoints: EndpointFacts[]): Promise<void> {
+    return this.#own.setEndpoints(endpoints.map((one) => ({ ...one, nodeId: this.nodeId })));
+  }
+
+  /** Gives the leases back and ends the membership. MESHD_NO_NATS, MESHD_NO_CONTROLLER: nothing was done. */
+  async leave(): Promise<void> {
+    const link = this.#link;
+    if (!link?.connected) {
+      const what =
+        "no NATS server is connected, so nobody can take the lease back; try again later";
+      throw new ControlError("MESHD_NO_NATS", what);
+    }
+    const subject = subjectsOf(this.#membership.mesh).member(this.nodeId, "leave");
+    this.#removed = true;
+    try {
+      await ask(link, subject, {}, 10_000);
+    } catch (error) {
+      this.#removed = false;
+      throw error;
+    }
+    await this.close();
+  }
+
+  /** New credentials with the key alone; also done by itself at half-life. */
+  renew(): Promise<Membership> {
+    this.#renewing ??= this.#renewNow().finally(() => {
+      this.#renewing = null;
+    });
+    return this.#renewing;
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#own.detach();
+    await this.#view.close();
+    const link = this.#link;
+    this.#link = null;
+    if (link?.connected) await this.#stopService?.().catch(() => undefined);
+    await link?.close();
+  }
+
+  #log(event: string, fields: Record<string, unknown>): void {
+    this.#options.log?.(event, fields);
+  }
+
+  #start(): void {
+    const { saved, heartbeat_ms = defaults.heartbeat_ms } = this.#options;
+    this.#view.on("changed", () => this.#changed());
+    this.#view.on("listed", () => this.#listed());
+    this.#view.on("refused", (refusal) => {
+      this.#log("record-refused", { ...refusal });
+      this.emit("refused", refusal);
+      if (this.connected) void this.#own.restore(refusal.key);
+    });
+    this.#view.on("trouble", (reason) => this.#log("watch-lost", { reason }));
+    if (saved !== undefined) {
+      if (!this.#ledger.load(saved)) this.#log("saved-state-refused", {});
+      if (this.#ledger.complete) setImmediate(() => this.#changed());
+      this.#known = this.#ledger.complete;
+    }
+    this.#timers.push(setInterval(() => this.#beat(), heartbeat_ms));
+    this.#timers.push(setInterval(() => this.#checkRenewal(), renewCheck_ms));
+    void this.#run();
+  }
+
+  /** Opens a link, again whenever one has ended for good (credentials that ended while it was up). */
+  async #run(): Promise<void> {
+    while (!this.#stop.signal.aborted && !this.#removed) {
+      const link = await Link.openForever(
+        {
+          servers: this.#options.servers ?? this.#membership.servers,
+          user: () => ({ jwt: this.#membership.jwt, seed: this.#options.identity.seed }),
+          inbox: inboxOf.node(this.nodeId),
+          name: `meshd ${this.#membership.name}`,
+        },
+        this.#stop.signal,
+        (error) => this.#connectFailed(error),
+      );
+      if (!link) return;
+      this.#link = link;
+      const closed = new Promise((resolve) => link.once("closed", resolve));
+      await this.#linked(link);
+      await closed;
+    }
+  }
+
+  async #linked(link: Link): Promise<void> {
+    link.on("connected", () => this.emit("connected"));
+    link.on("disconnected", () => this.emit("disconnected"));
+    link.on("permission", (operation, subject) =>
+      this.#log("permission-refused", { operation, subject }),
+    );
+    this.emit("connected");
+    this.#view.attach(link, new Bucket(link, subjectsOf(this.#membership.mesh).bucket));
+    this.#beat();
+    try {
+      await this.#serve(link);
+    } catch (error) {
+      this.#log("status-not-served", { reason: String(error) });
+    }
+  }
+
+  #connectFailed(error: ControlError): void {
+    this.#log("nats-unreachable", { code: error.code, reason: error.message });
+    if (error.code === "MESHD_PERMISSION") this.renew().catch(() => undefined);
+  }
+
+  async #serve(link: Link): Promise<void> {
+    const { membership } = this;
+    const subject = subjectsOf(membership.mesh).agent(this.nodeId, "status");
+    this.#stopService = await serve(link, {
+      name: agentServiceName,
+      version: this.#options.version ?? "0.1.0",
+      description: `agent of node ${membership.name}`,
+      metadata: { nodeId: this.nodeId, name: membership.name, mesh: membership.mesh },
+      endpoints: [{ name: "status", subject, handle: (request) => this.#answerStatus(request) }],
+      toError: serviceError,
+    });
+  }
+
+  /** Answers administrators alone: anybody else's reply subject would make this node write there. */
+  async #answerStatus(request: Message): Promise<string | undefined> {
+    if (!isAdminReply(request.reply)) return undefined;
+    return JSON.stringify(this.#options.status?.() ?? {});
+  }
+
+  #beat(): void {
+    if (!this.#link?.connected) return;
+    const subject = subjectsOf(this.#membership.mesh).heartbeat(this.nodeId);
+    this.#link.publish(subject, JSON.stringify({ time: new Date().toISOString() }));
+  }
+
+  #listed(): void {
+    const link = this.#link;
+    if (!link) return;
+    if (!this.#known && this.#ledger.complete) this.#changed();
+    void this.#own.verify(new Bucket(link, subjectsOf(this.#membership.mesh).bucket));
+  }
+
+  #changed(): void {
+    if (!this.#ledger.complete) return;
+    this.#known = true;
+    const snapshot = this.#ledger.snapshot();
+    this.emit("snapshot", snapshot);
+    const member = this.#ledger.get<"members">(keyOf.member(this.nodeId))?.record;
+    if (member?.state === "removed" && !this.#removed) {
+      this.#removed = true;
+      this.emit("removed");
+    }
+  }
+
+  async #renewNow(): Promise<Membership> {
+    const link = this.#link;
+    const { identity, servers } = this.#options;
+    const renewed = link?.connected
+      ? await renewOver(link, this.#membership, 10_000)
+      : await renewMembership(this.#membership, identity, servers ? { servers } : {});
+    this.#membership = renewed;
+    this.emit("membership", renewed);
+    return renewed;
+  }
+
+  /** At half-life; the connection takes the new credentials when it is made anew. */
+  #checkRenewal(): void {
+    const jwt = readUserJwt(this.#membership.jwt);
+    if (!jwt || jwt.expires === null || !this.connected) return;
+    const half_ms = ((jwt.expires + jwt.issued) / 2) * 1000;
+    if (Date.now() < half_ms) return;
+    this.renew().catch((error) => this.#log("renewal-failed", { reason: String(error) }));
+  }
+}

@@ -1,0 +1,79 @@
+// Join tokens as text: where the mesh is, what may be trusted there, and a credential that can ask to join and nothing else.
+import { createHash } from "node:crypto";
+import { ControlError } from "./errors.js";
+import { isTokenId } from "./keys.js";
+import { isPublicKey, signingKey } from "./nats/index.js";
+
+/** What a token says in clear. */
+export interface TokenContents {
+  meshId: string;
+  mesh: string;
+  tokenId: string;
+  servers: string[];
+  /** RFC 3339, or null = never. */
+  expires: string | null;
+}
+
+/** The rest is secret. */
+export interface TokenSecrets extends TokenContents {
+  secret: string;
+  bootstrap: { jwt: string; seed: string };
+  accountKey: string;
+  grantKey: string;
+}
+
+const start = "meshd1.";
+
+export function formatToken(token: TokenSecrets): string {
+  return start + Buffer.from(JSON.stringify(token)).toString("base64url");
+}
+
+export function hashSecret(secret: string): string {
+  return createHash("sha256").update(secret).digest("hex");
+}
+
+function invalid(why: string): ControlError {
+  const what = `this is no join token (${why}); "meshd token create" makes one`;
+  return new ControlError("MESHD_TOKEN_INVALID", what);
+}
+
+/** Whole contents of a token. MESHD_TOKEN_INVALID. */
+export function openToken(token: string): TokenSecrets {
+  const trimmed = token.trim();
+  if (!trimmed.startsWith(start)) throw invalid(`it does not begin with ${start}`);
+  if (trimmed.length > 16_384) throw invalid("it is too long");
+  let fields: TokenSecrets;
+  try {
+    const json = Buffer.from(trimmed.slice(start.length), "base64url").toString("utf8");
+    fields = JSON.parse(json) as TokenSecrets;
+  } catch {
+    throw invalid("it is damaged");
+  }
+  const why = faultOf(fields);
+  if (why !== null) throw invalid(why);
+  return fields;
+}
+
+function faultOf(fields: TokenSecrets): string | null {
+  if (typeof fields !== "object" || fields === null) return "it is empty";
+  const { bootstrap, servers, expires } = fields;
+  const texts = [fields.meshId, fields.mesh, fields.secret, bootstrap?.jwt, bootstrap?.seed];
+  if (!texts.every((one) => typeof one === "string" && one.length > 0)) return "it lacks a field";
+  if (!isTokenId(fields.tokenId)) return "it has no id";
+  if (!Array.isArray(servers) || servers.length === 0) return "it names no server";
+  if (!servers.every((one) => typeof one === "string")) return "it names no server";
+  if (!isPublicKey(fields.accountKey, "A") || !isPublicKey(fields.grantKey, "A")) return "no keys";
+  if (expires !== null && Number.isNaN(Date.parse(expires))) return "its end is no time";
+  try {
+    signingKey(bootstrap.seed);
+    return null;
+  } catch {
+    return "its key is damaged";
+  }
+}
+
+/** What a token says in clear. MESHD_TOKEN_INVALID when it is none. */
+export function parseToken(token: string): TokenContents {
+  const { meshId, mesh, tokenId, servers, expires } = openToken(token);
+  return { meshId, mesh, tokenId, servers, expires };
+}

@@ -1,0 +1,209 @@
+// One validator per record kind: any JSON value in, the record or a Refused out. Used on every read, never skipped.
+import * as check from "./check.js";
+import { type Fields, fieldsOf, Refused, refuse } from "./check.js";
+import { parsePrefix, prefixHolds } from "./cidr.js";
+import { keyOf, type RecordKind } from "./keys.js";
+import type {
+  BeatRecord,
+  ClaimRecord,
+  EndpointRecord,
+  LeaseRecord,
+  MemberRecord,
+  NameRecord,
+  NodeRecord,
+  PeerRecord,
+  TokenRecord,
+} from "./records.js";
+import { completeConfig } from "./setting-rules.js";
+import type { MeshConfig } from "./settings.js";
+
+const epoch_max = Number.MAX_SAFE_INTEGER;
+const memberStates = ["active", "draining", "quarantined", "removed"] as const;
+const leaseStates = ["held", "quarantined", "reserved"] as const;
+
+export interface RecordOfKind {
+  config: MeshConfig;
+  heartbeat: BeatRecord;
+  members: MemberRecord;
+  names: NameRecord;
+  leases: LeaseRecord;
+  claims: ClaimRecord;
+  nodes: NodeRecord;
+  endpoints: EndpointRecord;
+  peers: PeerRecord;
+  tokens: TokenRecord;
+}
+
+function member(fields: Fields): MemberRecord {
+  const nodeId = check.userKey(fields, "nodeId");
+  const key = check.userKey(fields, "key");
+  if (key !== nodeId) refuse("key", key, "the nodeId");
+  return {
+    nodeId,
+    name: check.label(fields, "name"),
+    key,
+    state: check.choice(fields, "state", memberStates),
+    role: check.label(fields, "role"),
+    podCIDRs: check.list(fields, "podCIDRs", 8, check.prefix),
+    epoch: check.whole(fields, "epoch", 0, epoch_max),
+    grantedPrefixes: check.list(fields, "grantedPrefixes", 256, check.prefix),
+    joined: check.time(fields, "joined"),
+    signature: "",
+  };
+}
+
+function lease(fields: Fields): LeaseRecord {
+  const state = check.choice(fields, "state", leaseStates);
+  const nodeId = check.nullable(fields, "nodeId", check.userKey);
+  const until = check.nullable(fields, "until", check.time);
+  if (state === "held" && nodeId === null) refuse("nodeId", null, "the holder of a held lease");
+  if ((state === "quarantined") !== (until !== null)) {
+    refuse("until", until, "set exactly when quarantined");
+  }
+  return {
+    cidr: check.prefix(fields, "cidr"),
+    nodeId,
+    epoch: check.whole(fields, "epoch", 0, epoch_max),
+    state,
+    since: check.time(fields, "since"),
+    until,
+    signature: "",
+  };
+}
+
+function name(fields: Fields): NameRecord {
+  return { name: check.label(fields, "name"), nodeId: check.userKey(fields, "nodeId") };
+}
+
+function claim(fields: Fields): ClaimRecord {
+  return {
+    address: check.address(fields, "address"),
+    port: check.whole(fields, "port", 0, 65_535),
+    nodeId: check.userKey(fields, "nodeId"),
+  };
+}
+
+function node(fields: Fields): NodeRecord {
+  const underlay = fieldsOf(fields.underlay, "underlay");
+  const addresses = check.list(underlay, "addresses", 16, check.address);
+  if (addresses.length === 0) refuse("underlay.addresses", addresses, "at least one address");
+  return {
+    nodeId: check.userKey(fields, "nodeId"),
+    underlay: { addresses, port: check.whole(underlay, "port", 0, 65_535) },
+    vtepMac: check.mac(fields, "vtepMac"),
+    protocols: check.list(fields, "protocols", 16, check.words(32)),
+    mtu: check.whole(fields, "mtu", 576, 65_535),
+    version: check.text(fields, "version", 64),
+    bootId: check.text(fields, "bootId", 64),
+    epoch: check.whole(fields, "epoch", 0, epoch_max),
+    capabilities: check.list(fields, "capabilities", 64, check.words(64)),
+  };
+}
+
+function endpoint(fields: Fields): EndpointRecord {
+  const labels = Object.entries(fieldsOf(fields.labels, "labels"));
+  if (labels.length > 64) refuse("labels", labels.length, "at most 64 labels");
+  for (const [key, value] of labels) {
+    if (!/^[A-Za-z0-9]([A-Za-z0-9._/-]{0,126})$/.test(key)) refuse("label", key, "a label name");
+    if (typeof value !== "string" || value.length > 128) refuse(key, value, "a label value");
+  }
+  return {
+    nodeId: check.userKey(fields, "nodeId"),
+    pod: check.label(fields, "pod"),
+    addresses: check.list(fields, "addresses", 8, check.address),
+    labels: Object.fromEntries(labels) as Record<string, string>,
+    identity: check.whole(fields, "identity", 0, 0xffff_ffff),
+  };
+}
+
+/** Also used for what an administrator asks for. */
+export function peer(fields: Fields): PeerRecord {
+  const podCIDRs = check.list(fields, "podCIDRs", 1024, check.prefix);
+  const endpointAddress = check.address(fields, "endpoint");
+  for (const cidr of podCIDRs) {
+    const parsed = parsePrefix(cidr);
+    if (parsed && prefixHolds(parsed, endpointAddress)) {
+      refuse("endpoint", endpointAddress, `outside its own prefix ${cidr}`);
+    }
+  }
+  return {
+    name: check.label(fields, "name"),
+    endpoint: endpointAddress,
+    port: check.whole(fields, "port", 1, 65_535),
+    podCIDRs,
+    vtepMac: check.mac(fields, "vtepMac"),
+    protocol: check.choice(fields, "protocol", ["vxlan"] as const),
+    vni: check.whole(fields, "vni", 1, 0xff_ffff),
+  };
+}
+
+function beat(fields: Fields): BeatRecord {
+  return { controllerId: check.userKey(fields, "controllerId"), time: check.time(fields, "time") };
+}
+
+function token(fields: Fields): TokenRecord {
+  const count = (all: Fields, key: string) => check.whole(all, key, 1, 1_000_000);
+  return {
+    tokenId: check.text(fields, "tokenId", 32),
+    secretHash: check.text(fields, "secretHash", 64),
+    bootstrapKey: check.userKey(fields, "bootstrapKey"),
+    description: check.text(fields, "description", 256),
+    role: check.label(fields, "role"),
+    created: check.time(fields, "created"),
+    expires: check.nullable(fields, "expires", check.time),
+    usesMax: check.nullable(fields, "usesMax", count),
+    uses: check.whole(fields, "uses", 0, 1_000_000_000),
+    usedBy: check.list(fields, "usedBy", 16, check.userKey),
+    revoked: check.flag(fields, "revoked"),
+  };
+}
+
+function config(fields: Fields): MeshConfig {
+  try {
+    return completeConfig(fields);
+  } catch (error) {
+    throw new Refused(error instanceof Error ? error.message : String(error));
+  }
+}
+
+const validators: { [kind in RecordKind]: (fields: Fields) => RecordOfKind[kind] } = {
+  config,
+  heartbeat: beat,
+  members: member,
+  names: name,
+  leases: lease,
+  claims: claim,
+  nodes: node,
+  endpoints: endpoint,
+  peers: peer,
+  tokens: token,
+};
+
+/** The key a record belongs under; a record found under another key is refused. */
+function homeOf(kind: RecordKind, record: unknown): string {
+  const homes: { [kind in RecordKind]: (fields: never) => string } = {
+    config: keyOf.config,
+    heartbeat: keyOf.heartbeat,
+    members: (one: MemberRecord) => keyOf.member(one.nodeId),
+    names: (one: NameRecord) => keyOf.name(one.name),
+    leases: (one: LeaseRecord) => keyOf.lease(one.cidr),
+    claims: (one: ClaimRecord) => keyOf.claim(one.address, one.port),
+    nodes: (one: NodeRecord) => keyOf.node(one.nodeId),
+    endpoints: (one: EndpointRecord) => keyOf.endpoint(one.nodeId, one.pod),
+    peers: (one: PeerRecord) => keyOf.peer(one.name),
+    tokens: (one: TokenRecord) => keyOf.token(one.tokenId),
+  };
+  return homes[kind](record as never);
+}
+
+/** Throws Refused when the value is no such record, or belongs under another key. */
+export function checkRecord<K extends RecordKind>(
+  kind: K,
+  key: string,
+  value: unknown,
+): RecordOfKind[K] {
+  const record = validators[kind](fieldsOf(value, "the value"));
+  const home = homeOf(kind, record);
+  if (home !== key) throw new Refused(`the record belongs under ${home}`);
+  return record;
+}

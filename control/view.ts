@@ -1,0 +1,159 @@
+// Keeps a ledger current: one watch, replaced when it is lost, falls silent, after a reconnect and on a timer. The store's
+// heartbeat key tells how old the view is. Nothing is forgotten because a watch ended.
+import { EventEmitter } from "node:events";
+import type { Ledger } from "./ledger.js";
+import type { Bucket, Entry, Link } from "./nats/index.js";
+import { Watch } from "./nats/index.js";
+import type { Refusal } from "./records.js";
+
+export interface ViewOptions {
+  ledger: Ledger;
+  /** Consumer name: the only one the user's permissions name. */
+  consumer: string;
+  /** Milliseconds between full listings when nothing else asks for one. */
+  relist_ms: number;
+  /** Milliseconds without a heartbeat key after which the watch is replaced; Infinity when the bucket has none. */
+  beatMissing_ms: number;
+}
+
+const retry_min_ms = 200;
+const retry_max_ms = 10_000;
+/** Changes within this time are told as one. */
+const gather_ms = 20;
+
+/** Events: "listed", "changed" (gathered), "entry" (Entry, Applied), "refused" (Refusal), "trouble" (reason). */
+export class View extends EventEmitter {
+  readonly #options: ViewOptions;
+  #bucket: Bucket | null = null;
+  #watch: Watch | null = null;
+  #freshAt = Number.NEGATIVE_INFINITY;
+  #listedAt = Number.NEGATIVE_INFINITY;
+  #startedAt = 0;
+  #retry_ms = retry_min_ms;
+  #restart: NodeJS.Timeout | null = null;
+  #gather: NodeJS.Timeout | null = null;
+  readonly #clock: NodeJS.Timeout;
+  #round = 0;
+  #ended = false;
+
+  constructor(options: ViewOptions) {
+    super();
+    this.#options = options;
+    this.#clock = setInterval(() => this.#check(), 1_000);
+    this.#clock.unref();
+  }
+
+  /** Uses a connection from now on. */
+  attach(link: Link, bucket: Bucket): void {
+    this.#bucket = bucket;
+    link.on("connected", () => this.relist("reconnected"));
+    link.on("disconnected", () => this.#dropWatch(false));
+    this.relist("connected");
+  }
+
+  /** Milliseconds since the view was last known to be current. */
+  age_ms(): number {
+    return performance.now() - this.#freshAt;
+  }
+
+  /** Takes in a full listing by a new watch. */
+  relist(_reason: string): void {
+    this.#retry_ms = retry_min_ms;
+    this.#schedule(0);
+  }
+
+  async close(): Promise<void> {
+    this.#ended = true;
+    clearInterval(this.#clock);
+    if (this.#restart) clearTimeout(this.#restart);
+    if (this.#gather) clearTimeout(this.#gather);
+    const watch = this.#watch;
+    this.#watch = null;
+    await watch?.stop(this.#bucket?.link.connected ?? false);
+  }
+
+  #schedule(wait_ms: number): void {
+    if (this.#ended || !this.#bucket) return;
+    if (this.#restart) clearTimeout(this.#restart);
+    this.#restart = setTimeout(() => void this.#start(), wait_ms);
+  }
+
+  #dropWatch(remove: boolean): void {
+    const watch = this.#watch;
+    this.#watch = null;
+    void watch?.stop(remove);
+  }
+
+  async #start(): Promise<void> {
+    const bucket = this.#bucket;
+    if (this.#ended || !bucket?.link.connected) return;
+    this.#restart = null;
+    this.#dropWatch(false);
+    this.#startedAt = performance.now();
+    const round = ++this.#round;
+    const current = () => round === this.#round && !this.#ended;
+    this.#options.ledger.beginListing();
+    try {
+      const watch = await Watch.start(bucket, this.#options.consumer, {
+        entry: (entry) => current() && this.#take(entry),
+        listed: () => current() && this.#listed(),
+        lost: (reason) => current() && this.#fail(reason),
+      });
+      if (current()) this.#watch = watch;
+      else await watch.stop(false);
+    } catch (error) {
+      if (current()) this.#fail(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #fail(reason: string): void {
+    this.#watch = null;
+    this.emit("trouble", reason);
+    this.#schedule(this.#retry_ms * (0.5 + Math.random() / 2));
+    this.#retry_ms = Math.min(this.#retry_ms * 2, retry_max_ms);
+  }
+
+  #take(entry: Entry): void {
+    const { ledger } = this.#options;
+    const applied = ledger.apply(entry);
+    if (entry.key === "heartbeat" && applied === "same") this.#freshAt = performance.now();
+    if (applied === "refused") this.#emitRefused(entry);
+    if (applied === "changed") this.#gatherChange();
+    this.emit("entry", entry, applied);
+  }
+
+  #emitRefused(entry: Entry): void {
+    const refusal = this.#options.ledger.refused.find((one) => one.key === entry.key);
+    if (refusal) this.emit("refused", refusal);
+  }
+
+  #gatherChange(): void {
+    if (this.#gather) return;
+    this.#gather = setTimeout(() => {
+      this.#gather = null;
+      this.emit("changed");
+    }, gather_ms);
+  }
+
+  #listed(): void {
+    this.#retry_ms = retry_min_ms;
+    this.#freshAt = performance.now();
+    this.#listedAt = this.#freshAt;
+    const gone: Refusal[] = this.#options.ledger.endListing();
+    for (const refusal of gone) this.emit("refused", refusal);
+    this.emit("listed");
+  }
+
+  /** Every second: is a full listing due, or has the heartbeat key been missing for too long? */
+  #check(): void {
+    if (this.#restart || !this.#bucket?.link.connected) return;
+    const { relist_ms, beatMissing_ms } = this.#options;
+    const now = performance.now();
+    const due = now - this.#listedAt > relist_ms;
+    // A heartbeat may be missing because no controller runs: then one listing per period is enough.
+    const stale = now - this.#freshAt > beatMissing_ms;
+    if ((due || stale) && now - this.#startedAt > Math.min(relist_ms, beatMissing_ms)) {
+      this.#schedule(Math.random() * 500);
+    }
+  }
+}
