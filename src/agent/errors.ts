@@ -8,6 +8,8 @@ export type AgentErrorCode =
   | "MESHD_JOIN_FAILED"
   | "MESHD_NOT_ROOT"
   | "MESHD_NO_TUN"
+  | "MESHD_DEVICE_BUSY"
+  | "MESHD_PORT_IN_USE"
   | "MESHD_NO_UNDERLAY"
   | "MESHD_UNDERLAY_IN_POOL"
   | "MESHD_ROUTE_CONFLICT"
@@ -17,6 +19,7 @@ export type AgentErrorCode =
   | "MESHD_PODS_EXIST"
   | "MESHD_BAD_REQUEST"
   | "MESHD_NOT_FOUND"
+  | "MESHD_DRAINING"
   | "MESHD_STOPPING"
   | "MESHD_INTERNAL";
 

@@ -1,7 +1,7 @@
 // The door of the agent: the process on every node, and the only room where both planes meet.
-//   runAgent(options: AgentOptions): Promise<number>        foreground; resolves to an exit code
-//   startAgent(options: AgentOptions): Promise<RunningAgent> same, without signal handlers
-//   agent.sock is at `${runDir}/agent.sock`; ready when GET /status answers with ready:true
+// Its socket is `${runDir}/agent.sock`: ready when GET /status answers with ready:true.
+export { AgentError, type AgentErrorCode } from "./errors.js";
+export { runAgent, startAgent } from "./run.js";
 export type {
   AgentLog,
   AgentOptions,

@@ -1,6 +1,8 @@
 // Which address other nodes send to, and what on this host forbids a mesh: asked before anything is
 // changed, each refusal one line with a code.
+import { createSocket } from "node:dgram";
 import {
+  findLink,
   findPoolConflicts,
   gatherFacts,
   type HostFacts,
@@ -93,6 +95,36 @@ export async function checkHost(): Promise<void> {
   const problem = await tunProblem();
   if (problem !== undefined) {
     throw new AgentError("MESHD_NO_TUN", problem);
+  }
+}
+
+/** True when nobody else is bound there; one bind without SO_REUSEPORT, closed at once. */
+function isPortFree(at: { family: 4 | 6; address: string; port: number }): Promise<boolean> {
+  const socket = createSocket(
+    at.family === 4 ? { type: "udp4" } : { type: "udp6", ipv6Only: true },
+  );
+  return new Promise((resolve) => {
+    socket.once("error", () => socket.close(() => resolve(false)));
+    socket.bind({ address: at.address, port: at.port, exclusive: true }, () => {
+      socket.close(() => resolve(true));
+    });
+  });
+}
+
+/** Asked before a node joins, so that no lease is taken for a start that must fail. */
+export async function checkFree(
+  deviceName: string,
+  at: { family: 4 | 6; address: string; port: number },
+): Promise<void> {
+  const link = await findLink(deviceName);
+  if (link !== undefined && link.kind !== "tun") {
+    const what = `device ${deviceName} exists and is no TUN device (${link.kind ?? "interface"})`;
+    throw new AgentError("MESHD_DEVICE_BUSY", `${what}: choose another deviceName`);
+  }
+  if (!(await isPortFree(at))) {
+    const what = `UDP port ${at.port} on ${at.address} is in use`;
+    const fix = "stop the program that has it, or set another tunnelPort";
+    throw new AgentError("MESHD_PORT_IN_USE", `${what}: ${fix}`);
   }
 }
 

@@ -1,0 +1,220 @@
+// The agent: starts a node, keeps it as the cluster wants it, answers on its socket, stops or leaves.
+import { join } from "node:path";
+import { Datapath } from "../datapath/index.js";
+import { ApiServer } from "./api.js";
+import { type Booted, boot } from "./boot.js";
+import { metricsRoute, routesOf } from "./endpoints.js";
+import { Engine } from "./engine.js";
+import { AgentError, messageOf } from "./errors.js";
+import { removeFiles } from "./files.js";
+import { HostKeeper } from "./host-keeper.js";
+import { workerCount } from "./local.js";
+import { Prober } from "./probes.js";
+import { buildStatus } from "./status.js";
+import type { AgentLog, AgentOptions, AgentStatus, LeaveOptions, RunningAgent } from "./types.js";
+import { Watch } from "./watch.js";
+
+/** The reply to POST /stop or /leave goes out before the socket closes. */
+const REPLY_MS = 100;
+
+type End = "stopped" | "left";
+
+interface Running extends Booted {
+  options: AgentOptions;
+  log: AgentLog;
+  datapath: Datapath;
+  prober: Prober;
+  keeper: HostKeeper;
+  engine: Engine;
+}
+
+export class Agent implements RunningAgent {
+  readonly ended: Promise<End>;
+  readonly engine: Engine;
+  readonly datapath: Datapath;
+  readonly pods: Booted["pods"];
+  readonly deviceName: string;
+  private readonly watch: Watch;
+  private readonly startedAt = new Date().toISOString();
+  private readonly servers: ApiServer[] = [];
+  private isReady = false;
+  private ending: Promise<void> | undefined;
+  private settleEnd: (end: End) => void = () => undefined;
+
+  private constructor(private readonly running: Running) {
+    this.engine = running.engine;
+    this.datapath = running.datapath;
+    this.pods = running.pods;
+    this.deviceName = running.deviceName;
+    this.watch = new Watch(running);
+    this.ended = new Promise((resolve) => {
+      this.settleEnd = resolve;
+    });
+  }
+
+  /**
+   * Starts and resolves when the node forwards and its socket answers with ready:true.
+   * @throws AgentError, ControlError, HostError, DatapathError: one line; the host is as it was.
+   */
+  static async start(options: AgentOptions): Promise<Agent> {
+    const log = options.log ?? (() => undefined);
+    let agent: Agent | undefined;
+    const booted = await boot(options, () => agent?.status() ?? { ready: false }, log);
+    try {
+      agent = new Agent(await openRunning(booted, options, log));
+    } catch (error) {
+      await booted.undo();
+      throw error;
+    }
+    try {
+      await agent.begin();
+    } catch (error) {
+      await agent.abandon();
+      throw error;
+    }
+    return agent;
+  }
+
+  private async begin(): Promise<void> {
+    const { options, log, paths, engine } = this.running;
+    await engine.apply(true);
+    const failure = engine.failureOf("publish") ?? engine.failureOf("host");
+    if (failure !== undefined) {
+      throw failure;
+    }
+    this.running.prober.start();
+    await this.watch.start();
+    this.servers.push(await ApiServer.listenOnSocket(paths.socket, routesOf(this), log));
+    if (options.metricsListen !== undefined) {
+      const at = options.metricsListen;
+      this.servers.push(await ApiServer.listenOnTcp(at, [metricsRoute(this)], log));
+    }
+    this.isReady = true;
+    const { name, state } = this.status().node;
+    log("agent.ready", { node: name, state, device: this.deviceName, mtu: engine.plan().mtu });
+    options.onReady?.(this.status());
+  }
+
+  status(): AgentStatus {
+    const { session, membership, prober, options } = this.running;
+    return buildStatus({
+      ...{ session, membership, prober },
+      ...{ engine: this.engine, datapath: this.datapath, pods: this.pods },
+      deviceName: this.deviceName,
+      version: options.version ?? "unknown",
+      startedAt: this.startedAt,
+      ready: this.isReady,
+      warnings: this.watch.warnings(),
+    });
+  }
+
+  /** The process ends, the node stays: device, routes and pods remain, and nothing leaks meanwhile. */
+  stop(): Promise<void> {
+    this.ending ??= this.close(false).then(() => this.settleEnd("stopped"));
+    return this.ending;
+  }
+
+  stopSoon(): void {
+    setTimeout(() => void this.stop(), REPLY_MS);
+  }
+
+  async leave(options: LeaveOptions = {}): Promise<void> {
+    if (this.ending !== undefined) {
+      throw new AgentError("MESHD_STOPPING", "the agent is already stopping");
+    }
+    const force = options.force === true;
+    const count = this.pods.list().length;
+    if (count > 0 && !force) {
+      const what = `${count} pod${count === 1 ? " exists" : "s exist"} on this node`;
+      throw new AgentError("MESHD_PODS_EXIST", `${what}: remove them first, or leave with --force`);
+    }
+    await this.watch.stop();
+    try {
+      await this.giveBack(force);
+    } catch (error) {
+      await this.watch.start();
+      throw error;
+    }
+    this.isReady = false;
+    await this.uninstall();
+    // Our caller may be a request of the socket that is closed at the end.
+    const closed = new Promise((resolve) => setTimeout(resolve, REPLY_MS)).then(() =>
+      this.close(true),
+    );
+    this.ending = closed.then(() => this.settleEnd("left"));
+  }
+
+  /** Ends the membership at the controller. With force the host is cleaned even without it. */
+  private async giveBack(force: boolean): Promise<void> {
+    const { session, log } = this.running;
+    try {
+      if (!session.connected) {
+        const what = "NATS does not answer, so the lease cannot be given back";
+        const fix = "try again later, or leave with --force and have the node removed";
+        throw new AgentError("MESHD_NO_VIEW", `${what}: ${fix} (meshd node remove)`);
+      }
+      await session.leave();
+    } catch (error) {
+      if (!force) {
+        throw error;
+      }
+      log("agent.leave.failed", { error: messageOf(error) });
+    }
+  }
+
+  /** Takes everything of ours off the host but the device, which goes when the datapath closes. */
+  private async uninstall(): Promise<void> {
+    const { prober, options, paths, log } = this.running;
+    prober.stop();
+    await this.pods.removeAll();
+    await this.engine.remove();
+    const podsFile = join(options.stateDir, "pods.json");
+    await removeFiles(paths.key, paths.membership, paths.snapshot, paths.host, podsFile);
+    log("agent.left", { device: this.deviceName });
+  }
+
+  private async close(removeDevice: boolean): Promise<void> {
+    const { session, prober, lock, paths, log } = this.running;
+    this.isReady = false;
+    prober.stop();
+    await this.watch.stop();
+    await Promise.all(this.servers.map((server) => server.close()));
+    await removeFiles(paths.socket);
+    await session.close();
+    await this.datapath.close({ removeDevice });
+    await lock.release();
+    log("agent.stopped", { device: this.deviceName, removeDevice });
+  }
+
+  /** A start that failed half-way: what a first start made is taken out again. */
+  private async abandon(): Promise<void> {
+    const { fresh } = this.running;
+    await this.watch.stop();
+    this.running.prober.stop();
+    await Promise.all(this.servers.map((server) => server.close()));
+    if (fresh) {
+      await this.engine.remove().catch(() => undefined);
+    }
+    await this.datapath.close({ removeDevice: fresh });
+    await this.running.undo();
+    this.ending = Promise.resolve();
+  }
+}
+
+async function openRunning(booted: Booted, options: AgentOptions, log: AgentLog): Promise<Running> {
+  const { deviceName, underlay, plan, config, paths, session, pods } = booted;
+  const keeper = await HostKeeper.open(deviceName, paths.host);
+  const { family, address } = underlay;
+  const datapath = await Datapath.open({
+    deviceName,
+    workers: workerCount(options, config),
+    underlay: { family, address, port: plan.port },
+    persist: true,
+    log,
+  });
+  const prober = new Prober({ inject: (packet) => datapath.inject(packet) });
+  datapath.onPunt((packet) => prober.onPunt(packet));
+  const parts = { options, deviceName, session, datapath, keeper, pods, prober, log };
+  const engine = new Engine({ ...parts, snapshotPath: paths.snapshot }, underlay, plan);
+  return { ...booted, options, log, datapath, prober, keeper, engine };
+}

@@ -1,0 +1,212 @@
+// From nothing to a node with a plan: lock, key, membership, first view of the cluster, conflicts. What
+// is refused here leaves the host as it was, and a lease taken for nothing is given back.
+import {
+  type Identity,
+  loadOrCreateIdentity,
+  MemberSession,
+  type Membership,
+  type MeshConfig,
+  type MeshSnapshot,
+  parseSnapshot,
+  writeMembership,
+} from "../../control/index.js";
+import type { Underlay } from "../host/index.js";
+import { Pods } from "../pods/index.js";
+import { AgentError, messageOf } from "./errors.js";
+import { makePrivateDirectory, readText, removeFiles } from "./files.js";
+import { localFacts } from "./local.js";
+import { StateLock } from "./lock.js";
+import { type Joined, obtainMembership } from "./membership.js";
+import { type AgentPaths, pathsOf } from "./paths.js";
+import { plan, poolsOf } from "./plan.js";
+import type { Plan } from "./plan-types.js";
+import type { AgentLog, AgentOptions } from "./types.js";
+import { checkFree, checkHost, checkPools, chooseUnderlay, underlayWish } from "./underlay.js";
+
+/** How long a start waits for its first view of the cluster, and for its own record in it. */
+const VIEW_TIMEOUT_MS = 30_000;
+
+export interface Booted {
+  lock: StateLock;
+  paths: AgentPaths;
+  deviceName: string;
+  session: MemberSession;
+  membership: Membership;
+  underlay: Underlay;
+  pods: Pods;
+  config: MeshConfig;
+  plan: Plan;
+  /** Said in status: conflicts that are only worth a warning. */
+  warnings: string[];
+  /** For a start that is refused after all: ends the session, gives a fresh lease back, unlocks. */
+  undo(): Promise<void>;
+  /** This start made the node a member. */
+  fresh: boolean;
+}
+
+/** The last good view, or undefined: none was saved, it is damaged, or it is another mesh's. */
+async function savedView(path: string, meshId: string, log: AgentLog): Promise<string | undefined> {
+  const text = await readText(path);
+  if (text === null) {
+    return undefined;
+  }
+  try {
+    return parseSnapshot(text).meshId === meshId ? text : undefined;
+  } catch (error) {
+    log("agent.saved-view.refused", { path, error: messageOf(error) });
+    return undefined;
+  }
+}
+
+async function connect(
+  options: AgentOptions,
+  paths: AgentPaths,
+  identity: Identity,
+  membership: Membership,
+  status: () => unknown,
+  log: AgentLog,
+): Promise<MemberSession> {
+  const saved = await savedView(paths.snapshot, membership.meshId, log);
+  const session = await MemberSession.connect({
+    membership,
+    identity,
+    status,
+    log,
+    ...(options.servers === undefined ? {} : { servers: options.servers }),
+    ...(saved === undefined ? {} : { saved }),
+    ...(options.version === undefined ? {} : { version: options.version }),
+  });
+  session.on("membership", (renewed: Membership) => {
+    writeMembership(paths.membership, renewed).catch((error: unknown) => {
+      log("agent.membership.failed", { error: messageOf(error) });
+    });
+  });
+  return session;
+}
+
+/** Waits until the view holds our own record; a store that lost it may get it back from us. */
+async function firstPlan(
+  session: MemberSession,
+  make: (snapshot: MeshSnapshot) => Plan,
+): Promise<Plan> {
+  const deadline = performance.now() + VIEW_TIMEOUT_MS;
+  let snapshot = await session.ready(VIEW_TIMEOUT_MS);
+  let made = make(snapshot);
+  while (made.hold && performance.now() < deadline) {
+    await nextSnapshot(session, deadline - performance.now());
+    snapshot = session.snapshot() ?? snapshot;
+    made = make(snapshot);
+  }
+  const problem = made.problems[0];
+  if (made.hold || made.tables === null) {
+    const code = made.hold ? "MESHD_NO_VIEW" : "MESHD_REMOVED";
+    throw new AgentError(code, problem?.message ?? "nothing is known of this node in the mesh");
+  }
+  return made;
+}
+
+function nextSnapshot(session: MemberSession, timeout_ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      session.off("snapshot", done);
+      resolve();
+    };
+    const timer = setTimeout(done, Math.max(timeout_ms, 0));
+    session.on("snapshot", done);
+  });
+}
+
+interface Prepared {
+  lock: StateLock;
+  paths: AgentPaths;
+  deviceName: string;
+  options: AgentOptions;
+  log: AgentLog;
+}
+
+async function openMember(
+  { options, paths, deviceName, lock, log }: Prepared,
+  identity: Identity,
+  joined: Joined,
+  session: MemberSession,
+): Promise<Booted> {
+  const { membership } = joined;
+  const { podCIDRs } = membership;
+  const own = { stateDir: options.stateDir, device: deviceName, podCidrs: podCIDRs, mtu: 1280 };
+  const pods = await Pods.open({ ...own, log });
+  const snapshot = await session.ready(VIEW_TIMEOUT_MS);
+  const pools = poolsOf(snapshot);
+  const things = { devices: [deviceName, ...pods.devices()], pools };
+  const underlay = await chooseUnderlay(underlayWish(options, snapshot.config), things);
+  const warnings = await checkPools(underlay, things);
+  const local = localFacts(options, identity.nodeId, deviceName, underlay);
+  const made = await firstPlan(session, (view) => plan({ snapshot: view, local }));
+  const { config } = session.snapshot() ?? snapshot;
+  return {
+    ...{ lock, paths, deviceName, session, membership, underlay, pods, config, warnings },
+    plan: made,
+    fresh: joined.fresh,
+    undo: async () => {
+      await undoJoin(joined, session, paths, log);
+      await lock.release();
+    },
+  };
+}
+
+async function bootLocked(prepared: Prepared, status: () => unknown): Promise<Booted> {
+  const { options, paths, deviceName, log } = prepared;
+  const identity = await loadOrCreateIdentity(paths.key);
+  const joined = await obtainMembership(options, paths, identity, log, async (port) => {
+    const own = { devices: [deviceName], pools: [] };
+    const { address, family } = await chooseUnderlay(underlayWish(options, null), own);
+    await checkFree(deviceName, { family, address, port });
+    return address;
+  });
+  const session = await connect(options, paths, identity, joined.membership, status, log);
+  try {
+    return await openMember(prepared, identity, joined, session);
+  } catch (error) {
+    await undoJoin(joined, session, paths, log);
+    throw error;
+  }
+}
+
+/** Ends the session; a membership that this start made is given back with its lease. */
+async function undoJoin(
+  joined: Joined,
+  session: MemberSession,
+  paths: AgentPaths,
+  log: AgentLog,
+): Promise<void> {
+  if (joined.fresh) {
+    await session.leave().catch((error: unknown) => {
+      log("agent.leave.failed", { error: messageOf(error) });
+    });
+    await removeFiles(paths.membership, paths.snapshot);
+  }
+  await session.close();
+}
+
+/**
+ * Everything before the first packet. `status` answers questions that come over NATS.
+ * @throws AgentError, ControlError, HostError: one line for the operator; nothing stays open then.
+ */
+export async function boot(
+  options: AgentOptions,
+  status: () => unknown,
+  log: AgentLog,
+): Promise<Booted> {
+  await checkHost();
+  await makePrivateDirectory(options.stateDir);
+  await makePrivateDirectory(options.runDir);
+  const paths = pathsOf(options.stateDir, options.runDir);
+  const lock = await StateLock.take(paths.lock);
+  const deviceName = options.deviceName ?? "mesh0";
+  try {
+    return await bootLocked({ lock, paths, deviceName, options, log }, status);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}

@@ -1,0 +1,134 @@
+// The paths of agent.sock: what can be asked, what a body must look like.
+import type { Datapath } from "../datapath/index.js";
+import type { Pod, PodRequest, Pods } from "../pods/index.js";
+import { METRICS_CONTENT_TYPE } from "../telemetry/index.js";
+import { type Route, text } from "./api.js";
+import type { Engine } from "./engine.js";
+import { AgentError } from "./errors.js";
+import { metricsText } from "./metrics.js";
+import { dropRows, fibRows, routeRows } from "./status.js";
+import type { AgentStatus, LeaveOptions } from "./types.js";
+
+/** What the paths need of the agent. */
+export interface Answering {
+  status(): AgentStatus;
+  engine: Engine;
+  datapath: Datapath;
+  pods: Pods;
+  deviceName: string;
+  leave(options: LeaveOptions): Promise<void>;
+  /** Begins to stop; the process ends after the reply went out. */
+  stopSoon(): void;
+}
+
+function bad(message: string): AgentError {
+  return new AgentError("MESHD_BAD_REQUEST", message);
+}
+
+/** A JSON object with no keys but the allowed ones; no body counts as {}. */
+function fieldsOf(body: unknown, allowed: readonly string[]): Record<string, unknown> {
+  const given = body ?? {};
+  if (typeof given !== "object" || Array.isArray(given)) {
+    throw bad("body must be a JSON object");
+  }
+  const unknown = Object.keys(given).find((key) => !allowed.includes(key));
+  if (unknown !== undefined) {
+    throw bad(`unknown field ${JSON.stringify(unknown)}, allowed: ${allowed.join(", ")}`);
+  }
+  return given as Record<string, unknown>;
+}
+
+function isLabels(value: unknown): value is Record<string, string> {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.values(value).every((one) => typeof one === "string")
+  );
+}
+
+export function readPodRequest(body: unknown): PodRequest {
+  const { name, netns, labels } = fieldsOf(body, ["name", "netns", "labels"]);
+  if (typeof name !== "string") {
+    throw bad("name must be text: one DNS label");
+  }
+  if (netns !== undefined && (typeof netns !== "string" || netns === "")) {
+    throw bad("netns must be the name or path of a network namespace");
+  }
+  if (labels !== undefined && !isLabels(labels)) {
+    throw bad("labels must be an object of texts");
+  }
+  return {
+    name,
+    ...(netns === undefined ? {} : { netns }),
+    ...(labels === undefined ? {} : { labels }),
+  };
+}
+
+export function readLeaveOptions(body: unknown): LeaveOptions {
+  const { force } = fieldsOf(body, ["force"]);
+  if (force !== undefined && typeof force !== "boolean") {
+    throw bad("force must be true or false");
+  }
+  return force === undefined ? {} : { force };
+}
+
+async function addPod(agent: Answering, body: unknown): Promise<Pod> {
+  const request = readPodRequest(body);
+  const state = agent.engine.plan().member?.state;
+  if (state !== "active") {
+    const what = `this node is ${state ?? "no member"} and takes no new pods`;
+    throw new AgentError("MESHD_DRAINING", what);
+  }
+  const pod = await agent.pods.add(request);
+  await agent.engine.writeOwn();
+  return pod;
+}
+
+async function removePod(agent: Answering, name: string): Promise<Pod> {
+  const pod = await agent.pods.remove(name);
+  await agent.engine.writeOwn();
+  return pod;
+}
+
+/** /metrics alone: what may also be served on TCP. */
+export function metricsRoute(agent: Answering): Route {
+  const handle = () => text(METRICS_CONTENT_TYPE, metricsText(agent.status(), agent.datapath));
+  return { method: "GET", path: /^\/metrics$/, handle };
+}
+
+/** Every path of the socket. Lists are plain JSON arrays. */
+export function routesOf(agent: Answering): Route[] {
+  const get = (path: RegExp, handle: () => unknown): Route => ({ method: "GET", path, handle });
+  return [
+    get(/^\/status$/, () => agent.status()),
+    get(/^\/counters$/, () => agent.datapath.counters()),
+    get(/^\/drops$/, () => dropRows(agent.datapath)),
+    get(/^\/fib$/, () => fibRows(agent.engine)),
+    get(/^\/routes$/, () => routeRows(agent.engine, agent.deviceName)),
+    get(/^\/pods$/, () => agent.pods.list()),
+    metricsRoute(agent),
+    { method: "POST", path: /^\/pods$/, handle: (_, body) => addPod(agent, body) },
+    {
+      method: "DELETE",
+      path: /^\/pods\/([^/]+)$/,
+      handle: ([name = ""]) => removePod(agent, name),
+    },
+    {
+      method: "POST",
+      path: /^\/leave$/,
+      handle: async (_, body) => {
+        await agent.leave(readLeaveOptions(body));
+        return { left: true };
+      },
+    },
+    {
+      method: "POST",
+      path: /^\/stop$/,
+      handle: () => {
+        agent.stopSoon();
+        return { stopping: true };
+      },
+    },
+  ];
+}

@@ -1,0 +1,215 @@
+// Makes actual equal desired, again and again: snapshot -> plan -> tables, host, pods, own records.
+// Applying what is already so changes nothing; the churn counters prove it.
+import { type MemberSession, serializeSnapshot } from "../../control/index.js";
+import type { Datapath, TableContents } from "../datapath/index.js";
+import type { Underlay } from "../host/index.js";
+import type { Pods } from "../pods/index.js";
+import { codeOf, messageOf } from "./errors.js";
+import { writeAtomic } from "./files.js";
+import type { HostKeeper } from "./host-keeper.js";
+import { localFacts, nodeFacts, vtepMacOf } from "./local.js";
+import { plan, poolsOf } from "./plan.js";
+import type { Plan } from "./plan-types.js";
+import type { Prober } from "./probes.js";
+import type { AgentLog, AgentOptions, AgentStatus } from "./types.js";
+
+export interface EngineParts {
+  options: AgentOptions;
+  deviceName: string;
+  session: MemberSession;
+  datapath: Datapath;
+  keeper: HostKeeper;
+  pods: Pods;
+  prober: Prober;
+  snapshotPath: string;
+  log: AgentLog;
+}
+
+/** Tables of a node that may not carry anything. */
+export function emptyTables(nodeId: string, made: Plan): TableContents {
+  const self = { mac: vtepMacOf(nodeId), vni: 1, mtu: made.mtu, udpPort: made.port };
+  return { self: { ...self, addresses: [], prefixes: [] }, peers: [] };
+}
+
+export class Engine {
+  readonly churn: AgentStatus["churn"] = { published: 0, hostChanges: 0, reconciles: 0 };
+  private current: Plan;
+  private publishedText = "";
+  private hostText = "";
+  private podsText = "";
+  private savedRevision = -1;
+  private pools: string[] = [];
+  private hostProblems: string[] = [];
+  private readonly causes = new Map<string, unknown>();
+
+  constructor(
+    private readonly parts: EngineParts,
+    private underlayNow: Underlay,
+    first: Plan,
+  ) {
+    this.current = first;
+  }
+
+  plan(): Plan {
+    return this.current;
+  }
+
+  underlay(): Underlay {
+    return this.underlayNow;
+  }
+
+  /** What status should say: problems of records, of the host, and steps that failed last time. */
+  warnings(): string[] {
+    const failed = [...this.causes].map(([step, error]) => `${step}: ${messageOf(error)}`);
+    return [...this.current.problems.map((p) => p.message), ...this.hostProblems, ...failed];
+  }
+
+  /** Why a step failed last time, if it did. */
+  failureOf(step: string): unknown {
+    return this.causes.get(step);
+  }
+
+  /** Pools of the mesh and own PodCIDRs. */
+  ownPools(): string[] {
+    return [...this.pools];
+  }
+
+  /** True while something wanted could not be done: worth another try soon. */
+  isTroubled(): boolean {
+    return this.causes.size > 0;
+  }
+
+  /** The advertised address or its interface's MTU changed; takes effect with the next apply. */
+  setUnderlay(underlay: Underlay): void {
+    this.underlayNow = underlay;
+  }
+
+  /** A new device (recreated after somebody deleted it) knows nothing: forget what was published. */
+  forgetPublished(): void {
+    this.publishedText = "";
+  }
+
+  /**
+   * One round. A step that fails is said and does not keep the others from theirs. `full` looks at
+   * the host even when nothing else is wanted than last time: somebody may have changed it.
+   */
+  async apply(full: boolean): Promise<void> {
+    const snapshot = this.parts.session.snapshot();
+    if (snapshot === null) {
+      return;
+    }
+    const { options, session, deviceName } = this.parts;
+    const local = localFacts(options, session.nodeId, deviceName, this.underlayNow);
+    const next = plan({ snapshot, local });
+    // Nothing is taken away because the store lost something: only what it says counts.
+    this.current = next.hold ? { ...this.current, problems: next.problems } : next;
+    this.pools = [...new Set([...this.pools, ...poolsOf(snapshot), ...this.ownCidrs()])];
+    this.churn.reconciles++;
+    await this.step("publish", () => this.publish());
+    await this.step("underlay", () => this.rebind());
+    await this.step("host", () => this.applyHost(full));
+    await this.step("pods", () => this.applyPods(full));
+    this.parts.prober.setPeers(this.current.tables?.self.addresses ?? [], this.current.peers);
+    await this.step("own record", () => this.writeOwn());
+    if (!next.hold) {
+      await this.step("state", () => this.save());
+    }
+  }
+
+  private ownCidrs(): string[] {
+    return this.current.member?.podCIDRs ?? [];
+  }
+
+  private async step(name: string, work: () => Promise<void> | void): Promise<void> {
+    try {
+      await work();
+      this.causes.delete(name);
+    } catch (error) {
+      const before = this.causes.get(name);
+      if (before === undefined || messageOf(before) !== messageOf(error)) {
+        this.parts.log("agent.step.failed", { step: name, code: codeOf(error), error });
+      }
+      this.causes.set(name, error);
+    }
+  }
+
+  private publish(): void {
+    const { datapath, session } = this.parts;
+    const tables = this.current.tables ?? emptyTables(session.nodeId, this.current);
+    const text = JSON.stringify(tables);
+    if (text === this.publishedText) {
+      return;
+    }
+    datapath.publish(tables);
+    this.publishedText = text;
+    this.churn.published++;
+  }
+
+  private async rebind(): Promise<void> {
+    const { family, address } = this.underlayNow;
+    await this.parts.datapath.rebind({ family, address, port: this.current.port });
+  }
+
+  private async applyHost(full: boolean): Promise<void> {
+    const { mtu, addresses, routes, masquerade } = this.current;
+    const wanted = { mtu, addresses, routes, masquerade, pools: this.pools };
+    const text = JSON.stringify(wanted);
+    if (!full && text === this.hostText) {
+      return;
+    }
+    this.hostText = "";
+    const result = await this.parts.keeper.apply(wanted);
+    this.churn.hostChanges += result.changes;
+    this.hostProblems = result.problems;
+    this.hostText = text;
+  }
+
+  private async applyPods(full: boolean): Promise<void> {
+    const { pods } = this.parts;
+    const { mtu } = this.current;
+    const text = JSON.stringify([mtu, this.ownCidrs()]);
+    if (!full && text === this.podsText) {
+      return;
+    }
+    this.podsText = "";
+    pods.setPodCidrs(this.ownCidrs());
+    this.churn.hostChanges += await pods.setMtu(mtu);
+    const { changes, failed } = await pods.restore();
+    this.churn.hostChanges += changes;
+    const first = failed[0];
+    if (first !== undefined) {
+      throw first.error;
+    }
+    this.podsText = text;
+  }
+
+  /** Own node record and endpoints; the session writes only what differs from the store. */
+  async writeOwn(): Promise<void> {
+    const { session, pods, options } = this.parts;
+    if (this.current.tables === null) {
+      return;
+    }
+    const version = options.version ?? "unknown";
+    await session.writeNode(nodeFacts(this.current, this.underlayNow, session.nodeId, version));
+    await session.writeEndpoints(
+      pods.list().map(({ name: pod, addresses, labels }) => ({
+        ...{ pod, addresses, labels },
+        identity: 0,
+      })),
+    );
+  }
+
+  private async save(): Promise<void> {
+    const snapshot = this.parts.session.snapshot();
+    if (snapshot === null || snapshot.revision === this.savedRevision) {
+      return;
+    }
+    await writeAtomic(this.parts.snapshotPath, serializeSnapshot(snapshot));
+    this.savedRevision = snapshot.revision;
+  }
+
+  /** Takes the node's marks off the host, except the device, which the datapath closes. */
+  async remove(): Promise<void> {
+    await this.parts.keeper.remove(this.pools);
+  }
+}

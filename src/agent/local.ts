@@ -1,0 +1,69 @@
+// Facts about this node that others are told: VTEP MAC, boot id, encapsulations spoken.
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import type { MeshConfig, NodeFacts } from "../../control/index.js";
+import type { Underlay } from "../host/index.js";
+import type { LocalFacts, Plan } from "./plan-types.js";
+import type { AgentOptions } from "./types.js";
+
+/**
+ * The node's VTEP MAC: made from its key, so that it stays over restarts, moves and renames.
+ * Unicast, locally administered (IEEE 802 section 8.2).
+ */
+export function vtepMacOf(nodeId: string): string {
+  const hash = createHash("sha256").update(`vtep ${nodeId}`).digest();
+  const first = ((hash[0] ?? 0) & 0xfc) | 0x02;
+  return [first, ...hash.subarray(1, 6)]
+    .map((byte) => byte.toString(16).padStart(2, "0"))
+    .join(":");
+}
+
+export function localFacts(
+  options: AgentOptions,
+  nodeId: string,
+  deviceName: string,
+  underlay: Underlay,
+): LocalFacts {
+  return {
+    nodeId,
+    deviceName,
+    vtepMac: vtepMacOf(nodeId),
+    underlay: {
+      family: underlay.family,
+      address: underlay.address,
+      interface: underlay.device,
+      mtu: underlay.mtu,
+    },
+    tunnelPort: options.tunnelPort || null,
+    mtu: options.mtu ?? null,
+  };
+}
+
+function bootId(): string {
+  return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+}
+
+/** What this node writes into its own record. */
+export function nodeFacts(
+  plan: Plan,
+  underlay: Underlay,
+  nodeId: string,
+  version: string,
+): NodeFacts {
+  return {
+    // The sockets are bound to the advertised address alone: another one would not be answered.
+    underlay: { addresses: [underlay.address], port: plan.port },
+    vtepMac: vtepMacOf(nodeId),
+    protocols: ["vxlan"],
+    mtu: plan.mtu,
+    version,
+    bootId: bootId(),
+    epoch: plan.member?.epoch ?? 0,
+    capabilities: [],
+  };
+}
+
+/** Workers are fixed at start: the node's setting, else the mesh's. */
+export function workerCount(options: AgentOptions, config: MeshConfig): number {
+  return options.workers ?? config.workers;
+}

@@ -1,0 +1,123 @@
+// The agent's numbers as Prometheus metric families; names are stable.
+import type { Datapath, DirectionCounters } from "../datapath/index.js";
+import { formatMetrics, type MetricFamily } from "../telemetry/index.js";
+import { dropRows } from "./status.js";
+import type { AgentStatus } from "./types.js";
+
+type Direction = "egress" | "ingress";
+type Total = Exclude<keyof DirectionCounters, "drops">;
+
+const TOTALS: readonly { name: string; help: string; of: Total }[] = [
+  { name: "received_packets", help: "Inner packets read", of: "received" },
+  { name: "generated_packets", help: "Inner packets made by the node itself", of: "generated" },
+  { name: "forwarded_packets", help: "Inner packets written", of: "forwarded" },
+  { name: "consumed_packets", help: "Inner packets taken by the node itself", of: "consumed" },
+  { name: "super_packets", help: "Super-packets and trains, each counted once", of: "super" },
+  { name: "received_bytes", help: "Bytes of inner packets read", of: "receivedBytes" },
+  { name: "forwarded_bytes", help: "Bytes of inner packets written", of: "forwardedBytes" },
+  { name: "sends", help: "Descriptors written, each a packet or a train", of: "sends" },
+];
+
+function counterFamilies(datapath: Datapath): MetricFamily[] {
+  const counters = datapath.counters();
+  const directions: Direction[] = ["egress", "ingress"];
+  return TOTALS.map(({ name, help, of }) => ({
+    name: `meshd_${name}_total`,
+    help: `${help}, by worker and direction.`,
+    type: "counter",
+    samples: counters.flatMap((one) =>
+      directions.map((direction) => ({
+        labels: { worker: one.worker, direction },
+        value: one[direction][of],
+      })),
+    ),
+  }));
+}
+
+function dropFamilies(datapath: Datapath): MetricFamily[] {
+  const rows = dropRows(datapath);
+  const family = (unit: "packets" | "bytes"): MetricFamily => ({
+    name: `meshd_dropped_${unit}_total`,
+    help: `Inner ${unit} dropped, by reason and direction.`,
+    type: "counter",
+    samples: rows.map((row) => ({
+      labels: { reason: row.reason, direction: row.direction },
+      value: row[unit],
+    })),
+  });
+  return [family("packets"), family("bytes")];
+}
+
+function gauge(name: string, help: string, value: number): MetricFamily {
+  return { name, help, type: "gauge", samples: [{ value }] };
+}
+
+function peerFamilies({ peers }: AgentStatus): MetricFamily[] {
+  const reached = peers.filter((peer) => peer.rtt_us !== null);
+  return [
+    {
+      name: "meshd_peer_reachable",
+      help: "1 while the peer answers data-path probes, 0 while it does not, -1 unknown.",
+      type: "gauge",
+      samples: peers.map(({ name: peer, reachable }) => ({
+        labels: { peer },
+        value: reachable === "unknown" ? -1 : Number(reachable === "reachable"),
+      })),
+    },
+    {
+      name: "meshd_peer_rtt_seconds",
+      help: "Round-trip time of the last data-path probe.",
+      type: "gauge",
+      samples: reached.map(({ name: peer, rtt_us }) => ({
+        labels: { peer },
+        value: (rtt_us ?? 0) / 1e6,
+      })),
+    },
+  ];
+}
+
+function statusFamilies(status: AgentStatus): MetricFamily[] {
+  const age = status.nats.viewAge_ms;
+  return [
+    gauge("meshd_up", "1 while the agent forwards.", Number(status.ready)),
+    gauge("meshd_nats_connected", "1 while NATS answers.", Number(status.nats.connected)),
+    ...(age === null
+      ? []
+      : [gauge("meshd_view_age_seconds", "Age of the view of the cluster.", age / 1000)]),
+    gauge("meshd_view_revision", "Highest stream sequence seen.", status.nats.revision),
+    gauge("meshd_tunnel_mtu_bytes", "Tunnel MTU.", status.mtu),
+    gauge("meshd_peers", "Peers in the tables.", status.peersTotal),
+    gauge("meshd_peers_reachable", "Peers that answer probes.", status.peersReachable),
+    gauge("meshd_pods", "Pods on this node.", status.pods),
+    gauge("meshd_refused_records", "Records that are not applied.", status.refused.length),
+    gauge("meshd_warnings", "Warnings in status.", status.warnings.length),
+    {
+      name: "meshd_worker_restarts_total",
+      help: "Threads that died and were started again.",
+      type: "counter",
+      samples: status.workers.map(({ index: worker, restarts }) => ({
+        labels: { worker },
+        value: restarts,
+      })),
+    },
+    {
+      name: "meshd_churn_total",
+      help: "Changes written by reconciling; stands still while nothing changes.",
+      type: "counter",
+      samples: [
+        { labels: { what: "tables" }, value: status.churn.published },
+        { labels: { what: "host" }, value: status.churn.hostChanges },
+      ],
+    },
+  ];
+}
+
+/** All families as Prometheus text. */
+export function metricsText(status: AgentStatus, datapath: Datapath): string {
+  return formatMetrics([
+    ...statusFamilies(status),
+    ...peerFamilies(status),
+    ...counterFamilies(datapath),
+    ...dropFamilies(datapath),
+  ]);
+}

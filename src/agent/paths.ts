@@ -1,0 +1,26 @@
+// The agent's own files: all it needs to start again without NATS, and its socket.
+import { join } from "node:path";
+
+export interface AgentPaths {
+  lock: string;
+  /** NKey seed of this node. */
+  key: string;
+  /** Credentials and grants. */
+  membership: string;
+  /** Last good view of the cluster, with its stream revision. */
+  snapshot: string;
+  /** What was changed below /proc/sys. */
+  host: string;
+  socket: string;
+}
+
+export function pathsOf(stateDir: string, runDir: string): AgentPaths {
+  return {
+    lock: join(stateDir, "agent.lock"),
+    key: join(stateDir, "node.key"),
+    membership: join(stateDir, "membership.json"),
+    snapshot: join(stateDir, "snapshot.json"),
+    host: join(stateDir, "host.json"),
+    socket: join(runDir, "agent.sock"),
+  };
+}

@@ -1,0 +1,152 @@
+// What the agent says of itself: one shape for the socket, for NATS and for the command line.
+import type { MemberSession, Membership } from "../../control/index.js";
+import { type Datapath, droppedPackets } from "../datapath/index.js";
+import { MESH_ROUTE_METRIC, POOL_ROUTE_METRIC } from "../host/index.js";
+import type { Pods } from "../pods/index.js";
+import type { Engine } from "./engine.js";
+import type { PlannedPeer } from "./plan-types.js";
+import type { Prober } from "./probes.js";
+import type { AgentStatus, DropRow, FibRow, PeerStatus, RouteRow } from "./types.js";
+
+export interface StatusParts {
+  engine: Engine;
+  session: MemberSession;
+  membership: Membership;
+  datapath: Datapath;
+  pods: Pods;
+  prober: Prober;
+  deviceName: string;
+  version: string;
+  startedAt: string;
+  ready: boolean;
+  /** Warnings of the agent itself: start conflicts, firewall, underlay. */
+  warnings: readonly string[];
+}
+
+function peerStatus(peer: PlannedPeer, prober: Prober): PeerStatus {
+  const { name, nodeId, kind, address, port, podCIDRs } = peer;
+  const health = prober.health(peer);
+  return { name, nodeId, kind, underlay: address, port, podCIDRs: [...podCIDRs], ...health };
+}
+
+type Direction = "egress" | "ingress";
+
+function total(parts: StatusParts, direction: Direction): { packets: number; bytes: number } {
+  const counted = parts.datapath.counters().map((worker) => worker[direction]);
+  return {
+    packets: counted.reduce((sum, one) => sum + one.forwarded, 0),
+    bytes: counted.reduce((sum, one) => sum + one.forwardedBytes, 0),
+  };
+}
+
+function drops({ datapath }: StatusParts): number {
+  return datapath
+    .counters()
+    .reduce((sum, one) => sum + droppedPackets(one.egress) + droppedPackets(one.ingress), 0);
+}
+
+function natsStatus({ session }: StatusParts): AgentStatus["nats"] {
+  const age = session.viewAge_ms();
+  return {
+    connected: session.connected,
+    url: session.server,
+    viewAge_ms: Number.isFinite(age) ? Math.round(age) : null,
+    revision: session.snapshot()?.revision ?? 0,
+    error: session.connected ? null : "no server answers; the last good state stays in force",
+  };
+}
+
+export function buildStatus(parts: StatusParts): AgentStatus {
+  const { engine, session, membership, datapath } = parts;
+  const plan = engine.plan();
+  const underlay = engine.underlay();
+  const peers = plan.peers.map((peer) => peerStatus(peer, parts.prober));
+  const egress = total(parts, "egress");
+  const ingress = total(parts, "ingress");
+  return {
+    ready: parts.ready,
+    pid: process.pid,
+    version: parts.version,
+    startedAt: parts.startedAt,
+    node: {
+      id: session.nodeId,
+      name: plan.member?.name ?? membership.name,
+      addresses: plan.tables?.self.addresses ?? [],
+      state: plan.member?.state ?? "unknown",
+    },
+    mesh: { id: membership.meshId, name: membership.mesh },
+    nats: natsStatus(parts),
+    routingMode: plan.routingMode,
+    tunnelProtocol: plan.tunnelProtocol,
+    tunnelPort: plan.port,
+    device: parts.deviceName,
+    mtu: plan.mtu,
+    underlay: {
+      address: underlay.address,
+      port: datapath.underlay().port,
+      interface: underlay.device,
+      mtu: underlay.mtu,
+    },
+    lease: { podCIDRs: plan.member?.podCIDRs ?? [], epoch: plan.member?.epoch ?? 0 },
+    peers,
+    peersReachable: peers.filter((peer) => peer.reachable === "reachable").length,
+    peersTotal: peers.length,
+    pods: parts.pods.list().length,
+    workers: datapath
+      .workers()
+      .map(({ index, state, restarts, generation }) => ({ index, state, restarts, generation })),
+    packets: { egress: egress.packets, ingress: ingress.packets },
+    bytes: { egress: egress.bytes, ingress: ingress.bytes },
+    drops: drops(parts),
+    offloads: { ...datapath.offloads() },
+    refused: session.snapshot()?.refused ?? [],
+    warnings: [...parts.warnings, ...engine.warnings()],
+    churn: { ...engine.churn },
+  };
+}
+
+/** Prefixes of the live tables with what encap does for them. */
+export function fibRows(engine: Engine): FibRow[] {
+  const { tables, peers } = engine.plan();
+  return (tables?.peers ?? []).flatMap((peer, index) =>
+    peer.prefixes.map((prefix) => ({
+      prefix,
+      peer: peers[index]?.name ?? "",
+      nextHop: peer.address,
+      protocol: peer.protocol,
+      port: peer.port,
+      vni: peer.vni,
+      mac: peer.mac,
+      mtu: peer.mtu,
+    })),
+  );
+}
+
+/** Routes the agent keeps in the kernel. */
+export function routeRows(engine: Engine, deviceName: string): RouteRow[] {
+  return engine.plan().routes.map(({ destination, kind, source, via }) => ({
+    destination,
+    kind,
+    device: kind === "peer" ? deviceName : null,
+    source,
+    metric: kind === "peer" ? MESH_ROUTE_METRIC : POOL_ROUTE_METRIC,
+    via,
+  }));
+}
+
+/** Drop reasons that happened, summed over workers, most frequent first. */
+export function dropRows(datapath: Datapath): DropRow[] {
+  const rows = new Map<string, DropRow>();
+  for (const worker of datapath.counters()) {
+    for (const direction of ["egress", "ingress"] as const) {
+      for (const [reason, count] of Object.entries(worker[direction].drops)) {
+        const key = `${direction} ${reason}`;
+        const row = rows.get(key) ?? { reason, direction, packets: 0, bytes: 0 };
+        row.packets += count.packets;
+        row.bytes += count.bytes;
+        rows.set(key, row);
+      }
+    }
+  }
+  return [...rows.values()].sort((a, b) => b.packets - a.packets || (a.reason < b.reason ? -1 : 1));
+}

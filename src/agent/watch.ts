@@ -1,0 +1,145 @@
+// When the engine runs again: after every change of the view, at once for a device that was lost, and
+// by a timer that compares the whole host. Also looks for what stands in the way: address, firewall.
+import type { MemberSession } from "../../control/index.js";
+import type { Datapath } from "../datapath/index.js";
+import { findFirewall, gatherFacts, underlayOf } from "../host/index.js";
+import type { Pods } from "../pods/index.js";
+import type { Engine } from "./engine.js";
+import { messageOf } from "./errors.js";
+import type { AgentLog, AgentOptions } from "./types.js";
+import { chooseUnderlay, underlayWish } from "./underlay.js";
+
+/** The whole host is compared this often; a step that failed is tried again sooner. */
+const FULL_MS = 30_000;
+const RETRY_MS = 3000;
+/** Changes that come within this time are applied together. */
+const GATHER_MS = 50;
+
+export interface WatchParts {
+  options: AgentOptions;
+  deviceName: string;
+  session: MemberSession;
+  datapath: Datapath;
+  pods: Pods;
+  engine: Engine;
+  log: AgentLog;
+  /** Conflicts found at start that were only worth a warning. */
+  warnings: string[];
+}
+
+export class Watch {
+  private timer: NodeJS.Timeout | undefined;
+  private tail: Promise<void> = Promise.resolve();
+  private due_ms = 0;
+  private fullAt_ms = 0;
+  private running = false;
+  private firewall: string[] = [];
+  private underlayProblem: string | undefined;
+
+  private readonly onSnapshot = () => this.wake(GATHER_MS);
+  private readonly onDevice = () => {
+    this.parts.engine.forgetPublished();
+    this.fullAt_ms = 0;
+    this.wake(0);
+  };
+  private readonly onPublishFailed = ({ error }: { error: unknown }) => {
+    this.parts.log("agent.publish.failed", { error: messageOf(error) });
+    this.parts.engine.forgetPublished();
+    this.wake(RETRY_MS);
+  };
+
+  constructor(private readonly parts: WatchParts) {}
+
+  warnings(): string[] {
+    const underlay = this.underlayProblem === undefined ? [] : [this.underlayProblem];
+    return [...this.parts.warnings, ...underlay, ...this.firewall];
+  }
+
+  /** Begins to watch; the first look for a firewall is done when it resolves. */
+  async start(): Promise<void> {
+    const { session, datapath } = this.parts;
+    session.on("snapshot", this.onSnapshot);
+    datapath.on("device-recreated", this.onDevice);
+    datapath.on("publish-failed", this.onPublishFailed);
+    this.running = true;
+    await this.lookForFirewall();
+    this.fullAt_ms = performance.now() + FULL_MS;
+    this.wake(0);
+  }
+
+  /** Stops; resolves when the round at work is done. */
+  async stop(): Promise<void> {
+    const { session, datapath } = this.parts;
+    session.off("snapshot", this.onSnapshot);
+    datapath.off("device-recreated", this.onDevice);
+    datapath.off("publish-failed", this.onPublishFailed);
+    this.running = false;
+    clearTimeout(this.timer);
+    await this.tail;
+  }
+
+  /** Asks for a round in `delay_ms`, or earlier if one is due earlier. */
+  private wake(delay_ms: number): void {
+    const at = performance.now() + delay_ms;
+    if (!this.running || (this.timer !== undefined && this.due_ms <= at)) {
+      return;
+    }
+    clearTimeout(this.timer);
+    this.due_ms = at;
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      this.tail = this.tail.then(() => this.round());
+    }, delay_ms);
+  }
+
+  private async round(): Promise<void> {
+    if (!this.running) {
+      return;
+    }
+    const full = performance.now() >= this.fullAt_ms;
+    try {
+      if (full) {
+        this.fullAt_ms = performance.now() + FULL_MS;
+        await this.refreshUnderlay();
+        await this.lookForFirewall();
+      }
+      await this.parts.engine.apply(full);
+    } catch (error) {
+      this.parts.log("agent.round.failed", { error: messageOf(error) });
+    }
+    const troubled = this.parts.engine.isTroubled();
+    this.wake(troubled ? RETRY_MS : Math.max(this.fullAt_ms - performance.now(), 0));
+  }
+
+  private async lookForFirewall(): Promise<void> {
+    const { engine, deviceName } = this.parts;
+    const { port } = engine.plan();
+    const traffic = { device: deviceName, pools: engine.ownPools(), udpPort: port };
+    const found = await findFirewall(traffic).catch(() => []);
+    const lines = found.map((obstacle) => obstacle.message);
+    if (lines.join() !== this.firewall.join() && lines.length > 0) {
+      this.parts.log("agent.firewall", { found: lines });
+    }
+    this.firewall = lines;
+  }
+
+  /** Keeps the advertised address while the host has it; else chooses again, as a start would. */
+  private async refreshUnderlay(): Promise<void> {
+    const { engine, options, deviceName, pods, session } = this.parts;
+    const now = engine.underlay();
+    const own = { devices: [deviceName, ...pods.devices()], pools: engine.ownPools() };
+    try {
+      const config = session.snapshot()?.config ?? null;
+      const kept = underlayOf(await gatherFacts(), now.address);
+      const next = kept ?? (await chooseUnderlay(underlayWish(options, config), own));
+      if (next.address !== now.address) {
+        this.parts.log("agent.underlay", { from: now.address, to: next.address });
+      }
+      engine.setUnderlay(next);
+      this.underlayProblem = undefined;
+    } catch (error) {
+      const gone = `underlay address ${now.address} is gone from this host`;
+      this.underlayProblem = `${gone}: ${messageOf(error)}`;
+    }
+  }
+}
