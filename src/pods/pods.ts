@@ -3,6 +3,7 @@
 import {
   deleteRoutes,
   findLink,
+  HostError,
   listLinks,
   namespaceExists,
   namespacePath,
@@ -28,6 +29,9 @@ import {
 
 /** Metric of the gateway route: this plus the device's index, so that two agents' do not collide. */
 const GATEWAY_METRIC = 158_000;
+const SYNC_ATTEMPTS = 5;
+/** What `ip` answers about a device that is going or gone. */
+const DEVICE_GONE = /Cannot find device|Network is down|is not up|No such device/;
 
 export class Pods {
   /** The end of the queue: one change at a time. */
@@ -183,8 +187,23 @@ export class Pods {
     await this.save();
   }
 
-  /** Host routes of all pods, and the route that lets the kernel answer for their gateway. */
+  /**
+   * Makes the host's routes as they should be. A namespace that somebody just deleted takes its pair
+   * with it a moment later, in the middle of our work: then the devices are looked up once more.
+   */
   private async syncRoutes(): Promise<number> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.syncRoutesOnce();
+      } catch (error) {
+        const vanished = error instanceof HostError && DEVICE_GONE.test(error.stderr);
+        if (!vanished || attempt === SYNC_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /** Host routes of all pods, and the route that lets the kernel answer for their gateway. */
+  private async syncRoutesOnce(): Promise<number> {
     const link = await findLink(this.options.device);
     // Proxy ARP answers only for addresses that are routed elsewhere; a default route may be absent.
     const metric = GATEWAY_METRIC + (link?.index ?? 0);
