@@ -50,7 +50,9 @@ function exchange(socket: string, path: string, question: AgentQuestion): Promis
       "content-length": Buffer.byteLength(body),
     };
     const method = question.method ?? "GET";
-    const request = httpRequest({ socketPath: socket, path, method, headers }, (response) => {
+    // A connection each: a kept one may belong to an agent that has been restarted since.
+    const options = { socketPath: socket, path, method, headers, agent: false } as const;
+    const request = httpRequest(options, (response) => {
       const pieces: Buffer[] = [];
       let length = 0;
       response.on("data", (piece: Buffer) => {

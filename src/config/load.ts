@@ -120,13 +120,20 @@ export async function readSettingsFile(
   const { parseDocument } = await import("yaml");
   const document = parseDocument(content, { uniqueKeys: true });
   const problem = document.errors[0];
-  if (problem) {
-    const reason = problem.message.split("\n")[0];
-    throw new ConfigError("MESHD_CONFIG_FILE", `${path}: is no valid YAML: ${reason}`, {
-      cause: problem,
-    });
+  if (problem) throw notYaml(path, problem);
+  let contents: unknown;
+  try {
+    // Settings need no aliases; following them would let a small file grow without bound.
+    contents = document.toJS({ maxAliasCount: 0 });
+  } catch (cause) {
+    throw notYaml(path, cause);
   }
-  return settingsOf(path, document.toJS({ maxAliasCount: 0 }));
+  return settingsOf(path, contents);
+}
+
+function notYaml(path: string, cause: unknown): ConfigError {
+  const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
+  return new ConfigError("MESHD_CONFIG_FILE", `${path}: is no valid YAML: ${reason}`, { cause });
 }
 
 function settingsOf(path: string, given: unknown): Partial<Record<SettingName, unknown>> {

@@ -1,0 +1,154 @@
+// The work of `meshd up`: keys, nats-server and controller, and the wait until they answer.
+import {
+  AdminClient,
+  createMesh,
+  loadMesh,
+  type Mesh,
+  setMeshServers,
+} from "../../control/index.js";
+import { meshDir, meshHere } from "./admin.js";
+import { CommandError, type Context, type Invocation } from "./command.js";
+import { runController } from "./controller-process.js";
+import { type ControllerState, controllerState } from "./controller-state.js";
+import { launch } from "./launch.js";
+import { fields, Progress, print } from "./output.js";
+import { runningPid } from "./process-files.js";
+import {
+  advertisedUrl,
+  checkUnchanged,
+  givenMeshSettings,
+  planUp,
+  rememberPlan,
+} from "./up-plan.js";
+
+/** JSON of `up`; stable. */
+interface UpView {
+  mesh: string;
+  meshId: string;
+  servers: string[];
+  adminCredentials: string;
+  controllerPid: number;
+  natsPid: number | null;
+}
+
+/** Runs `meshd up`. */
+export async function up(invocation: Invocation, context: Context): Promise<undefined | number> {
+  const { settings } = invocation;
+  if (settings.nats !== undefined) throw noServerOfYours(settings.nats);
+  const running = runningPid(settings, "controller");
+  if (running !== undefined) return alreadyUp(invocation, context, running);
+  const plan = await planUp(invocation);
+  const mesh = await ensureMesh(invocation, advertisedUrl(plan));
+  rememberPlan(settings.stateDir, plan);
+  if (invocation.has("foreground")) {
+    return runController(invocation, mesh, { host: plan.listen, port: plan.port }, []);
+  }
+  const progress = new Progress(context);
+  progress.step("starting nats-server and controller");
+  try {
+    const state = await startUp(invocation, context, mesh);
+    progress.done();
+    print(invocation, context, viewOf(mesh, state), upText);
+    return undefined;
+  } catch (error) {
+    progress.done();
+    throw error;
+  }
+}
+
+async function startUp(
+  invocation: Invocation,
+  context: Context,
+  mesh: Mesh,
+): Promise<ControllerState> {
+  const { stateDir, runDir } = invocation.settings;
+  const { answer } = await launch(context, {
+    service: "controller",
+    place: { stateDir, runDir },
+    argv: ["up", "--foreground", "--state-dir", stateDir, "--run-dir", runDir],
+    ready: (pid) => answering(invocation, mesh, pid),
+    wantSystemd: !invocation.has("no-systemd"),
+  });
+  return answer;
+}
+
+/** Ready is: the process says so, and a question through NATS is answered. */
+export async function answering(
+  invocation: Invocation,
+  mesh: Mesh,
+  pid: number,
+): Promise<ControllerState | undefined> {
+  const state = controllerState(invocation.settings);
+  if (state?.pid !== pid) return undefined;
+  try {
+    const admin = await AdminClient.connect({
+      servers: state.nats.split(","),
+      credentials: mesh.adminCredentials,
+      mesh: mesh.name,
+    });
+    await admin.config.get().finally(() => admin.close());
+    return state;
+  } catch {
+    return undefined;
+  }
+}
+
+async function ensureMesh(invocation: Invocation, url: string): Promise<Mesh> {
+  const dir = meshDir(invocation.settings);
+  const mesh = await meshHere(invocation.settings);
+  const name = invocation.text("name");
+  if (mesh === undefined) {
+    const config = givenMeshSettings(invocation);
+    return createMesh(dir, { servers: [url], config, ...(name === undefined ? {} : { name }) });
+  }
+  if (name !== undefined && name !== mesh.name) {
+    const message = `${dir} holds mesh ${mesh.name}, not ${name}; use another --state-dir`;
+    throw new CommandError("MESHD_MESH_EXISTS", message);
+  }
+  checkUnchanged(invocation, { ...mesh.config });
+  return mesh.servers.includes(url) ? mesh : setMeshServers(dir, [url]);
+}
+
+async function alreadyUp(
+  invocation: Invocation,
+  context: Context,
+  pid: number,
+): Promise<undefined> {
+  const state = controllerState(invocation.settings);
+  if (invocation.has("foreground") || state === undefined) {
+    const message = `a controller runs here already (process ${pid}); 'meshd down' stops it`;
+    throw new CommandError("MESHD_ALREADY_RUNNING", message);
+  }
+  const mesh = await loadMesh(meshDir(invocation.settings));
+  checkUnchanged(invocation, { ...mesh.config });
+  print(invocation, context, viewOf(mesh, state), upText);
+}
+
+function noServerOfYours(servers: readonly string[]): CommandError {
+  const message =
+    `--nats ${servers.join(",")}: a server of yours needs an account of the mesh with its signing ` +
+    "key, or nodes could not be held to their own records; run 'meshd up' without --nats, copy its " +
+    "mesh directory and use 'meshd controller --nats URL' once your server preloads that account";
+  return new CommandError("MESHD_NO_ACCOUNT_KEY", message);
+}
+
+function viewOf(mesh: Mesh, state: ControllerState): UpView {
+  return {
+    mesh: mesh.name,
+    meshId: mesh.meshId,
+    servers: mesh.servers,
+    adminCredentials: mesh.adminCredentials,
+    controllerPid: state.pid,
+    natsPid: state.natsPid,
+  };
+}
+
+function upText(view: UpView): string {
+  const lines = fields([
+    ["mesh", `${view.mesh} ${view.meshId}`],
+    ["nats", `${view.servers.join(",")} (process ${view.natsPid})`],
+    ["controller", `process ${view.controllerPid}`],
+    ["admin", view.adminCredentials],
+  ]);
+  return `${lines}next        meshd token create   (then, on each host: meshd join TOKEN)\n`;
+}
