@@ -1,0 +1,114 @@
+// The host kept as planned, in a namespace of its own: what is set, that nothing is set twice, and that
+// remove leaves no trace.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { HostResult, HostWanted } from "../../src/agent/host-keeper.js";
+import { createNamespace, deleteNamespace, runSync } from "../support/netns.js";
+import { rootTest } from "../support/root.js";
+
+const driver = fileURLToPath(new URL("./host-driver.js", import.meta.url));
+const directory = mkdtempSync(join(tmpdir(), "meshd-host-"));
+test.after(() => rmSync(directory, { recursive: true, force: true }));
+
+const wanted: HostWanted = {
+  mtu: 1450,
+  addresses: ["10.244.1.0/32", "fd00:244:0:1::/128"],
+  routes: [
+    { destination: "10.244.2.0/24", kind: "peer", source: "10.244.1.0", via: "n2" },
+    { destination: "fd00:244:0:2::/64", kind: "peer", source: "fd00:244:0:1::", via: "n2" },
+    { destination: "10.244.0.0/16", kind: "unreachable", source: null, via: "pool" },
+    { destination: "fd00:244::/48", kind: "unreachable", source: null, via: "pool" },
+  ],
+  masquerade: {
+    sources: ["10.244.1.0/24", "fd00:244:0:1::/64"],
+    except: ["10.244.0.0/16", "fd00:244::/48"],
+  },
+  pools: ["10.244.0.0/16", "fd00:244::/48"],
+};
+
+function keep(namespace: string, ...calls: (HostWanted | { remove: string[] })[]): HostResult[] {
+  const path = join(directory, `${namespace}.json`);
+  const argv = [process.execPath, driver, path, ...calls.map((call) => JSON.stringify(call))];
+  const lines = runSync(namespace, argv).trim().split("\n");
+  return lines.map((line) => JSON.parse(line) as HostResult);
+}
+
+/** A namespace with a device mesh0 and, where said, routes of somebody else. */
+function host(...commands: string[]): string {
+  const namespace = createNamespace("host");
+  runSync(namespace, ["ip", "tuntap", "add", "mesh0", "mode", "tun"]);
+  for (const command of commands) runSync(namespace, ["ip", ...command.split(" ")]);
+  return namespace;
+}
+
+const show = (namespace: string, ...words: string[]) => runSync(namespace, ["ip", ...words]);
+
+rootTest(test, "the host becomes what the plan wants, and a second time nothing is written", () => {
+  const namespace = host();
+  const [first, second] = keep(namespace, wanted, wanted);
+  assert.equal(first?.problems, []);
+  assert.ok((first?.changes ?? 0) > 8);
+  assert.equal(second, { changes: 0, problems: [] });
+  const four = show(namespace, "route");
+  assert.match(four, /10\.244\.2\.0\/24 dev mesh0 proto 157 scope link src 10\.244\.1\.0/);
+  assert.match(four, /unreachable 10\.244\.0\.0\/16 proto 157/);
+  assert.match(show(namespace, "-6", "route"), /fd00:244:0:2::\/64 dev mesh0 proto 157/);
+  assert.match(show(namespace, "link", "show", "mesh0"), /mtu 1450/);
+  const rules = runSync(namespace, ["nft", "list", "ruleset"]);
+  assert.match(rules, /masquerade fully-random/);
+  deleteNamespace(namespace);
+});
+
+rootTest(test, "routes and rules of others are never touched, not even by remove", () => {
+  const namespace = host(
+    "tuntap add other0 mode tun",
+    "link set other0 up",
+    "route add 10.99.0.0/16 dev other0 proto static",
+    "route add unreachable 10.98.0.0/16 proto static",
+  );
+  runSync(namespace, ["nft", "add", "table", "inet", "other"]);
+  const routes = () => show(namespace, "route") + show(namespace, "-6", "route");
+  const before = routes();
+  keep(namespace, wanted, { remove: [...wanted.pools] });
+  assert.is(routes(), before);
+  assert.is(runSync(namespace, ["nft", "list", "tables"]).trim(), "table inet other");
+  assert.not.match(show(namespace, "address", "show", "dev", "mesh0"), /inet 10/);
+  deleteNamespace(namespace);
+});
+
+rootTest(test, "what somebody took away or spoiled is mended, and counted", () => {
+  const namespace = host();
+  keep(namespace, wanted);
+  show(namespace, "route", "delete", "10.244.2.0/24");
+  show(namespace, "link", "set", "mesh0", "mtu", "1280");
+  const [mended, still] = keep(namespace, wanted, wanted);
+  assert.is(mended?.changes, 2);
+  assert.is(still?.changes, 0);
+  deleteNamespace(namespace);
+});
+
+rootTest(test, "a setting below /proc/sys gets its old value back, also after a restart", () => {
+  const namespace = host();
+  const read = () => runSync(namespace, ["cat", "/proc/sys/net/ipv4/ip_forward"]).trim();
+  runSync(namespace, ["sysctl", "-q", "-w", "net.ipv4.ip_forward=0"]);
+  keep(namespace, wanted);
+  assert.is(read(), "1");
+  keep(namespace, wanted);
+  keep(namespace, { remove: [...wanted.pools] });
+  assert.is(read(), "0");
+  deleteNamespace(namespace);
+});
+
+rootTest(test, "masquerade that is switched off is taken out", () => {
+  const namespace = host();
+  const [, off] = keep(namespace, wanted, { ...wanted, masquerade: null });
+  assert.is(off?.changes, 1);
+  assert.is(runSync(namespace, ["nft", "list", "tables"]).trim(), "");
+  deleteNamespace(namespace);
+});
+
+test.run();
