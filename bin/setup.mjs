@@ -87,16 +87,23 @@ async function installPackages(name) {
   if (still.length > 0) fail(`after '${command}' these are still missing: ${still.join(" ")}`);
 }
 
-/** npm ci when the lock file changed since the last time; scripts off: the build runs them. */
+/**
+ * Installs what the lock file names when it changed since the last time; scripts off: the build runs
+ * them. Not `npm ci`: that fails where a registry lacks optional packages of other platforms.
+ */
 async function installModules() {
   const stamp = join(ROOT, "node_modules", ".meshd-lock");
   const lock = createHash("sha256").update(readFileSync(join(ROOT, "package-lock.json")));
   const wanted = lock.digest("hex");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
   await step("npm modules", () =>
-    run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], {
-      cwd: ROOT,
-    }),
+    run(
+      "npm",
+      ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+      {
+        cwd: ROOT,
+      },
+    ),
   );
   mkdirSync(dirname(stamp), { recursive: true });
   writeFileSync(stamp, wanted);
