@@ -1,5 +1,5 @@
 // meshd drops: packets that ended here, by reason, with a sentence for each.
-import { explainDrop } from "../telemetry/index.js";
+import { dropNames, explainDrop } from "../telemetry/index.js";
 import type { DropRow } from "./agent-answers.js";
 import { askAgent, isObject } from "./agent-client.js";
 import type { Command, Context, Invocation } from "./command.js";
@@ -19,11 +19,22 @@ export const command: Command = {
 async function run(invocation: Invocation, context: Context): Promise<undefined> {
   const answer = await askAgent(invocation.settings, "/drops");
   const rows = (Array.isArray(answer) ? answer : isObject(answer) ? answer.drops : []) as DropRow[];
-  const shown = rows
-    .filter((row) => invocation.has("all") || row.packets > 0)
+  const shown = (invocation.has("all") ? withEveryReason(rows) : rows.filter(hasOccurred))
     .sort((left, right) => right.packets - left.packets)
     .map((row) => ({ ...row, meaning: explainDrop(row.reason) }));
   print(invocation, context, shown, dropsText);
+}
+
+const hasOccurred = (row: DropRow) => row.packets > 0;
+
+/** The agent leaves out what has not occurred. */
+function withEveryReason(rows: readonly DropRow[]): DropRow[] {
+  const missing = ["egress", "ingress"].flatMap((direction) =>
+    dropNames
+      .filter((name) => !rows.some((row) => row.reason === name && row.direction === direction))
+      .map((reason) => ({ reason, direction, packets: 0, bytes: 0 })),
+  );
+  return [...rows, ...missing];
 }
 
 function dropsText(rows: readonly (DropRow & { meaning: string })[]): string {

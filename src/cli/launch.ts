@@ -5,9 +5,11 @@ import { READY_TIMEOUT_MS } from "../config/index.js";
 import { CommandError, type Context } from "./command.js";
 import { logFile, type Place, runningPid, type ServiceName, waitFor } from "./process-files.js";
 import {
+  hasUnit,
   hostSystemd,
   type Systemd,
   startUnit,
+  stopUnit,
   systemdFits,
   unitName,
   unitState,
@@ -41,15 +43,18 @@ export async function launch<T>(context: Context, what: Launch<T>): Promise<Laun
 
 async function launchUnit<T>(context: Context, what: Launch<T>): Promise<T> {
   const systemd = what.systemd ?? hostSystemd;
+  const isNew = !hasUnit(systemd, what.service);
   await startUnit(systemd, what.service, [...context.program, ...what.argv]);
   const outcome = await waitFor<{ answer: T } | { failed: string }>(async () => {
-    const { state, pid } = await unitState(systemd, what.service);
-    if (state === "failed" || state === "inactive") return { failed: state };
+    const { state, pid, restarts } = await unitState(systemd, what.service);
+    if (state === "failed" || state === "inactive" || restarts > 0) return { failed: state };
     const answer = pid === 0 ? undefined : await what.ready(pid);
     return answer === undefined ? undefined : { answer };
   }, READY_TIMEOUT_MS);
   if (outcome !== undefined && "answer" in outcome) return outcome.answer;
   const said = lastWords(await systemd.journal(unitName(what.service)));
+  // What is not ready must not go on by itself: the caller is told that nothing was started.
+  await stopUnit(systemd, what.service, isNew);
   throw notReady(what.service, said, `journalctl -u ${unitName(what.service)}`);
 }
 
@@ -73,7 +78,6 @@ async function launchDetached<T>(context: Context, what: Launch<T>): Promise<T> 
   }, READY_TIMEOUT_MS);
   child.unref();
   if (outcome !== undefined && "answer" in outcome) return outcome.answer;
-  // What is not ready must not go on by itself: the caller is told that nothing was started.
   if (!ended) child.kill("SIGTERM");
   throw notReady(what.service, lastWords(readFrom(path, before)), path);
 }

@@ -98,11 +98,12 @@ export async function startUnit(
 export async function unitState(
   systemd: Systemd,
   name: ServiceName,
-): Promise<{ state: string; pid: number }> {
-  const argv = ["show", "-p", "ActiveState,MainPID", `${unitName(name)}.service`];
+): Promise<{ state: string; pid: number; restarts: number }> {
+  const argv = ["show", "-p", "ActiveState,MainPID,NRestarts", `${unitName(name)}.service`];
   const text = await control(systemd, argv);
   const value = (key: string) => new RegExp(`^${key}=(.*)$`, "m").exec(text)?.[1] ?? "";
-  return { state: value("ActiveState"), pid: Number(value("MainPID")) || 0 };
+  const number = (key: string) => Number(value(key)) || 0;
+  return { state: value("ActiveState"), pid: number("MainPID"), restarts: number("NRestarts") };
 }
 
 export function hasUnit(systemd: Systemd, name: ServiceName): boolean {

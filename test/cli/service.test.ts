@@ -1,0 +1,198 @@
+// Services of the command line: detached processes that become ready or say why not, process files
+// that are not fooled by reused numbers, and what is handed to systemd.
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { Context } from "../../src/cli/index.js";
+import { launch } from "../../src/cli/launch.js";
+import {
+  logFile,
+  pidFile,
+  rememberProcess,
+  runningPid,
+  stopProcess,
+  waitFor,
+} from "../../src/cli/process-files.js";
+import {
+  hasUnit,
+  type Systemd,
+  startUnit,
+  stopUnit,
+  systemdFits,
+  unitState,
+  unitText,
+} from "../../src/cli/systemd.js";
+import { makeWorld, type World } from "./world.js";
+
+const test = suite<{ world: World }>("services");
+test.before.each((given) => {
+  given.world = makeWorld();
+  mkdirSync(given.world.stateDir);
+});
+test.after.each(async ({ world }) => {
+  await stopProcess(world, "agent").catch(() => false);
+  world.remove();
+});
+
+/** A stand-in for the program: argv is [state, run, what it does]. */
+const PROGRAM = `
+import { rememberProcess, forgetProcess } from ${JSON.stringify(
+  resolve("dist/src/cli/process-files.js"),
+)};
+import { writeFileSync } from "node:fs";
+const [stateDir, runDir, behaviour] = process.argv.slice(2);
+const place = { stateDir, runDir };
+if (behaviour === "fail") {
+  console.error("2026 info some.event");
+  console.error("meshd: the token has expired; ask for another");
+  process.exit(1);
+}
+rememberProcess(place, "agent");
+writeFileSync(runDir + "/ready", JSON.stringify(Object.keys(process.env)));
+const timer = setInterval(() => {}, 1000);
+process.on("SIGTERM", () => { clearInterval(timer); forgetProcess(place, "agent"); });
+`;
+
+function contextOf(world: World): Context {
+  const script = join(world.dir, "program.mjs");
+  writeFileSync(script, PROGRAM);
+  return {
+    out: () => undefined,
+    err: () => undefined,
+    terminal: false,
+    environment: { ...process.env, MESHD_TEST_SECRET: "1" },
+    readInput: () => Promise.resolve(""),
+    program: [process.execPath, script],
+    version: "0",
+    runAgent: () => Promise.resolve(0),
+  };
+}
+
+function start(world: World, behaviour: string) {
+  const { stateDir, runDir } = world;
+  return launch(contextOf(world), {
+    service: "agent",
+    place: world,
+    argv: [stateDir, runDir, behaviour],
+    ready: (pid) => Promise.resolve(existsSync(join(runDir, "ready")) ? pid : undefined),
+    wantSystemd: false,
+  });
+}
+
+test("a service that becomes ready goes on in a session of its own, logs to a private file", async ({
+  world,
+}) => {
+  const { answer: pid, how } = await start(world, "run");
+  assert.is(how, "detached");
+  assert.is(runningPid(world, "agent"), pid);
+  const session = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ")[3];
+  assert.is(session, String(pid));
+  assert.is(statSync(logFile(world, "agent")).mode & 0o777, 0o600);
+  assert.is(statSync(pidFile(world, "agent")).mode & 0o777, 0o600);
+  const names = JSON.parse(readFileSync(join(world.runDir, "ready"), "utf8")) as string[];
+  assert.not.ok(names.some((name) => name.startsWith("MESHD_")));
+  assert.is(await stopProcess(world, "agent"), true);
+  assert.is(runningPid(world, "agent"), undefined);
+  assert.not.ok(existsSync(pidFile(world, "agent")));
+  assert.is(await stopProcess(world, "agent"), false);
+});
+
+test("a service that ends before it is ready is reported with its own line and the log's path", async ({
+  world,
+}) => {
+  try {
+    await start(world, "fail");
+    assert.unreachable();
+  } catch (error) {
+    const { code, message } = error as { code: string; message: string };
+    assert.is(code, "MESHD_START_FAILED");
+    const log = logFile(world, "agent");
+    assert.is(message, `the token has expired; ask for another (log: ${log})`);
+  }
+});
+
+test("a process id that belongs to another process by now is none of ours", async ({ world }) => {
+  rememberProcess(world, "agent");
+  assert.is(runningPid(world, "agent"), process.pid);
+  const [pid, started] = readFileSync(pidFile(world, "agent"), "utf8").trim().split(" ");
+  writeFileSync(pidFile(world, "agent"), `${pid} ${Number(started) - 1}\n`);
+  assert.is(runningPid(world, "agent"), undefined);
+  for (const text of ["", "1 1", "x y", "-5", `${pid}`]) {
+    writeFileSync(pidFile(world, "agent"), text);
+    assert.is(runningPid(world, "agent"), undefined, text);
+  }
+});
+
+test("a process that is only a zombie does not run", async ({ world }) => {
+  // The shell never waits for its child, which ends at once and stays a zombie.
+  const shell = spawn("sh", ["-c", "sleep 0 & echo $!; exec sleep 60"]);
+  const text = await new Promise<string>((done) =>
+    shell.stdout.once("data", (bytes: Buffer) => done(bytes.toString())),
+  );
+  const stat = () => readFileSync(`/proc/${text.trim()}/stat`, "utf8").split(") ")[1] ?? "";
+  assert.ok(await waitFor(() => (stat().startsWith("Z") ? true : undefined), 10_000));
+  writeFileSync(pidFile(world, "agent"), `${text.trim()} ${stat().split(" ")[19]}\n`);
+  assert.is(runningPid(world, "agent"), undefined);
+  shell.kill("SIGKILL");
+});
+
+/** systemd as far as we talk to it. */
+function fakeSystemd(dir: string, state: string): Systemd & { calls: string[] } {
+  const calls: string[] = [];
+  return {
+    calls,
+    units: dir,
+    async systemctl(argv) {
+      calls.push(argv.join(" "));
+      return argv[0] === "show" ? `MainPID=77\nActiveState=${state}\nNRestarts=0\n` : "";
+    },
+    journal: async () => "meshd: no\n",
+  };
+}
+
+test("a unit runs the program in the foreground, restarts it, and starts at boot", ({ world }) => {
+  const argv = ["/usr/bin/node", "/opt/my mesh/bin/meshd", "join", "--foreground", "a%b$c"];
+  const text = unitText("agent", argv);
+  assert.match(
+    text,
+    '\nExecStart=/usr/bin/node "/opt/my mesh/bin/meshd" join --foreground "a%%b$$c"\n',
+  );
+  for (const line of ["Type=exec", "Restart=on-failure", "KillMode=mixed"]) {
+    assert.match(text, `\n${line}\n`);
+  }
+  assert.match(text, "\nAfter=network-online.target meshd-controller.service\n");
+  assert.match(text, "\n[Install]\nWantedBy=multi-user.target\n");
+  assert.not.match(text, /token/i);
+  assert.ok(world.dir.length > 0);
+});
+
+test("a unit is written, enabled and started; stopping for good takes it away", async ({
+  world,
+}) => {
+  const systemd = fakeSystemd(world.dir, "active");
+  await startUnit(systemd, "controller", ["/usr/bin/node", "/x", "up", "--foreground"]);
+  assert.ok(hasUnit(systemd, "controller"));
+  assert.equal(await unitState(systemd, "controller"), { state: "active", pid: 77, restarts: 0 });
+  await stopUnit(systemd, "controller", true);
+  assert.not.ok(hasUnit(systemd, "controller"));
+  assert.equal(systemd.calls, [
+    "daemon-reload",
+    "enable meshd-controller.service",
+    "restart meshd-controller.service",
+    "show -p ActiveState,MainPID,NRestarts meshd-controller.service",
+    "stop meshd-controller.service",
+    "disable meshd-controller.service",
+    "daemon-reload",
+  ]);
+});
+
+test("systemd is for the host's own directories only, and not when refused", ({ world }) => {
+  const host = { stateDir: "/var/lib/meshd", runDir: "/run/meshd" };
+  assert.is(systemdFits(world, true), false);
+  assert.is(systemdFits({ ...host, runDir: world.runDir }, true), false);
+  assert.is(systemdFits(host, false), false);
+});
+
+test.run();
