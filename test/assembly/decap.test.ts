@@ -1,0 +1,468 @@
+// Underlay -> overlay: what is taken off, what is believed, what is answered, what ends.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { D_FLAG_TRUNCATED, PROBE_ICMP_ID, PROBE_PORT } from "../../assembly/shared/layout.js";
+import { droppedPackets, packetsInFlight } from "../../src/datapath/counters.js";
+import { loadModule, type TestModule, type WireInput } from "../support/module.js";
+import {
+  contentsOf,
+  macOf,
+  peerOf,
+  pod,
+  pod4,
+  pod6,
+  podPacket,
+  underlayOf,
+  vxlanDatagram,
+} from "../support/nodes.js";
+import {
+  be16,
+  buildPacket,
+  concat,
+  pseudoHeader,
+  setBe16,
+  setBe32,
+  slowChecksum,
+  slowSum,
+  TCP,
+} from "../support/packets.js";
+
+const ICMP = 1;
+const ICMPV6 = 58;
+
+async function node1(): Promise<TestModule> {
+  const module = await loadModule();
+  module.publish(contentsOf(1, [2, 3]));
+  return module;
+}
+
+const from2 = (changes: Partial<WireInput> = {}): WireInput => ({
+  from: underlayOf(2),
+  ...changes,
+});
+
+function exact(module: TestModule): void {
+  const { egress, ingress } = module.counters();
+  assert.is(packetsInFlight(egress), 0, "egress is exact");
+  assert.is(packetsInFlight(ingress), 0, "ingress is exact");
+}
+
+for (const version of [4, 6] as const) {
+  test(`an IPv${version} packet from a peer reaches TUN unchanged`, async () => {
+    const module = await node1();
+    const packet = podPacket(version, 2, 1);
+    module.feedWire(vxlanDatagram(packet), from2());
+    const { wire, tun } = module.run();
+    assert.is(wire.length, 0);
+    assert.equal(tun[0]?.packet, packet);
+    assert.is(tun[0]?.vnet.gsoType, 0);
+    assert.is(module.counters().ingress.forwarded, 1);
+    exact(module);
+  });
+
+  test(`Ethernet padding behind an IPv${version} packet is taken off`, async () => {
+    const module = await node1();
+    const packet = podPacket(version, 2, 1, { payload: new Uint8Array(1) });
+    module.feedWire(concat(vxlanDatagram(packet), new Uint8Array(17).fill(0x77)), from2());
+    assert.equal(module.run().tun[0]?.packet, packet);
+  });
+
+  test(`a train of IPv${version} TCP segments reaches TUN as one super-packet`, async () => {
+    const module = await node1();
+    const size = 1000;
+    const segments = Array.from({ length: 9 }, (_, i) =>
+      podPacket(version, 2, 1, {
+        protocol: TCP,
+        payload: new Uint8Array(i === 8 ? 300 : size).fill(i),
+        sequence: 5000 + i * size,
+        identification: 1 + i,
+      }),
+    );
+    const train = concat(...segments.map((segment) => vxlanDatagram(segment)));
+    const stride = 22 + (segments[0]?.length ?? 0);
+    module.feedWire(train, from2({ segment: stride }));
+    const { tun } = module.run();
+    assert.is(tun.length, 1);
+    assert.is(tun[0]?.segments, 9);
+    assert.is(tun[0]?.vnet.gsoSize, size);
+    assert.equal(tun[0]?.packet.slice(-300), new Uint8Array(300).fill(8));
+    assert.is(module.counters().ingress.forwarded, 9);
+    exact(module);
+  });
+
+  test(`a probe request over IPv${version} is answered at once`, async () => {
+    const module = await node1();
+    const request = probePacket(version, 2, 1, 0);
+    module.feedWire(vxlanDatagram(request), from2());
+    const { wire, tun } = module.run();
+    assert.is(tun.length, 0);
+    const reply = probePacket(version, 1, 2, 1);
+    assert.equal(wire[0]?.bytes, vxlanDatagram(reply, { to: macOf(2), from: macOf(1) }));
+    const { ingress } = module.counters();
+    assert.equal([ingress.consumed, ingress.generated, ingress.forwarded], [1, 1, 1]);
+    exact(module);
+  });
+
+  test(`a probe reply and our own echo reply over IPv${version} go to the control thread`, async () => {
+    const module = await node1();
+    const reply = probePacket(version, 2, 1, 1);
+    const echo = echoReply(version, PROBE_ICMP_ID);
+    const other = echoReply(version, PROBE_ICMP_ID - 1);
+    for (const packet of [reply, echo, other]) module.feedWire(vxlanDatagram(packet), from2());
+    const { tun } = module.run();
+    assert.equal(
+      tun.map((out) => out.packet),
+      [other],
+    );
+    const punts = module.punts();
+    assert.equal(
+      punts.map((punt) => punt.packet),
+      [reply, echo],
+    );
+    assert.ok(punts.every((punt) => punt.peer === 0 && punt.kind === 1));
+    assert.is(module.counters().ingress.consumed, 2);
+    exact(module);
+  });
+}
+
+/** A probe from node to node, padded to 64 bytes of payload. */
+function probePacket(version: 4 | 6, from: number, to: number, kind: number): Uint8Array {
+  const payload = new Uint8Array(64);
+  payload.set([0x6d, 0x70, 0x72, 0x62, kind]);
+  setBe32(payload, 8, 77);
+  return podPacket(version, from, to, {
+    source: pod(version, from, 1),
+    destination: pod(version, to, 1),
+    sourcePort: PROBE_PORT,
+    destinationPort: PROBE_PORT,
+    payload,
+  });
+}
+
+function echoReply(version: 4 | 6, identifier: number): Uint8Array {
+  const body = Uint8Array.of(version === 4 ? 0 : 129, 0, 0, 0, 0, 0, 0, 9, 1, 2, 3, 4);
+  setBe16(body, 4, identifier);
+  return podPacket(version, 2, 1, {
+    protocol: version === 4 ? ICMP : ICMPV6,
+    destination: pod(version, 1, 1),
+    payload: body,
+  });
+}
+
+test("a full ring to the control thread drops probes and counts them", async () => {
+  const module = await node1();
+  for (let batch = 0; batch < 2; batch++) {
+    for (let i = 0; i < 40; i++) module.feedWire(vxlanDatagram(probePacket(4, 2, 1, 1)), from2());
+    module.run();
+  }
+  const { ingress } = module.counters();
+  assert.equal([ingress.consumed, ingress.drops.RING_FULL?.packets], [64, 16]);
+  assert.is(module.punts().length, 64);
+  exact(module);
+});
+
+test("a probe without checksum is answered without one", async () => {
+  const module = await node1();
+  const request = probePacket(4, 2, 1, 0);
+  request.fill(0, 26, 28);
+  module.feedWire(vxlanDatagram(request), from2());
+  const reply = module.run().wire[0]?.bytes ?? new Uint8Array(0);
+  assert.is(be16(reply, 22 + 26), 0);
+});
+
+interface Refusal {
+  name: string;
+  reason: string;
+  datagram: Uint8Array;
+  input?: Partial<WireInput>;
+}
+
+const good = podPacket(4, 2, 1);
+const broken = (at: number, value: number): Uint8Array => {
+  const packet = Uint8Array.from(good);
+  packet[at] = value;
+  return packet;
+};
+const to4 = (...address: number[]) => podPacket(4, 2, 1, { destination: Uint8Array.from(address) });
+const GROUP_MAC = Uint8Array.of(1, 0, 0x5e, 0, 0, 5);
+
+const REFUSALS: Refusal[] = [
+  { name: "empty", reason: "TOO_SHORT", datagram: new Uint8Array(0) },
+  { name: "of 21 bytes", reason: "TOO_SHORT", datagram: vxlanDatagram(good).slice(0, 21) },
+  { name: "without a packet", reason: "TOO_SHORT", datagram: vxlanDatagram(good).slice(0, 22) },
+  { name: "of half an IP header", reason: "TOO_SHORT", datagram: vxlanDatagram(good).slice(0, 40) },
+  { name: "cut short", reason: "BAD_LENGTH", datagram: vxlanDatagram(good).slice(0, 60) },
+  {
+    name: "cut by the kernel",
+    reason: "TRUNCATED",
+    datagram: vxlanDatagram(good),
+    input: { flags: D_FLAG_TRUNCATED },
+  },
+  {
+    name: "of a stranger",
+    reason: "UNKNOWN_PEER",
+    datagram: vxlanDatagram(good),
+    input: { from: "192.0.2.99" },
+  },
+  {
+    name: "of a stranger (IPv6)",
+    reason: "UNKNOWN_PEER",
+    datagram: vxlanDatagram(good),
+    input: { from: "2001:db8::2" },
+  },
+  {
+    name: "on another kind of socket",
+    reason: "WRONG_PROTOCOL",
+    datagram: vxlanDatagram(good),
+    input: { socket: 5 },
+  },
+  {
+    name: "without the I flag",
+    reason: "BAD_FLAGS",
+    datagram: vxlanDatagram(good, { flags: 0xf7 }),
+  },
+  { name: "of another network", reason: "WRONG_VNI", datagram: vxlanDatagram(good, { vni: 43 }) },
+  {
+    name: "of network 42 shifted",
+    reason: "WRONG_VNI",
+    datagram: vxlanDatagram(good, { vni: 42 << 8 }),
+  },
+  { name: "to another MAC", reason: "WRONG_MAC", datagram: vxlanDatagram(good, { to: macOf(3) }) },
+  { name: "to a group MAC", reason: "MULTICAST", datagram: vxlanDatagram(good, { to: GROUP_MAC }) },
+  {
+    name: "to all MACs",
+    reason: "BROADCAST",
+    datagram: vxlanDatagram(good, { to: new Uint8Array(6).fill(255) }),
+  },
+  {
+    name: "of another ethertype",
+    reason: "NOT_IP",
+    datagram: vxlanDatagram(good, { type: 0x8100 }),
+  },
+  {
+    name: "of the wrong IP version",
+    reason: "BAD_IP_VERSION",
+    datagram: vxlanDatagram(good, { type: 0x86dd }),
+  },
+  {
+    name: "with a bad IP checksum",
+    reason: "BAD_IP_HEADER",
+    datagram: vxlanDatagram(broken(10, 0)),
+  },
+  {
+    name: "with a short IP header",
+    reason: "BAD_IP_HEADER",
+    datagram: vxlanDatagram(broken(0, 0x44)),
+  },
+  { name: "with a lying IP length", reason: "BAD_LENGTH", datagram: vxlanDatagram(broken(2, 9)) },
+  {
+    name: "out of time",
+    reason: "TTL_EXPIRED",
+    datagram: vxlanDatagram(podPacket(4, 2, 1, { ttl: 0 })),
+  },
+  {
+    name: "out of hops",
+    reason: "TTL_EXPIRED",
+    datagram: vxlanDatagram(podPacket(6, 2, 1, { ttl: 0 })),
+  },
+  {
+    name: "of another peer's pod",
+    reason: "SPOOFED_SOURCE",
+    datagram: vxlanDatagram(podPacket(4, 3, 1)),
+  },
+  { name: "of our own pod", reason: "SPOOFED_SOURCE", datagram: vxlanDatagram(podPacket(4, 1, 1)) },
+  {
+    name: "of nobody's pod",
+    reason: "SPOOFED_SOURCE",
+    datagram: vxlanDatagram(podPacket(6, 77, 1)),
+  },
+  { name: "for another node", reason: "NOT_LOCAL", datagram: vxlanDatagram(podPacket(4, 2, 3)) },
+  { name: "for nobody", reason: "NOT_LOCAL", datagram: vxlanDatagram(podPacket(6, 2, 88)) },
+  { name: "to an IP group", reason: "MULTICAST", datagram: vxlanDatagram(to4(239, 1, 1, 1)) },
+  {
+    name: "to all addresses",
+    reason: "BROADCAST",
+    datagram: vxlanDatagram(to4(255, 255, 255, 255)),
+  },
+  {
+    name: "marked against its will",
+    reason: "ECN_ILLEGAL",
+    datagram: vxlanDatagram(good),
+    input: { tos: 3 },
+  },
+];
+
+for (const { name, reason, datagram, input } of REFUSALS) {
+  test(`a datagram ${name} is counted as ${reason}`, async () => {
+    const module = await node1();
+    module.feedWire(datagram, from2(input));
+    const { wire, tun } = module.run();
+    assert.is(wire.length + tun.length, 0);
+    const { ingress } = module.counters();
+    assert.equal(Object.keys(ingress.drops), [reason]);
+    assert.is(droppedPackets(ingress), 1);
+    exact(module);
+  });
+}
+
+test("a peer may send from its longest prefixes only", async () => {
+  const module = await loadModule();
+  module.publish(contentsOf(1, [2, peerOf(3, { prefixes: ["10.244.2.7/32"] })]));
+  module.feedWire(vxlanDatagram(good), from2());
+  module.feedWire(vxlanDatagram(good), { from: underlayOf(3) });
+  assert.is(module.run().tun.length, 1);
+  assert.is(module.counters().ingress.drops.SPOOFED_SOURCE?.packets, 1);
+});
+
+test("reserved bits and the sender's port play no part", async () => {
+  const module = await node1();
+  const datagram = vxlanDatagram(good, { flags: 0xff });
+  datagram.set([1, 2, 3], 1);
+  datagram[7] = 0xee;
+  module.feedWire(datagram, from2({ port: 1 }));
+  assert.equal(module.run().tun[0]?.packet, good);
+});
+
+test("congestion marks of the outer header reach the inner packet (RFC 6040)", async () => {
+  const module = await node1();
+  for (const version of [4, 6] as const) {
+    for (let inner = 0; inner < 4; inner++) {
+      for (let outer = 0; outer < 4; outer++) {
+        const tos = 0xb8 | inner;
+        const packet = podPacket(version, 2, 1, { tos });
+        module.feedWire(vxlanDatagram(packet), from2({ tos: outer }));
+        const got = module.run().tun[0]?.packet;
+        const expected = [
+          [0, 0, 0, -1],
+          [1, 1, 1, 3],
+          [2, 1, 2, 3],
+          [3, 3, 3, 3],
+        ][inner]?.[outer];
+        const marked = podPacket(version, 2, 1, { tos: 0xb8 | (expected ?? 0) });
+        assert.equal(got, expected === -1 ? undefined : marked, `${inner} under ${outer}`);
+      }
+    }
+  }
+});
+
+test("one bad datagram of a train ends alone", async () => {
+  const module = await node1();
+  const bad = vxlanDatagram(good, { vni: 1 });
+  const datagram = vxlanDatagram(good);
+  const train = concat(datagram, bad, datagram, datagram.slice(0, 30));
+  module.feedWire(train, from2({ segment: datagram.length }));
+  module.run();
+  const { ingress } = module.counters();
+  assert.equal([ingress.received, ingress.forwarded, droppedPackets(ingress)], [4, 2, 2]);
+  exact(module);
+});
+
+test("lengths and segments that no kernel writes are drops, never a trap", async () => {
+  const module = await node1();
+  const long = module.feedWire(vxlanDatagram(good), from2());
+  module.view.setUint32(long + 8, 0xffff_ffff, true);
+  const tiny = module.feedWire(new Uint8Array(65_000), from2({ segment: 1 }));
+  assert.ok(tiny > 0);
+  module.feedWire(vxlanDatagram(good), from2({ segment: 65_535 }));
+  module.run();
+  const { ingress } = module.counters();
+  assert.is(ingress.drops.BAD_LENGTH?.packets, 1);
+  assert.is(ingress.drops.TOO_SHORT?.packets, 65_000);
+  assert.is(ingress.forwarded, 1);
+  exact(module);
+});
+
+/** An ARP request inside VXLAN, as a kernel's device broadcasts it (RFC 826). */
+function arpRequest(target: Uint8Array): Uint8Array {
+  const kind = Uint8Array.of(0, 1, 8, 0, 6, 4, 0, 1);
+  const arp = concat(kind, macOf(2), pod4(2, 1), new Uint8Array(6), target);
+  return vxlanDatagram(arp, { to: new Uint8Array(6).fill(255), type: 0x0806 });
+}
+
+test("an ARP request for our VTEP address is answered through the tunnel", async () => {
+  const module = await node1();
+  module.feedWire(arpRequest(pod4(1, 1)), from2());
+  module.feedWire(arpRequest(pod4(1, 2)), from2());
+  const { wire } = module.run();
+  assert.is(wire.length, 1);
+  const kind = Uint8Array.of(0, 1, 8, 0, 6, 4, 0, 2);
+  const arp = concat(kind, macOf(1), pod4(1, 1), macOf(2), pod4(2, 1));
+  assert.equal(wire[0]?.bytes, vxlanDatagram(arp, { to: macOf(2), from: macOf(1), type: 0x0806 }));
+  const { ingress } = module.counters();
+  assert.equal([ingress.consumed, ingress.generated, ingress.forwarded], [1, 1, 1]);
+  assert.is(ingress.drops.BROADCAST?.packets, 1);
+  exact(module);
+});
+
+/** A neighbour solicitation inside VXLAN to the solicited-node group (RFC 4861 section 4.3). */
+function solicitation(source: Uint8Array, target: Uint8Array, ttl = 255): Uint8Array {
+  const body = concat(
+    Uint8Array.of(135, 0, 0, 0, 0, 0, 0, 0),
+    target,
+    Uint8Array.of(1, 1),
+    macOf(2),
+  );
+  const group = Uint8Array.of(255, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 255, ...target.slice(13));
+  const options = { version: 6 as const, protocol: ICMPV6, ttl, source, destination: group };
+  const packet = buildPacket({ ...options, payload: body });
+  setBe16(body, 2, slowChecksum(concat(pseudoHeader(packet, ICMPV6, body.length), body)));
+  const inner = buildPacket({ ...options, payload: body });
+  return vxlanDatagram(inner, { to: Uint8Array.of(0x33, 0x33, 255, ...target.slice(13)) });
+}
+
+test("a neighbour solicitation for our VTEP address is answered through the tunnel", async () => {
+  const module = await node1();
+  const asker = Uint8Array.of(0xfe, 0x80, ...new Array(13).fill(0), 2);
+  module.feedWire(solicitation(asker, pod6(1, 1)), from2());
+  const { wire } = module.run();
+  const frame = wire[0]?.bytes.slice(8) ?? new Uint8Array(0);
+  assert.equal(frame.slice(0, 12), concat(macOf(2), macOf(1)));
+  const packet = frame.slice(14);
+  assert.equal(packet.slice(8, 40), concat(pod6(1, 1), asker));
+  assert.is(packet[7], 255);
+  assert.equal(packet.slice(40, 42), Uint8Array.of(136, 0));
+  assert.equal(packet.slice(44, 48), Uint8Array.of(0xe0, 0, 0, 0));
+  assert.equal(packet.slice(48), concat(pod6(1, 1), Uint8Array.of(2, 1), macOf(1)));
+  assert.is(slowSum(concat(pseudoHeader(packet, ICMPV6, 32), packet.slice(40))), 0xffff);
+  exact(module);
+});
+
+test("a solicitation without a source is answered to all nodes", async () => {
+  const module = await node1();
+  module.feedWire(solicitation(new Uint8Array(16), pod6(1, 1)), from2());
+  const frame = module.run().wire[0]?.bytes.slice(8) ?? new Uint8Array(0);
+  assert.equal(frame.slice(0, 6), Uint8Array.of(0x33, 0x33, 0, 0, 0, 1));
+  assert.equal(frame.slice(14 + 24, 14 + 40), Uint8Array.of(255, 2, ...new Array(13).fill(0), 1));
+  assert.equal(frame.slice(14 + 44, 14 + 48), Uint8Array.of(0xa0, 0, 0, 0));
+});
+
+test("solicitations that are forwarded, damaged or for others are drops", async () => {
+  const module = await node1();
+  const asker = Uint8Array.of(0xfe, 0x80, ...new Array(13).fill(0), 2);
+  const damaged = solicitation(asker, pod6(1, 1));
+  damaged[damaged.length - 1] = 99;
+  module.feedWire(solicitation(asker, pod6(1, 1), 64), from2());
+  module.feedWire(damaged, from2());
+  module.feedWire(solicitation(asker, pod6(1, 2)), from2());
+  assert.is(module.run().wire.length, 0);
+  const { drops } = module.counters().ingress;
+  assert.equal([drops.BAD_NEIGHBOUR?.packets, drops.MULTICAST?.packets], [2, 1]);
+  exact(module);
+});
+
+test("what node 1 sends, node 2 receives unchanged", async () => {
+  const one = await node1();
+  const two = await loadModule();
+  two.publish(contentsOf(2, [1, 3]));
+  for (const version of [4, 6] as const) {
+    for (const size of [0, 1, 18, 500, 1370]) {
+      const packet = podPacket(version, 1, 2, { payload: new Uint8Array(size).fill(size) });
+      one.feedTun(packet);
+      const [sent] = one.run().wire;
+      two.feedWire(sent?.bytes ?? new Uint8Array(0), { from: underlayOf(1), tos: sent?.tos ?? 0 });
+      assert.equal(two.run().tun[0]?.packet, packet);
+    }
+  }
+});
+
+test.run();

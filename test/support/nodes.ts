@@ -1,0 +1,96 @@
+// Table contents of small meshes for tests of the hot path: node I has 10.244.I.0/24, fd00:I::/64,
+// underlay address 192.0.2.I, node addresses 10.244.I.1 and fd00:I::1, VTEP MAC 02:00:00:00:00:0I.
+import type { TableContents, TablePeer } from "../../src/datapath/types.js";
+import { buildPacket, concat, type PacketOptions, setBe16, UDP } from "./packets.js";
+
+export const VNI = 42;
+export const MTU = 1450;
+export const VXLAN_PORT = 8472;
+
+export const underlayOf = (node: number): string => `192.0.2.${node}`;
+
+export function macOf(node: number): Uint8Array {
+  return Uint8Array.of(2, 0, 0, 0, 0, node);
+}
+
+export function macText(node: number): string {
+  return Array.from(macOf(node), (byte) => byte.toString(16).padStart(2, "0")).join(":");
+}
+
+export function peerOf(node: number, changes: Partial<TablePeer> = {}): TablePeer {
+  return {
+    protocol: "vxlan",
+    address: underlayOf(node),
+    port: VXLAN_PORT,
+    mac: macText(node),
+    vni: VNI,
+    mtu: MTU,
+    prefixes: [`10.244.${node}.0/24`, `fd00:${node}::/64`],
+    ...changes,
+  };
+}
+
+/** What node `self` knows of a mesh of these peers. */
+export function contentsOf(self: number, peers: readonly (number | TablePeer)[]): TableContents {
+  return {
+    self: {
+      mac: macText(self),
+      vni: VNI,
+      mtu: MTU,
+      addresses: [`10.244.${self}.1`, `fd00:${self}::1`],
+      prefixes: [`10.244.${self}.0/24`, `fd00:${self}::/64`],
+      udpPort: VXLAN_PORT,
+    },
+    peers: peers.map((peer) => (typeof peer === "number" ? peerOf(peer) : peer)),
+  };
+}
+
+/** 10.244.<node>.<host> */
+export function pod4(node: number, host: number): Uint8Array {
+  return Uint8Array.of(10, 244, node, host);
+}
+
+/** fd00:<node>::<host> */
+export function pod6(node: number, host: number): Uint8Array {
+  const out = new Uint8Array(16);
+  out.set([0xfd, 0, 0, node]);
+  setBe16(out, 14, host);
+  return out;
+}
+
+export function pod(version: 4 | 6, node: number, host: number): Uint8Array {
+  return version === 4 ? pod4(node, host) : pod6(node, host);
+}
+
+/** A packet from a pod of one node to a pod of another; UDP with 18 bytes unless said otherwise. */
+export function podPacket(
+  version: 4 | 6,
+  from: number,
+  to: number,
+  changes: Partial<PacketOptions> = {},
+): Uint8Array {
+  return buildPacket({
+    version,
+    protocol: UDP,
+    payload: new Uint8Array(18).fill(0x5a),
+    source: pod(version, from, 7),
+    destination: pod(version, to, 9),
+    ...changes,
+  });
+}
+
+/** A VXLAN datagram as another implementation would write it, field by field (RFC 7348 section 5). */
+export function vxlanDatagram(
+  inner: Uint8Array,
+  changes: { flags?: number; vni?: number; to?: Uint8Array; from?: Uint8Array; type?: number } = {},
+): Uint8Array {
+  const header = new Uint8Array(22);
+  const vni = changes.vni ?? VNI;
+  header[0] = changes.flags ?? 0x08;
+  header.set([vni >> 16, (vni >> 8) & 255, vni & 255], 4);
+  header.set(changes.to ?? macOf(1), 8);
+  header.set(changes.from ?? macOf(2), 14);
+  const isV6 = (inner[0] ?? 0) >> 4 === 6;
+  setBe16(header, 20, changes.type ?? (isV6 ? 0x86dd : 0x0800));
+  return concat(header, inner);
+}
