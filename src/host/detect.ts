@@ -14,6 +14,7 @@ import {
   prefixHolding,
 } from "./prefix.js";
 import { listRoutes, MESH_ROUTE_PROTOCOL, POD_ROUTE_PROTOCOL, type Route } from "./routes.js";
+import { rpFilter } from "./sysctl.js";
 
 /** What the kernel has now; input of the pure functions below. */
 export interface HostFacts {
@@ -177,6 +178,24 @@ export async function defaultSource(
     if (error instanceof HostError && error.code === "MESHD_HOST_COMMAND") return undefined;
     throw error;
   }
+}
+
+/**
+ * Devices of ours on which reverse path filtering is strict, one line each. The kernel then drops
+ * packets whose way back leads elsewhere: answers to a multi-homed host, and ICMP errors that the
+ * overlay device delivers under this host's own address.
+ */
+export async function findStrictFilters(
+  devices: readonly string[],
+  where: Where = {},
+): Promise<string[]> {
+  const values = await Promise.all(devices.map((device) => rpFilter(device, where)));
+  return devices
+    .filter((_, index) => values[index] === 1)
+    .map((device) => {
+      const keys = `net.ipv4.conf.all.rp_filter and net.ipv4.conf.${device}.rp_filter`;
+      return `strict reverse path filter on ${device} may drop packets; set ${keys} to 0 or 2`;
+    });
 }
 
 /** Why /dev/net/tun cannot be used, in one line; undefined = it can. */

@@ -64,9 +64,11 @@ export function rulesetObstacles(
   return objectsOf(listed, "chain").flatMap((chain) => {
     const hook = HOOKS.find((name) => name === textAt(chain, "hook"));
     if (hook === undefined || textAt(chain, "type") !== "filter") return [];
-    const own = rules.filter((rule) => inChain(rule, chain));
+    // An accepting rule may stand in any chain that this one jumps to.
+    const table = rules.filter((rule) => inTable(rule, chain));
+    const own = table.filter((rule) => rule.chain === chain.name);
     const drops = textAt(chain, "policy") === "drop" || own.some(dropsAll);
-    if (!drops || own.some((rule) => letsThrough(JSON.stringify(rule), hook, traffic))) return [];
+    if (!drops || table.some((rule) => letsThrough(JSON.stringify(rule), hook, traffic))) return [];
     const name = `${textAt(chain, "family")} ${textAt(chain, "table")} ${textAt(chain, "name")}`;
     return [obstacle(hook, `nftables ${name}`, traffic)];
   });
@@ -81,17 +83,16 @@ export function legacyObstacles(
   const lines = output.split("\n");
   return HOOKS.flatMap((hook) => {
     const chain = hook.toUpperCase();
-    const own = lines.filter((line) => line.startsWith(`-A ${chain} `));
+    const rules = lines.filter((line) => line.startsWith("-A "));
     const refuses = new RegExp(`^-A ${chain} -j (DROP|REJECT)`);
-    const drops = lines.includes(`-P ${chain} DROP`) || own.some((line) => refuses.test(line));
-    if (!drops || own.some((line) => letsThrough(line, hook, traffic))) return [];
+    const drops = lines.includes(`-P ${chain} DROP`) || rules.some((line) => refuses.test(line));
+    if (!drops || rules.some((line) => letsThrough(line, hook, traffic))) return [];
     return [obstacle(hook, `${program} ${chain}`, traffic)];
   });
 }
 
-function inChain(rule: JsonObject, chain: JsonObject): boolean {
-  const same = ["family", "table"].every((key) => rule[key] === chain[key]);
-  return same && rule.chain === chain.name;
+function inTable(rule: JsonObject, chain: JsonObject): boolean {
+  return ["family", "table"].every((key) => rule[key] === chain[key]);
 }
 
 /** A rule that ends everything: `drop` or `reject` without a condition. */
@@ -104,9 +105,12 @@ function dropsAll(rule: JsonObject): boolean {
   );
 }
 
-/** Whether a rule looks like an answer to us: it accepts and names our device, a pool or our port. */
+/**
+ * Whether a rule looks like an answer to us: it names our device, a pool or our port, and accepts or
+ * leads to another chain. Only a packet could tell for sure; a false alarm is worse than none.
+ */
 function letsThrough(rule: string, hook: "forward" | "input", traffic: MeshTraffic): boolean {
-  if (!/accept|ACCEPT|"xt"/.test(rule)) return false;
+  if (!/accept|jump|goto|"xt"| -j (?!DROP|REJECT)/.test(rule)) return false;
   // A colon after a quote is JSON's, any other one is part of an IPv6 address.
   const words = new Set(rule.replaceAll('":', '" ').split(/[^A-Za-z0-9_.:@+-]+/));
   if (hook === "input") return traffic.udpPort !== undefined && words.has(`${traffic.udpPort}`);

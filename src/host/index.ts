@@ -11,6 +11,7 @@ export { namespacePath, type RunOptions, run, runJson, type Where } from "./comm
 export {
   defaultSource,
   findPoolConflicts,
+  findStrictFilters,
   gatherFacts,
   type HostFacts,
   type Own,

@@ -96,7 +96,9 @@ export function linkChanges(link: Link, wanted: LinkSettings): string[] {
   const set = `link set dev ${checkDeviceName(link.name)}`;
   const lines: string[] = [];
   if (wanted.up === false && link.up) lines.push(`${set} down`);
-  if (wanted.addressMode !== undefined && wanted.addressMode !== link.addressMode) {
+  // A kernel without IPv6 shows no mode and takes none.
+  const mode = link.addressMode;
+  if (mode !== undefined && wanted.addressMode !== undefined && wanted.addressMode !== mode) {
     lines.push(`${set} addrgenmode ${wanted.addressMode}`);
   }
   if (wanted.mac !== undefined && wanted.mac.toLowerCase() !== link.mac) {

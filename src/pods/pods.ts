@@ -9,6 +9,7 @@ import {
   namespacePath,
   POD_ROUTE_PROTOCOL,
   type RouteScope,
+  readSysctl,
   reconcileRoutes,
   type WantedRoute,
 } from "../host/index.js";
@@ -21,6 +22,7 @@ import {
   checkUsable,
   GATEWAY4,
   hostRoutes,
+  type PairSettings,
   setPairMtu,
   unwire,
   wire,
@@ -78,7 +80,7 @@ export class Pods {
       this.state.pods.push(pod);
       await this.save();
       try {
-        await wire(pod, this.mtu);
+        await wire(pod, await this.pairSettings());
         await this.syncRoutes();
       } catch (error) {
         await this.forget(pod).catch((second) => this.log("pod-undo-failed", pod, second));
@@ -110,9 +112,10 @@ export class Pods {
   restore(): Promise<RestoreResult> {
     return this.queue(async () => {
       const result: RestoreResult = { changes: 0, failed: [] };
+      const settings = await this.pairSettings();
       for (const pod of this.state.pods) {
         try {
-          result.changes += await wire(pod, this.mtu);
+          result.changes += await wire(pod, settings);
         } catch (error) {
           result.failed.push({ name: pod.name, error: wiringError(pod, error) });
           this.log("pod-restore-failed", pod, error);
@@ -160,18 +163,23 @@ export class Pods {
     const taken = new Set((await listLinks()).map((link) => link.name));
     for (const device of this.devices()) taken.add(device);
     const hostDevice = hostDeviceName(this.options.device, name, taken);
-    const addresses = this.allocate();
+    const addresses = this.allocate(await usable(this.podCidrs));
     const createdAt = new Date().toISOString();
     return { name, netns, ownsNetns, labels, addresses, hostDevice, createdAt };
   }
 
-  private allocate(): string[] {
-    if (this.podCidrs.length === 0) {
+  private async pairSettings(): Promise<PairSettings> {
+    const overlay = await findLink(this.options.device);
+    return { mtu: this.mtu, gsoMaxSize: overlay?.gsoMaxSize };
+  }
+
+  private allocate(podCidrs: readonly string[]): string[] {
+    if (podCidrs.length === 0) {
       const what = "this node has no PodCIDR, so a pod has no address; see: meshd status";
       throw new PodError("MESHD_POD_ADDRESSES_EXHAUSTED", what);
     }
     const taken = new Set(this.state.pods.flatMap((pod) => pod.addresses));
-    const given = this.podCidrs.map((podCidr) => {
+    const given = podCidrs.map((podCidr) => {
       const address = allocateAddress(podCidr, taken, this.state.last[podCidr]);
       return { podCidr, address };
     });
@@ -264,6 +272,12 @@ async function chooseNamespace(
   }
   await checkUsable(netns);
   return { netns, ownsNetns: false };
+}
+
+/** Without IPv6 on the host pods have IPv4 only. */
+async function usable(podCidrs: readonly string[]): Promise<readonly string[]> {
+  const ipv6 = (await readSysctl("ipv6/conf/all/disable_ipv6")) === "0";
+  return podCidrs.filter((podCidr) => ipv6 || familyOf(podCidr) === 4);
 }
 
 function familyOf(address: string): number {

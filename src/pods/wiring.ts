@@ -27,12 +27,23 @@ export const GATEWAY4 = "169.254.1.1";
 /** The pods' IPv6 gateway: an address of the host's end of each pair. */
 export const GATEWAY6 = "fe80::1";
 
+/** What all pods of a node have in common. */
+export interface PairSettings {
+  /** Bytes. */
+  mtu: number;
+  /**
+   * The overlay device's: a pod that makes larger super-packets would have each one cut into single
+   * packets by the kernel before the overlay device sees it.
+   */
+  gsoMaxSize: number | undefined;
+}
+
 /** Makes the kernel's side of a pod as it should be. Says how many things were changed. */
-export async function wire(pod: Pod, mtu: number): Promise<number> {
+export async function wire(pod: Pod, settings: PairSettings): Promise<number> {
   let changes = await ensureNamespace(pod);
-  changes += await ensurePair(pod, mtu);
-  changes += await wireHostEnd(pod, mtu);
-  changes += await wirePodEnd(pod, mtu);
+  changes += await ensurePair(pod, settings.mtu);
+  changes += await wireHostEnd(pod, settings.mtu);
+  changes += await wirePodEnd(pod, settings);
   return changes;
 }
 
@@ -108,7 +119,7 @@ async function wireHostEnd(pod: Pod, mtu: number): Promise<number> {
   return changes + (await reconcileAddresses(device, hasIPv6(pod) ? [`${GATEWAY6}/64`] : []));
 }
 
-async function wirePodEnd(pod: Pod, mtu: number): Promise<number> {
+async function wirePodEnd(pod: Pod, { mtu, gsoMaxSize }: PairSettings): Promise<number> {
   const where = { netns: pod.netns };
   let changes = await setLink("lo", { up: true }, where);
   if (hasIPv6(pod)) {
@@ -122,7 +133,8 @@ async function wirePodEnd(pod: Pod, mtu: number): Promise<number> {
       where,
     );
   }
-  changes += await setLink(POD_DEVICE, { mtu, up: true }, where);
+  const gso = gsoMaxSize === undefined ? {} : { gsoMaxSize };
+  changes += await setLink(POD_DEVICE, { mtu, ...gso, up: true }, where);
   changes += await reconcileAddresses(POD_DEVICE, pod.addresses, where);
   const scope = { devices: [POD_DEVICE], pools: [], protocol: POD_ROUTE_PROTOCOL };
   const result = await reconcileRoutes(podRoutes(pod), scope, where);

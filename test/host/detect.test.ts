@@ -4,6 +4,7 @@ import * as assert from "uvu/assert";
 import {
   findFirewall,
   findPoolConflicts,
+  findStrictFilters,
   gatherFacts,
   type HostFacts,
   MESH_ROUTE_PROTOCOL,
@@ -12,6 +13,7 @@ import {
   tunProblem,
   underlayCandidates,
   underlayOf,
+  writeSysctl,
 } from "../../src/host/index.js";
 import { createNamespace, joinByVeth } from "../support/netns.js";
 import { rootTest } from "../support/root.js";
@@ -117,6 +119,21 @@ rootTest(
     assert.match(found[0]?.message ?? "", "nftables ip filter FORWARD");
     await nft('add rule ip filter FORWARD iifname "mesh0" accept\n');
     assert.equal(await findFirewall(traffic, { netns }), []);
+  },
+);
+
+rootTest(
+  test,
+  "a strict reverse path filter is found, also when only the host-wide value says so",
+  async () => {
+    const netns = makeNode();
+    assert.equal(await findStrictFilters(["u0", "lo"], { netns }), []);
+    await writeSysctl("ipv4/conf/u0/rp_filter", 1, { netns });
+    const found = await findStrictFilters(["u0", "lo"], { netns });
+    assert.is(found.length, 1);
+    assert.match(found[0] ?? "", "net.ipv4.conf.u0.rp_filter to 0 or 2");
+    await writeSysctl("ipv4/conf/all/rp_filter", 1, { netns });
+    assert.is((await findStrictFilters(["u0", "lo"], { netns })).length, 2);
   },
 );
 

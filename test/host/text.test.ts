@@ -127,6 +127,10 @@ test("the older iptables' listing is understood too", () => {
   );
   const answered = `${text}-A FORWARD -i mesh0 -j ACCEPT\n`;
   assert.equal(legacyObstacles("iptables-legacy", answered, TRAFFIC), []);
+  const jumps = `${text}-A FORWARD -j USER\n-A USER -d 10.244.0.0/16 -j ACCEPT\n`;
+  assert.equal(legacyObstacles("iptables-legacy", jumps, TRAFFIC), []);
+  const worse = `${text}-A FORWARD -i mesh0 -j DROP\n`;
+  assert.is(legacyObstacles("iptables-legacy", worse, TRAFFIC).length, 1);
   const last = "-P FORWARD ACCEPT\n-A FORWARD -j REJECT --reject-with icmp-port-unreachable\n";
   assert.is(legacyObstacles("iptables-legacy", last, TRAFFIC).length, 1);
 });

@@ -2,7 +2,14 @@
 import { existsSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { applyMasquerade, findLink, findPoolConflicts, gatherFacts } from "../../src/host/index.js";
+import {
+  applyMasquerade,
+  findLink,
+  findPoolConflicts,
+  gatherFacts,
+  setLink,
+  writeSysctl,
+} from "../../src/host/index.js";
 import type { Pod } from "../../src/pods/index.js";
 import {
   createNamespace,
@@ -211,6 +218,24 @@ rootTest(test, "a new MTU reaches both ends of every pod, and again changes noth
   assert.is((await findLink("eth0", { netns: a.netns }))?.mtu, 1400);
   const c = await node.add({ name: "c" });
   assert.is((await findLink(c.hostDevice, { netns: node.netns }))?.mtu, 1400);
+});
+
+rootTest(test, "a pod's super-packets are no larger than the overlay device takes", async () => {
+  const node = await TestNode.start();
+  const a = await node.add({ name: "a" });
+  await setLink("mesh0", { gsoMaxSize: 61_000 }, { netns: node.netns });
+  assert.is((await node.restore()).changes, 1);
+  assert.is((await findLink("eth0", { netns: a.netns }))?.gsoMaxSize, 61_000);
+  assert.is((await node.restore()).changes, 0);
+});
+
+rootTest(test, "on a host without IPv6 a pod has IPv4 only", async () => {
+  const node = await TestNode.start();
+  await writeSysctl("ipv6/conf/all/disable_ipv6", 1, { netns: node.netns });
+  const a = await node.add({ name: "a" });
+  assert.equal(a.addresses, ["10.244.1.1"]);
+  assert.ok(pings(a.netns, "10.244.1.0"));
+  assert.equal(await node.restore(), { changes: 0, failed: [] });
 });
 
 rootTest(test, "ten pods asked for at once get ten addresses", async () => {
