@@ -1,4 +1,4 @@
-// The program: the world as it is, handed to the command line. Rooms are loaded when they are needed.
+// The program: the world as it is, handed to the command line. Rooms are loaded when needed.
 import { readFileSync } from "node:fs";
 import type { AgentOptions } from "./agent/index.js";
 import { type AgentProcessOptions, type Context, runCommandLine } from "./cli/index.js";

@@ -1,5 +1,5 @@
-// The agent's answers as the command line reads them. The fields are the agent's; JSON output passes
-// them on, so an agent that is newer loses nothing.
+// The agent's answers as the command line reads them. The fields are the agent's; JSON output
+// passes them on, so an agent that is newer loses nothing.
 
 export interface PeerStatus {
   name: string;

@@ -23,7 +23,7 @@ export function socketPath(settings: Pick<Settings, "runDir">): string {
 
 /**
  * Asks the agent and gives its answer.
- * @throws CommandError MESHD_AGENT_DOWN, MESHD_AGENT_TIMEOUT, MESHD_AGENT_ANSWER, or the agent's code
+ * @throws CommandError MESHD_AGENT_DOWN, _TIMEOUT, _ANSWER, or with the agent's own code
  */
 export async function askAgent(
   settings: Pick<Settings, "runDir">,
@@ -77,7 +77,7 @@ function exchange(socket: string, path: string, question: AgentQuestion): Promis
 }
 
 function noAnswer(socket: string, timeout_ms: number): CommandError {
-  const message = `the agent at ${socket} gave no answer in ${timeout_ms / 1000} s; look at its log`;
+  const message = `the agent at ${socket} is silent for ${timeout_ms / 1000} s; look at its log`;
   return new CommandError("MESHD_AGENT_TIMEOUT", message);
 }
 

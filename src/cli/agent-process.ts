@@ -1,5 +1,5 @@
-// The agent as a service of this host: its options from settings, the run in the foreground, and the
-// start that returns when it is ready.
+// The agent as a service of this host: its options from settings, the run in the foreground, and
+// the start that returns when it is ready.
 import { readFileSync, rmSync } from "node:fs";
 import { kinds, type SettingName, TOKEN_BYTES_MAX } from "../config/index.js";
 import { createLogger, eventLog } from "../telemetry/index.js";
@@ -29,7 +29,7 @@ export const AGENT_SETTINGS: readonly SettingName[] = [
   "metricsListen",
 ];
 
-/** A token on its way to the process that uses it; a word of a command line is seen by every user. */
+/** A token on its way to the process that uses it: command lines are seen by every user. */
 export const pendingToken = (stateDir: string) => `${stateDir}/pending-token`;
 
 /**

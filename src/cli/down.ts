@@ -7,9 +7,9 @@ import { stopService } from "./stop.js";
 export const command: Command = {
   usage: "",
   about:
-    "Stops the controller and the nats-server that 'meshd up' started here; with --agent the agent " +
-    "instead, with --all both. Keys, leases, routes and pods stay: 'meshd up' and 'meshd join' go " +
-    "on where they were. 'meshd leave' ends a membership.",
+    "Stops the controller and the nats-server that 'meshd up' started here; with --agent the " +
+    "agent instead, with --all both. Keys, leases, routes and pods stay: 'meshd up' and 'meshd " +
+    "join' go on where they were. 'meshd leave' ends a membership.",
   example: "meshd down --all",
   options: {
     agent: { about: "stop the agent, not the controller" },

@@ -16,11 +16,11 @@ import { remember } from "./remembered.js";
 export const command: Command = {
   usage: "[TOKEN | -]",
   about:
-    "Makes this host a node of the mesh the token belongs to, and returns when it forwards packets. " +
-    "Without a token it starts the node this host already is, with its PodCIDR and the flags of the " +
-    "first join. The token may come from a file or from standard input (-), so that it is in no " +
-    "list of processes. The agent is a systemd unit (meshd.service) where systemd runs, else a " +
-    "process of its own that logs to agent.log in the state directory.",
+    "Makes this host a node of the mesh the token belongs to, and returns when it forwards " +
+    "packets. Without a token it starts the node this host already is, with its PodCIDR and the " +
+    "flags of the first join. The token may come from a file or from standard input (-), so that " +
+    "it is in no list of processes. The agent is a systemd unit (meshd.service) where systemd " +
+    "runs, else a process of its own that logs to agent.log in the state directory.",
   example: "meshd join $(meshd token create)\nssh admin-host meshd token create | meshd join -",
   options: {
     "token-file": { value: "FILE", about: "file that holds the token alone" },

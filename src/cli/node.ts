@@ -113,8 +113,8 @@ export const command: CommandGroup = {
     remove: {
       usage: "NODE",
       about:
-        "Ends a node's membership: no other node sends to it any more, and its PodCIDR rests before " +
-        "another may get it. For a host that is gone; on a living one use 'meshd leave'.",
+        "Ends a node's membership: no other node sends to it any more, and its PodCIDR rests " +
+        "before another may get it. For a host that is gone; on a living one use 'meshd leave'.",
       example: "meshd node remove n3",
       words: [1, 1],
       run: remove,

@@ -1,4 +1,4 @@
-// Command line words to an Invocation, with own messages: parseArgs only cuts the words into tokens.
+// Command line words to an Invocation, with own messages: parseArgs only cuts words into tokens.
 import { parseArgs } from "node:util";
 import {
   flagOf,
@@ -40,7 +40,6 @@ export interface RawWords {
   given: Map<string, string[]>;
 }
 
-/** Every option any command takes: so that words can be told from values before a command is known. */
 type KnownOptions = Readonly<Record<string, OptionSpec>>;
 
 export function optionsOf(command: Pick<Command, "options" | "settings">): KnownOptions {

@@ -85,8 +85,8 @@ export const command: CommandGroup = {
     add: {
       usage: "NAME",
       about:
-        "Makes a pod: a network namespace with an interface eth0 and an address of each family. It " +
-        "stays when the agent is restarted.",
+        "Makes a pod: a network namespace with an interface eth0 and an address of each family. " +
+        "It stays when the agent is restarted.",
       example: "meshd pod add web --label app=shop\nip netns exec web ping 10.244.1.2",
       options: {
         netns: {

@@ -16,7 +16,7 @@ export const logFile = (place: Place, name: ServiceName) => `${place.stateDir}/$
 
 const POLL_MS = 25;
 
-/** Kernel start time of a process, clock ticks; tells a process from a later one with its number. */
+/** Kernel start time of a process, clock ticks: tells it from a later one with its number. */
 function startTime(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");

@@ -27,7 +27,8 @@ export function readRemembered(stateDir: string): Partial<Record<SettingName, un
       Object.entries(read).filter(([key]) => settingNames.some((name) => name === key)),
     );
   } catch (cause) {
-    const message = `${rememberedFile(stateDir)}: is damaged; remove it and give the flags of join again`;
+    const path = rememberedFile(stateDir);
+    const message = `${path}: is damaged; remove it and give the flags of join again`;
     throw new ConfigError("MESHD_CONFIG_FILE", message, { cause });
   }
 }

@@ -1,4 +1,5 @@
-// meshd route list: which prefix leads where; from the controllers, or as this node's workers see it.
+// meshd route list: which prefix leads where; from the controllers, or as this node's workers
+// see it.
 import type { RouteView } from "../../control/index.js";
 import { hasAdmin, withAdmin } from "./admin.js";
 import type { AgentStatus, FibRow } from "./agent-answers.js";

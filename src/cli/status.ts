@@ -8,9 +8,9 @@ import { agoText, bytesText, count, durationText, fields, print, table } from ".
 export const command: Command = {
   usage: "",
   about:
-    "Shows this node: mesh, NATS, tunnel, lease, peers with the round-trip time of a probe through " +
-    "the tunnel, workers, packets and drops. The agent answers, so it works while NATS is away. " +
-    "On a host with a controller and no agent it shows the controller.",
+    "Shows this node: mesh, NATS, tunnel, lease, peers with the round-trip time of a probe " +
+    "through the tunnel, workers, packets and drops. The agent answers, so it works while NATS " +
+    "is away. On a host with a controller and no agent it shows the controller.",
   example: "meshd status --json",
   options: { peers: { about: "list every peer" } },
   words: [0, 0],

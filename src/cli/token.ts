@@ -74,8 +74,8 @@ async function revoke(invocation: Invocation, context: Context): Promise<undefin
 const createCommand: Command = {
   usage: "",
   about:
-    "Makes a join token and prints it alone, so that it can be handed on. A token is a secret: who " +
-    "has it can join.",
+    "Makes a join token and prints it alone, so that it can be handed on. A token is a secret: " +
+    "who has it can join.",
   example: "meshd join $(meshd token create --expires 15m)",
   options: {
     expires: { value: "TIME", about: `${duration.allowed} (default 24h)` },

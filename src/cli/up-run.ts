@@ -126,9 +126,9 @@ async function alreadyUp(
 
 function noServerOfYours(servers: readonly string[]): CommandError {
   const message =
-    `--nats ${servers.join(",")}: a server of yours needs an account of the mesh with its signing ` +
-    "key, or nodes could not be held to their own records; run 'meshd up' without --nats, copy its " +
-    "mesh directory and use 'meshd controller --nats URL' once your server preloads that account";
+    `--nats ${servers.join(",")}: a server of yours needs an account of the mesh with its ` +
+    "signing key, or nodes could not be held to their records; use 'meshd up' without --nats, " +
+    "or 'meshd controller --nats URL' once your server preloads the account of its mesh folder";
   return new CommandError("MESHD_NO_ACCOUNT_KEY", message);
 }
 

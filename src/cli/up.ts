@@ -6,9 +6,9 @@ export const command: Command = {
   usage: "",
   about:
     "Makes a mesh, unless there is one in the state directory, and starts its nats-server and a " +
-    "controller; returns when the controller answers. Settings of the mesh may be given the first " +
-    "time; later 'meshd config set' changes them. 'meshd down' stops what up started; 'meshd up' " +
-    "starts it again, with the same keys and the same flags.",
+    "controller; returns when the controller answers. Settings of the mesh may be given the " +
+    "first time; later 'meshd config set' changes them. 'meshd down' stops what up started; " +
+    "'meshd up' starts it again, with the same keys and the same flags.",
   example: "meshd up --name prod --listen 192.0.2.10 --cluster-pool-ipv4-pod-cidr 10.60.0.0/16",
   options: {
     name: { value: "NAME", about: "name of the new mesh (default mesh)" },

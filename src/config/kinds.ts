@@ -66,7 +66,7 @@ export const path: Kind<string> = text(
   (given) => given.startsWith("/") && !given.includes("\0") && given.length < 4096,
 );
 
-/** What `other` allows, or null: switched off. Variables and flags say "null", "none" or nothing. */
+/** What `other` allows, or null: off. Variables and flags say "null", "none" or nothing. */
 export function orNull<T>(other: Kind<T>): Kind<T | null> {
   return {
     allowed: `${other.allowed}, or null for none`,

@@ -85,13 +85,13 @@ export const SETTINGS = {
   ),
   autoDirectNodeRoutes: mesh(boolean, false, "native routing: install a route per node"),
   ipv4NativeRoutingCIDR: mesh(orNull(cidr(4)), null, "network that the underlay routes by itself"),
-  clusterPoolIPv4PodCIDR: mesh(orNull(cidr(4)), "10.244.0.0/16", "IPv4 pool PodCIDRs are cut from"),
+  clusterPoolIPv4PodCIDR: mesh(orNull(cidr(4)), "10.244.0.0/16", "network of all IPv4 PodCIDRs"),
   clusterPoolIPv4MaskSize: mesh(
     integer(limits.MASK4_MIN, limits.MASK4_MAX),
     24,
     "prefix length of a node's IPv4 PodCIDR",
   ),
-  clusterPoolIPv6PodCIDR: mesh(orNull(cidr(6)), null, "IPv6 pool PodCIDRs are cut from"),
+  clusterPoolIPv6PodCIDR: mesh(orNull(cidr(6)), null, "network of all IPv6 PodCIDRs"),
   clusterPoolIPv6MaskSize: mesh(
     integer(limits.MASK6_MIN, limits.MASK6_MAX),
     64,

@@ -55,7 +55,7 @@ test.after.each(async ({ world, agent }) => {
   world.remove();
 });
 
-test("status --json passes on every field of the agent, and says whether a controller runs", async ({
+test("status --json passes on every field of the agent, and the controller's state", async ({
   world,
 }) => {
   const { code, json } = await world.run(["status", "--json"]);

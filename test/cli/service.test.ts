@@ -81,7 +81,7 @@ function start(world: World, behaviour: string) {
   });
 }
 
-test("a service that becomes ready goes on in a session of its own, logs to a private file", async ({
+test("a service that becomes ready goes on in its own session, its log is private", async ({
   world,
 }) => {
   const { answer: pid, how } = await start(world, "run");
@@ -99,7 +99,7 @@ test("a service that becomes ready goes on in a session of its own, logs to a pr
   assert.is(await stopProcess(world, "agent"), false);
 });
 
-test("a service that ends before it is ready is reported with its own line and the log's path", async ({
+test("a service that ends too early is reported with its own line and its log", async ({
   world,
 }) => {
   try {

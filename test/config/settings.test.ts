@@ -1,4 +1,4 @@
-// The table of settings: names and defaults agree with the control plane's, limits with the layout's.
+// The table of settings: names and defaults are the control plane's, limits the memory layout's.
 import * as fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
