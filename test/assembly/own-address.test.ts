@@ -1,0 +1,208 @@
+// Packets for the node itself that the hot path takes out: probes (shared/layout.ts), ARP requests
+// (RFC 826) and neighbour solicitations (RFC 4861) for the VTEP address.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { PROBE_ICMP_ID, PROBE_PORT } from "../../assembly/shared/layout.js";
+import { packetsInFlight } from "../../src/datapath/counters.js";
+import { loadModule, type TestModule, type WireInput } from "../support/module.js";
+import {
+  contentsOf,
+  macOf,
+  pod,
+  pod4,
+  pod6,
+  podPacket,
+  underlayOf,
+  vxlanDatagram,
+} from "../support/nodes.js";
+import {
+  be16,
+  buildPacket,
+  concat,
+  pseudoHeader,
+  setBe16,
+  setBe32,
+  slowChecksum,
+  slowSum,
+} from "../support/packets.js";
+
+const ICMP = 1;
+const ICMPV6 = 58;
+
+async function node1(): Promise<TestModule> {
+  const module = await loadModule();
+  module.publish(contentsOf(1, [2, 3]));
+  return module;
+}
+
+const from2 = (changes: Partial<WireInput> = {}): WireInput => ({
+  from: underlayOf(2),
+  ...changes,
+});
+
+function exact(module: TestModule): void {
+  const { egress, ingress } = module.counters();
+  assert.is(packetsInFlight(egress), 0, "egress is exact");
+  assert.is(packetsInFlight(ingress), 0, "ingress is exact");
+}
+
+for (const version of [4, 6] as const) {
+  test(`a probe request over IPv${version} is answered at once`, async () => {
+    const module = await node1();
+    const request = probePacket(version, 2, 1, 0);
+    module.feedWire(vxlanDatagram(request), from2());
+    const { wire, tun } = module.run();
+    assert.is(tun.length, 0);
+    const reply = probePacket(version, 1, 2, 1);
+    assert.equal(wire[0]?.bytes, vxlanDatagram(reply, { to: macOf(2), from: macOf(1) }));
+    const { ingress } = module.counters();
+    assert.equal([ingress.consumed, ingress.generated, ingress.forwarded], [1, 1, 1]);
+    exact(module);
+  });
+
+  test(`a probe reply and our own echo reply over IPv${version} go to the control thread`, async () => {
+    const module = await node1();
+    const reply = probePacket(version, 2, 1, 1);
+    const echo = echoReply(version, PROBE_ICMP_ID);
+    const other = echoReply(version, PROBE_ICMP_ID - 1);
+    for (const packet of [reply, echo, other]) module.feedWire(vxlanDatagram(packet), from2());
+    const { tun } = module.run();
+    assert.equal(
+      tun.map((out) => out.packet),
+      [other],
+    );
+    const punts = module.punts();
+    assert.equal(
+      punts.map((punt) => punt.packet),
+      [reply, echo],
+    );
+    assert.ok(punts.every((punt) => punt.peer === 0 && punt.kind === 1));
+    assert.is(module.counters().ingress.consumed, 2);
+    exact(module);
+  });
+}
+
+/** A probe from node to node, padded to 64 bytes of payload. */
+function probePacket(version: 4 | 6, from: number, to: number, kind: number): Uint8Array {
+  const payload = new Uint8Array(64);
+  payload.set([0x6d, 0x70, 0x72, 0x62, kind]);
+  setBe32(payload, 8, 77);
+  return podPacket(version, from, to, {
+    source: pod(version, from, 1),
+    destination: pod(version, to, 1),
+    sourcePort: PROBE_PORT,
+    destinationPort: PROBE_PORT,
+    payload,
+  });
+}
+
+function echoReply(version: 4 | 6, identifier: number): Uint8Array {
+  const body = Uint8Array.of(version === 4 ? 0 : 129, 0, 0, 0, 0, 0, 0, 9, 1, 2, 3, 4);
+  setBe16(body, 4, identifier);
+  return podPacket(version, 2, 1, {
+    protocol: version === 4 ? ICMP : ICMPV6,
+    destination: pod(version, 1, 1),
+    payload: body,
+  });
+}
+
+test("a full ring to the control thread drops probes and counts them", async () => {
+  const module = await node1();
+  for (let batch = 0; batch < 2; batch++) {
+    for (let i = 0; i < 40; i++) module.feedWire(vxlanDatagram(probePacket(4, 2, 1, 1)), from2());
+    module.run();
+  }
+  const { ingress } = module.counters();
+  assert.equal([ingress.consumed, ingress.drops.RING_FULL?.packets], [64, 16]);
+  assert.is(module.punts().length, 64);
+  exact(module);
+});
+
+test("a probe without checksum is answered without one", async () => {
+  const module = await node1();
+  const request = probePacket(4, 2, 1, 0);
+  request.fill(0, 26, 28);
+  module.feedWire(vxlanDatagram(request), from2());
+  const reply = module.run().wire[0]?.bytes ?? new Uint8Array(0);
+  assert.is(be16(reply, 22 + 26), 0);
+});
+
+/** An ARP request inside VXLAN, as a kernel's device broadcasts it (RFC 826). */
+function arpRequest(target: Uint8Array): Uint8Array {
+  const kind = Uint8Array.of(0, 1, 8, 0, 6, 4, 0, 1);
+  const arp = concat(kind, macOf(2), pod4(2, 1), new Uint8Array(6), target);
+  return vxlanDatagram(arp, { to: new Uint8Array(6).fill(255), type: 0x0806 });
+}
+
+test("an ARP request for our VTEP address is answered through the tunnel", async () => {
+  const module = await node1();
+  module.feedWire(arpRequest(pod4(1, 1)), from2());
+  module.feedWire(arpRequest(pod4(1, 2)), from2());
+  const { wire } = module.run();
+  assert.is(wire.length, 1);
+  const kind = Uint8Array.of(0, 1, 8, 0, 6, 4, 0, 2);
+  const arp = concat(kind, macOf(1), pod4(1, 1), macOf(2), pod4(2, 1));
+  assert.equal(wire[0]?.bytes, vxlanDatagram(arp, { to: macOf(2), from: macOf(1), type: 0x0806 }));
+  const { ingress } = module.counters();
+  assert.equal([ingress.consumed, ingress.generated, ingress.forwarded], [1, 1, 1]);
+  assert.is(ingress.drops.BROADCAST?.packets, 1);
+  exact(module);
+});
+
+/** A neighbour solicitation inside VXLAN to the solicited-node group (RFC 4861 section 4.3). */
+function solicitation(source: Uint8Array, target: Uint8Array, ttl = 255): Uint8Array {
+  const body = concat(
+    Uint8Array.of(135, 0, 0, 0, 0, 0, 0, 0),
+    target,
+    Uint8Array.of(1, 1),
+    macOf(2),
+  );
+  const group = Uint8Array.of(255, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 255, ...target.slice(13));
+  const options = { version: 6 as const, protocol: ICMPV6, ttl, source, destination: group };
+  const packet = buildPacket({ ...options, payload: body });
+  setBe16(body, 2, slowChecksum(concat(pseudoHeader(packet, ICMPV6, body.length), body)));
+  const inner = buildPacket({ ...options, payload: body });
+  return vxlanDatagram(inner, { to: Uint8Array.of(0x33, 0x33, 255, ...target.slice(13)) });
+}
+
+test("a neighbour solicitation for our VTEP address is answered through the tunnel", async () => {
+  const module = await node1();
+  const asker = Uint8Array.of(0xfe, 0x80, ...new Array(13).fill(0), 2);
+  module.feedWire(solicitation(asker, pod6(1, 1)), from2());
+  const { wire } = module.run();
+  const frame = wire[0]?.bytes.slice(8) ?? new Uint8Array(0);
+  assert.equal(frame.slice(0, 12), concat(macOf(2), macOf(1)));
+  const packet = frame.slice(14);
+  assert.equal(packet.slice(8, 40), concat(pod6(1, 1), asker));
+  assert.is(packet[7], 255);
+  assert.equal(packet.slice(40, 42), Uint8Array.of(136, 0));
+  assert.equal(packet.slice(44, 48), Uint8Array.of(0xe0, 0, 0, 0));
+  assert.equal(packet.slice(48), concat(pod6(1, 1), Uint8Array.of(2, 1), macOf(1)));
+  assert.is(slowSum(concat(pseudoHeader(packet, ICMPV6, 32), packet.slice(40))), 0xffff);
+  exact(module);
+});
+
+test("a solicitation without a source is answered to all nodes", async () => {
+  const module = await node1();
+  module.feedWire(solicitation(new Uint8Array(16), pod6(1, 1)), from2());
+  const frame = module.run().wire[0]?.bytes.slice(8) ?? new Uint8Array(0);
+  assert.equal(frame.slice(0, 6), Uint8Array.of(0x33, 0x33, 0, 0, 0, 1));
+  assert.equal(frame.slice(14 + 24, 14 + 40), Uint8Array.of(255, 2, ...new Array(13).fill(0), 1));
+  assert.equal(frame.slice(14 + 44, 14 + 48), Uint8Array.of(0xa0, 0, 0, 0));
+});
+
+test("solicitations that are forwarded, damaged or for others are drops", async () => {
+  const module = await node1();
+  const asker = Uint8Array.of(0xfe, 0x80, ...new Array(13).fill(0), 2);
+  const damaged = solicitation(asker, pod6(1, 1));
+  damaged[damaged.length - 1] = 99;
+  module.feedWire(solicitation(asker, pod6(1, 1), 64), from2());
+  module.feedWire(damaged, from2());
+  module.feedWire(solicitation(asker, pod6(1, 2)), from2());
+  assert.is(module.run().wire.length, 0);
+  const { drops } = module.counters().ingress;
+  assert.equal([drops.BAD_NEIGHBOUR?.packets, drops.MULTICAST?.packets], [2, 1]);
+  exact(module);
+});
+
+test.run();
