@@ -184,7 +184,7 @@ function plannedPeer({ candidate, claims }: Peered): PlannedPeer {
 /** A member stands at the first address; a peer that is no meshd may as well use the second. */
 function probeTargets(prefix: Prefix, kind: "member" | "static"): string[] {
   const alone = prefix.length === (prefix.family === 4 ? 32 : 128);
-  const second = formatAddress(prefix.family, prefix.value + 1n);
+  const second = formatAddress({ ...prefix, value: prefix.value + 1n });
   return kind === "member" || alone ? [firstAddress(prefix)] : [firstAddress(prefix), second];
 }
 

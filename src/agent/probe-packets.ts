@@ -64,7 +64,7 @@ interface Ends {
 function endsOf(source: string, destination: string): Ends | null {
   const from = parseAddress(source);
   const to = parseAddress(destination);
-  if (from === null || to === null || from.family !== to.family) {
+  if (from === undefined || to === undefined || from.family !== to.family) {
     return null;
   }
   return { family: from.family, source: from.value, destination: to.value };

@@ -111,7 +111,7 @@ export class Prober {
     const packet = encode(pair.source, pair.destination, this.sequence);
     const address = parseAddress(pair.destination);
     // A full ring is our own trouble: no answer can be missed that was never asked for.
-    if (packet === null || address === null || !this.options.inject(packet)) {
+    if (packet === null || address === undefined || !this.options.inject(packet)) {
       return;
     }
     target.misses++;

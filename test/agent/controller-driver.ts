@@ -1,0 +1,66 @@
+// A mesh with its nats-server and controller, run inside the namespace that a test started it in.
+// argv: directory, host, port, config as JSON. Takes JSON lines {do, ...}, answers one JSON line each.
+
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { connect, credsAuthenticator } from "nats";
+import { AdminClient, Controller, createMesh } from "../../control/index.js";
+import { startNatsServer } from "../../src/natsd/index.js";
+
+interface Asked {
+  do: "token" | "config" | "spoil" | "nodes" | "leases" | "stop-nats" | "start-nats";
+  name?: string;
+  value?: unknown;
+  key?: string;
+}
+
+const [directory = "", host = "", port = "0", config = "{}"] = process.argv.slice(2);
+const servers = [`nats://${host}:${port}`];
+const mesh = await createMesh(directory, { name: "e2e", servers, config: JSON.parse(config) });
+const start = () => startNatsServer({ mesh, dir: `${directory}/nats`, host, port: Number(port) });
+let server = await start();
+const controller = await Controller.start({ mesh, servers });
+const admin = await AdminClient.forMesh(mesh);
+
+/** Puts bytes straight into the bucket, as a controller that went mad would. */
+async function spoil(key: string, value: string): Promise<unknown> {
+  const authenticator = credsAuthenticator(readFileSync(mesh.controllerCredentials));
+  const connection = await connect({ servers, authenticator });
+  try {
+    await connection.jetstream().publish(`$KV.${mesh.name}.${key}`, value);
+    return { done: true };
+  } finally {
+    await connection.close();
+  }
+}
+
+async function answer(asked: Asked): Promise<unknown> {
+  switch (asked.do) {
+    case "token":
+      return { token: (await admin.tokens.create()).token };
+    case "config":
+      return admin.config.set(asked.name ?? "", asked.value);
+    case "spoil":
+      return spoil(asked.key ?? "", String(asked.value));
+    case "nodes":
+      return admin.nodes.list();
+    case "leases":
+      return admin.leases.list();
+    case "stop-nats":
+      await server.stop();
+      return { done: true };
+    case "start-nats":
+      server = await start();
+      return { done: true };
+  }
+}
+
+console.log(JSON.stringify({ ready: true }));
+for await (const line of createInterface({ input: process.stdin })) {
+  const asked = JSON.parse(line) as Asked;
+  const answered = await answer(asked).catch((error: unknown) => ({ error: String(error) }));
+  console.log(JSON.stringify(answered));
+}
+await admin.close();
+await controller.close();
+await server.stop();
