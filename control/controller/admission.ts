@@ -1,0 +1,222 @@
+// Joining, renewing and leaving. A join's steps are each a compare-and-set and may be done again after a crash at any point;
+// what a failed join did is undone.
+import { setTimeout as sleep } from "node:timers/promises";
+import * as check from "../check.js";
+import { fieldsOf, Refused } from "../check.js";
+import { parsePrefix } from "../cidr.js";
+import { ControlError } from "../errors.js";
+import { type JoinRequest, joinProof } from "../join.js";
+import { keyOf } from "../keys.js";
+import type { Membership } from "../membership.js";
+import { userJwt, verifySignature } from "../nats/index.js";
+import { nodePermissions, renewalPermissions } from "../permissions.js";
+import type { LeaseRecord, MemberRecord } from "../records.js";
+import { type Core, configOf } from "./core.js";
+import { poolsOf } from "./leases.js";
+import type { Members } from "./members.js";
+import type { Tokens } from "./tokens.js";
+
+/** Node credentials end after 30 days; members renew at half of that, and later still with the key alone. */
+const credentials_s = 30 * 86_400;
+
+export class Admission {
+  readonly #core: Core;
+  readonly #members: Members;
+  readonly #tokens: Tokens;
+  /** Joins of one node are done one after the other in this controller. */
+  readonly #busy = new Map<string, Promise<unknown>>();
+
+  constructor(core: Core, members: Members, tokens: Tokens) {
+    this.#core = core;
+    this.#members = members;
+    this.#tokens = tokens;
+  }
+
+  /** Errors: MESHD_BAD_REQUEST, MESHD_PROOF_INVALID, MESHD_TOKEN_*, MESHD_NAME_TAKEN, MESHD_ADDRESS_CLAIMED, MESHD_POOL_EXHAUSTED. */
+  async join(tokenId: string, value: unknown): Promise<Membership> {
+    const request = readRequest(value);
+    const { meshId } = this.#core.mesh;
+    const proof = Buffer.from(request.proof, "base64url");
+    if (!verifySignature(request.nodeId, joinProof(meshId, tokenId, request), proof)) {
+      const what = "the request is not signed by the key it names; join with the node's own key";
+      throw new ControlError("MESHD_PROOF_INVALID", what);
+    }
+    const before = this.#busy.get(request.nodeId);
+    const turn = Promise.resolve(before).catch(() => undefined);
+    const work = turn.then(() => this.#joinInTurn(tokenId, request));
+    this.#busy.set(request.nodeId, work);
+    try {
+      return await work;
+    } finally {
+      if (this.#busy.get(request.nodeId) === work) this.#busy.delete(request.nodeId);
+    }
+  }
+
+  async #joinInTurn(tokenId: string, request: JoinRequest): Promise<Membership> {
+    const { nodeId, name, underlay } = request;
+    const token = await this.#tokens.spend(tokenId, request.secret, nodeId);
+    const undo: (() => Promise<unknown>)[] = [() => this.#tokens.giveBack(tokenId, nodeId)];
+    try {
+      if (await this.#members.claim(underlay.address, underlay.port, nodeId)) {
+        undo.push(() => this.#members.dropClaim(underlay.address, underlay.port, nodeId));
+      }
+      if (await this.#members.takeName(name, nodeId)) {
+        undo.push(() => this.#members.dropName(name, nodeId));
+      }
+      const member = await this.#admit(request, token.role, undo);
+      const leased = await this.#lease(member, undo);
+      await this.#dropOldNames(nodeId, name);
+      this.#core.log("node-joined", { nodeId, name, podCIDRs: leased.podCIDRs, tokenId });
+      return await this.#membership(leased);
+    } catch (error) {
+      for (const step of undo.reverse()) await step().catch(() => undefined);
+      this.#core.log("join-refused", { nodeId, name, reason: String(error) });
+      throw error;
+    }
+  }
+
+  /** The member record, before any lease: new, as it was, or alive again with a higher epoch. */
+  async #admit(
+    request: JoinRequest,
+    role: string,
+    undo: (() => Promise<unknown>)[],
+  ): Promise<MemberRecord> {
+    const { nodeId, name } = request;
+    const key = keyOf.member(nodeId);
+    let before: MemberRecord | null = null;
+    const member = await this.#core.store.change<"members">(key, (record) => {
+      before = record;
+      if (record && record.state !== "removed") {
+        return record.name === name ? undefined : { ...record, name };
+      }
+      return {
+        nodeId,
+        name,
+        key: nodeId,
+        state: "active",
+        role,
+        podCIDRs: [],
+        epoch: (record?.epoch ?? 0) + 1,
+        grantedPrefixes: [],
+        joined: new Date().toISOString(),
+        signature: "",
+      };
+    });
+    const old = before as MemberRecord | null;
+    const back = old && old.state !== "removed" ? { name: old.name } : null;
+    undo.push(() =>
+      this.#core.store.change<"members">(key, (now) => {
+        if (!now || now.epoch !== member?.epoch) return undefined;
+        // Another controller may have finished the same join meanwhile: then it stands.
+        if (back) return { ...now, ...back };
+        return now.podCIDRs.length === 0 ? old : undefined;
+      }),
+    );
+    if (!member)
+      throw new ControlError("MESHD_CONFLICT", `node ${name} changed meanwhile; try again`);
+    return member;
+  }
+
+  /** One lease per pool: those it holds already, else new ones; then the member record lists them. */
+  async #lease(member: MemberRecord, undo: (() => Promise<unknown>)[]): Promise<MemberRecord> {
+    const { store, leases } = this.#core;
+    const { nodeId, epoch } = member;
+    const cidrs: string[] = [];
+    for (const pool of poolsOf(configOf(store))) {
+      const held = this.#heldBy(nodeId).find((lease) => {
+        const prefix = parsePrefix(lease.cidr);
+        return prefix?.family === pool.prefix.family && lease.epoch === epoch;
+      });
+      if (held) {
+        cidrs.push(held.cidr);
+        continue;
+      }
+      const lease = await leases.give(pool, nodeId, epoch);
+      // Nothing was ever sent from it: it needs no rest.
+      undo.push(() => leases.end(lease.cidr, nodeId, 0));
+      cidrs.push(lease.cidr);
+    }
+    if (cidrs.join() === member.podCIDRs.join()) return member;
+    return this.#members.change(nodeId, (record) => ({ ...record, podCIDRs: cidrs }));
+  }
+
+  async #dropOldNames(nodeId: string, name: string): Promise<void> {
+    for (const old of [...this.#core.store.ledgers.mesh.records("names")]) {
+      if (old.nodeId === nodeId && old.name !== name) {
+        await this.#members.dropName(old.name, nodeId);
+      }
+    }
+  }
+
+  #heldBy(nodeId: string): LeaseRecord[] {
+    const leases = [...this.#core.store.ledgers.mesh.records("leases")];
+    return leases.filter((lease) => lease.nodeId === nodeId && lease.state === "held");
+  }
+
+  /** New credentials for a member. MESHD_NOT_A_MEMBER, MESHD_REMOVED. */
+  async renew(nodeId: string): Promise<Membership> {
+    const { record } = await this.#core.store.read<"members">(keyOf.member(nodeId));
+    if (!record) {
+      const what = "this mesh does not know this node; join with a token";
+      throw new ControlError("MESHD_NOT_A_MEMBER", what);
+    }
+    if (record.state === "removed") {
+      const what = `node ${record.name} was removed from the mesh; join again with a new token`;
+      throw new ControlError("MESHD_REMOVED", what);
+    }
+    return this.#membership(record);
+  }
+
+  /** A node leaves by itself. The answer goes out before its credentials end. */
+  async leave(nodeId: string): Promise<{ left: string }> {
+    const member = await this.#members.remove(nodeId);
+    return { left: member.name };
+  }
+
+  async #membership(member: MemberRecord): Promise<Membership> {
+    const { mesh, secrets, store } = this.#core;
+    const { nodeId, name, podCIDRs, epoch } = member;
+    await afterRevocation(nodeId, this.#core);
+    const user = { name, key: nodeId, account: mesh.accountKey, signer: secrets.signer };
+    const jwt = await userJwt({
+      ...user,
+      permissions: nodePermissions(mesh.name, nodeId),
+      expires: Math.floor(Date.now() / 1000) + credentials_s,
+    });
+    const permissions = renewalPermissions(mesh.name, nodeId);
+    const renewalJwt = await userJwt({ ...user, permissions });
+    const keys = [keyOf.member(nodeId), ...podCIDRs.map((cidr) => keyOf.lease(cidr))];
+    const grants = keys.map((key) => store.grant(key)).filter((grant) => grant !== null);
+    const { meshId, servers, accountKey, grantKey } = mesh;
+    const trust = { meshId, mesh: mesh.name, servers, accountKey, grantKey };
+    const config = configOf(store);
+    return { ...trust, nodeId, name, jwt, renewalJwt, grants, podCIDRs, epoch, config };
+  }
+}
+
+/** A revocation ends everything issued up to its second: credentials for one who comes back must be younger. */
+async function afterRevocation(nodeId: string, core: Core): Promise<void> {
+  const revoked_s = core.revokedAt(nodeId);
+  const wait_ms = revoked_s === null ? 0 : (revoked_s + 1) * 1000 - Date.now();
+  if (wait_ms > 0 && wait_ms < 5_000) await sleep(wait_ms);
+}
+
+function readRequest(value: unknown): JoinRequest {
+  try {
+    const fields = fieldsOf(value, "the request");
+    const underlay = fieldsOf(fields.underlay, "underlay");
+    return {
+      nodeId: check.userKey(fields, "nodeId"),
+      name: check.label(fields, "name"),
+      underlay: {
+        address: check.address(underlay, "address"),
+        port: check.whole(underlay, "port", 0, 65_535),
+      },
+      secret: check.text(fields, "secret", 128),
+      proof: check.text(fields, "proof", 128),
+    };
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    throw new ControlError("MESHD_BAD_REQUEST", `the join request is malformed: ${error.message}`);
+  }
+}

@@ -1,0 +1,215 @@
+// A controller: answers joins, members and administrators, keeps the heartbeat key, follows claims, mends spoiled records.
+// It keeps nothing of its own: everything is in the buckets, so several may run and any may die.
+import { readFile } from "node:fs/promises";
+import { serviceError } from "../answer.js";
+import { Refused } from "../check.js";
+import { valueLength_max } from "../envelope.js";
+import { ControlError } from "../errors.js";
+import { keyOf, parseKey } from "../keys.js";
+import { Ledger } from "../ledger.js";
+import { loadSecrets, type Mesh, type MeshSecrets } from "../mesh.js";
+import { Bucket, Link, parseCredentials, serve, signingKey } from "../nats/index.js";
+import type { Refusal } from "../records.js";
+import type { ControlLog } from "../session.js";
+import { inboxOf, serviceName, subjectsOf } from "../subjects.js";
+import { View } from "../view.js";
+import { Admission } from "./admission.js";
+import { type Core, configOf } from "./core.js";
+import { endpointsOf } from "./endpoints.js";
+import { Leases } from "./leases.js";
+import { Members } from "./members.js";
+import { Revocation } from "./revocation.js";
+import { Store } from "./store.js";
+import { Tokens } from "./tokens.js";
+import { Roster } from "./views.js";
+
+export interface ControllerOptions {
+  mesh: Mesh;
+  /** Instead of the mesh's. */
+  servers?: string[];
+  log?: ControlLog;
+  /** Milliseconds between heartbeat keys; default 5,000. */
+  beat_ms?: number;
+  /** Replicas of the buckets, for a cluster; default 1. */
+  replicas?: number;
+  /** Milliseconds until it must be ready; default 15,000. */
+  timeout_ms?: number;
+  version?: string;
+}
+
+const relist_ms = 300_000;
+
+export class Controller {
+  readonly controllerId: string;
+  readonly #options: ControllerOptions;
+  readonly #link: Link;
+  readonly #views: { mesh: View; secrets: View };
+  readonly #core: Core;
+  readonly #members: Members;
+  readonly #revocation: Revocation;
+  readonly #roster = new Roster();
+  #beat: NodeJS.Timeout | null = null;
+  #stopService: (() => Promise<void>) | null = null;
+
+  private constructor(options: ControllerOptions, secrets: MeshSecrets, link: Link, id: string) {
+    const { mesh, log = () => undefined } = options;
+    this.#options = options;
+    this.#link = link;
+    this.controllerId = id;
+    const { bucket, secrets: secretBucket } = subjectsOf(mesh.name);
+    const trust = { meshId: mesh.meshId, grantKey: mesh.grantKey };
+    const ledgers = { mesh: new Ledger(trust), secrets: new Ledger(trust) };
+    const buckets = { mesh: new Bucket(link, bucket), secrets: new Bucket(link, secretBucket) };
+    const store = new Store(trust, secrets.grant, ledgers, buckets);
+    const consumer = `${id}-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
+    const view = { consumer, relist_ms };
+    this.#views = {
+      mesh: new View({ ...view, ledger: ledgers.mesh, beatMissing_ms: 15_000 }),
+      secrets: new View({ ...view, ledger: ledgers.secrets, beatMissing_ms: Infinity }),
+    };
+    const servers = options.servers ?? mesh.servers;
+    this.#revocation = new Revocation(mesh, secrets, servers, log);
+    this.#core = {
+      mesh,
+      secrets,
+      store,
+      log,
+      leases: new Leases(store, () => configOf(store)),
+      revoke: (keys) => this.#revocation.add(keys),
+      revokedAt: (key) => this.#revocation.at(key),
+    };
+    this.#members = new Members(this.#core);
+  }
+
+  /**
+   * Connects, makes the buckets when there are none, and serves; resolves when requests are answered.
+   * MESHD_NO_NATS when no server answers, MESHD_NO_MESH when keys are missing, MESHD_TIMEOUT.
+   */
+  static async start(options: ControllerOptions): Promise<Controller> {
+    const { mesh, timeout_ms = 15_000 } = options;
+    const secrets = await loadSecrets(mesh);
+    const user = parseCredentials(await readFile(mesh.controllerCredentials, "utf8"));
+    const id = signingKey(user.seed).publicKey;
+    const link = await Link.open({
+      servers: options.servers ?? mesh.servers,
+      user: () => user,
+      inbox: inboxOf.controller(id),
+      name: `meshd controller of ${mesh.name}`,
+    });
+    const controller = new Controller(options, secrets, link, id);
+    try {
+      await controller.#start(timeout_ms);
+      return controller;
+    } catch (error) {
+      await controller.close();
+      throw error;
+    }
+  }
+
+  get connected(): boolean {
+    return this.#link.connected;
+  }
+
+  async close(): Promise<void> {
+    if (this.#beat) clearInterval(this.#beat);
+    this.#revocation.close();
+    if (this.#link.connected) await this.#stopService?.().catch(() => undefined);
+    await Promise.all([this.#views.mesh.close(), this.#views.secrets.close()]);
+    await this.#link.close();
+  }
+
+  async #start(timeout_ms: number): Promise<void> {
+    const { mesh, replicas = 1 } = this.#options;
+    const { bucket, secrets } = subjectsOf(mesh.name);
+    for (const name of [bucket, secrets]) {
+      const made = new Bucket(this.#link, name);
+      await made.ensure({ replicas, value_max: valueLength_max });
+    }
+    await this.#follow(timeout_ms);
+    await this.#core.store.change<"config">(keyOf.config(), (config) =>
+      config === null ? mesh.config : undefined,
+    );
+    await this.#sendBeat();
+    this.#beat = setInterval(() => {
+      this.#sendBeat().catch((error) => this.#log("beat-failed", { reason: String(error) }));
+    }, this.#options.beat_ms ?? 5_000);
+    await this.#serve();
+    for (const member of this.#members.all()) await this.#followNode(member.nodeId);
+  }
+
+  /** Both views are listed before anything is answered. */
+  async #follow(timeout_ms: number): Promise<void> {
+    const { mesh, secrets } = this.#views;
+    const subjects = subjectsOf(this.#core.mesh.name);
+    mesh.on("refused", (refusal: Refusal) => void this.#mend(refusal));
+    secrets.on("refused", (refusal: Refusal) => void this.#mend(refusal));
+    mesh.on("entry", (entry: { key: string }, applied: string) => {
+      const place = applied === "changed" ? parseKey(entry.key) : null;
+      if (place?.kind === "nodes" && place.writer) void this.#followNode(place.writer);
+    });
+    const listed = [mesh, secrets].map(
+      (view) => new Promise<void>((resolve) => view.once("listed", resolve)),
+    );
+    mesh.attach(this.#link, new Bucket(this.#link, subjects.bucket));
+    secrets.attach(this.#link, new Bucket(this.#link, subjects.secrets));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const what = "the buckets could not be read in time; check the NATS server's JetStream";
+      timer = setTimeout(() => reject(new ControlError("MESHD_TIMEOUT", what)), timeout_ms);
+    });
+    await Promise.race([Promise.all(listed), late]).finally(() => clearTimeout(timer));
+  }
+
+  async #serve(): Promise<void> {
+    const tokens = new Tokens(this.#core);
+    const admission = new Admission(this.#core, this.#members, tokens);
+    const { name, meshId } = this.#core.mesh;
+    this.#link.subscribe(subjectsOf(name).heartbeat("*"), (message) => {
+      this.#roster.hear(message.subject.split(".").at(-1) ?? "");
+    });
+    this.#stopService = await serve(this.#link, {
+      name: serviceName,
+      version: this.#options.version ?? "0.1.0",
+      description: `controller of mesh ${name}`,
+      metadata: { mesh: name, meshId },
+      endpoints: endpointsOf(this.#core, {
+        admission,
+        members: this.#members,
+        tokens,
+        roster: this.#roster,
+      }),
+      toError: (error) =>
+        serviceError(
+          error instanceof Refused ? new ControlError("MESHD_BAD_REQUEST", error.message) : error,
+        ),
+    });
+  }
+
+  async #sendBeat(): Promise<void> {
+    if (!this.#link.connected) return;
+    const { controllerId } = this;
+    await this.#core.store.beat({ controllerId, time: new Date().toISOString() });
+  }
+
+  /** A spoiled record under a controller's key gets its last good value back. */
+  async #mend({ key, revision, reason }: Refusal): Promise<void> {
+    this.#log("record-refused", { key, revision, reason });
+    try {
+      if (await this.#core.store.mend(key, revision)) this.#log("record-mended", { key });
+    } catch (error) {
+      this.#log("record-not-mended", { key, reason: String(error) });
+    }
+  }
+
+  async #followNode(nodeId: string): Promise<void> {
+    try {
+      await this.#members.followNode(nodeId);
+    } catch (error) {
+      this.#log("claim-failed", { nodeId, reason: String(error) });
+    }
+  }
+
+  #log(event: string, fields: Record<string, unknown>): void {
+    this.#options.log?.(event, fields);
+  }
+}

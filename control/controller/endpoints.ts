@@ -1,0 +1,56 @@
+// The controller's endpoints: joins, members' requests, administrators' requests. Each answers only into the inbox of the one
+// whose permissions allow the request's subject, so that nobody can make a controller write elsewhere.
+import { ControlError } from "../errors.js";
+import type { Endpoint, Message } from "../nats/index.js";
+import { inboxOf, isAdminReply, isOwnReply, subjectsOf } from "../subjects.js";
+import type { Admission } from "./admission.js";
+import type { Core } from "./core.js";
+import type { Members } from "./members.js";
+import { adminRequests, readArguments } from "./requests.js";
+import type { Tokens } from "./tokens.js";
+import type { Roster } from "./views.js";
+
+export interface Parts {
+  admission: Admission;
+  members: Members;
+  tokens: Tokens;
+  roster: Roster;
+}
+
+export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
+  const subjects = subjectsOf(core.mesh.name);
+  const refuseReply = (request: Message): undefined => {
+    core.log("reply-refused", { subject: request.subject, reply: request.reply ?? "" });
+    return undefined;
+  };
+  const requests = adminRequests(core, parts.members, parts.tokens, parts.roster);
+  const admin = Object.entries(requests).map(([path, answer]) => ({
+    name: path.replace(".", "-"),
+    subject: subjects.admin(path),
+    handle: async (request: Message) => {
+      if (!isAdminReply(request.reply)) return refuseReply(request);
+      return JSON.stringify((await answer(readArguments(request.text))) ?? null);
+    },
+  }));
+  const join: Endpoint = {
+    name: "join",
+    subject: subjects.join("*"),
+    handle: async (request) => {
+      const tokenId = request.subject.split(".").at(-1) ?? "";
+      if (!isOwnReply(request.reply, inboxOf.token(tokenId))) return refuseReply(request);
+      return JSON.stringify(await parts.admission.join(tokenId, readArguments(request.text)));
+    },
+  };
+  const member: Endpoint = {
+    name: "member",
+    subject: subjects.member("*", "*"),
+    handle: async (request) => {
+      const [nodeId = "", verb = ""] = request.subject.split(".").slice(-2);
+      if (!isOwnReply(request.reply, inboxOf.node(nodeId))) return refuseReply(request);
+      if (verb === "renew") return JSON.stringify(await parts.admission.renew(nodeId));
+      if (verb === "leave") return JSON.stringify(await parts.admission.leave(nodeId));
+      throw new ControlError("MESHD_BAD_REQUEST", `no member may ask for ${verb}`);
+    },
+  };
+  return [join, member, ...admin];
+}

@@ -1,0 +1,163 @@
+// Members, their names and their underlay claims: each key written by compare-and-set, so that two controllers agree.
+import { ControlError } from "../errors.js";
+import { claimName, isLabel, keyOf } from "../keys.js";
+import { isPublicKey } from "../nats/index.js";
+import type { MemberRecord } from "../records.js";
+import type { Core } from "./core.js";
+
+export class Members {
+  readonly #core: Core;
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  all(): MemberRecord[] {
+    const members = [...this.#core.store.ledgers.mesh.records("members")];
+    return members.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** By name or nodeId; a removed one only by nodeId or when no living one has the name. MESHD_NOT_FOUND. */
+  find(nameOrId: string): MemberRecord {
+    const all = this.all();
+    const named = all.filter((one) => one.name === nameOrId || one.nodeId === nameOrId);
+    const found = named.find((one) => one.state !== "removed") ?? named[0];
+    if (found) return found;
+    const what = `there is no node ${JSON.stringify(nameOrId.slice(0, 80))}; "meshd node list" shows them`;
+    throw new ControlError("MESHD_NOT_FOUND", what);
+  }
+
+  /** Changes one member's record; MESHD_NOT_FOUND when there is none. */
+  async change(
+    nodeId: string,
+    decide: (member: MemberRecord) => MemberRecord | undefined,
+  ): Promise<MemberRecord> {
+    const member = await this.#core.store.change<"members">(keyOf.member(nodeId), (before) =>
+      before ? decide(before) : undefined,
+    );
+    if (!member) throw new ControlError("MESHD_NOT_FOUND", `there is no node ${nodeId}`);
+    return member;
+  }
+
+  async #isGone(nodeId: string): Promise<boolean> {
+    const owner = await this.#core.store.read<"members">(keyOf.member(nodeId));
+    return owner.record === null || owner.record.state === "removed";
+  }
+
+  /** Takes a name for a node. True when it was not its own before. MESHD_NAME_TAKEN. */
+  async takeName(name: string, nodeId: string): Promise<boolean> {
+    const before = await this.#core.store.read<"names">(keyOf.name(name));
+    const owner = before.record?.nodeId;
+    if (owner === nodeId) return false;
+    const free = owner === undefined || (await this.#isGone(owner));
+    if (free && (await this.#core.store.write<"names">(before, { name, nodeId }))) return true;
+    const what = `the name ${name} belongs to another node of the mesh; choose another with --name`;
+    throw new ControlError("MESHD_NAME_TAKEN", what);
+  }
+
+  async dropName(name: string, nodeId: string): Promise<void> {
+    await this.#core.store.change<"names">(keyOf.name(name), (record) =>
+      record?.nodeId === nodeId ? null : undefined,
+    );
+  }
+
+  /** Claims an underlay address and port. True when it was not its own before. MESHD_ADDRESS_CLAIMED. */
+  async claim(address: string, port: number, nodeId: string): Promise<boolean> {
+    const before = await this.#core.store.read<"claims">(keyOf.claim(address, port));
+    const owner = before.record?.nodeId;
+    if (owner === nodeId) return false;
+    const free = owner === undefined || (await this.#isGone(owner));
+    const record = { address, port, nodeId };
+    if (free && (await this.#core.store.write<"claims">(before, record))) return true;
+    const name = this.all().find((one) => one.nodeId === owner)?.name ?? owner ?? "another node";
+    const what = `underlay address ${claimName(address, port)} is claimed by ${name}; use another address or port, or remove that node first`;
+    this.#core.log("address-claimed", { address, port, nodeId, owner: owner ?? null });
+    throw new ControlError("MESHD_ADDRESS_CLAIMED", what);
+  }
+
+  async dropClaim(address: string, port: number, nodeId: string): Promise<void> {
+    await this.#core.store.change<"claims">(keyOf.claim(address, port), (record) =>
+      record?.nodeId === nodeId ? null : undefined,
+    );
+  }
+
+  /** Claims that a node holds. */
+  claimsOf(nodeId: string): { address: string; port: number }[] {
+    const claims = this.#core.store.ledgers.mesh.records("claims");
+    return [...claims].filter((claim) => claim.nodeId === nodeId);
+  }
+
+  async rename(nameOrId: string, name: string): Promise<MemberRecord> {
+    const member = this.find(nameOrId);
+    if (!isLabel(name)) {
+      const what = `name ${JSON.stringify(name)} is not one DNS label (a-z, 0-9, -; at most 63)`;
+      throw new ControlError("MESHD_BAD_REQUEST", what);
+    }
+    if (member.state === "removed") {
+      throw new ControlError("MESHD_REMOVED", `node ${member.name} was removed; it has no name`);
+    }
+    await this.takeName(name, member.nodeId);
+    let old = member.name;
+    const renamed = await this.change(member.nodeId, (before) => {
+      old = before.name;
+      return { ...before, name };
+    });
+    if (old !== name) await this.dropName(old, member.nodeId);
+    return renamed;
+  }
+
+  /** `on` false ends it. */
+  drain(nameOrId: string, on: boolean): Promise<MemberRecord> {
+    const { nodeId } = this.find(nameOrId);
+    return this.change(nodeId, (member) => {
+      if (member.state !== "active" && member.state !== "draining") {
+        const what = `node ${member.name} is ${member.state}: it cannot be drained`;
+        throw new ControlError("MESHD_CONFLICT", what);
+      }
+      return { ...member, state: on ? "draining" : "active" };
+    });
+  }
+
+  /**
+   * Ends a membership: no reader routes to it from then on, its leases rest, its name and addresses are free, its
+   * credentials end. Each step may be done again after a crash.
+   */
+  async remove(nodeId: string): Promise<MemberRecord> {
+    const { store, leases } = this.#core;
+    const member = await this.change(nodeId, (before) => ({
+      ...before,
+      state: "removed",
+      podCIDRs: [],
+      grantedPrefixes: [],
+    }));
+    const held = [...store.ledgers.mesh.records("leases")].filter((one) => one.nodeId === nodeId);
+    for (const lease of held) await leases.end(lease.cidr, nodeId);
+    await this.dropName(member.name, nodeId);
+    for (const { address, port } of this.claimsOf(nodeId)) {
+      await this.dropClaim(address, port, nodeId);
+    }
+    this.#core.revoke([nodeId]);
+    this.#core.log("node-removed", { nodeId, name: member.name });
+    return member;
+  }
+
+  /** A node tells its underlay address itself: claims follow what it says, unless another has it. */
+  async followNode(nodeId: string): Promise<void> {
+    const { mesh } = this.#core.store.ledgers;
+    const node = mesh.get<"nodes">(keyOf.node(nodeId))?.record;
+    const member = mesh.get<"members">(keyOf.member(nodeId))?.record;
+    if (!node || !member || member.state === "removed" || !isPublicKey(nodeId, "U")) return;
+    const address = node.underlay.addresses[0];
+    const { port } = node.underlay;
+    if (address === undefined) return;
+    const wanted = claimName(address, port);
+    const claims = this.claimsOf(nodeId);
+    if (claims.length === 1 && claims.every((one) => claimName(one.address, one.port) === wanted)) {
+      return;
+    }
+    await this.claim(address, port, nodeId);
+    for (const claim of claims) {
+      if (claimName(claim.address, claim.port) === wanted) continue;
+      await this.dropClaim(claim.address, claim.port, nodeId);
+    }
+  }
+}

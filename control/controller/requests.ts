@@ -1,0 +1,191 @@
+// What administrators may ask: one entry per request, its arguments checked, its answer plain JSON.
+import * as check from "../check.js";
+import { type Fields, fieldsOf, Refused } from "../check.js";
+import { overlaps, parsePrefix } from "../cidr.js";
+import { ControlError } from "../errors.js";
+import { keyOf } from "../keys.js";
+import type { PeerRecord } from "../records.js";
+import { checkRecord } from "../validate.js";
+import { type Core, configOf } from "./core.js";
+import type { Members } from "./members.js";
+import { changeSetting } from "./settings.js";
+import type { Tokens } from "./tokens.js";
+import { auditLeases, leaseViews, nodeView, type Roster, routeViews } from "./views.js";
+
+/** Path below `<mesh>.admin.` -> what answers it. Empty or "" as a request is {}. */
+export type Requests = Record<string, (fields: Fields) => Promise<unknown>>;
+
+export function adminRequests(
+  core: Core,
+  members: Members,
+  tokens: Tokens,
+  roster: Roster,
+): Requests {
+  return {
+    ...nodeRequests(core, members, roster),
+    ...leaseRequests(core, members),
+    ...tokenRequests(tokens),
+    ...peerRequests(core),
+    "config.get": async () => configOf(core.store),
+    "config.set": async (fields) =>
+      changeSetting(core, check.text(fields, "name"), fields.value ?? null),
+    "routes.list": async () => routeViews(core),
+    "records.refused": async () => core.store.ledgers.mesh.snapshot().refused,
+  };
+}
+
+function nodeRequests(core: Core, members: Members, roster: Roster): Requests {
+  const node = (fields: Fields) => check.text(fields, "node");
+  const shown = (member: Parameters<typeof nodeView>[2]) => nodeView(core, roster, member);
+  return {
+    "nodes.list": async () => {
+      const living = members.all().filter((one) => one.state !== "removed");
+      return living.map(shown);
+    },
+    "nodes.show": async (fields) => shown(members.find(node(fields))),
+    "nodes.drain": async (fields) => {
+      const on = fields.on === undefined ? true : check.flag(fields, "on");
+      return shown(await members.drain(node(fields), on));
+    },
+    "nodes.rename": async (fields) =>
+      shown(await members.rename(node(fields), check.text(fields, "name"))),
+    "nodes.remove": async (fields) =>
+      shown(await members.remove(members.find(node(fields)).nodeId)),
+  };
+}
+
+function leaseRequests(core: Core, members: Members): Requests {
+  return {
+    "leases.list": async () => leaseViews(core),
+    "leases.audit": async () => auditLeases(core),
+    "leases.reserve": async (fields) => {
+      const { cidr } = await core.leases.reserve(check.text(fields, "cidr"));
+      return leaseViews(core).find((lease) => lease.cidr === cidr);
+    },
+    "leases.reclaim": async (fields) =>
+      fields.cidr === undefined || fields.cidr === null
+        ? reclaimFound(core, members)
+        : {
+            reclaimed: [await reclaimOne(core, members, check.prefix(fields, "cidr"))],
+            findings: [],
+          },
+  };
+}
+
+/** A held lease ends and rests, and its holder no longer lists it; a resting or reserved one is free at once. */
+async function reclaimOne(core: Core, members: Members, cidr: string): Promise<string> {
+  const { record } = await core.store.read<"leases">(keyOf.lease(cidr));
+  if (!record) {
+    const what = `there is no lease ${cidr}; "meshd lease list" shows them`;
+    throw new ControlError("MESHD_NOT_FOUND", what);
+  }
+  if (record.state !== "held") {
+    await core.leases.free(cidr);
+    return cidr;
+  }
+  await unlist(core, members, cidr, record.nodeId);
+  await core.leases.end(cidr, null);
+  return cidr;
+}
+
+async function unlist(
+  core: Core,
+  members: Members,
+  cidr: string,
+  nodeId: string | null,
+): Promise<void> {
+  if (nodeId === null || !core.store.ledgers.mesh.get<"members">(keyOf.member(nodeId))?.record)
+    return;
+  await members.change(nodeId, (member) =>
+    member.podCIDRs.includes(cidr)
+      ? { ...member, podCIDRs: member.podCIDRs.filter((one) => one !== cidr) }
+      : undefined,
+  );
+}
+
+/** Ends what the audit found without a rightful holder, and unlists what is not held. */
+async function reclaimFound(core: Core, members: Members) {
+  const findings = auditLeases(core);
+  const reclaimed: string[] = [];
+  for (const { cidr, kind, nodeId } of findings) {
+    if (kind === "unheld") await unlist(core, members, cidr, nodeId);
+    else if (kind === "overlap") continue;
+    else if (await core.leases.end(cidr, nodeId)) reclaimed.push(cidr);
+  }
+  return { reclaimed, findings };
+}
+
+function tokenRequests(tokens: Tokens): Requests {
+  return {
+    "tokens.create": async (fields) => {
+      const given = (name: string) => fields[name] !== undefined;
+      const whole = (all: Fields, name: string) => check.whole(all, name, 1, 1_000_000_000);
+      return tokens.create({
+        description: given("description") ? check.text(fields, "description") : "",
+        role: given("role") ? check.label(fields, "role") : "node",
+        expires_s: given("expires_s") ? check.nullable(fields, "expires_s", whole) : 86_400,
+        uses: given("uses") ? check.nullable(fields, "uses", usesOf) : 1,
+      });
+    },
+    "tokens.list": async () => tokens.list(),
+    "tokens.revoke": async (fields) => tokens.revoke(check.text(fields, "tokenId")),
+  };
+}
+
+function usesOf(fields: Fields, name: string): number {
+  return check.whole(fields, name, 1, 1_000_000);
+}
+
+function peerRequests(core: Core): Requests {
+  return {
+    "peers.add": async (fields) => {
+      const key = keyOf.peer(check.label(fields, "name"));
+      const peer: PeerRecord = checkRecord("peers", key, fields);
+      refuseOverlap(core, peer);
+      return core.store.change<"peers">(key, () => peer);
+    },
+    "peers.list": async () => {
+      const peers = [...core.store.ledgers.mesh.records("peers")];
+      return peers.sort((a, b) => (a.name < b.name ? -1 : 1));
+    },
+    "peers.remove": async (fields) => {
+      const name = check.label(fields, "name");
+      let there = false;
+      await core.store.change<"peers">(keyOf.peer(name), (peer) => {
+        there = peer !== null;
+        return there ? null : undefined;
+      });
+      if (!there) {
+        const what = `there is no peer ${name}; "meshd peer list" shows them`;
+        throw new ControlError("MESHD_NOT_FOUND", what);
+      }
+      return { removed: name };
+    },
+  };
+}
+
+/** A static peer may have no prefix that a node or another peer has. */
+function refuseOverlap(core: Core, peer: PeerRecord): void {
+  const others = routeViews(core).filter((one) => one.via === "node" || one.name !== peer.name);
+  const prefixes = peer.podCIDRs.map((text) => ({ text, prefix: parsePrefix(text) }));
+  for (const { text, prefix } of prefixes) {
+    const clash = others.find((one) => {
+      const other = parsePrefix(one.prefix);
+      return prefix && other && overlaps(prefix, other);
+    });
+    if (!clash) continue;
+    const what = `${text} overlaps ${clash.prefix} of ${clash.via} ${clash.name}; give the peer other prefixes`;
+    throw new ControlError("MESHD_CONFLICT", what);
+  }
+}
+
+/** The arguments of a request: JSON object, or nothing. MESHD_BAD_REQUEST. */
+export function readArguments(text: string): Fields {
+  if (text.trim() === "") return {};
+  try {
+    return fieldsOf(JSON.parse(text), "the request");
+  } catch (cause) {
+    const why = cause instanceof Refused ? cause.message : "it is no JSON";
+    throw new ControlError("MESHD_BAD_REQUEST", `the request cannot be read: ${why}`, { cause });
+  }
+}

@@ -1,0 +1,105 @@
+// Ends credentials: the mesh account's JWT lists revoked user keys; the servers cut their connections at once and keep
+// the list in their resolver directory over a restart. The list is derived from the records, so that no controller forgets one.
+import { ControlError } from "../errors.js";
+import type { Mesh, MeshSecrets } from "../mesh.js";
+import { accountJwt, Link, readRevocations, signingKey } from "../nats/index.js";
+import type { ControlLog } from "../session.js";
+import { inboxOf } from "../subjects.js";
+
+const retry_ms = 2_000;
+
+export class Revocation {
+  readonly #mesh: Mesh;
+  readonly #secrets: MeshSecrets;
+  readonly #servers: string[];
+  readonly #log: ControlLog;
+  /** User key -> unix seconds. */
+  readonly #revoked = new Map<string, number>();
+  readonly #waiting = new Map<string, number>();
+  #working: Promise<void> | null = null;
+  #retry: NodeJS.Timeout | null = null;
+  #ended = false;
+
+  constructor(mesh: Mesh, secrets: MeshSecrets, servers: string[], log: ControlLog) {
+    this.#mesh = mesh;
+    this.#secrets = secrets;
+    this.#servers = servers;
+    this.#log = log;
+  }
+
+  /** Unix seconds of a key's revocation, or null. */
+  at(userKey: string): number | null {
+    return this.#waiting.get(userKey) ?? this.#revoked.get(userKey) ?? null;
+  }
+
+  /** Ends what was issued to these keys up to now; tried again until a server took it. */
+  add(userKeys: string[]): void {
+    const now_s = Math.floor(Date.now() / 1000);
+    for (const key of userKeys) this.#waiting.set(key, now_s);
+    // Not at once: the answer to the one who leaves goes out first.
+    setTimeout(() => this.#work(), 50);
+  }
+
+  close(): void {
+    this.#ended = true;
+    if (this.#retry) clearTimeout(this.#retry);
+  }
+
+  #work(): void {
+    if (this.#ended || this.#waiting.size === 0) return;
+    this.#working ??= this.#send()
+      .catch((error: unknown) => {
+        this.#log("revocation-delayed", { reason: String(error) });
+        this.#retry = setTimeout(() => this.#work(), retry_ms);
+      })
+      .finally(() => {
+        this.#working = null;
+      });
+  }
+
+  async #send(): Promise<void> {
+    const { operator, system } = this.#secrets;
+    if (!operator || !system) {
+      throw new ControlError(
+        "MESHD_NO_MESH",
+        `${this.#mesh.dir} has no operator signing key or system credentials: credentials cannot be revoked from here`,
+      );
+    }
+    const key = signingKey(system.seed).publicKey;
+    const link = await Link.open({
+      servers: this.#servers,
+      user: () => system,
+      inbox: inboxOf.controller(key),
+      name: "meshd revocation",
+    });
+    try {
+      await this.#update(link);
+    } finally {
+      await link.close();
+    }
+  }
+
+  async #update(link: Link): Promise<void> {
+    const { mesh, secrets } = { mesh: this.#mesh, secrets: this.#secrets };
+    const batch = new Map(this.#waiting);
+    const subject = `$SYS.REQ.ACCOUNT.${mesh.accountKey}.CLAIMS.LOOKUP`;
+    const current = (await link.request(subject, "", 5_000)).text;
+    const revoked = { ...readRevocations(current), ...Object.fromEntries(this.#revoked) };
+    for (const [key, at] of batch) revoked[key] = Math.max(at, revoked[key] ?? 0);
+    if (!secrets.operator) return;
+    const jwt = await accountJwt({
+      name: mesh.name,
+      key: mesh.accountKey,
+      signers: [secrets.signer.publicKey],
+      jetStream: true,
+      revoked,
+      signer: secrets.operator,
+    });
+    const answer = JSON.parse((await link.request("$SYS.REQ.CLAIMS.UPDATE", jwt, 5_000)).text);
+    if (answer?.error) throw new Error(String(answer.error.description ?? answer.error));
+    for (const [key, at] of Object.entries(revoked)) this.#revoked.set(key, at);
+    for (const [key, at] of batch) if (this.#waiting.get(key) === at) this.#waiting.delete(key);
+    this.#log("credentials-revoked", { keys: [...batch.keys()] });
+    if (this.#waiting.size > 0) this.#retry = setTimeout(() => this.#work(), 100);
+  }
+}

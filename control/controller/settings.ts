@@ -1,0 +1,64 @@
+// Changing the mesh's settings: what is allowed, what this build has, what can change while nodes run.
+import { ControlError } from "../errors.js";
+import { keyOf } from "../keys.js";
+import { checkSetting, completeConfig } from "../setting-rules.js";
+import type { MeshConfig, SettingName } from "../settings.js";
+import { type Core, configOf } from "./core.js";
+
+/** Values that this build can carry out, of those that a setting may ever have. A new encapsulation adds its name here. */
+const built: { [name in SettingName]?: readonly unknown[] } = {
+  routingMode: ["tunnel"],
+  tunnelProtocol: ["vxlan"],
+  encapMode: ["always"],
+  autoDirectNodeRoutes: [false],
+  pptpServer: [false],
+  pptpFilter: [null],
+};
+
+const perNode =
+  "it is read when a node's agent starts: set it in that node's file and restart the agent";
+const leased = "nodes hold leases out of the pool: remove the nodes first, or make a new mesh";
+
+/** Settings that cannot change under running nodes, and why. */
+const notLive: { [name in SettingName]?: string } = {
+  clusterPoolIPv4PodCIDR: leased,
+  clusterPoolIPv4MaskSize: leased,
+  clusterPoolIPv6PodCIDR: leased,
+  clusterPoolIPv6MaskSize: leased,
+  underlayAddress: perNode,
+  underlayInterface: perNode,
+  underlayProtocol: perNode,
+  workers: perNode,
+};
+
+/** Checks and stores one setting. MESHD_BAD_SETTING, MESHD_SETTING_NOT_LIVE: nothing was changed. */
+export async function changeSetting(core: Core, name: string, value: unknown): Promise<MeshConfig> {
+  const setting = checkSetting(name, value);
+  const able = built[setting.name];
+  if (able && !able.includes(setting.value)) {
+    const choices = able.map((one) => JSON.stringify(one)).join(", ");
+    const what = `${name}: ${JSON.stringify(setting.value)} is not in this version of meshd; use ${choices}`;
+    throw new ControlError("MESHD_BAD_SETTING", what);
+  }
+  const config = await core.store.change<"config">(keyOf.config(), (before) => {
+    const current = before ?? configOf(core.store);
+    if (current[setting.name] === setting.value) return before ? undefined : current;
+    refuseIfNotLive(core, setting.name);
+    return completeConfig({ ...current, [setting.name]: setting.value });
+  });
+  core.log("setting-changed", { name, value: setting.value });
+  return config ?? configOf(core.store);
+}
+
+function refuseIfNotLive(core: Core, name: SettingName): void {
+  const why = notLive[name];
+  if (why === undefined || !isInUse(core, why)) return;
+  const what = `${name} cannot change while the mesh runs: ${why}; nothing was changed`;
+  throw new ControlError("MESHD_SETTING_NOT_LIVE", what);
+}
+
+function isInUse(core: Core, why: string): boolean {
+  const { mesh } = core.store.ledgers;
+  if (why === leased) return [...mesh.records("leases")].some((lease) => lease.state === "held");
+  return [...mesh.records("members")].some((member) => member.state !== "removed");
+}

@@ -1,0 +1,146 @@
+// Join tokens: made, spent by compare-and-set, listed, revoked. The store has their secrets as hashes only.
+import { randomBytes, timingSafeEqual } from "node:crypto";
+import { ControlError } from "../errors.js";
+import { isTokenId, keyOf } from "../keys.js";
+import { createKey, userJwt } from "../nats/index.js";
+import { bootstrapPermissions } from "../permissions.js";
+import type { TokenRecord } from "../records.js";
+import { formatToken, hashSecret } from "../token.js";
+import type { Core } from "./core.js";
+
+export interface TokenOptions {
+  description?: string;
+  /** One DNS label; default "node". */
+  role?: string;
+  /** Seconds until it ends; default 86,400; null = never. */
+  expires_s?: number | null;
+  /** How many nodes may join with it; default 1; null = any number. */
+  uses?: number | null;
+}
+
+/** A token without its secret. */
+export type TokenView = Omit<TokenRecord, "secretHash" | "bootstrapKey">;
+
+export function viewOfToken(token: TokenRecord): TokenView {
+  const { secretHash: _, bootstrapKey: __, ...view } = token;
+  return view;
+}
+
+const keptUsers_max = 16;
+
+export class Tokens {
+  readonly #core: Core;
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  async create(options: Required<TokenOptions>): Promise<{ token: string; view: TokenView }> {
+    const { mesh, secrets, store } = this.#core;
+    const tokenId = randomBytes(16).toString("hex");
+    const secret = randomBytes(32).toString("base64url");
+    const bootstrap = createKey("user");
+    const now = Date.now();
+    const ends = options.expires_s === null ? null : now + options.expires_s * 1000;
+    const expires = ends === null ? null : new Date(ends).toISOString();
+    const record: TokenRecord = {
+      tokenId,
+      secretHash: hashSecret(secret),
+      bootstrapKey: bootstrap.publicKey,
+      description: options.description,
+      role: options.role,
+      created: new Date(now).toISOString(),
+      expires,
+      usesMax: options.uses,
+      uses: 0,
+      usedBy: [],
+      revoked: false,
+    };
+    const jwt = await userJwt({
+      name: `token ${tokenId}`,
+      key: bootstrap.publicKey,
+      account: mesh.accountKey,
+      signer: secrets.signer,
+      permissions: bootstrapPermissions(mesh.name, tokenId),
+      ...(ends === null ? {} : { expires: Math.ceil(ends / 1000) }),
+    });
+    await store.change<"tokens">(keyOf.token(tokenId), () => record);
+    const { meshId, servers, accountKey, grantKey } = mesh;
+    const trust = { meshId, mesh: mesh.name, servers, accountKey, grantKey };
+    const token = formatToken({
+      ...trust,
+      tokenId,
+      expires,
+      secret,
+      bootstrap: { jwt, seed: bootstrap.seed },
+    });
+    return { token, view: viewOfToken(record) };
+  }
+
+  list(): TokenView[] {
+    const all = [...this.#core.store.ledgers.secrets.records("tokens")].map(viewOfToken);
+    return all.sort((a, b) => (a.created < b.created ? -1 : 1));
+  }
+
+  /** No more joins with it, also after a restart of every server. MESHD_NOT_FOUND. */
+  async revoke(tokenId: string): Promise<TokenView> {
+    const record = isTokenId(tokenId)
+      ? await this.#core.store.change<"tokens">(keyOf.token(tokenId), (token) =>
+          token === null || token.revoked ? undefined : { ...token, revoked: true },
+        )
+      : null;
+    if (!record) {
+      const what = `there is no token ${tokenId.slice(0, 40)}; "meshd token list" shows them`;
+      throw new ControlError("MESHD_NOT_FOUND", what);
+    }
+    this.#core.revoke([record.bootstrapKey]);
+    return viewOfToken(record);
+  }
+
+  /**
+   * Spends one use for a node, before anything else is done; the same node may ask again (its answer may have been
+   * lost). Errors: MESHD_TOKEN_INVALID, MESHD_TOKEN_REVOKED, MESHD_TOKEN_EXPIRED, MESHD_TOKEN_USED.
+   */
+  async spend(tokenId: string, secret: string, nodeId: string): Promise<TokenRecord> {
+    const spent = await this.#core.store.change<"tokens">(keyOf.token(tokenId), (token) => {
+      checkToken(token, secret);
+      if (token.usedBy.includes(nodeId)) return undefined;
+      if (token.usesMax !== null && token.uses >= token.usesMax) {
+        const what = `the token was used up (${token.uses} of ${token.usesMax} joins); make a new one`;
+        throw new ControlError("MESHD_TOKEN_USED", what);
+      }
+      const usedBy = [...token.usedBy, nodeId].slice(-keptUsers_max);
+      return { ...token, uses: token.uses + 1, usedBy };
+    });
+    if (!spent) throw new ControlError("MESHD_TOKEN_INVALID", "there is no such token");
+    return spent;
+  }
+
+  /** Gives a use back when the join failed. */
+  async giveBack(tokenId: string, nodeId: string): Promise<void> {
+    await this.#core.store.change<"tokens">(keyOf.token(tokenId), (token) => {
+      if (!token?.usedBy.includes(nodeId)) return undefined;
+      const usedBy = token.usedBy.filter((one) => one !== nodeId);
+      return { ...token, uses: Math.max(0, token.uses - 1), usedBy };
+    });
+  }
+}
+
+function checkToken(token: TokenRecord | null, secret: string): asserts token is TokenRecord {
+  if (!token || !sameHash(token.secretHash, hashSecret(secret))) {
+    throw new ControlError("MESHD_TOKEN_INVALID", "this mesh gave no such token; make a new one");
+  }
+  if (token.revoked) {
+    throw new ControlError("MESHD_TOKEN_REVOKED", "the token was revoked; make a new one");
+  }
+  if (token.expires !== null && Date.parse(token.expires) <= Date.now()) {
+    throw new ControlError(
+      "MESHD_TOKEN_EXPIRED",
+      `the token ended at ${token.expires}; make a new one`,
+    );
+  }
+}
+
+function sameHash(a: string, b: string): boolean {
+  const [left, right] = [Buffer.from(a), Buffer.from(b)];
+  return left.length === right.length && timingSafeEqual(left, right);
+}
