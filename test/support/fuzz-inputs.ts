@@ -1,0 +1,380 @@
+// What the fuzz test feeds: a mesh of one node and three peers, well-formed packets of it in both
+// directions, and every way of spoiling them that the hot path must survive.
+import { D_CAPACITY, D_LENGTH } from "../../assembly/shared/layout.js";
+import type { TableContents } from "../../src/datapath/types.js";
+import type { Damage, FuzzDriver, WireMeta } from "./fuzz-driver.js";
+import { slowSegment } from "./judge.js";
+import type { PacketOptions } from "./packets.js";
+import {
+  ACK,
+  address4,
+  address6,
+  buildPacket,
+  CWR,
+  concat,
+  FIN,
+  PSH,
+  pseudoHeader,
+  SYN,
+  setBe16,
+  slowChecksum,
+  slowSum,
+  TCP,
+  UDP,
+} from "./packets.js";
+import type { Random } from "./random.js";
+
+export interface FuzzPeer {
+  net: number;
+  mac: Uint8Array;
+  vni: number;
+  mtu: number;
+  from: Uint8Array;
+  family: 4 | 6;
+  text: string;
+}
+
+const SELF_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
+const SELF_NET = 1;
+export const OVERHEAD = 22;
+
+export const PEERS: readonly FuzzPeer[] = [
+  { net: 2, vni: 42, mtu: 1450, family: 4, text: "192.0.2.2" },
+  { net: 3, vni: 42, mtu: 1300, family: 4, text: "192.0.2.3" },
+  { net: 4, vni: 77, mtu: 8930, family: 6, text: "2001:db8:0:ff::4" },
+].map(({ net, family, ...rest }) => ({
+  ...{ net, family: family as 4 | 6, ...rest, mac: Uint8Array.of(2, 0, 0, 0, 0, net) },
+  from: family === 4 ? concat(address4(192, 0, 2, net), new Uint8Array(12)) : address6(0xff, net),
+}));
+
+const macText = (mac: Uint8Array) => [...mac].map((b) => b.toString(16).padStart(2, "0")).join(":");
+const prefixes = (net: number) => [`10.244.${net}.0/24`, `2001:db8:0:${net}::/64`];
+
+export const CONTENTS: TableContents = {
+  self: {
+    ...{ mac: macText(SELF_MAC), vni: 42, mtu: 8930, udpPort: 8472 },
+    ...{ addresses: ["10.244.1.1", "2001:db8:0:1::1"], prefixes: prefixes(SELF_NET) },
+  },
+  peers: PEERS.map((peer) => ({
+    ...{ protocol: "vxlan" as const, address: peer.text, port: 8472, mac: macText(peer.mac) },
+    ...{ vni: peer.vni, mtu: peer.mtu, prefixes: prefixes(peer.net) },
+  })),
+};
+
+const TIMESTAMPS = Uint8Array.of(1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2);
+const empty = new Uint8Array(0);
+export const PLAIN_VNET = new Uint8Array(10);
+
+export function vnetOf(
+  gsoType: number,
+  header: number,
+  size: number,
+  start: number,
+  field: number,
+) {
+  const bytes = new Uint8Array(10);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(0, 1);
+  view.setUint8(1, gsoType);
+  view.setUint16(2, header, true);
+  view.setUint16(4, size, true);
+  view.setUint16(6, start, true);
+  view.setUint16(8, field, true);
+  return bytes;
+}
+
+/** An address of a node's pod; never the node's own. */
+function podAddress(version: 4 | 6, net: number, host: number): Uint8Array {
+  return version === 4 ? address4(10, 244, net, host) : address6(net, host);
+}
+
+export interface Egress {
+  vnet: Uint8Array;
+  packet: Uint8Array;
+  /** The inner packets that must come out at the underlay. */
+  expected: Uint8Array[];
+}
+
+export interface Ingress {
+  bytes: Uint8Array;
+  meta: WireMeta;
+  expected: Uint8Array[];
+}
+
+/** Makes well-formed inputs of the mesh, and spoils inputs. */
+export class FuzzInputs {
+  constructor(readonly random: Random) {}
+
+  /** A payload length: mostly small. */
+  #size(most: number): number {
+    const { random } = this;
+    return random.once(3) ? random.between(0, most) : random.between(0, Math.min(120, most));
+  }
+
+  #options(from: number, to: number, most: number): PacketOptions {
+    const { random } = this;
+    const version = random.pick([4, 6] as const);
+    const protocol = random.pick([TCP, TCP, UDP, version === 4 ? 1 : 58]);
+    const headers = (version === 4 ? 20 : 40) + (protocol === TCP ? 32 : 8);
+    return {
+      ...{ version, protocol, payload: random.bytes(this.#size(most - headers)) },
+      source: podAddress(version, from, random.between(2, 9)),
+      destination: podAddress(version, to, random.between(2, 9)),
+      ...{ sourcePort: random.between(1000, 1009), destinationPort: 5201 },
+      ...{ tos: random.between(0, 255), ttl: random.between(1, 255) },
+      ...{ identification: random.bits() & 0xffff, dontFragment: random.once(2) },
+      ...{ sequence: random.bits(), flags: ACK | (random.once(4) ? PSH : 0) },
+      tcpOptions: protocol === TCP && random.once(2) ? TIMESTAMPS : empty,
+      ipOptions: version === 4 && random.once(30) ? new Uint8Array(8) : empty,
+    };
+  }
+
+  #build(o: PacketOptions): Uint8Array {
+    if (o.protocol === TCP || o.protocol === UDP) return buildPacket(o);
+    // An echo request; its checksum covers a pseudo-header in IPv6 only.
+    const payload = concat(
+      Uint8Array.of(o.version === 4 ? 8 : 128, 0, 0, 0, 0, 7, 0, 9),
+      o.payload,
+    );
+    const packet = buildPacket({ ...o, payload });
+    const pseudo = o.version === 4 ? empty : pseudoHeader(packet, 58, payload.length);
+    setBe16(packet, packet.length - payload.length + 2, slowChecksum(concat(pseudo, payload)));
+    return packet;
+  }
+
+  /** One packet from a pod to a peer's pod, with or without its checksum done. */
+  egressSingle(): Egress {
+    const { random } = this;
+    const peer = random.pick(PEERS);
+    const options = this.#options(SELF_NET, peer.net, Math.min(peer.mtu, 1450));
+    const packet = this.#build(options);
+    const isPlain = options.protocol !== TCP && options.protocol !== UDP;
+    if (isPlain || random.once(2)) return { vnet: PLAIN_VNET, packet, expected: [packet] };
+    const start = options.version === 4 ? 20 + (options.ipOptions?.length ?? 0) : 40;
+    const field = options.protocol === TCP ? 16 : 6;
+    const unfinished = Uint8Array.from(packet);
+    const pseudo = pseudoHeader(packet, options.protocol, packet.length - start);
+    setBe16(unfinished, start + field, slowSum(pseudo));
+    return { vnet: vnetOf(0, 0, 0, start, field), packet: unfinished, expected: [packet] };
+  }
+
+  /** A super-packet to a peer's pod. */
+  egressSuper(): Egress {
+    const { random } = this;
+    const peer = random.pick(PEERS);
+    const plain = { ...this.#options(SELF_NET, peer.net, 100), ipOptions: empty };
+    const protocol = random.pick([TCP, TCP, UDP]);
+    const header = (plain.version === 4 ? 20 : 40) + (protocol === TCP ? 32 : 8);
+    // TCP may ask for more than the path carries and is cut smaller; a datagram may not.
+    const most = protocol === TCP ? 9000 : peer.mtu - header;
+    const size = random.once(3) ? random.between(8, 200) : random.between(200, most);
+    const payload = random.bytes(random.between(1, Math.min(16_000, size * 20)));
+    const tcpOptions = protocol === TCP ? TIMESTAMPS : empty;
+    const flags = ACK | random.pick([0, PSH, FIN, CWR]);
+    const packet = buildPacket({ ...plain, protocol, payload, flags, tcpOptions });
+    const start = plain.version === 4 ? 20 : 40;
+    const kind = protocol === UDP ? 5 : plain.version === 4 ? 1 : 4;
+    const type = flags & CWR && protocol === TCP ? kind | 0x80 : kind;
+    const vnet = vnetOf(type, header, size, start, protocol === TCP ? 16 : 6);
+    return { vnet, packet, expected: slowSegment(packet, Math.min(size, peer.mtu - header)) };
+  }
+
+  wrap(peer: FuzzPeer, inner: Uint8Array): Uint8Array {
+    const type = (inner[0] ?? 0x40) >> 4 === 6 ? [0x86, 0xdd] : [8, 0];
+    const vni = Uint8Array.of(8, 0, 0, 0, peer.vni >> 16, peer.vni >> 8, peer.vni, 0);
+    return concat(vni, SELF_MAC, peer.mac, Uint8Array.from(type), inner);
+  }
+
+  metaOf(peer: FuzzPeer): WireMeta {
+    return { from: peer.from, family: peer.family };
+  }
+
+  /** One datagram from a peer to a pod of ours. */
+  ingressSingle(): Ingress {
+    const peer = this.random.pick(PEERS);
+    const options = this.#options(peer.net, SELF_NET, Math.min(peer.mtu, 1450));
+    const packet = this.#build(options);
+    const meta = { ...this.metaOf(peer), tos: (options.tos ?? 0) & 3 };
+    return { bytes: this.wrap(peer, packet), meta, expected: [packet] };
+  }
+
+  /** A train of equal datagrams, the last may be shorter: one flow, or several through each other. */
+  ingressTrain(): Ingress {
+    const { random } = this;
+    const peer = random.pick(PEERS);
+    const count = random.between(2, 24);
+    const flows = Array.from({ length: random.between(1, 3) }, () => {
+      const protocol = random.pick([TCP, UDP]);
+      const o = { ...this.#options(peer.net, SELF_NET, 100), protocol, ipOptions: empty };
+      return { ...o, tcpOptions: empty, tos: 2, version: 4 as const };
+    }).map((o) => ({
+      ...{ ...o, source: podAddress(4, peer.net, random.between(2, 9)) },
+      destination: podAddress(4, SELF_NET, random.between(2, 9)),
+    }));
+    const length = random.between(60, random.once(4) ? 1450 : 200);
+    const packets = Array.from({ length: count }, (_, i) => {
+      const flow = random.pick(flows);
+      const isLast = i + 1 === count;
+      const whole = isLast ? random.between(48, length) : length;
+      const payload = random.bytes(whole - 20 - (flow.protocol === TCP ? 20 : 8));
+      const packet = buildPacket({ ...flow, payload });
+      flow.sequence = ((flow.sequence ?? 0) + payload.length) % 2 ** 32;
+      flow.identification = ((flow.identification ?? 0) + 1) & 0xffff;
+      return packet;
+    });
+    const bytes = concat(...packets.map((packet) => this.wrap(peer, packet)));
+    const meta = { ...this.metaOf(peer), segment: OVERHEAD + length, tos: 2 };
+    return { bytes, meta, expected: packets };
+  }
+
+  /** Flips, overwrites, cuts or stretches a copy. */
+  mutate(bytes: Uint8Array): Uint8Array {
+    const { random } = this;
+    const copy = Uint8Array.from(bytes);
+    const span = random.once(2) ? Math.min(copy.length, 80) : copy.length;
+    for (let i = random.between(1, 4); i > 0 && span > 0; i--) {
+      const at = random.between(0, span - 1);
+      copy[at] = random.once(2) ? random.bits() : (copy[at] ?? 0) ^ (1 << random.between(0, 7));
+    }
+    if (random.once(4)) return copy.slice(0, random.between(0, copy.length));
+    return random.once(8) ? concat(copy, random.bytes(random.between(1, 60))) : copy;
+  }
+
+  /** A packet that breaks one rule of the mesh. */
+  #strayOptions(from: number, to: number): PacketOptions {
+    const { random } = this;
+    const o = this.#options(from, to, 300);
+    const v = o.version;
+    const foreign = v === 4 ? address4(192, 168, 9, 9) : address6(999, 1);
+    const group =
+      v === 4
+        ? random.pick([address4(224, 0, 0, 9), address4(255, 255, 255, 255)])
+        : address6(0, 1);
+    if (v === 6) group[0] = 0xff;
+    return random.pick<PacketOptions>([
+      { ...o, source: foreign },
+      { ...o, destination: foreign },
+      { ...o, destination: group },
+      { ...o, source: group },
+      { ...o, ttl: 0 },
+      { ...o, source: podAddress(v, to, 3) },
+      { ...o, destination: podAddress(v, from, 3) },
+      { ...o, destination: podAddress(v, to, 1) },
+      { ...o, source: new Uint8Array(v === 4 ? 4 : 16) },
+      { ...o, protocol: TCP, flags: SYN, tcpOptions: random.bytes(4 * random.between(1, 10)) },
+      { ...o, protocol: 132 },
+      {
+        ...o,
+        version: 6,
+        source: address6(from, 3),
+        destination: address6(to, 4),
+        extensions: this.#chain(),
+      },
+      { ...o, payload: random.bytes(random.between(1451, 9200)) },
+    ]);
+  }
+
+  /** IPv6 extension headers, half of them nonsense. */
+  #chain(): { kind: number; bytes: Uint8Array }[] {
+    const { random } = this;
+    return Array.from({ length: random.between(1, 10) }, () => {
+      const bytes = random.bytes(8 * random.between(1, 3));
+      if (random.once(2)) bytes[1] = bytes.length / 8 - 1;
+      return { kind: random.pick([0, 43, 44, 60, 51, 50, 59, 255]), bytes };
+    });
+  }
+
+  /** Feeds one spoiled input to TUN. */
+  spoilTun(driver: FuzzDriver): void {
+    const { random } = this;
+    const good = random.once(3) ? this.egressSuper() : this.egressSingle();
+    const stray = this.#build(this.#strayOptions(SELF_NET, random.pick(PEERS).net));
+    const damage: Damage = (view, at) => {
+      const length = random.pick([0, 9, 10, 11, 29, 65_792, 70_000, 2 ** 32 - 1]);
+      view.setUint32(at + random.pick([D_LENGTH, D_CAPACITY]), length, true);
+    };
+    const feeds: (() => void)[] = [
+      () => driver.feedTun(good.vnet, this.mutate(good.packet)),
+      () => driver.feedTun(this.mutate(good.vnet).slice(0, 10), good.packet),
+      () => driver.feedTun(random.bytes(10), good.packet),
+      () => driver.feedTun(random.bytes(10), stray),
+      () => driver.feedTun(PLAIN_VNET, stray),
+      () => driver.feedTun(PLAIN_VNET, random.bytes(random.between(0, 200))),
+      () => driver.feedTun(good.vnet, good.packet, damage),
+      () => driver.feedTun(vnetOf(random.pick([1, 4, 5]), 0, random.between(0, 60), 20, 16), stray),
+    ];
+    random.pick(feeds)();
+  }
+
+  #question(peer: FuzzPeer): Uint8Array {
+    const { random } = this;
+    const asked = random.once(3) ? random.bytes(4) : address4(10, 244, 1, 1);
+    const arp = concat(
+      Uint8Array.of(0, 1, 8, 0, 6, 4, 0, 1),
+      peer.mac,
+      address4(10, 244, peer.net, 1),
+      new Uint8Array(6),
+      asked,
+    );
+    const head = Uint8Array.of(8, 0, 0, 0, peer.vni >> 16, peer.vni >> 8, peer.vni, 0);
+    return concat(head, new Uint8Array(6).fill(255), peer.mac, Uint8Array.of(8, 6), arp);
+  }
+
+  #probe(peer: FuzzPeer): Uint8Array {
+    const { random } = this;
+    const version = random.pick([4, 6] as const);
+    const payload = concat(
+      Uint8Array.of(0x6d, 0x70, 0x72, 0x62, random.between(0, 3)),
+      random.bytes(random.between(10, 40)),
+    );
+    return buildPacket({
+      ...{ version, protocol: UDP, payload, sourcePort: 51_997, destinationPort: 51_997 },
+      source: version === 4 ? address4(10, 244, peer.net, 1) : address6(peer.net, 1),
+      destination: version === 4 ? address4(10, 244, 1, 1) : address6(1, 1),
+    });
+  }
+
+  /** Feeds one spoiled input to the underlay side. */
+  spoilWire(driver: FuzzDriver): void {
+    const { random } = this;
+    const good = random.once(3) ? this.ingressTrain() : this.ingressSingle();
+    const peer = random.pick(PEERS);
+    const stray = this.wrap(peer, this.#build(this.#strayOptions(peer.net, SELF_NET)));
+    const meta = this.metaOf(peer);
+    const damage: Damage = (view, at) => {
+      const length = random.pick([0, 7, 8, 21, 22, 23, 41, 65_792, 70_000, 2 ** 32 - 1]);
+      view.setUint32(at + random.pick([D_LENGTH, D_CAPACITY]), length, true);
+    };
+    const patched = (at: number, value: number) => {
+      const copy = Uint8Array.from(good.bytes);
+      copy[at] = value;
+      return copy;
+    };
+    const feeds: (() => void)[] = [
+      () => driver.feedWire(this.mutate(good.bytes), good.meta),
+      () => driver.feedWire(good.bytes, { ...good.meta, tos: random.between(0, 255) }),
+      () =>
+        driver.feedWire(good.bytes, {
+          ...good.meta,
+          segment: random.between(0, good.bytes.length + 9),
+        }),
+      () => driver.feedWire(good.bytes, { ...good.meta, segment: random.between(1, 60) }),
+      () => driver.feedWire(good.bytes, { ...good.meta, flags: 1 }),
+      () => driver.feedWire(good.bytes, { ...good.meta, socket: random.between(1, 3) }),
+      () => driver.feedWire(good.bytes, { ...good.meta, from: random.bytes(16) }),
+      () => driver.feedWire(good.bytes, { ...good.meta, family: random.pick([0, 4, 6, 255]) }),
+      () => driver.feedWire(patched(random.between(4, 6), random.bits() & 255), good.meta),
+      () => driver.feedWire(patched(0, random.bits() & 255), good.meta),
+      () => driver.feedWire(patched(random.between(8, 21), random.bits() & 255), good.meta),
+      () => driver.feedWire(stray, meta),
+      () => driver.feedWire(concat(stray, stray, stray), { ...meta, segment: stray.length }),
+      () => driver.feedWire(this.#question(peer), meta),
+      () => driver.feedWire(this.mutate(this.#question(peer)), meta),
+      () => driver.feedWire(this.wrap(peer, this.#probe(peer)), meta),
+      () => driver.feedWire(this.mutate(this.wrap(peer, this.#probe(peer))), meta),
+      () => driver.feedWire(random.bytes(random.between(0, 300)), meta),
+      () => driver.feedWire(good.bytes, good.meta, damage),
+    ];
+    random.pick(feeds)();
+  }
+}
