@@ -1,5 +1,5 @@
-// Overlay -> underlay: works through what was read from TUN and what the control thread injected, and
-// counts it, here and nowhere else.
+// Overlay -> underlay: works through what was read from TUN and what the control thread injected,
+// and counts it, here and nowhere else.
 import * as counters from "./counters";
 import * as encap from "./encap";
 import * as output from "./output";
@@ -101,7 +101,9 @@ export function run(now_us: f64): void {
   store<u32>(worker, next, W_TUN_IN_NEXT);
 }
 
-/** One packet of the control thread; its bytes move to the arena, for the ring's entry goes back. */
+/**
+ * One packet of the control thread; its bytes move to the arena, for the ring's entry goes back.
+ */
 function takeInjected(entry: usize): void {
   const length = load<u32>(entry, ENTRY_LENGTH);
   const isWhole = length <= ring.CAPACITY && load<u32>(entry, ENTRY_KIND) === INJECT_PACKET;

@@ -1,5 +1,5 @@
 // The FIB: longest prefix first, one hash table per family whose key is (prefix, length). Only the
-// lengths that occur are tried. Memory is bound by the count of prefixes, not by their shape (ADR 0003).
+// lengths that occur are tried. Memory is bound by the count of prefixes alone (ADR 0010).
 
 import { W_TABLES } from "./shared/layout";
 import {

@@ -1,5 +1,5 @@
-// The flow an inner packet belongs to, as one number: for the outer source port (RFC 7348 section 5).
-// Fragments carry no ports, so that all pieces of a packet take one way.
+// The flow an inner packet belongs to, as one number: for the outer source port (RFC 7348 section
+// 5). Fragments carry no ports, so that all pieces of a packet take one way.
 import * as ipv4 from "./wire/ipv4";
 import * as ipv6 from "./wire/ipv6";
 

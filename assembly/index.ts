@@ -1,5 +1,5 @@
-// The hot path's door: everything the module exports. It knows no host, no clock and no file, and owns
-// no memory: all addresses come from shared/layout.ts, all numbers from the tables and descriptors.
+// The hot path's door: everything the module exports. It knows no host, no clock and no file, and
+// owns no memory: all addresses come from shared/layout.ts.
 import { partial } from "./checksum";
 import { flush } from "./coalesce";
 import * as egress from "./egress";

@@ -1,5 +1,5 @@
-// Answers ARP requests (RFC 826) and neighbour solicitations (RFC 4861) for our VTEP address, for the
-// encapsulations that carry Ethernet. A kernel's device asks; meshd knows its peers and never does.
+// Answers ARP requests (RFC 826) and neighbour solicitations (RFC 4861) for our VTEP address, for
+// the encapsulations that carry Ethernet. A kernel's device asks; meshd itself never needs to.
 import * as checksum from "./checksum";
 import * as output from "./output";
 import * as self from "./self";
@@ -17,7 +17,9 @@ export const ANSWERED: i32 = 0x10000;
 /** Bytes of the underlay arena that one answer may take, its outer headers included. */
 export const ANSWER_SIZE_MAX: u32 = 256;
 
-/** Starts an answer of `length` bytes behind the Ethernet header; returns where that header stands. */
+/**
+ * Starts an answer of `length` bytes behind the Ethernet header; returns where that header stands.
+ */
 function begin(peer: usize, outer: u32, length: u32): usize {
   const at = output.takeWire(outer + ethernet.SIZE + length);
   memory.copy(at, peer + P_TEMPLATE, outer);
@@ -85,8 +87,8 @@ function answerSolicitation(
 
 /**
  * Looks whether the Ethernet frame asks for our VTEP address and answers it. `outer` = bytes of the
- * tunnel header before the frame, which the peer's template begins with. Returns ANSWERED, 0 when it
- * is no question for us, or -Drop.
+ * tunnel header before the frame, which the peer's template begins with. Returns ANSWERED, 0 when
+ * it is no question for us, or -Drop.
  */
 export function answer(peerIndex: u32, peer: usize, frame: usize, length: u32, outer: u32): i32 {
   const type = ethernet.type(frame);

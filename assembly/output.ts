@@ -55,7 +55,9 @@ export function takeTun(length: usize): usize {
   return worker + W_TUN_ARENA + used;
 }
 
-/** Takes `length` bytes of the underlay arena until settle; the caller has asked for room before. */
+/**
+ * Takes `length` bytes of the underlay arena until settle; the caller has asked for room before.
+ */
 export function takeWire(length: usize): usize {
   const used: usize = load<u32>(worker, W_WIRE_ARENA_USED);
   store<u32>(worker, (used + length + ALIGN - 1) & ~(ALIGN - 1), W_WIRE_ARENA_USED);

@@ -31,8 +31,8 @@ function hash(addressAt: usize, family: u32): u32 {
 }
 
 /**
- * Index of the peer with the underlay address whose 16 bytes (as D_PEER) stand at `addressAt`, or -1.
- * The port plays no part: a peer's datagrams come from many ports, for entropy.
+ * Index of the peer with the underlay address whose 16 bytes (as D_PEER) stand at `addressAt`, or
+ * -1. The port plays no part: a peer's datagrams come from many ports, for entropy.
  */
 export function find(addressAt: usize, family: u32): i32 {
   const tables: usize = load<u32>(worker, W_TABLES);

@@ -1,5 +1,5 @@
 // Data-path probes: ordinary inner packets between node addresses (format: shared/layout.ts). The
-// hot path answers requests; replies, and echo replies with our identifier, go to the control thread.
+// hot path answers requests and punts replies, echo replies with our identifier among them.
 import * as checksum from "./checksum";
 import * as packet from "./packet";
 import {

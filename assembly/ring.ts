@@ -1,5 +1,5 @@
 // The two rings to and from the control thread. Single writer, single reader; head and tail are
-// published by atomic stores, so that an entry's bytes are seen before the number that announces them.
+// published by atomic stores, so that an entry's bytes are seen before its number.
 
 import {
   ENTRY_DATA,

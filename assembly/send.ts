@@ -52,7 +52,9 @@ function direct(descriptor: usize, peerIndex: u32, socket: u32, tos: u32): void 
   v128.store(descriptor, v128.load(peer, P_ADDRESS), D_PEER);
 }
 
-/** Whether a datagram may follow in the train: same way, same marks, not longer, and room for it. */
+/**
+ * Whether a datagram may follow in the train: same way, same marks, not longer, and room for it.
+ */
 function fits(train: usize, peerIndex: u32, tos: u32, direction: u32, length: u32): bool {
   const segment: u32 = load<u16>(train, D_SEGMENT);
   const first = segment === 0 ? load<u32>(train, D_LENGTH) : segment;
@@ -65,7 +67,9 @@ function fits(train: usize, peerIndex: u32, tos: u32, direction: u32, length: u3
   );
 }
 
-/** Moves a train's only datagram to the arena, with room for `more` others. Returns the room or 0. */
+/**
+ * Moves a train's only datagram to the arena, with room for `more` others. Returns the room or 0.
+ */
 function widen(train: usize, more: u32): u32 {
   const length = load<u32>(train, D_LENGTH);
   const room = min<u32>(length * (min<u32>(more, MAX_SEGMENTS - 1) + 1), MAX_SEND);
@@ -130,8 +134,8 @@ export function datagram(
 }
 
 /**
- * Sends `count` datagrams of `stride` bytes that stand one behind the other at `at`; the last may be
- * shorter, together they are `length` bytes. `overhead` of each is not the inner packet.
+ * Sends `count` datagrams of `stride` bytes that stand one behind the other at `at`; the last may
+ * be shorter, together they are `length` bytes. `overhead` of each is not the inner packet.
  */
 export function train(
   peerIndex: u32,

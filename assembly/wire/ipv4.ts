@@ -28,8 +28,9 @@ const OFFSET_MASK: u32 = 0x1fff;
 const BROADCAST: u32 = 0xffffffff;
 
 /**
- * Checks a packet that starts with version 4 and has `length` bytes at hand: header and total length.
- * Returns the total length, or -Drop. Accessors may be used after that without further checks.
+ * Checks a packet that starts with version 4 and has `length` bytes at hand: header and total
+ * length. Returns the total length, or -Drop. Accessors may be used after that without further
+ * checks.
  */
 export function check(at: usize, length: u32): i32 {
   if (length < SIZE) return -Drop.TOO_SHORT;
@@ -124,7 +125,9 @@ export function isBroadcast(address: u32): bool {
   return address == BROADCAST;
 }
 
-/** Writes a whole header of 20 bytes, all but its checksum, which is zero. Don't-fragment is set. */
+/**
+ * Writes a whole header of 20 bytes, all but its checksum, which is zero. Don't-fragment is set.
+ */
 export function write(at: usize, total: u32, protocolNumber: u32, from: u32, to: u32): void {
   store<u16>(at, 0x45);
   setTotalLength(at, total);

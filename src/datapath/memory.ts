@@ -1,5 +1,5 @@
-// Takes all memory of the hot path at start and lays it out: control block, two copies of the tables,
-// one region per worker. Every typed-array view of it is made here, once.
+// Takes all memory of the hot path at start and lays it out: control block, two copies of the
+// tables, one region per worker. Every typed-array view of it is made here, once.
 import {
   C_GENERATION,
   C_MAGIC,

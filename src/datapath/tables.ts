@@ -1,4 +1,4 @@
-// Writes a copy of the tables: checks everything first, then fills the bytes that the hot path reads.
+// Writes a copy of the tables: checks everything, then fills the bytes that the hot path reads.
 import {
   C_PEER_CAPACITY,
   C_PREFIX_CAPACITY,
@@ -56,7 +56,9 @@ import { hash4, hash6, hashSource } from "./hash.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import type { TableContents } from "./types.js";
 
-/** Bytes of one copy, addressed from the copy's begin or by absolute addresses from its directory. */
+/**
+ * Bytes of one copy, addressed from the copy's begin or by absolute addresses from its directory.
+ */
 class CopyWriter {
   readonly view: DataView;
   readonly bytes: Uint8Array;

@@ -1,5 +1,5 @@
-// The outer header bytes that the hot path copies before each inner packet: one writer per protocol,
-// so that a new encapsulation is one line in this table and one file in assembly/encap.
+// The outer header bytes that the hot path copies before each inner packet: one writer per
+// protocol, so that a new encapsulation is one line in this table and one file in assembly/encap.
 import { PROTOCOL_VXLAN } from "../../assembly/shared/layout.js";
 import type { ProtocolName } from "./types.js";
 

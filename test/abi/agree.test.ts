@@ -1,5 +1,5 @@
-// One set of constants for two compilers: AssemblyScript compiles the shared folder, and every global
-// that comes out must equal what TypeScript says.
+// One set of constants for two compilers: AssemblyScript compiles the shared folder, and every
+// global that comes out must equal what TypeScript says.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import asc from "assemblyscript/asc";

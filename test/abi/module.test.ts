@@ -1,5 +1,5 @@
-// What the built release file may have and must not have: several instances share one memory, so the
-// module owns none of it.
+// What the built release file may have and must not have: several instances share one memory, so
+// the module owns none of it.
 import { readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -331,7 +331,7 @@ test("offload headers that contradict their packet are refused", async () => {
   exact(module);
 });
 
-test("a descriptor longer than its slot is dropped, and so is one that points elsewhere", async () => {
+test("a descriptor longer than its slot or outside of it is dropped", async () => {
   const module = await node1();
   const long = module.feedTun(podPacket(4, 1, 2));
   module.view.setUint32(long + 8, 0xffff_fff0, true);

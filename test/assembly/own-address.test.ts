@@ -60,7 +60,7 @@ for (const version of [4, 6] as const) {
     exact(module);
   });
 
-  test(`a probe reply and our own echo reply over IPv${version} go to the control thread`, async () => {
+  test(`probe and echo replies to us over IPv${version} go to the control thread`, async () => {
     const module = await node1();
     const reply = probePacket(version, 2, 1, 1);
     const echo = echoReply(version, PROBE_ICMP_ID);

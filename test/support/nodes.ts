@@ -79,7 +79,9 @@ export function podPacket(
   });
 }
 
-/** A VXLAN datagram as another implementation would write it, field by field (RFC 7348 section 5). */
+/**
+ * A VXLAN datagram as another implementation would write it, field by field (RFC 7348 section 5).
+ */
 export function vxlanDatagram(
   inner: Uint8Array,
   changes: { flags?: number; vni?: number; to?: Uint8Array; from?: Uint8Array; type?: number } = {},
