@@ -10,14 +10,18 @@ enum { HASH = 0, AT = 1, NEXT = 2 };
 #define MULTIPLIER 2654435761U  // 2^32 divided by the golden ratio: spreads neighbours apart
 #define ACCEPT 0x40000          // longer than any packet
 
+// A program that would not fit ends early; the kernel refuses it then (a jump out of it).
+static void put(struct share_program *p, struct sock_filter instruction) {
+  if (p->length < SHARE_MOST) p->code[p->length++] = instruction;
+}
+
 static void emit(struct share_program *p, uint16_t code, uint32_t k) {
-  p->code[p->length++] = (struct sock_filter)BPF_STMT(code, k);
+  put(p, (struct sock_filter)BPF_STMT(code, k));
 }
 
 // Goes on when the comparison of A with k holds; else jumps where land() will say.
 static uint16_t unless(struct share_program *p, uint16_t comparison, uint32_t k) {
-  p->code[p->length++] =
-      (struct sock_filter)BPF_JUMP((uint16_t)(BPF_JMP | BPF_K | comparison), k, 1, 0);
+  put(p, (struct sock_filter)BPF_JUMP((uint16_t)(BPF_JMP | BPF_K | comparison), k, 1, 0));
   emit(p, BPF_JMP | BPF_JA, 0);
   return (uint16_t)(p->length - 1);
 }
@@ -44,12 +48,13 @@ static void load(struct share_program *p, uint16_t size, uint32_t offset) {
   emit(p, (uint16_t)(BPF_LD | size | BPF_IND), offset);
 }
 
-// A packet without `bytes` from AT on ends here: index 0 takes it.
+// A packet without `bytes` from AT on ends here: index 0 takes it. AT itself may lie behind its end.
 static void need(struct share_program *p, uint32_t bytes, uint32_t index) {
-  emit(p, BPF_LDX | BPF_W | BPF_MEM, AT);
+  emit(p, BPF_LD | BPF_W | BPF_MEM, AT);
+  emit(p, BPF_ALU | BPF_ADD | BPF_K, bytes);
+  emit(p, BPF_MISC | BPF_TAX, 0);
   emit(p, BPF_LD | BPF_W | BPF_LEN, 0);
-  emit(p, BPF_ALU | BPF_SUB | BPF_X, 0);
-  p->code[p->length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_K | BPF_JGE, bytes, 1, 0);
+  put(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_X | BPF_JGE, 0, 1, 0));
   emit(p, BPF_RET | BPF_K, index == 0 ? ACCEPT : 0);
 }
 
@@ -149,7 +154,7 @@ void make_share_program(struct share_program *p, uint32_t family, uint32_t proto
   emit(p, BPF_LD | BPF_W | BPF_MEM, HASH);
   emit(p, BPF_ALU | BPF_RSH | BPF_K, 16);
   emit(p, BPF_ALU | BPF_MOD | BPF_K, count);
-  p->code[p->length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_K | BPF_JEQ, index, 0, 1);
+  put(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_K | BPF_JEQ, index, 0, 1));
   emit(p, BPF_RET | BPF_K, ACCEPT);
   emit(p, BPF_RET | BPF_K, 0);
 }

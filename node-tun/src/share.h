@@ -4,8 +4,11 @@
 #include <linux/filter.h>
 #include <stdint.h>
 
+// The longest, GRE over IPv6, has about 260 instructions.
+enum { SHARE_MOST = 512 };
+
 struct share_program {
-  struct sock_filter code[192];
+  struct sock_filter code[SHARE_MOST];
   uint16_t length;
 };
 

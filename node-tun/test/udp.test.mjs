@@ -223,15 +223,21 @@ test("a pending ECONNREFUSED of a connected socket is passed over by sends and r
   const into = open();
   const refused = open();
   tun.closeDescriptor(opened.pop());
-  const connected = dgram.createSocket("udp4");
+  const connected = dgram.createSocket("udp4").unref();
   await new Promise((resolve) => connected.connect(refused.port, "127.0.0.1", resolve));
   const { fd } = connected._handle;
   const batch = new Batch();
-  for (let round = 0; round < 20; round++) {
+  // Alone in its call: sendmmsg itself swallows an error behind its first message.
+  const provoke = () => {
     batch.put(0, { bytes: [1], peer: LOOPBACK4, port: refused.port });
-    batch.put(1, { bytes: [round], peer: LOOPBACK4, port: into.port });
-    assert.is(send(batch, { fd }, 2), 2);
-    if (round % 2 === 0) assert.is(tun.readUdpBatch(fd, batch.preset(1).memory, batch.at, 1), 0);
+    assert.is(send(batch, { fd }, 1), 1);
+  };
+  for (let round = 0; round < 20; round++) {
+    provoke();
+    batch.put(0, { bytes: [round], peer: LOOPBACK4, port: into.port });
+    assert.is(send(batch, { fd }, 1), 1);
+    provoke();
+    assert.is(tun.readUdpBatch(fd, batch.preset(1).memory, batch.at, 1), 0);
   }
   assert.is(batch.collect(tun.readUdpBatch, into.fd, 20).length, 20);
   connected.close();
