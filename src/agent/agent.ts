@@ -147,6 +147,9 @@ export class Agent implements RunningAgent {
   /** Ends the membership at the controller. With force the host is cleaned even without it. */
   private async giveBack(force: boolean): Promise<void> {
     const { session, log } = this.running;
+    if (this.engine.plan().member?.state === "removed") {
+      return;
+    }
     try {
       if (!session.connected) {
         const what = "NATS does not answer, so the lease cannot be given back";

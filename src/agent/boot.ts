@@ -7,7 +7,6 @@ import {
   type Membership,
   type MeshConfig,
   type MeshSnapshot,
-  parseSnapshot,
   writeMembership,
 } from "../../control/index.js";
 import type { Underlay } from "../host/index.js";
@@ -44,36 +43,23 @@ export interface Booted {
   fresh: boolean;
 }
 
-/** The last good view, or undefined: none was saved, it is damaged, or it is another mesh's. */
-async function savedView(path: string, meshId: string, log: AgentLog): Promise<string | undefined> {
-  const text = await readText(path);
-  if (text === null) {
-    return undefined;
-  }
-  try {
-    return parseSnapshot(text).meshId === meshId ? text : undefined;
-  } catch (error) {
-    log("agent.saved-view.refused", { path, error: messageOf(error) });
-    return undefined;
-  }
-}
-
 async function connect(
   options: AgentOptions,
   paths: AgentPaths,
   identity: Identity,
-  membership: Membership,
+  { membership, anew }: Joined,
   status: () => unknown,
   log: AgentLog,
 ): Promise<MemberSession> {
-  const saved = await savedView(paths.snapshot, membership.meshId, log);
+  // What was good before this node joined again may say that it was removed.
+  const saved = anew ? null : await readText(paths.snapshot);
   const session = await MemberSession.connect({
     membership,
     identity,
     status,
     log,
     ...(options.servers === undefined ? {} : { servers: options.servers }),
-    ...(saved === undefined ? {} : { saved }),
+    ...(saved === null ? {} : { saved }),
     ...(options.version === undefined ? {} : { version: options.version }),
   });
   session.on("membership", (renewed: Membership) => {
@@ -97,11 +83,11 @@ async function firstPlan(
     snapshot = session.snapshot() ?? snapshot;
     made = make(snapshot);
   }
-  const problem = made.problems[0];
-  if (made.hold || made.tables === null) {
-    const code = made.hold ? "MESHD_NO_VIEW" : "MESHD_REMOVED";
-    throw new AgentError(code, problem?.message ?? "nothing is known of this node in the mesh");
+  if (made.hold) {
+    const why = made.problems[0]?.message ?? "nothing is known of this node in the mesh";
+    throw new AgentError("MESHD_NO_VIEW", why);
   }
+  // A removed node starts too: it carries nothing, says so, and can be left in order.
   return made;
 }
 
@@ -163,7 +149,7 @@ async function bootLocked(prepared: Prepared, status: () => unknown): Promise<Bo
     await checkFree(deviceName, { family, address, port });
     return address;
   });
-  const session = await connect(options, paths, identity, joined.membership, status, log);
+  const session = await connect(options, paths, identity, joined, status, log);
   try {
     return await openMember(prepared, identity, joined, session);
   } catch (error) {

@@ -29,6 +29,8 @@ export interface Joined {
   membership: Membership;
   /** True: this start made the node a member, so a refusal must give the lease back. */
   fresh: boolean;
+  /** True: a controller gave this membership now. */
+  anew: boolean;
 }
 
 /** Gives the address to advertise with that port, or refuses by an error: asked only when joining. */
@@ -45,7 +47,6 @@ async function join(
   token: string,
   options: AgentOptions,
   identity: Identity,
-  log: AgentLog,
   underlayFor: UnderlayFor,
 ): Promise<Membership> {
   // The mesh's own port is known only after joining; the claim moves with the node record then.
@@ -56,7 +57,6 @@ async function join(
     underlay: { address: await underlayFor(port), port },
     ...(options.servers === undefined ? {} : { servers: options.servers }),
     timeout_ms: JOIN_TIMEOUT_MS,
-    log,
   });
 }
 
@@ -78,21 +78,21 @@ export async function obtainMembership(
       const what = "this host is no node of a mesh yet";
       throw new AgentError("MESHD_NOT_JOINED", `${what}: give a token (meshd token create)`);
     }
-    return { membership: saved, fresh: false };
+    return { membership: saved, fresh: false, anew: false };
   }
   if (saved !== null && parseToken(token).meshId !== saved.meshId) {
     const what = `this host is node ${saved.name} of mesh ${saved.mesh}`;
     throw new AgentError("MESHD_ALREADY_JOINED", `${what}: leave it first (meshd leave)`);
   }
   try {
-    const membership = await join(token, options, identity, log, underlayFor);
+    const membership = await join(token, options, identity, underlayFor);
     await writeMembership(paths.membership, membership);
-    return { membership, fresh: saved === null };
+    return { membership, fresh: saved === null, anew: true };
   } catch (error) {
     if (saved === null || !KEY_IS_ENOUGH.has(codeOf(error))) {
       throw error;
     }
     log("agent.token-unused", { reason: messageOf(error) });
-    return { membership: saved, fresh: false };
+    return { membership: saved, fresh: false, anew: false };
   }
 }
