@@ -35,11 +35,12 @@ export class AdminClient {
   }
 
   static async connect(options: AdminOptions): Promise<AdminClient> {
-    const text = await readFile(options.credentials, "utf8").catch((cause: unknown) => {
-      const what = `credentials ${options.credentials} cannot be read; run this on the mesh's first host, or name others`;
-      throw new ControlError("MESHD_PERMISSION", what, { cause });
-    });
-    const user = parseCredentials(text);
+    const user = await readFile(options.credentials, "utf8")
+      .then(parseCredentials)
+      .catch((cause: unknown) => {
+        const what = `credentials ${options.credentials} cannot be read; run this on the mesh's first host, or name others`;
+        throw new ControlError("MESHD_PERMISSION", what, { cause });
+      });
     const link = await Link.open({
       servers: options.servers,
       user: () => user,

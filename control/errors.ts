@@ -1,4 +1,4 @@
-// Errors of the control plane: one class, a fixed name, a code that programs may compare, one line that says what to do.
+// Errors of the control plane: one class, a fixed name, a code that programs may compare, one line that says what to do; the log's type.
 
 export type ControlErrorCode =
   | "MESHD_ADDRESS_CLAIMED"
@@ -33,3 +33,6 @@ export class ControlError extends Error {
     this.code = code;
   }
 }
+
+/** Called for events worth a log line; fields are plain JSON. */
+export type ControlLog = (event: string, fields: Record<string, unknown>) => void;

@@ -3,9 +3,10 @@ export { AdminClient, type AdminOptions } from "./admin.js";
 export { Controller, type ControllerOptions } from "./controller/controller.js";
 export type { TokenOptions, TokenView } from "./controller/tokens.js";
 export type { LeaseFinding, LeaseView, NodeView, RouteView } from "./controller/views.js";
-export { ControlError, type ControlErrorCode } from "./errors.js";
+export { ControlError, type ControlErrorCode, type ControlLog } from "./errors.js";
 export { createIdentity, type Identity, loadOrCreateIdentity } from "./identity.js";
 export { type JoinOptions, joinMesh, renewMembership } from "./join.js";
+export { parseSnapshot, serializeSnapshot } from "./ledger.js";
 export { type Membership, readMembership, writeMembership } from "./membership.js";
 export {
   type CreateMeshOptions,
@@ -20,7 +21,6 @@ export {
 } from "./mesh.js";
 export type * from "./records.js";
 export {
-  type ControlLog,
   type EndpointFacts,
   MemberSession,
   type MemberSessionOptions,

@@ -2,7 +2,7 @@
 import { ask } from "./answer.js";
 import { canonicalAddress } from "./cidr.js";
 import { canonicalJson, open } from "./envelope.js";
-import { ControlError } from "./errors.js";
+import { ControlError, type ControlLog } from "./errors.js";
 import type { Identity } from "./identity.js";
 import { isLabel } from "./keys.js";
 import { checkMembership, type Membership } from "./membership.js";
@@ -20,6 +20,7 @@ export interface JoinOptions {
   servers?: string[];
   /** For the whole; default 15,000. */
   timeout_ms?: number;
+  log?: ControlLog;
 }
 
 export interface JoinRequest {
@@ -64,6 +65,7 @@ export async function joinMesh(tokenText: string, options: JoinOptions): Promise
     secret: token.secret,
     proof: Buffer.from(proof).toString("base64url"),
   };
+  options.log?.("join-asked", { mesh: token.mesh, name, nodeId: identity.nodeId });
   const answer = await askAsBootstrap(token, request, options);
   return readGrants(answer, token, identity.nodeId);
 }

@@ -3,8 +3,10 @@
 
 import { parsePrefix, prefixHolds } from "./cidr.js";
 import { type Opened, open, type Trust } from "./envelope.js";
+import { ControlError } from "./errors.js";
 import { claimName, type RecordKind } from "./keys.js";
 import type { Entry } from "./nats/index.js";
+import { isPublicKey } from "./nats/index.js";
 import type { MeshSnapshot, NodeRecord, Refusal } from "./records.js";
 import { defaultConfig } from "./settings.js";
 import type { RecordOfKind } from "./validate.js";
@@ -151,7 +153,7 @@ export class Ledger {
     const claims = this.#map("claims", (record) => claimName(record.address, record.port));
     const derived: Refusal[] = [];
     const view = { members, claims };
-    return {
+    const snapshot: MeshSnapshot = {
       meshId: this.#trust.meshId,
       revision: this.#revision,
       config,
@@ -173,6 +175,8 @@ export class Ledger {
       ),
       refused: [...this.#refused.values(), ...derived],
     };
+    sources.set(snapshot, this);
+    return snapshot;
   }
 
   #map<K extends RecordKind>(
@@ -198,7 +202,7 @@ export class Ledger {
       if (held.record === null) continue;
       const reason = check(held.record);
       if (reason === null) map.set(name(held.record), held.record);
-      else map.refused.push({ key: held.key, revision: held.revision, reason });
+      else if (reason !== "") map.refused.push({ key: held.key, revision: held.revision, reason });
     }
     this.#maps.set(kind, map);
     refused.push(...map.refused);
@@ -207,8 +211,9 @@ export class Ledger {
 
   /** Everything held, as text for a file; load() checks it all again. */
   serialize(): string {
+    const { meshId, grantKey } = this.#trust;
     const entries = [...this.#held.values()].map(({ key, revision, raw }) => [key, revision, raw]);
-    return JSON.stringify({ version: 1, meshId: this.#trust.meshId, entries });
+    return JSON.stringify({ version: 1, meshId, grantKey, entries });
   }
 
   /** Takes in what serialize wrote; false when the text is damaged or of another mesh. Bad entries are refused one by one. */
@@ -230,6 +235,32 @@ export class Ledger {
   }
 }
 
+/** Which ledger a snapshot came from: its signed values are what is kept on disk. */
+const sources = new WeakMap<MeshSnapshot, Ledger>();
+
+/** Text for a file that parseSnapshot and a session's `saved` take again. Secret: no; signed: every record. */
+export function serializeSnapshot(snapshot: MeshSnapshot): string {
+  const source = sources.get(snapshot);
+  if (!source) throw new ControlError("MESHD_BAD_RECORD", "only a session's snapshot can be kept");
+  return source.serialize();
+}
+
+/** A kept snapshot, its records checked as on every read. MESHD_BAD_RECORD when it is damaged. */
+export function parseSnapshot(text: string): MeshSnapshot {
+  const damaged = new ControlError("MESHD_BAD_RECORD", "the kept snapshot is damaged; remove it");
+  let saved: { meshId?: unknown; grantKey?: unknown } | null;
+  try {
+    saved = JSON.parse(text);
+  } catch {
+    throw damaged;
+  }
+  const { meshId, grantKey } = saved ?? {};
+  if (typeof meshId !== "string" || !isPublicKey(grantKey, "A")) throw damaged;
+  const ledger = new Ledger({ meshId, grantKey });
+  if (!ledger.load(text) || !ledger.complete) throw damaged;
+  return ledger.snapshot();
+}
+
 /** Records that passed a check against other records, with the refused ones beside them. */
 class CheckedMap<T> extends Map<string, T> {
   readonly refused: Refusal[] = [];
@@ -248,12 +279,14 @@ function foreignAddress(node: NodeRecord, { claims, members }: Others): string |
   return null;
 }
 
-/** A pod's address must lie in a PodCIDR of its node. */
+/** A pod's address must lie in a PodCIDR of its node. "": not shown, and no fault (what removed nodes left behind). */
 function foreignPodAddress(
   endpoint: RecordOfKind["endpoints"],
   { members }: Others,
 ): string | null {
-  const own = members.get(endpoint.nodeId)?.podCIDRs ?? [];
+  const member = members.get(endpoint.nodeId);
+  if (!member || member.state === "removed") return "";
+  const own = member.podCIDRs;
   const prefixes = own.map((cidr) => parsePrefix(cidr)).filter((prefix) => prefix !== null);
   for (const address of endpoint.addresses) {
     if (prefixes.some((prefix) => prefixHolds(prefix, address))) continue;

@@ -2,7 +2,7 @@
 // heartbeats, serves the agent's status, renews credentials; outlives every outage of NATS.
 import { EventEmitter } from "node:events";
 import { ask, serviceError } from "./answer.js";
-import { ControlError } from "./errors.js";
+import { ControlError, type ControlLog } from "./errors.js";
 import type { Identity } from "./identity.js";
 import { renewMembership, renewOver } from "./join.js";
 import { keyOf } from "./keys.js";
@@ -14,7 +14,6 @@ import type { EndpointRecord, MeshSnapshot, NodeRecord } from "./records.js";
 import { agentServiceName, inboxOf, isAdminReply, subjectsOf } from "./subjects.js";
 import { View } from "./view.js";
 
-export type ControlLog = (event: string, fields: Record<string, unknown>) => void;
 export type NodeFacts = Omit<NodeRecord, "nodeId">;
 export type EndpointFacts = Omit<EndpointRecord, "nodeId">;
 
@@ -25,7 +24,7 @@ export interface MemberSessionOptions {
   servers?: string[];
   /** Answers `<mesh>.agent.<nodeId>.status`; plain JSON. */
   status?: () => unknown;
-  /** Text of serialize(): the last good state, in force until NATS answers. */
+  /** Text of serializeSnapshot: the last good state, in force until NATS answers. */
   saved?: string;
   /** Version shown by `nats micro ls`; semantic. */
   version?: string;
@@ -102,10 +101,6 @@ export class MemberSession extends EventEmitter {
   /** The view as of now; null before the first complete one. */
   snapshot(): MeshSnapshot | null {
     return this.#known ? this.#ledger.snapshot() : null;
-  }
-  /** The last good state as text for a file; `saved` takes it again and checks every signature. */
-  serialize(): string {
-    return this.#ledger.serialize();
   }
   /** Milliseconds since the view was last known to be current; Infinity before that. */
   viewAge_ms(): number {

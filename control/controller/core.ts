@@ -1,6 +1,6 @@
 // What the parts of a controller share.
+import type { ControlLog } from "../errors.js";
 import type { Mesh, MeshSecrets } from "../mesh.js";
-import type { ControlLog } from "../session.js";
 import { defaultConfig, type MeshConfig } from "../settings.js";
 import type { Leases } from "./leases.js";
 import type { Store } from "./store.js";

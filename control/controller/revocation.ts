@@ -1,9 +1,8 @@
 // Ends credentials: the mesh account's JWT lists revoked user keys; the servers cut their connections at once and keep
 // the list in their resolver directory over a restart. The list is derived from the records, so that no controller forgets one.
-import { ControlError } from "../errors.js";
+import { ControlError, type ControlLog } from "../errors.js";
 import type { Mesh, MeshSecrets } from "../mesh.js";
 import { accountJwt, Link, readRevocations, signingKey } from "../nats/index.js";
-import type { ControlLog } from "../session.js";
 import { inboxOf } from "../subjects.js";
 
 const retry_ms = 2_000;

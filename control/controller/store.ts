@@ -1,4 +1,5 @@
 // Controllers' reads and writes: always from the stream's leader, always compare-and-set, always signed and checked.
+import { setTimeout as sleep } from "node:timers/promises";
 import { nextSerial, open, seal, type Trust } from "../envelope.js";
 import { ControlError } from "../errors.js";
 import { parseKey, type RecordKind } from "../keys.js";
@@ -16,9 +17,14 @@ export interface Stored<K extends RecordKind> {
 
 const attempts_max = 50;
 
+type Decide<K extends RecordKind> = (
+  record: RecordOfKind[K] | null,
+) => RecordOfKind[K] | null | undefined;
+
 export class Store {
   readonly #buckets: { mesh: Bucket; secrets: Bucket };
   readonly #signer: SigningKey;
+  readonly #turns = new Map<string, Promise<void>>();
   constructor(
     readonly trust: Trust,
     signer: SigningKey,
@@ -79,15 +85,31 @@ export class Store {
    * Reads, lets `decide` say what to write, writes; again when another was faster. `decide` may throw to refuse, or
    * return undefined to leave the record as it is. Returns what the store has then.
    */
-  async change<K extends RecordKind>(
+  change<K extends RecordKind>(key: string, decide: Decide<K>): Promise<RecordOfKind[K] | null> {
+    // Changes of one key take turns in this controller: only other controllers are left to race with.
+    const turn = this.#turns.get(key) ?? Promise.resolve();
+    const work = turn.then(() => this.#changeInTurn(key, decide));
+    const settled = work.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#turns.set(key, settled);
+    void settled.then(() => {
+      if (this.#turns.get(key) === settled) this.#turns.delete(key);
+    });
+    return work;
+  }
+
+  async #changeInTurn<K extends RecordKind>(
     key: string,
-    decide: (record: RecordOfKind[K] | null) => RecordOfKind[K] | null | undefined,
+    decide: Decide<K>,
   ): Promise<RecordOfKind[K] | null> {
     for (let attempt = 0; attempt < attempts_max; attempt++) {
       const before = await this.read<K>(key);
       const record = decide(before.record);
       if (record === undefined) return before.record;
       if (await this.write(before, record)) return record;
+      await sleep(Math.random() * Math.min(attempt * 5, 100));
     }
     throw new ControlError("MESHD_CONFLICT", `${key} changes all the time; try again`);
   }

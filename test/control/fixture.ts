@@ -1,0 +1,152 @@
+// A mesh with a real nats-server on a free port of loopback, in a directory of its own; taken down by close().
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  AdminClient,
+  Controller,
+  type CreateMeshOptions,
+  createIdentity,
+  createMesh,
+  type Identity,
+  joinMesh,
+  MemberSession,
+  type MemberSessionOptions,
+  type Membership,
+  type Mesh,
+  type NodeFacts,
+  setMeshServers,
+} from "../../control/index.js";
+import { type NatsServer, startNatsServer } from "../../src/natsd/index.js";
+
+export type LogLine = { event: string; fields: Record<string, unknown> };
+
+export class TestMesh {
+  readonly log: LogLine[] = [];
+  readonly #closers: (() => Promise<unknown>)[] = [];
+  private constructor(
+    readonly dir: string,
+    readonly mesh: Mesh,
+    public server: NatsServer,
+  ) {}
+
+  static async start(options: Partial<CreateMeshOptions> = {}): Promise<TestMesh> {
+    const dir = await mkdtemp(join(tmpdir(), "meshd-test-"));
+    const made = await createMesh(join(dir, "mesh"), { servers: [], ...options });
+    const server = await startNatsServer({ mesh: made, dir: join(dir, "nats"), port: 0 });
+    const mesh = await setMeshServers(made.dir, [server.url]);
+    return new TestMesh(dir, mesh, server);
+  }
+
+  /** Stops the server and starts it again on the same port with the same store. */
+  async restartServer(whileDown: () => Promise<void> = async () => undefined): Promise<void> {
+    const { port } = this.server;
+    await this.server.stop();
+    await whileDown();
+    this.server = await startNatsServer({ mesh: this.mesh, dir: join(this.dir, "nats"), port });
+  }
+
+  later(close: () => Promise<unknown>): void {
+    this.#closers.push(close);
+  }
+
+  async controller(): Promise<Controller> {
+    const log = (event: string, fields: Record<string, unknown>) =>
+      void this.log.push({ event, fields });
+    const controller = await Controller.start({ mesh: this.mesh, log, beat_ms: 500 });
+    this.later(() => controller.close());
+    return controller;
+  }
+
+  async admin(): Promise<AdminClient> {
+    const admin = await AdminClient.forMesh(this.mesh);
+    this.later(() => admin.close());
+    return admin;
+  }
+
+  async session(
+    member: Joined,
+    options: Partial<MemberSessionOptions> = {},
+  ): Promise<MemberSession> {
+    const session = await MemberSession.connect({ ...member, ...options });
+    this.later(() => session.close());
+    return session;
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#closers.reverse()) await close().catch(() => undefined);
+    await this.server.stop();
+    await rm(this.dir, { recursive: true, force: true });
+  }
+}
+
+export interface Joined {
+  identity: Identity;
+  membership: Membership;
+}
+
+/** A node n<index> with underlay address 192.0.2.<index> (RFC 5737) joins. */
+export async function joinNode(
+  token: string,
+  index: number,
+  identity = createIdentity(),
+): Promise<Joined> {
+  const underlay = { address: underlayOf(index), port: 8472 };
+  const membership = await joinMesh(token, { identity, name: `n${index}`, underlay });
+  return { identity, membership };
+}
+
+export function underlayOf(index: number): string {
+  return `192.0.${2 + (index >> 8)}.${index & 255}`;
+}
+
+export function factsOf(index: number, change: Partial<NodeFacts> = {}): NodeFacts {
+  return {
+    underlay: { addresses: [underlayOf(index)], port: 8472 },
+    vtepMac: `0a:00:00:00:00:${(index & 255).toString(16).padStart(2, "0")}`,
+    protocols: ["vxlan"],
+    mtu: 1450,
+    version: "0.1.0",
+    bootId: "boot-1",
+    epoch: 1,
+    capabilities: [],
+    ...change,
+  };
+}
+
+/** Polls until it is true; throws with `what` after the deadline. */
+export async function eventually(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  deadline_ms = 15_000,
+): Promise<void> {
+  const end = performance.now() + deadline_ms;
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`it did not come true in time: ${what}`);
+    await sleep(20);
+  }
+}
+
+/** The code of the error that work ends with, or "" when it ends well. */
+export async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+    return "";
+  } catch (error) {
+    return error instanceof Error && "code" in error ? String(error.code) : String(error);
+  }
+}
+
+/** Runs with a mesh and takes it down in any case. */
+export async function withMesh(
+  options: Partial<CreateMeshOptions>,
+  work: (mesh: TestMesh) => Promise<void>,
+): Promise<void> {
+  const mesh = await TestMesh.start(options);
+  try {
+    await work(mesh);
+  } finally {
+    await mesh.close();
+  }
+}
