@@ -3,7 +3,7 @@ import { runJson, type Where } from "./command.js";
 import { numberAt, objectsIn, textAt } from "./json.js";
 import { checkDeviceName, ipBatch, isMissing } from "./links.js";
 import { canonicalAddress, type Family, needPrefix } from "./prefix.js";
-import { numericScope } from "./routes.js";
+import { numericScope } from "./route-list.js";
 
 export interface LinkAddress {
   device: string;
@@ -29,23 +29,27 @@ export interface AddressChange {
 export async function listAddresses(device?: string, where: Where = {}): Promise<LinkAddress[]> {
   const only = device === undefined ? [] : ["dev", checkDeviceName(device)];
   try {
-    const links = await runJson(["ip", "-N", "-json", "address", "show", ...only], where);
-    return objectsIn(links).flatMap((link) => {
-      const name = textAt(link, "ifname") ?? "";
-      return objectsIn(link.addr_info).map((info) => ({
-        device: name,
-        family: textAt(info, "family") === "inet6" ? (6 as const) : (4 as const),
-        address: textAt(info, "local") ?? "",
-        length: numberAt(info, "prefixlen") ?? 0,
-        scope: numericScope(textAt(info, "scope")),
-        tentative: info.tentative === true || info.dadfailed === true,
-        peer: textAt(info, "address"),
-      }));
-    });
+    return readAddresses(await runJson(["ip", "-N", "-json", "address", "show", ...only], where));
   } catch (error) {
     if (isMissing(error)) return [];
     throw error;
   }
+}
+
+/** The list that `ip -N -json address show` printed. */
+export function readAddresses(listed: unknown): LinkAddress[] {
+  return objectsIn(listed).flatMap((link) => {
+    const device = textAt(link, "ifname") ?? "";
+    return objectsIn(link.addr_info).map((info) => ({
+      device,
+      family: textAt(info, "family") === "inet6" ? (6 as const) : (4 as const),
+      address: textAt(info, "local") ?? "",
+      length: numberAt(info, "prefixlen") ?? 0,
+      scope: numericScope(textAt(info, "scope")),
+      tentative: info.tentative === true || info.dadfailed === true,
+      peer: textAt(info, "address"),
+    }));
+  });
 }
 
 /**
@@ -76,20 +80,29 @@ export async function reconcileAddresses(
   wanted: readonly string[],
   where: Where = {},
 ): Promise<number> {
-  const change = diffAddresses(wanted, await listAddresses(device, where));
-  // Adding first keeps routes whose `src` is an address that stays.
-  const lines = [
-    ...change.add.map((text) => addressLine("add", text, device)),
-    ...change.delete.map((text) => `address delete ${text} dev ${checkDeviceName(device)}`),
-  ];
+  const lines = addressLines(device, wanted, await listAddresses(device, where));
   if (lines.length > 0) await ipBatch(lines, where);
   return lines.length;
 }
 
-/** One line of `ip -batch` that adds an address ("add" fails when it is there, "replace" does not). */
-export function addressLine(verb: "add" | "replace", text: string, device: string): string {
+/** The `ip -batch` lines that lead from a device's addresses to the wanted ones. Pure. */
+export function addressLines(
+  device: string,
+  wanted: readonly string[],
+  actual: readonly LinkAddress[],
+): string[] {
+  const change = diffAddresses(wanted, actual);
+  const name = checkDeviceName(device);
+  // Adding first keeps routes whose `src` is an address that stays.
+  return [
+    ...change.add.map((text) => addressLine(text, name)),
+    ...change.delete.map((text) => `address delete ${text} dev ${name}`),
+  ];
+}
+
+function addressLine(text: string, device: string): string {
   const noWait = text.includes(":") ? " nodad" : "";
-  return `address ${verb} ${withLength(text)} dev ${checkDeviceName(device)}${noWait}`;
+  return `address add ${withLength(text)} dev ${device}${noWait}`;
 }
 
 function withLength(text: string): string {

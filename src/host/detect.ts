@@ -1,11 +1,11 @@
 // What on this host stands in a mesh's way: overlapping routes and addresses, a firewall that drops
 // forwarded packets, reverse path filtering, a missing TUN device. And which address to advertise.
 import { open } from "node:fs/promises";
-import { type LinkAddress, listAddresses } from "./addresses.js";
+import type { LinkAddress } from "./addresses.js";
 import { runJson, type Where } from "./command.js";
 import { HostError } from "./errors.js";
+import { gatherFacts, type HostFacts } from "./facts.js";
 import { objectsIn, textAt } from "./json.js";
-import { type Link, listLinks } from "./links.js";
 import {
   containsPrefix,
   type Family,
@@ -13,16 +13,9 @@ import {
   prefixesOverlap,
   prefixHolding,
 } from "./prefix.js";
-import { listRoutes, MESH_ROUTE_PROTOCOL, POD_ROUTE_PROTOCOL, type Route } from "./routes.js";
+import type { Route } from "./route-list.js";
+import { MESH_ROUTE_PROTOCOL, POD_ROUTE_PROTOCOL } from "./routes.js";
 import { rpFilter } from "./sysctl.js";
-
-/** What the kernel has now; input of the pure functions below. */
-export interface HostFacts {
-  links: Link[];
-  addresses: LinkAddress[];
-  /** Main table. */
-  routes: Route[];
-}
 
 /** What belongs to this agent and is no conflict. */
 export interface Own {
@@ -49,15 +42,6 @@ export interface Underlay {
   device: string;
   /** Bytes. */
   mtu: number;
-}
-
-export async function gatherFacts(where: Where = {}): Promise<HostFacts> {
-  const [links, addresses, routes] = await Promise.all([
-    listLinks(where),
-    listAddresses(undefined, where),
-    listRoutes(where),
-  ]);
-  return { links, addresses, routes };
 }
 
 /** Routes and addresses of others that overlap the pools. Pure. [] = none. */

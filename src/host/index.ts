@@ -2,6 +2,7 @@
 // programs that are given argument vectors, never a shell. Every call takes `where`: its namespace.
 export {
   type AddressChange,
+  addressLines,
   diffAddresses,
   type LinkAddress,
   listAddresses,
@@ -12,8 +13,6 @@ export {
   defaultSource,
   findPoolConflicts,
   findStrictFilters,
-  gatherFacts,
-  type HostFacts,
   type Own,
   type PoolConflict,
   suggestUnderlay,
@@ -23,6 +22,7 @@ export {
   underlayOf,
 } from "./detect.js";
 export { HostError, type HostErrorCode } from "./errors.js";
+export { gatherFacts, type HostFacts } from "./facts.js";
 export { writePrivateFile } from "./files.js";
 export { type FirewallObstacle, findFirewall, type MeshTraffic } from "./firewall.js";
 export { isPlainObject, type JsonObject } from "./json.js";
@@ -34,6 +34,7 @@ export {
   ipBatch,
   type Link,
   type LinkSettings,
+  linkChanges,
   listLinks,
   setLink,
   type VethOptions,
@@ -64,28 +65,29 @@ export {
   prefixesOverlap,
   prefixHolding,
 } from "./prefix.js";
+export { listRoutes, type Route } from "./route-list.js";
 export {
   deleteRoutes,
   diffRoutes,
-  listRoutes,
   MESH_ROUTE_METRIC,
   MESH_ROUTE_PROTOCOL,
   POD_ROUTE_PROTOCOL,
   POOL_ROUTE_METRIC,
-  type Route,
   type RouteChange,
   type RouteKind,
   type RouteResult,
   type RouteScope,
   reconcileRoutes,
-  routeLine,
+  routeLines,
   type WantedRoute,
 } from "./routes.js";
 export {
   enableForwarding,
   readSysctl,
+  readSysctls,
   rpFilter,
   type SysctlChange,
   SysctlKeeper,
   writeSysctl,
+  writeSysctls,
 } from "./sysctl.js";

@@ -17,7 +17,7 @@ export interface Link {
   mac: string | undefined;
   /** Largest super-packet in bytes that the stack hands this device. */
   gsoMaxSize: number | undefined;
-  /** Index of the veth peer (in its own namespace). */
+  /** Index of the veth peer in its own namespace; undefined when that is this namespace too. */
   peerIndex: number | undefined;
   /** How IPv6 link-local addresses come about: "eui64", "none", "random", ... */
   addressMode: string | undefined;
@@ -54,14 +54,14 @@ export function checkDeviceName(name: string): string {
 }
 
 export async function listLinks(where: Where = {}): Promise<Link[]> {
-  return objectsIn(await runJson(["ip", "-json", "-details", "link", "show"], where)).map(readLink);
+  return readLinks(await runJson(["ip", "-json", "-details", "link", "show"], where));
 }
 
 /** One link, or undefined when there is none of that name. */
 export async function findLink(name: string, where: Where = {}): Promise<Link | undefined> {
   const argv = ["ip", "-json", "-details", "link", "show", "dev", checkDeviceName(name)];
   try {
-    return objectsIn(await runJson(argv, where)).map(readLink)[0];
+    return readLinks(await runJson(argv, where))[0];
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
@@ -163,6 +163,11 @@ export function checkNumber(what: string, value: number, min: number, max: numbe
 function checkMac(mac: string): string {
   if (/^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$/.test(mac)) return mac;
   throw new HostError("MESHD_HOST_BAD_VALUE", `${quote(mac)} is no MAC address`);
+}
+
+/** The list that `ip -json -details link show` printed. */
+export function readLinks(listed: unknown): Link[] {
+  return objectsIn(listed).map(readLink);
 }
 
 function readLink(object: JsonObject): Link {

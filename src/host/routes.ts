@@ -1,15 +1,9 @@
 // Routes: list, compare with what is wanted, apply the difference. Ours carry a protocol number of
 // their own, and only routes with that number, on our devices or within our pools, are ever touched.
-import { runJson, type Where } from "./command.js";
-import { type JsonObject, numberAt, objectsIn, textAt, textsAt } from "./json.js";
+import type { Where } from "./command.js";
 import { checkDeviceName, checkNumber, ipBatch } from "./links.js";
-import {
-  canonicalAddress,
-  canonicalPrefix,
-  type Family,
-  needPrefix,
-  prefixHolding,
-} from "./prefix.js";
+import { canonicalAddress, canonicalPrefix, needPrefix, prefixHolding } from "./prefix.js";
+import { LINK_SCOPE, listRoutes, MAIN_TABLE, type Route } from "./route-list.js";
 
 /** `proto` of the mesh's own routes (pools and peers): `ip route show proto 157`. */
 export const MESH_ROUTE_PROTOCOL = 157;
@@ -20,35 +14,9 @@ export const MESH_ROUTE_METRIC = 157;
 /** Metric of the `unreachable` routes for the pools: worse than every other route of the pool. */
 export const POOL_ROUTE_METRIC = 1_000_157;
 
-const MAIN_TABLE = 254;
 const MAX_U32 = 0xffff_ffff;
 
 export type RouteKind = "unicast" | "unreachable" | "blackhole" | "prohibit";
-
-export interface Route {
-  family: Family;
-  /** Prefix in canonical text; the default route is "0.0.0.0/0" or "::/0". */
-  destination: string;
-  /** A RouteKind, "local", "broadcast", "anycast", "multicast", "throw", "nat" or a number as text. */
-  kind: string;
-  device: string | undefined;
-  via: string | undefined;
-  source: string | undefined;
-  /** Bytes. */
-  mtu: number | undefined;
-  advmss: number | undefined;
-  metric: number;
-  /** 2 = kernel, 3 = boot, 4 = static, 9 = router advertisement, 16 = dhcp, 186 = bgp ... */
-  protocol: number;
-  /** 0 = universe, 253 = link, 254 = host. */
-  scope: number;
-  table: number;
-  onLink: boolean;
-  /** More than one next hop: never ours. */
-  multipath: boolean;
-  /** The device has lost its carrier. */
-  linkDown: boolean;
-}
 
 /** A route that shall be there. IPv4 without `via` has link scope, as the kernel gives it. */
 export interface WantedRoute {
@@ -90,30 +58,6 @@ export interface RouteResult extends RouteChange {
   changes: number;
 }
 
-const KINDS: Readonly<Record<string, string>> = {
-  1: "unicast",
-  2: "local",
-  3: "broadcast",
-  4: "anycast",
-  5: "multicast",
-  6: "blackhole",
-  7: "unreachable",
-  8: "prohibit",
-  9: "throw",
-  10: "nat",
-};
-const SCOPES: Readonly<Record<string, number>> = { global: 0, universe: 0, link: 253, host: 254 };
-const TABLES: Readonly<Record<string, number>> = { local: 255, main: 254, default: 253 };
-const PROTOCOLS: Readonly<Record<string, number>> = { kernel: 2, boot: 3, static: 4 };
-
-/** All routes of the main table, both families. `table: "all"` adds local and every other table. */
-export async function listRoutes(where: Where & { table?: "main" | "all" } = {}): Promise<Route[]> {
-  // One call lists both families only with `table all`; names of numbers depend on the host's files.
-  const listed = await runJson(["ip", "-N", "-json", "route", "show", "table", "all"], where);
-  const routes = objectsIn(listed).flatMap(readRoute);
-  return where.table === "all" ? routes : routes.filter((route) => route.table === MAIN_TABLE);
-}
-
 /** Compares. Pure. Equal lists give four empty lists. */
 export function diffRoutes(
   wanted: readonly WantedRoute[],
@@ -144,15 +88,20 @@ export async function reconcileRoutes(
   where: Where = {},
 ): Promise<RouteResult> {
   const change = diffRoutes(wanted, await listRoutes(where), scope);
+  const lines = routeLines(change, scope);
+  if (lines.length > 0) await ipBatch(lines, where);
+  return { ...change, changes: lines.length };
+}
+
+/** The `ip -batch` lines that make a change. Pure. */
+export function routeLines(change: RouteChange, scope: RouteScope): string[] {
   const protocol = scope.protocol ?? MESH_ROUTE_PROTOCOL;
   // Deleting first would let packets follow a wider route for a moment.
-  const lines = [
+  return [
     ...change.add.map((route) => routeLine("add", route, protocol)),
     ...change.replace.map((route) => routeLine("replace", route, protocol)),
     ...change.delete.map(deleteLine),
   ];
-  if (lines.length > 0) await ipBatch(lines, where);
-  return { ...change, changes: lines.length };
 }
 
 /** Deletes every route of the scope. Says how many there were. */
@@ -173,7 +122,7 @@ export function routeLine(
   // Numbers only: `ip -batch` takes "static" after "157" for 157 (its name cache keeps the last number).
   words.push("proto", `${protocol}`);
   words.push("metric", `${checkNumber("metric", metricOf(route), 0, MAX_U32)}`);
-  if (scopeOf(route) === SCOPES.link) words.push("scope", "link");
+  if (scopeOf(route) === LINK_SCOPE) words.push("scope", "link");
   if (route.source !== undefined) words.push("src", canonicalAddress(route.source));
   if (route.mtu !== undefined) words.push("mtu", `${checkNumber("mtu", route.mtu, 68, 65_535)}`);
   if (route.advmss !== undefined) {
@@ -197,7 +146,7 @@ function metricOf(route: WantedRoute): number {
 /** Link scope is what IPv4 routes without a gateway have; IPv6 knows no scopes. */
 function scopeOf(route: WantedRoute): number {
   const direct = route.via === undefined && (route.kind ?? "unicast") === "unicast";
-  return direct && needPrefix(route.destination).family === 4 ? 253 : 0;
+  return direct && needPrefix(route.destination).family === 4 ? LINK_SCOPE : 0;
 }
 
 /** The kernel tells routes of one table apart by destination and metric (and TOS, which we leave 0). */
@@ -229,55 +178,4 @@ function sameRoute(wanted: WantedRoute, actual: Route): boolean {
 
 function canonicalOr(text: string | undefined): string | undefined {
   return text === undefined ? undefined : canonicalAddress(text);
-}
-
-/** Scope as a number, from a number in text or from a name. Absent = universe. */
-export function numericScope(text: string | undefined): number {
-  return numeric(text, SCOPES, 0);
-}
-
-function numeric(
-  text: string | undefined,
-  names: Readonly<Record<string, number>>,
-  absent: number,
-): number {
-  if (text === undefined) return absent;
-  const number = Number(text);
-  return Number.isInteger(number) ? number : (names[text] ?? absent);
-}
-
-/** `ip` leaves out what is usual: no type = unicast, no protocol = boot, no table = main. */
-function readRoute(object: JsonObject): Route[] {
-  const shown = textAt(object, "dst") ?? "";
-  const via = textAt(object, "gateway");
-  const type = textAt(object, "type") ?? "unicast";
-  const family = shown.includes(":") || (shown === "default" && isSix(object)) ? 6 : 4;
-  const destination = shown === "default" ? (family === 6 ? "::/0" : "0.0.0.0/0") : shown;
-  if (!/^[0-9a-fA-F.:]+(\/\d+)?$/.test(destination)) return [];
-  const metrics = objectsIn(object.metrics)[0] ?? {};
-  const flags = textsAt(object, "flags");
-  return [
-    {
-      family,
-      destination: canonicalPrefix(destination),
-      kind: KINDS[type] ?? type,
-      device: textAt(object, "dev"),
-      via,
-      source: textAt(object, "prefsrc"),
-      mtu: numberAt(metrics, "mtu"),
-      advmss: numberAt(metrics, "advmss"),
-      metric: numberAt(object, "metric") ?? 0,
-      protocol: numeric(textAt(object, "protocol"), PROTOCOLS, 3),
-      scope: numericScope(textAt(object, "scope")),
-      table: numeric(textAt(object, "table"), TABLES, MAIN_TABLE),
-      onLink: flags.includes("onlink"),
-      multipath: Array.isArray(object.nexthops),
-      linkDown: flags.includes("linkdown") || flags.includes("dead"),
-    },
-  ];
-}
-
-/** IPv6 routes print their router preference ("pref"); a default route has no other mark of its family. */
-function isSix(object: JsonObject): boolean {
-  return object.pref !== undefined || (textAt(object, "gateway") ?? "").includes(":");
 }

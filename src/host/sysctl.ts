@@ -39,6 +39,32 @@ export async function readSysctl(key: string, where: Where = {}): Promise<string
   }
 }
 
+/** Several values with one program, where another namespace makes one necessary. */
+export async function readSysctls(
+  keys: readonly string[],
+  where: Where = {},
+): Promise<(string | undefined)[]> {
+  if (where.netns !== undefined && keys.length > 0) {
+    const lines = await run(["cat", ...keys.map(sysctlPath)], where).catch(() => "");
+    const values = lines.split("\n").slice(0, -1);
+    if (values.length === keys.length) return values.map((value) => value.trim());
+  }
+  // One of them is not there, or they are our own: one by one.
+  return Promise.all(keys.map((key) => readSysctl(key, where)));
+}
+
+/** Writes those values that differ. Says how many did. */
+export async function writeSysctls(
+  values: Readonly<Record<string, string | number>>,
+  where: Where = {},
+): Promise<number> {
+  const keys = Object.keys(values);
+  const present = await readSysctls(keys, where);
+  const differing = keys.filter((key, index) => `${values[key]}` !== present[index]);
+  for (const key of differing) await writeSysctl(key, values[key] ?? "", where);
+  return differing.length;
+}
+
 /** Writes only what differs and says what was changed; undefined = it was so already. */
 export async function writeSysctl(
   key: string,

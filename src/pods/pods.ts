@@ -2,24 +2,24 @@
 // that restore() mends; it never leaves one address with two pods.
 import {
   deleteRoutes,
-  findLink,
+  diffRoutes,
+  gatherFacts,
   HostError,
+  type HostFacts,
+  ipBatch,
   listLinks,
-  namespaceExists,
-  namespacePath,
   POD_ROUTE_PROTOCOL,
   type RouteScope,
   readSysctl,
-  reconcileRoutes,
-  type WantedRoute,
+  routeLines,
 } from "../host/index.js";
 import { allocateAddress } from "./allocate.js";
 import { PodError } from "./errors.js";
 import { checkLabels, checkPodName, hostDeviceName } from "./names.js";
+import { chooseNamespace } from "./namespace.js";
 import { type PodsState, readState, writeState } from "./state.js";
 import type { Pod, PodRequest, PodsOptions, RestoreResult } from "./types.js";
 import {
-  checkUsable,
   GATEWAY4,
   hostRoutes,
   type PairSettings,
@@ -80,7 +80,8 @@ export class Pods {
       this.state.pods.push(pod);
       await this.save();
       try {
-        await wire(pod, await this.pairSettings());
+        const facts = await gatherFacts();
+        await wire(pod, this.pairSettings(facts), facts);
         await this.syncRoutes();
       } catch (error) {
         await this.forget(pod).catch((second) => this.log("pod-undo-failed", pod, second));
@@ -112,10 +113,11 @@ export class Pods {
   restore(): Promise<RestoreResult> {
     return this.queue(async () => {
       const result: RestoreResult = { changes: 0, failed: [] };
-      const settings = await this.pairSettings();
+      const facts = await gatherFacts();
+      const settings = this.pairSettings(facts);
       for (const pod of this.state.pods) {
         try {
-          result.changes += await wire(pod, settings);
+          result.changes += await wire(pod, settings, facts);
         } catch (error) {
           result.failed.push({ name: pod.name, error: wiringError(pod, error) });
           this.log("pod-restore-failed", pod, error);
@@ -168,8 +170,8 @@ export class Pods {
     return { name, netns, ownsNetns, labels, addresses, hostDevice, createdAt };
   }
 
-  private async pairSettings(): Promise<PairSettings> {
-    const overlay = await findLink(this.options.device);
+  private pairSettings(facts: HostFacts): PairSettings {
+    const overlay = facts.links.find((link) => link.name === this.options.device);
     return { mtu: this.mtu, gsoMaxSize: overlay?.gsoMaxSize };
   }
 
@@ -212,23 +214,22 @@ export class Pods {
 
   /** Host routes of all pods, and the route that lets the kernel answer for their gateway. */
   private async syncRoutesOnce(): Promise<number> {
-    const link = await findLink(this.options.device);
+    const { links, routes } = await gatherFacts();
+    const up = new Map(links.filter((link) => link.up).map((link) => [link.name, link.index]));
+    const { device } = this.options;
+    const index = up.get(device);
     // Proxy ARP answers only for addresses that are routed elsewhere; a default route may be absent.
-    const metric = GATEWAY_METRIC + (link?.index ?? 0);
-    const gateway: WantedRoute = { destination: GATEWAY4, device: this.options.device, metric };
-    const present = await this.presentPods();
-    const wanted = [...(link?.up ? [gateway] : []), ...present.flatMap(hostRoutes)];
-    const result = await reconcileRoutes(wanted, this.routeScope());
-    const taken = result.conflicts.map(({ foreign }) => foreign.destination).join(", ");
-    if (taken === "") return result.changes;
+    const gateway = { destination: GATEWAY4, device, metric: GATEWAY_METRIC + (index ?? 0) };
+    // A route needs its device.
+    const present = this.state.pods.filter((pod) => up.has(pod.hostDevice));
+    const wanted = [...(index === undefined ? [] : [gateway]), ...present.flatMap(hostRoutes)];
+    const change = diffRoutes(wanted, routes, this.routeScope());
+    const taken = change.conflicts.map(({ foreign }) => foreign.destination).join(", ");
+    const lines = routeLines(change, this.routeScope());
+    if (lines.length > 0) await ipBatch(lines);
+    if (taken === "") return lines.length;
     const what = `the host has routes of somebody else for ${taken} with our metric`;
     throw new PodError("MESHD_POD_SETUP", `${what}; remove them: ip route show ${taken}`);
-  }
-
-  /** Pods whose pair is there; a route needs its device. */
-  private async presentPods(): Promise<Pod[]> {
-    const up = new Set((await listLinks()).filter((link) => link.up).map((link) => link.name));
-    return this.state.pods.filter((pod) => up.has(pod.hostDevice));
   }
 
   private routeScope(): RouteScope {
@@ -250,28 +251,6 @@ export class Pods {
     const why = error instanceof Error ? { error: error.message } : {};
     this.options.log?.(event, { pod: pod.name, addresses: pod.addresses, ...why });
   }
-}
-
-/** Which namespace a pod gets and whether it is ours to make and remove. */
-async function chooseNamespace(
-  name: string,
-  asked: string | undefined,
-): Promise<{ netns: string; ownsNetns: boolean }> {
-  const netns = asked ?? name;
-  const exists = await namespaceExists(netns).catch((error: unknown) => {
-    throw new PodError("MESHD_POD_NETNS", error instanceof Error ? error.message : String(error));
-  });
-  if (!exists) {
-    if (!netns.startsWith("/")) return { netns, ownsNetns: true };
-    const what = `no network namespace at ${namespacePath(netns)}`;
-    throw new PodError("MESHD_POD_NETNS", `${what}; give the path of one that is there, or a name`);
-  }
-  if (asked === undefined) {
-    const what = `network namespace ${netns} is there already; to use it: --netns ${netns}`;
-    throw new PodError("MESHD_POD_NETNS", what);
-  }
-  await checkUsable(netns);
-  return { netns, ownsNetns: false };
 }
 
 /** Without IPv6 on the host pods have IPv4 only. */

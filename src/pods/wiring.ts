@@ -1,31 +1,38 @@
 // Puts one pod into the kernel, mends it, takes it out: namespace, veth pair, addresses, routes. Every
 // step compares first, so that a pod which is as it should be costs reads only.
-import { stat } from "node:fs/promises";
 import {
+  addressLines,
   addVeth,
-  createNamespace,
   deleteLink,
   deleteNamespace,
-  findLink,
-  HostError,
-  namespaceExists,
-  namespacePath,
+  diffRoutes,
+  gatherFacts,
+  type HostFacts,
+  ipBatch,
+  type Link,
+  type LinkAddress,
+  linkChanges,
   POD_ROUTE_PROTOCOL,
-  reconcileAddresses,
-  reconcileRoutes,
+  routeLines,
   setLink,
   type WantedRoute,
-  writeSysctl,
+  writeSysctls,
 } from "../host/index.js";
 import { PodError } from "./errors.js";
+import { checkUsable, ensureNamespace, POD_DEVICE } from "./namespace.js";
 import type { Pod } from "./types.js";
 
-/** The name of a pod's own interface. */
-export const POD_DEVICE = "eth0";
 /** The pods' IPv4 gateway: nobody has this address, the host answers for it by proxy ARP. */
 export const GATEWAY4 = "169.254.1.1";
 /** The pods' IPv6 gateway: an address of the host's end of each pair. */
 export const GATEWAY6 = "fe80::1";
+
+/** accept_dad 0: the link-local address works at once, not after a second of asking around. */
+const POD_SYSCTLS: Readonly<Record<string, number>> = {
+  [`ipv6/conf/${POD_DEVICE}/disable_ipv6`]: 0,
+  [`ipv6/conf/${POD_DEVICE}/accept_ra`]: 0,
+  [`ipv6/conf/${POD_DEVICE}/accept_dad`]: 0,
+};
 
 /** What all pods of a node have in common. */
 export interface PairSettings {
@@ -38,13 +45,16 @@ export interface PairSettings {
   gsoMaxSize: number | undefined;
 }
 
-/** Makes the kernel's side of a pod as it should be. Says how many things were changed. */
-export async function wire(pod: Pod, settings: PairSettings): Promise<number> {
-  let changes = await ensureNamespace(pod);
-  changes += await ensurePair(pod, settings.mtu);
-  changes += await wireHostEnd(pod, settings.mtu);
-  changes += await wirePodEnd(pod, settings);
-  return changes;
+/**
+ * Makes the kernel's side of a pod as it should be; `outside` is what the host's namespace has now.
+ * Says how many things were changed.
+ */
+export async function wire(pod: Pod, settings: PairSettings, outside: HostFacts): Promise<number> {
+  const changes = await ensureNamespace(pod);
+  const pair = await ensurePair(pod, settings.mtu, outside);
+  const outer = await wireHostEnd(pod, settings.mtu, pair);
+  const inner = await wirePodEnd(pod, settings, pair);
+  return changes + Number(pair.made) + outer + inner;
 }
 
 /** Takes the pod out of the kernel. A namespace that somebody else made stays. */
@@ -64,86 +74,82 @@ export function hostRoutes(pod: Pod): WantedRoute[] {
   return pod.addresses.map((address) => ({ destination: address, device: pod.hostDevice }));
 }
 
-/** Throws MESHD_POD_NETNS when a pod cannot live in that namespace. */
-export async function checkUsable(netns: string): Promise<void> {
-  const [theirs, ours] = await Promise.all([stat(namespacePath(netns)), stat("/proc/self/ns/net")]);
-  if (theirs.ino === ours.ino && theirs.dev === ours.dev) {
-    const what = `network namespace ${netns} is the node's own`;
-    throw new PodError("MESHD_POD_NETNS", `${what}; give the pod another one`);
-  }
-  if ((await findLink(POD_DEVICE, { netns })) !== undefined) {
-    const what = `network namespace ${netns} has a device ${POD_DEVICE} already`;
-    throw new PodError("MESHD_POD_NETNS", `${what}; one pod per namespace`);
-  }
-}
-
-async function ensureNamespace(pod: Pod): Promise<number> {
-  if (await namespaceExists(pod.netns)) return 0;
-  if (!pod.ownsNetns) {
-    const what = `network namespace ${pod.netns} of pod ${pod.name} is gone`;
-    throw new PodError("MESHD_POD_NETNS", `${what}; make it again, or remove the pod`);
-  }
-  await createNamespace(pod.netns);
-  return 1;
+/** Both ends of a pair, and what the kernel has in their namespaces. */
+interface Pair {
+  outer: Link;
+  inner: Link;
+  outside: HostFacts;
+  inside: HostFacts;
+  made: boolean;
 }
 
 /** Both ends exist and belong together, else the pair is made anew. */
-async function ensurePair(pod: Pod, mtu: number): Promise<number> {
-  const where = { netns: pod.netns };
-  const [outer, inner] = await Promise.all([findLink(pod.hostDevice), findLink(POD_DEVICE, where)]);
-  const paired = outer?.peerIndex === inner?.index && inner?.peerIndex === outer?.index;
-  if (outer !== undefined && inner !== undefined && paired) return 0;
-  if (outer !== undefined) await deleteLink(pod.hostDevice);
-  else if (inner !== undefined) await checkUsable(pod.netns);
+async function ensurePair(pod: Pod, mtu: number, outside: HostFacts): Promise<Pair> {
+  const found = findPair(pod, outside, await gatherFacts({ netns: pod.netns }));
+  if (found !== undefined) return { ...found, made: false };
+  if (!(await deleteLink(pod.hostDevice))) await checkUsable(pod.netns);
   const peer = { peerName: POD_DEVICE, peerNetns: pod.netns };
   await addVeth({ name: pod.hostDevice, ...peer, mtu });
-  return 1;
+  const made = findPair(pod, await gatherFacts(), await gatherFacts({ netns: pod.netns }));
+  if (made !== undefined) return { ...made, made: true };
+  const what = `pod ${pod.name}: its veth pair was taken away while it was set up; try again`;
+  throw new PodError("MESHD_POD_SETUP", what);
 }
 
-async function wireHostEnd(pod: Pod, mtu: number): Promise<number> {
+function findPair(pod: Pod, outside: HostFacts, inside: HostFacts): Omit<Pair, "made"> | undefined {
+  const outer = outside.links.find((link) => link.name === pod.hostDevice);
+  const inner = inside.links.find((link) => link.name === POD_DEVICE);
+  if (outer === undefined || inner === undefined) return undefined;
+  const belong = outer.peerIndex === inner.index && inner.peerIndex === outer.index;
+  return belong ? { outer, inner, outside, inside } : undefined;
+}
+
+async function wireHostEnd(pod: Pod, mtu: number, pair: Pair): Promise<number> {
   const device = pod.hostDevice;
-  // The kernel answers a proxied ARP request after a random wait of up to 0.8 s unless told not to.
-  let changes = await setAll({
+  const ipv6 = hasIPv6(pod);
+  const conf6 = `ipv6/conf/${device}`;
+  const changes = await writeSysctls({
     [`ipv4/conf/${device}/proxy_arp`]: 1,
     [`ipv4/conf/${device}/forwarding`]: 1,
+    // The kernel waits up to 0.8 s before it answers a proxied ARP request unless told not to.
     [`ipv4/neigh/${device}/proxy_delay`]: 0,
+    ...(ipv6 ? { [`${conf6}/disable_ipv6`]: 0, [`${conf6}/accept_ra`]: 0 } : {}),
   });
-  if (hasIPv6(pod)) {
-    changes += await setAll({
-      [`ipv6/conf/${device}/disable_ipv6`]: 0,
-      [`ipv6/conf/${device}/accept_ra`]: 0,
-    });
-  }
-  // Without "none" the device would have a second link-local address of its own.
-  changes += await setLink(device, { mtu, addressMode: "none", up: true });
-  return changes + (await reconcileAddresses(device, hasIPv6(pod) ? [`${GATEWAY6}/64`] : []));
+  const lines = [
+    // Without "none" the device would have a second link-local address of its own.
+    ...linkChanges(pair.outer, { mtu, addressMode: "none", up: true }),
+    ...addressLines(device, ipv6 ? [`${GATEWAY6}/64`] : [], on(device, pair.outside)),
+  ];
+  if (lines.length > 0) await ipBatch(lines);
+  return changes + lines.length;
 }
 
-async function wirePodEnd(pod: Pod, { mtu, gsoMaxSize }: PairSettings): Promise<number> {
+async function wirePodEnd(pod: Pod, settings: PairSettings, pair: Pair): Promise<number> {
   const where = { netns: pod.netns };
-  let changes = await setLink("lo", { up: true }, where);
-  if (hasIPv6(pod)) {
-    // accept_dad 0: the link-local address works at once, not after a second of asking around.
-    changes += await setAll(
-      {
-        [`ipv6/conf/${POD_DEVICE}/disable_ipv6`]: 0,
-        [`ipv6/conf/${POD_DEVICE}/accept_ra`]: 0,
-        [`ipv6/conf/${POD_DEVICE}/accept_dad`]: 0,
-      },
-      where,
-    );
-  }
+  const { mtu, gsoMaxSize } = settings;
+  const { inside } = pair;
+  const changes = hasIPv6(pod) ? await writeSysctls(POD_SYSCTLS, where) : 0;
+  const loopback = inside.links.find((link) => link.name === "lo");
   const gso = gsoMaxSize === undefined ? {} : { gsoMaxSize };
-  changes += await setLink(POD_DEVICE, { mtu, ...gso, up: true }, where);
-  changes += await reconcileAddresses(POD_DEVICE, pod.addresses, where);
   const scope = { devices: [POD_DEVICE], pools: [], protocol: POD_ROUTE_PROTOCOL };
-  const result = await reconcileRoutes(podRoutes(pod), scope, where);
-  const foreign = result.conflicts[0]?.foreign;
+  const routes = diffRoutes(podRoutes(pod), inside.routes, scope);
+  const foreign = routes.conflicts[0]?.foreign;
   if (foreign !== undefined) {
     const what = `namespace ${pod.netns} has a route ${foreign.destination} of somebody else`;
     throw new PodError("MESHD_POD_NETNS", `${what} with our metric; remove it`);
   }
-  return changes + result.changes;
+  const lines = [
+    ...(loopback === undefined ? [] : linkChanges(loopback, { up: true })),
+    ...linkChanges(pair.inner, { mtu, ...gso, up: true }),
+    ...addressLines(POD_DEVICE, pod.addresses, on(POD_DEVICE, inside)),
+    ...routeLines(routes, scope),
+  ];
+  if (lines.length > 0) await ipBatch(lines, where);
+  return changes + lines.length;
+}
+
+function on(device: string, facts: HostFacts): LinkAddress[] {
+  return facts.addresses.filter((address) => address.device === device);
 }
 
 /** Routes inside the pod: everything by the gateway. */
@@ -158,17 +164,6 @@ function podRoutes(pod: Pod): WantedRoute[] {
   });
 }
 
-async function setAll(
-  values: Readonly<Record<string, number>>,
-  where: { netns?: string } = {},
-): Promise<number> {
-  let changes = 0;
-  for (const [key, value] of Object.entries(values)) {
-    if ((await writeSysctl(key, value, where)) !== undefined) changes += 1;
-  }
-  return changes;
-}
-
 function hasIPv6(pod: Pod): boolean {
   return pod.addresses.some((address) => address.includes(":"));
 }
@@ -177,10 +172,5 @@ function hasIPv6(pod: Pod): boolean {
 export function wiringError(pod: Pod, error: unknown): PodError {
   if (error instanceof PodError) return error;
   const why = error instanceof Error ? error.message : String(error);
-  const code = error instanceof HostError && /File exists/.test(error.stderr) ? " (taken?)" : "";
-  return new PodError(
-    "MESHD_POD_SETUP",
-    `pod ${pod.name} could not be set up: ${why}${code}`,
-    error,
-  );
+  return new PodError("MESHD_POD_SETUP", `pod ${pod.name} could not be set up: ${why}`, error);
 }

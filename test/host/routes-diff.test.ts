@@ -7,9 +7,9 @@ import {
   MESH_ROUTE_PROTOCOL,
   POOL_ROUTE_METRIC,
   type Route,
-  routeLine,
   type WantedRoute,
 } from "../../src/host/index.js";
+import { routeLine } from "../../src/host/routes.js";
 
 const SCOPE = { devices: ["mesh0"], pools: ["10.244.0.0/16", "fd00:244::/48"] };
 const PEER: WantedRoute = { destination: "10.244.2.0/24", device: "mesh0", source: "10.244.1.0" };
