@@ -9,10 +9,11 @@ import * as tcp from "./wire/tcp";
 import * as udp from "./wire/udp";
 import * as vnet from "./wire/vnet";
 
-/** TCP payload bytes per segment below this are refused: no path has so small an MTU. */
+/**
+ * TCP payload cut into pieces smaller than this is refused: no path has so small an MTU. A program
+ * may well send datagrams of one byte by UDP_SEGMENT.
+ */
 const TCP_SIZE_MIN: u32 = 8;
-/** A program may send datagrams of one byte by UDP_SEGMENT. */
-const UDP_SIZE_MIN: u32 = 1;
 
 /** Bytes up to the transport payload, or -Drop.BAD_OFFLOAD. */
 function tcpHeaderLength(innerAt: usize, length: u32, offset: u32): i32 {
@@ -118,15 +119,15 @@ export function segment(
   gap: u32,
 ): i32 {
   const found = segmentHeaderLength(innerAt, length, kind);
-  const isTcp = kind != vnet.GSO_UDP;
-  const sizeMin = isTcp ? TCP_SIZE_MIN : UDP_SIZE_MIN;
-  if (found < 0 || size < sizeMin) return -Drop.BAD_OFFLOAD;
+  if (found < 0 || size == 0) return -Drop.BAD_OFFLOAD;
   const header: u32 = found;
+  const payload = length - header;
+  const isTcp = kind != vnet.GSO_UDP;
+  if (isTcp && size < TCP_SIZE_MIN && payload > size) return -Drop.BAD_OFFLOAD;
   const offset = transport.offsetOf(transport.find(innerAt, length));
   const flags = tcp.flags(innerAt + offset);
   const ipBase = load<u8>(innerAt) >> 4 == 4 ? ipv4Base(innerAt) : 0;
   const base = transportBase(innerAt, innerAt + offset, header - offset, isTcp);
-  const payload = length - header;
   const count = segmentCount(payload, size);
   for (let i: u32 = 0; i < count; i++) {
     const done = i * size;

@@ -83,6 +83,23 @@ function byFlow(packets: Uint8Array[]): Map<string, string[]> {
   return flows;
 }
 
+/** Drops so far, by direction and name. */
+function dropsByName(): Map<string, bigint> {
+  return new Map(
+    [EGRESS, INGRESS].flatMap((direction) =>
+      driver
+        .drops(direction)
+        .map((count, i): [string, bigint] => [`${direction} ${Drop[i]}`, count]),
+    ),
+  );
+}
+
+/** Whole packets are dropped for no reason at all. */
+function expectNoDrops(earlier: Map<string, bigint>): void {
+  const more = [...dropsByName()].filter(([name, count]) => count !== earlier.get(name));
+  assert.equal(more, []);
+}
+
 function expectFlows(out: Uint8Array[], expected: Uint8Array[]): void {
   for (const packet of out) assert.is(fault(packet), undefined);
   const seen = byFlow(out);
@@ -106,12 +123,14 @@ function wholeRound(): void {
     toTun.push(...input.expected);
     fed += input.expected.length;
   }
+  const earlier = dropsByName();
   const wireOut: Uint8Array[] = [];
   const tunOut: Uint8Array[] = [];
   driver.run((tun, wire) => {
     wireOut.push(...wire.flatMap(innerOf));
     tunOut.push(...tun.flatMap(expandTun));
   }, sent);
+  expectNoDrops(earlier);
   expectFlows(wireOut, toWire);
   expectFlows(tunOut, toTun);
 }

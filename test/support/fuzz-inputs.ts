@@ -115,7 +115,7 @@ export class FuzzInputs {
     const { random } = this;
     const version = random.pick([4, 6] as const);
     const protocol = random.pick([TCP, TCP, UDP, version === 4 ? 1 : 58]);
-    const headers = (version === 4 ? 20 : 40) + (protocol === TCP ? 32 : 8);
+    const headers = (version === 4 ? 28 : 40) + (protocol === TCP ? 32 : 8);
     return {
       ...{ version, protocol, payload: random.bytes(this.#size(most - headers)) },
       source: podAddress(version, from, random.between(2, 9)),
