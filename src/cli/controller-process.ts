@@ -41,18 +41,18 @@ export async function runController(
     server = own && (await startServer(settings, mesh, own));
     const urls = server === undefined ? servers : [server.url];
     const controller = await Controller.start({ mesh, servers: urls, log });
-    writeControllerState(settings, {
-      pid: process.pid,
-      mesh: mesh.name,
-      meshId: mesh.meshId,
-      controllerId: controller.controllerId,
-      nats: urls.join(","),
-      natsPid: server?.pid ?? null,
-      started: new Date().toISOString(),
-    });
+    const started = new Date().toISOString();
+    const say = (natsPid: number | null) =>
+      writeControllerState(settings, {
+        ...{ pid: process.pid, mesh: mesh.name, meshId: mesh.meshId, natsPid, started },
+        ...{ controllerId: controller.controllerId, nats: urls.join(",") },
+      });
+    say(server?.pid ?? null);
     log("controller.ready", { mesh: mesh.name, nats: urls.join(",") });
     if (own !== undefined && server !== undefined) {
-      server = await keepServer({ place: settings, mesh, own, server, log }, stopped);
+      const restarted = (now: RunningServer) => say(now.pid);
+      const kept = { place: settings, mesh, own, server, log, restarted };
+      server = await keepServer(kept, stopped);
     } else await stopped;
     await controller.close();
     return 0;
@@ -75,6 +75,7 @@ interface Kept {
   own: OwnServer;
   server: RunningServer;
   log: Log;
+  restarted(server: RunningServer): void;
 }
 
 /** Starts the server again whenever its process is gone; gives the last one when told to stop. */
@@ -90,6 +91,7 @@ async function keepServer(kept: Kept, stopped: Promise<void>): Promise<RunningSe
     kept.log("nats-server.lost", { pid: server.pid });
     try {
       server = await startServer(kept.place, kept.mesh, kept.own);
+      kept.restarted(server);
       kept.log("nats-server.started", { pid: server.pid, url: server.url });
     } catch (error) {
       kept.log("nats-server.failed", { error });

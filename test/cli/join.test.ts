@@ -1,4 +1,4 @@
-// meshd join in this process: what the agent is given, what is remembered, where a token comes from.
+// meshd join in this process: what the agent is given, what is remembered, where tokens come from.
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";

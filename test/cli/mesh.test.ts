@@ -1,0 +1,270 @@
+// The commands of an administrator against a real nats-server and a real controller, as processes
+// that the command line itself started.
+import { execFile } from "node:child_process";
+import { cpSync, existsSync, readFileSync, statSync } from "node:fs";
+import { createServer } from "node:net";
+import { join, resolve } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { waitFor } from "../../src/cli/process-files.js";
+import { makeWorld, type Outcome, type World } from "./world.js";
+
+const DEADLINE_MS = 30_000;
+
+/** Runs a command in this process; what it starts runs bin/meshd. */
+function meshd(world: World, ...words: string[]): Promise<Outcome> {
+  return world.run(words, { program: [process.execPath, resolve("bin/meshd")] });
+}
+
+/** Runs bin/meshd as a process of its own, as a shell does. */
+function meshdProcess(world: World, ...words: string[]): Promise<{ out: string; err: string }> {
+  const where = ["--state-dir", world.stateDir, "--run-dir", world.runDir];
+  return new Promise((done) => {
+    const argv = ["bin/meshd", ...words, ...where];
+    execFile(process.execPath, argv, (_, out, err) => done({ out, err }));
+  });
+}
+
+/** As `meshd` with --json; a failure of the command fails the test. */
+async function ask<T>(world: World, ...words: string[]): Promise<T> {
+  const { code, out, err } = await meshd(world, ...words, "--json");
+  assert.is(code, 0, `${words.join(" ")}: ${err}`);
+  return JSON.parse(out) as T;
+}
+
+function freePort(): Promise<number> {
+  const server = createServer();
+  return new Promise((done, reject) => {
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      const port = typeof address === "object" && address !== null ? address.port : 0;
+      server.close(() => done(port));
+    });
+  });
+}
+
+/** A zombie that the machine's first process has not taken away yet is no life. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+interface UpView {
+  mesh: string;
+  meshId: string;
+  servers: string[];
+  adminCredentials: string;
+  controllerPid: number;
+  natsPid: number;
+}
+
+interface Given {
+  world: World;
+  port: number;
+  first: UpView;
+}
+
+const test = suite<Given>("a real mesh");
+test.before(async (given) => {
+  given.world = makeWorld();
+  given.port = await freePort();
+  const words = ["up", "--name", "prod", "--listen", "127.0.0.1", "--port", String(given.port)];
+  const settings = ["--clusterPoolIPv4PodCIDR", "10.60.0.0/16", "--mtu", "1400"];
+  given.first = await ask<UpView>(given.world, ...words, ...settings);
+});
+test.after(async ({ world }) => {
+  await meshd(world, "down", "--all");
+  world.remove();
+});
+
+test("up makes a mesh with the given name, settings and address; keys are private", async ({
+  world,
+  port,
+  first,
+}) => {
+  assert.is(first.mesh, "prod");
+  assert.equal(first.servers, [`nats://127.0.0.1:${port}`]);
+  assert.is(statSync(first.adminCredentials).mode & 0o777, 0o600);
+  assert.is(statSync(join(world.stateDir, "mesh")).mode & 0o777, 0o700);
+  const config = await ask<Record<string, unknown>>(world, "config", "get");
+  assert.equal([config.clusterPoolIPv4PodCIDR, config.mtu], ["10.60.0.0/16", 1400]);
+});
+
+test("up again is a no-op; flags that differ from the mesh are refused", async ({
+  world,
+  first,
+}) => {
+  assert.equal(await ask<UpView>(world, "up", "--mtu", "1400"), first);
+  const { code, err } = await meshd(world, "up", "--mtu", "1300");
+  assert.is(code, 1);
+  assert.match(err, /mtu: the mesh exists and began with 1400; use 'meshd config set mtu 1300'/);
+});
+
+test("status on the controller's host shows the controller", async ({ world, first }) => {
+  const status = await ask<{ ready: boolean; controller: { pid: number } }>(world, "status");
+  assert.equal([status.ready, status.controller.pid], [false, first.controllerPid]);
+});
+
+test("a token is printed alone, listed without its secret, and can be revoked", async ({
+  world,
+}) => {
+  const { out, err } = await meshdProcess(
+    world,
+    "token",
+    "create",
+    "--expires",
+    "10m",
+    "--uses",
+    "3",
+  );
+  assert.is(err, "");
+  assert.match(out, /^\S{100,}\n$/);
+  const list = await ask<Record<string, unknown>[]>(world, "token", "list");
+  assert.is(list.length, 1);
+  assert.equal([list[0]?.usesMax, list[0]?.uses, list[0]?.revoked], [3, 0, false]);
+  assert.not.ok(JSON.stringify(list).includes(out.trim().slice(-40)));
+  const revoked = await meshd(world, "token", "revoke", String(list[0]?.tokenId));
+  assert.is(revoked.code, 0);
+  assert.match((await meshd(world, "token", "list")).out, / revoked /);
+});
+
+test("config set changes what config get shows; what this build cannot do is refused", async ({
+  world,
+}) => {
+  assert.equal(await ask(world, "config", "set", "masquerade", "false"), { masquerade: false });
+  assert.is((await meshd(world, "config", "get", "masquerade")).out, "false\n");
+  const { code, err } = await meshd(world, "config", "set", "tunnelProtocol", "geneve");
+  assert.is(code, 1);
+  assert.match(err, /^meshd: tunnelProtocol: "geneve" is not in this version/);
+  assert.is((await meshd(world, "config", "get", "tunnelProtocol")).out, "vxlan\n");
+});
+
+test("a static peer is added, listed, a route, and removed", async ({ world }) => {
+  const peer = {
+    name: "rack7",
+    endpoint: "192.0.2.77",
+    port: 8472,
+    podCIDRs: ["10.9.0.0/24"],
+    vtepMac: "02:00:00:00:00:77",
+    protocol: "vxlan",
+    vni: 1,
+  };
+  const { endpoint, vtepMac } = peer;
+  const words = ["--endpoint", endpoint, "--cidr", "10.9.0.0/24", "--mac", vtepMac];
+  await ask(world, "peer", "add", "rack7", ...words);
+  assert.equal(await ask(world, "peer", "list"), [peer]);
+  const [route] = await ask<{ prefix: string; via: string }[]>(world, "route", "list");
+  assert.equal([route?.prefix, route?.via], ["10.9.0.0/24", "peer"]);
+  await ask(world, "peer", "remove", "rack7");
+  assert.equal(await ask(world, "peer", "list"), []);
+  assert.is((await meshd(world, "peer", "remove", "rack7")).code, 1);
+});
+
+test("a mesh without nodes has empty lists, and an unknown node is an error", async ({ world }) => {
+  assert.equal(await ask(world, "node", "list"), []);
+  assert.equal(await ask(world, "lease", "list"), []);
+  assert.equal(await ask(world, "lease", "audit"), []);
+  assert.match((await meshd(world, "node", "list")).out, /^no nodes; /);
+  for (const words of [["show"], ["drain"], ["remove"], ["rename", "other"]]) {
+    const [verb = "", ...rest] = words;
+    const { code, err } = await meshd(world, "node", verb, "nobody", ...rest);
+    assert.is(code, 1);
+    assert.match(err, /^meshd: .*nobody/);
+  }
+});
+
+test("admin credentials work from elsewhere with --nats, --creds and --mesh", async ({ first }) => {
+  const elsewhere = makeWorld();
+  const words = ["--nats", first.servers.join(","), "--creds", first.adminCredentials];
+  assert.equal(await ask(elsewhere, "node", "list", ...words, "--mesh", "prod"), []);
+  const nameless = await meshd(elsewhere, "node", "list", ...words);
+  assert.match(nameless.err, /give --mesh NAME/);
+  elsewhere.remove();
+});
+
+test("a second controller runs from a copy of the keys", async ({ world, first }) => {
+  const second = makeWorld();
+  cpSync(join(world.stateDir, "mesh"), join(second.stateDir, "mesh"), { recursive: true });
+  const nats = first.servers.join(",");
+  const state = await ask<{ pid: number; natsPid: null }>(second, "controller", "--nats", nats);
+  assert.is(state.natsPid, null);
+  assert.not.equal(state.pid, first.controllerPid);
+  assert.is((await meshd(second, "controller")).code, 1);
+  assert.is((await meshd(second, "down")).out, "stopped: controller\n");
+  second.remove();
+});
+
+test("a nats-server that is killed is started again by the controller's process", async ({
+  world,
+  first,
+}) => {
+  process.kill(first.natsPid, "SIGKILL");
+  const back = await waitFor(async () => {
+    const { code } = await meshd(world, "config", "get");
+    return code === 0 ? true : undefined;
+  }, DEADLINE_MS);
+  assert.is(back, true);
+  const status = await ask<{ controller: { pid: number; natsPid: number } }>(world, "status");
+  assert.is(status.controller.pid, first.controllerPid);
+  assert.not.equal(status.controller.natsPid, first.natsPid);
+});
+
+test("a server of somebody's own without an account key is refused", async ({ world }) => {
+  const { code, err } = await meshd(world, "up", "--nats", "nats://127.0.0.1:1");
+  assert.is(code, 1);
+  assert.match(err, /needs an account of the mesh with its signing key/);
+});
+
+test("down stops both processes; up without flags brings the same mesh back", async ({
+  world,
+  port,
+  first,
+}) => {
+  const before = await ask<{ controller: { natsPid: number } }>(world, "status");
+  assert.equal(await ask(world, "down"), { stopped: ["controller"] });
+  for (const pid of [first.controllerPid, before.controller.natsPid]) {
+    assert.not.ok(isAlive(pid), `process ${pid} is gone`);
+  }
+  assert.is((await meshd(world, "down")).code, 1);
+  const again = await ask<UpView>(world, "up");
+  assert.is(again.meshId, first.meshId);
+  assert.equal(again.servers, [`nats://127.0.0.1:${port}`]);
+  assert.is((await meshd(world, "config", "get", "masquerade")).out, "false\n");
+});
+
+test("a port in use is refused by the child's own line, nothing is left running", async () => {
+  const other = makeWorld();
+  const blocker = createServer();
+  const port = await new Promise<number>((done) =>
+    blocker.listen(0, "127.0.0.1", () => {
+      const address = blocker.address();
+      done(typeof address === "object" && address !== null ? address.port : 0);
+    }),
+  );
+  const words = ["--listen", "127.0.0.1", "--port", String(port)];
+  const { code, err } = await meshd(other, "up", ...words);
+  blocker.close();
+  assert.is(code, 1);
+  assert.match(
+    err,
+    new RegExp(`^meshd: 127\\.0\\.0\\.1 port ${port} is in use.* \\(log: .*\\)\n$`),
+  );
+  assert.is((await meshd(other, "down")).code, 1);
+  other.remove();
+});
+
+test("a wrong token is refused by the agent's own line, and leaves nothing behind", async () => {
+  const other = makeWorld();
+  const { code, err } = await meshd(other, "join", "no-token-at-all");
+  assert.is(code, 1);
+  assert.match(err, /^meshd: .*token.*\n$/i);
+  assert.not.ok(existsSync(join(other.stateDir, "pending-token")));
+  assert.is((await meshd(other, "status")).code, 1);
+  other.remove();
+});
+
+test.run();
