@@ -48,18 +48,14 @@ export enum Drop {
   SEND_FAILED,
   /** The TUN device refused the packet. */
   TUN_WRITE_FAILED,
-  /** More answers of this kind than the rate limit allows. */
-  RATE_LIMITED,
   /** The ring to the control thread was full, or the packet too large for it. */
   RING_FULL,
   /** A packet for an address of this node came back to the tunnel instead of being delivered. */
   LOOP,
   /** A known peer, but on the socket of an encapsulation that is not its own. */
   WRONG_PROTOCOL,
-  /** A neighbour question or probe that is damaged or not for us. */
+  /** A neighbour solicitation for our address that is damaged or was forwarded (RFC 4861, 7.1.1). */
   BAD_NEIGHBOUR,
-  /** No address of the family that the answer would need. */
-  NO_ADDRESS,
   /** Was in the hands of a worker thread that died; counted by the control thread. */
   WORKER_DIED,
   COUNT,

@@ -67,9 +67,6 @@ export const dropSentences: Record<DropName, string> = {
     "full send buffer. Compare with `meshd status` and the host's routes.",
   TUN_WRITE_FAILED:
     "The kernel refused the packet on the TUN device: the device is down or the packet damaged.",
-  RATE_LIMITED:
-    "An ICMP error or another answer was due, but the limit for such answers was reached. " +
-    "Find the sender that causes them.",
   RING_FULL:
     "The control thread did not take packets for it as fast as they came. Only probes and " +
     "session control travel there.",
@@ -80,11 +77,8 @@ export const dropSentences: Record<DropName, string> = {
     "A known peer sent on the port of another encapsulation than agreed with it. Compare " +
     "`tunnelProtocol` or the static peer's protocol.",
   BAD_NEIGHBOUR:
-    "An ARP or neighbour discovery question, or a probe, is damaged or asks for an address " +
-    "that is not ours.",
-  NO_ADDRESS:
-    "An answer was due, but this node has no address of that family in the mesh: the pool " +
-    "of that family is not set.",
+    "A neighbour solicitation for our VTEP address is damaged or was forwarded (hop limit " +
+    "below 255). Look at the peer that sends it.",
   WORKER_DIED:
     "A worker thread died with the packet in its hands. It was restarted; the agent's log says " +
     "what it died of. Report that line.",
