@@ -27,7 +27,9 @@ async function spoil(key: string, value: string): Promise<unknown> {
   const authenticator = credsAuthenticator(readFileSync(mesh.controllerCredentials));
   const connection = await connect({ servers, authenticator });
   try {
-    await connection.jetstream().publish(`$KV.${mesh.name}.${key}`, value);
+    // Without a reply subject: the store keeps it all the same.
+    connection.publish(`$KV.${mesh.name}.${key}`, value);
+    await connection.flush();
     return { done: true };
   } finally {
     await connection.close();

@@ -17,6 +17,7 @@ import {
   pings,
   runSync,
   trySync,
+  uniqueDevice,
   uniqueName,
   until,
 } from "../support/netns.js";
@@ -47,7 +48,8 @@ function optionsOf(name: string, token?: string): AgentOptions {
 }
 
 /** A host at the hub: `subnet`.1, default route by `subnet`.254. */
-function makeHost(subnet: string, device: string): string {
+function makeHost(subnet: string): string {
+  const device = uniqueDevice("hub");
   const namespace = createNamespace("node");
   joinByVeth(
     { namespace, device: "eth0", addresses: [`${subnet}.1/24`] },
@@ -96,8 +98,8 @@ test.before(async () => {
   if (!isRoot) return;
   hub = createNamespace("hub");
   runSync(hub, ["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"]);
-  const one = makeHost("192.168.77", "one");
-  const two = makeHost("192.168.78", "two");
+  const one = makeHost("192.168.77");
+  const two = makeHost("192.168.78");
   const mesh = join(directory, "mesh");
   controller = new DrivenController(hub, mesh, "192.168.77.254", NATS_PORT, config);
   await controller.started();
@@ -271,7 +273,13 @@ rootTest(test, "without NATS the agents forward, and one that restarts does too"
   await until("pods reach each other", () => pings(pod(0).netns, pod(1).addresses[0] ?? ""));
   everyPairPings();
   await controller.ask({ do: "start-nats" });
-  await agent(1).statusThat("NATS is back", (s) => s.nats.connected);
+  for (const one of agents) await one.statusThat("NATS is back", (s) => s.nats.connected);
+  const answers = () =>
+    controller.ask({ do: "nodes" }).then(
+      () => true,
+      () => false,
+    );
+  await until("the controller answers again", answers, 40_000);
 });
 
 rootTest(test, "a second agent on the same state directory is refused with one line", async () => {
@@ -286,16 +294,12 @@ rootTest(
     const leases = (await controller.ask({ do: "leases" })) as { state: string }[];
     const held = () => leases.filter((lease) => lease.state === "held").length;
     const cases: [string, string[][], string][] = [
-      [
-        "route",
-        [["route", "add", "10.244.9.0/24", "via", "192.168.79.254"]],
-        "MESHD_ROUTE_CONFLICT",
-      ],
+      ["route", [["route", "add", "10.244.9.0/24", "dev", "eth0"]], "MESHD_ROUTE_CONFLICT"],
       ["device", [["tuntap", "add", "mesh0", "mode", "tap"]], "MESHD_DEVICE_BUSY"],
       ["pool", [["address", "add", "10.244.77.1/32", "dev", "eth0"]], "MESHD_UNDERLAY_IN_POOL"],
     ];
-    for (const [name, commands, code] of cases) {
-      const namespace = makeHost("192.168.79", "three");
+    for (const [number, [name, commands, code]] of cases.entries()) {
+      const namespace = makeHost(`192.168.${79 + number}`);
       for (const words of commands) runSync(namespace, ["ip", ...words]);
       const pool = name === "pool" ? { underlayAddress: "10.244.77.1" } : {};
       const token = await controller.token();
