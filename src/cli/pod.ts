@@ -1,4 +1,5 @@
 // meshd pod add | list | remove: pods of this node, asked of its agent.
+import { basename } from "node:path";
 import { AGENT_WORK_TIMEOUT_MS, checkValue, label as podName } from "../config/index.js";
 import type { PodAnswer } from "./agent-answers.js";
 import { askAgent, isObject } from "./agent-client.js";
@@ -8,7 +9,10 @@ import { agoText, print, tableOr } from "./output.js";
 /** JSON of a pod; stable. */
 interface PodView {
   name: string;
+  /** Name of the network namespace, for `ip netns exec`. */
   namespace: string;
+  /** The namespace as it was given: a name or a path. */
+  netns: string;
   addresses: string[];
   labels: Record<string, string>;
   hostDevice: string;
@@ -17,7 +21,7 @@ interface PodView {
 
 function viewOf(pod: PodAnswer): PodView {
   const { name, netns, addresses, labels, hostDevice, createdAt } = pod;
-  return { name, namespace: netns, addresses, labels, hostDevice, createdAt };
+  return { name, namespace: basename(netns), netns, addresses, labels, hostDevice, createdAt };
 }
 
 /** "k=v" words to a map. @throws UsageError */

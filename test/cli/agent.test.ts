@@ -99,6 +99,7 @@ test("pod add sends name, namespace and labels; JSON has the stable names", asyn
   assert.equal(json, {
     name: "web",
     namespace: "web",
+    netns: "web",
     addresses: POD.addresses,
     labels: POD.labels,
     hostDevice: "veth1",
@@ -109,7 +110,7 @@ test("pod add sends name, namespace and labels; JSON has the stable names", asyn
 test("pod list is a list with the same names, and a table", async ({ world }) => {
   const { json } = await world.run(["pod", "list", "--json"]);
   const [pod] = json as Record<string, unknown>[];
-  const names = ["name", "namespace", "addresses", "labels", "hostDevice", "createdAt"];
+  const names = ["name", "namespace", "netns", "addresses", "labels", "hostDevice", "createdAt"];
   assert.equal(Object.keys(pod ?? {}), names);
   assert.match((await world.run(["pod", "list"])).out, /^web +10\.244\.0\.2,fd00::2 +web +veth1/m);
 });
