@@ -40,7 +40,7 @@ interface AgentStatus {
 interface AgentPod {
   name: string;
   /** Name or path of its network namespace. */
-  netns: string;
+  namespace: string;
   addresses: string[];
 }
 
@@ -70,9 +70,9 @@ async function statusOf(node: LabNode): Promise<LabStatusNode> {
     underlay: [node.address],
     podCIDRs: agent?.lease.podCIDRs ?? [],
     overlayDevice: agent?.device ?? "",
-    pods: pods.map(({ name, netns, addresses }) => ({
+    pods: pods.map(({ name, namespace, addresses }) => ({
       name,
-      namespace: basename(netns),
+      namespace: basename(namespace),
       addresses: addresses.map((address) => address.replace(/\/\d+$/, "")),
     })),
   };
