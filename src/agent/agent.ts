@@ -1,4 +1,5 @@
-// The agent: starts a node, keeps it as the cluster wants it, answers on its socket, stops or leaves.
+// The agent: starts a node, keeps it as the cluster wants it, answers on its socket, stops or
+// leaves.
 import { join } from "node:path";
 import { Datapath } from "../datapath/index.js";
 import { ApiServer } from "./api.js";
@@ -108,7 +109,10 @@ export class Agent implements RunningAgent {
     });
   }
 
-  /** The process ends, the node stays: device, routes and pods remain, and nothing leaks meanwhile. */
+  /**
+   * The process ends, the node stays: device, routes and pods remain, and nothing leaks
+   * meanwhile.
+   */
   stop(): Promise<void> {
     this.ending ??= this.close(false).then(() => this.settleEnd("stopped"));
     return this.ending;

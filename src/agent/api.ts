@@ -1,5 +1,5 @@
-// HTTP+JSON on <run-dir>/agent.sock (0600): how status, counters and pods are asked for on this host.
-// Knows HTTP and shapes, nothing of the agent: it is given one handler per question.
+// HTTP+JSON on <run-dir>/agent.sock (0600): how status, counters and pods are asked for on this
+// host. Knows HTTP and shapes, nothing of the agent: it is given one handler per question.
 import { chmod, rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { AgentError, codeOf, messageOf } from "./errors.js";

@@ -1,5 +1,6 @@
-// From nothing to a node with a plan: lock, key, membership, first view of the cluster, conflicts. What
-// is refused here leaves the host as it was, and a lease taken for nothing is given back.
+// From nothing to a node with a plan: lock, key, membership, first view of the cluster,
+// conflicts. What is refused here leaves the host as it was, and a lease taken for nothing is
+// given back.
 import {
   type Identity,
   loadOrCreateIdentity,

@@ -84,7 +84,9 @@ export class Engine {
     this.underlayNow = underlay;
   }
 
-  /** A new device (recreated after somebody deleted it) knows nothing: forget what was published. */
+  /**
+   * A new device (recreated after somebody deleted it) knows nothing: forget what was published.
+   */
   forgetPublished(): void {
     this.publishedText = "";
   }

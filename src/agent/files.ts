@@ -1,4 +1,5 @@
-// Files that must survive a crash in one piece: written beside, synced, renamed; readable by root alone.
+// Files that must survive a crash in one piece: written beside, synced, renamed; readable by root
+// alone.
 import { randomBytes } from "node:crypto";
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";

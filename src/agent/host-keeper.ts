@@ -1,5 +1,6 @@
-// Makes the host what plan wants and keeps it so: link, sysctls, addresses, routes, masquerade. Every
-// step compares first; when nothing differs nothing is written, and the count of changes is 0.
+// Makes the host what plan wants and keeps it so: link, sysctls, addresses, routes, masquerade.
+// Every step compares first; when nothing differs nothing is written, and the count of changes is
+// 0.
 import {
   applyMasquerade,
   deleteRoutes,
@@ -73,8 +74,8 @@ export class HostKeeper {
   }
 
   /**
-   * Applies. Throws HostError when link, addresses or routes cannot be set; what only makes the mesh
-   * poorer (masquerade without nft, a sysctl that is read-only) is a problem in the result.
+   * Applies. Throws HostError when link, addresses or routes cannot be set; what only makes the
+   * mesh poorer (masquerade without nft, a sysctl that is read-only) is a problem in the result.
    */
   async apply(wanted: HostWanted): Promise<HostResult> {
     const problems: string[] = [];

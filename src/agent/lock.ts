@@ -1,5 +1,6 @@
-// One agent per state directory: flock(2) on a file in it. The kernel frees it when the process dies,
-// so no stale lock can remain. Node has no flock; flock(1) locks the descriptor that it inherits.
+// One agent per state directory: flock(2) on a file in it. The kernel frees it when the process
+// dies, so no stale lock can remain. Node has no flock; flock(1) locks the descriptor that it
+// inherits.
 import { spawn } from "node:child_process";
 import { type FileHandle, open } from "node:fs/promises";
 import { AgentError } from "./errors.js";

@@ -33,7 +33,9 @@ export interface Joined {
   anew: boolean;
 }
 
-/** Gives the address to advertise with that port, or refuses by an error: asked only when joining. */
+/**
+ * Gives the address to advertise with that port, or refuses by an error: asked only when joining.
+ */
 export type UnderlayFor = (port: number) => Promise<string>;
 
 /** A name that is one DNS label, out of the host's name. */

@@ -42,7 +42,7 @@ export function tunnelMtu(input: MtuInput): MtuResult {
       mtu: Math.min(wanted, MTU_MAX),
       warning:
         `mtu ${wanted} is larger than the underlay carries (${input.underlayMtu} - ` +
-        `${input.underlayMtu - fitting} = ${fitting}): full-size packets will be lost; set mtu: auto`,
+        `${input.underlayMtu - fitting} = ${fitting}): full packets get lost; set mtu: auto`,
     };
   }
   return { mtu: Math.min(wanted, MTU_MAX), warning: null };

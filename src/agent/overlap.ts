@@ -1,7 +1,11 @@
-// Whose prefix it is when two claims overlap: decided alike on every node, whatever order records came in.
+// Whose prefix it is when two claims overlap: decided alike on every node, whatever order records
+// came in.
 import { comparePrefixes, contains, formatPrefix, type Prefix } from "./prefix.js";
 
-/** lease: a PodCIDR held. granted: given to a member by an administrator. static: a peer's that is no meshd. */
+/**
+ * lease: a PodCIDR held. granted: given to a member by an administrator. static: a peer's that is
+ * no meshd.
+ */
 export type ClaimKind = "lease" | "granted" | "static";
 
 export interface PrefixClaim {
@@ -98,8 +102,9 @@ function accept(place: Place, taken: Map<string, Place>): void {
 }
 
 /**
- * Decides all claims. Equal prefixes have one owner. Nobody claims a part of another's lease, and no
- * lease spans another's. A wider static or granted prefix may hold leases: longest prefix wins there.
+ * Decides all claims. Equal prefixes have one owner. Nobody claims a part of another's lease, and
+ * no lease spans another's. A wider static or granted prefix may hold leases: longest prefix wins
+ * there.
  */
 export function resolveClaims(claims: readonly PrefixClaim[]): ResolvedClaims {
   const places = buildTree(claims).sort((a, b) => comparePriority(a.claim, b.claim));

@@ -1,5 +1,6 @@
-// Inner packets of data-path probes: UDP on PROBE_PORT between node addresses (payload: see PROBE_* in
-// assembly/shared/layout.ts), ICMP echo (RFC 792, RFC 4443 section 4) towards peers that are no meshd.
+// Inner packets of data-path probes: UDP on PROBE_PORT between node addresses (payload: see
+// PROBE_* in assembly/shared/layout.ts), ICMP echo (RFC 792, RFC 4443 section 4) towards peers
+// that are no meshd.
 import {
   PROBE_ICMP_ID,
   PROBE_KIND_AT,

@@ -19,7 +19,9 @@ export interface AgentOptions {
   deviceName?: string;
   /** Worker threads and TUN queues, default 1. */
   workers?: number;
-  /** Address other nodes send to and outer source. Default: of underlayInterface or default route. */
+  /**
+   * Address other nodes send to and outer source. Default: of underlayInterface or default route.
+   */
   underlayAddress?: string;
   underlayInterface?: string;
   underlayProtocol?: "ipv4" | "ipv6" | "auto";

@@ -1,5 +1,6 @@
-// When the engine runs again: after every change of the view, at once for a device that was lost, and
-// by a timer that compares the whole host. Also looks for what stands in the way: address, firewall.
+// When the engine runs again: after every change of the view, at once for a device that was lost,
+// and by a timer that compares the whole host. Also looks for what stands in the way: address,
+// firewall.
 import type { MemberSession } from "../../control/index.js";
 import type { Datapath } from "../datapath/index.js";
 import { findFirewall, gatherFacts, underlayOf } from "../host/index.js";

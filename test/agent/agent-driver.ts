@@ -1,5 +1,5 @@
-// An agent in the foreground, as src/main runs it. argv: AgentOptions as JSON. Exits 1 with one line
-// "refused CODE message" when the start is refused.
+// An agent in the foreground, as src/main runs it. argv: AgentOptions as JSON. Exits 1 with one
+// line "refused CODE message" when the start is refused.
 import { type AgentOptions, runAgent } from "../../src/agent/index.js";
 
 const options = JSON.parse(process.argv[2] ?? "{}") as AgentOptions;

@@ -1,5 +1,6 @@
 // A mesh with its nats-server and controller, run inside the namespace that a test started it in.
-// argv: directory, host, port, config as JSON. Takes JSON lines {do, ...}, answers one JSON line each.
+// argv: directory, host, port, config as JSON. Takes JSON lines {do, ...}, answers one JSON line
+// each.
 
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";

@@ -1,4 +1,5 @@
-// Drives the processes of the end-to-end test: a controller that takes questions, agents with a socket.
+// Drives the processes of the end-to-end test: a controller that takes questions, agents with a
+// socket.
 import { type ChildProcess, spawn } from "node:child_process";
 import { request } from "node:http";
 import { createInterface, type Interface } from "node:readline";

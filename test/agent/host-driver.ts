@@ -1,5 +1,6 @@
-// Runs HostKeeper inside the network namespace that a test started it in. Arguments: state file, then
-// one JSON per call: a HostWanted to apply, or {"remove": [pools]}. Prints one JSON line per call.
+// Runs HostKeeper inside the network namespace that a test started it in. Arguments: state file,
+// then one JSON per call: a HostWanted to apply, or {"remove": [pools]}. Prints one JSON line per
+// call.
 import { HostKeeper, type HostWanted } from "../../src/agent/host-keeper.js";
 
 const [path = "", ...calls] = process.argv.slice(2);

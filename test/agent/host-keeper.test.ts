@@ -1,5 +1,5 @@
-// The host kept as planned, in a namespace of its own: what is set, that nothing is set twice, and that
-// remove leaves no trace.
+// The host kept as planned, in a namespace of its own: what is set, that nothing is set twice,
+// and that remove leaves no trace.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -96,7 +96,7 @@ test("a CIDR without a held lease of the member's epoch is not routed", () => {
   }
 });
 
-test("a member that has not announced itself, or speaks another protocol, is absent and said", () => {
+test("a member that is silent or speaks another protocol is absent and said", () => {
   const snapshot = mesh(3);
   snapshot.nodes.delete(nodeIdOf(2));
   snapshot.nodes.set(nodeIdOf(3), node(3, { protocols: ["geneve"] }));
@@ -168,7 +168,7 @@ test("what this agent cannot do keeps the last good state and is said", () => {
   }
 });
 
-test("a store that does not know us keeps the last good state; one that removed us stops it", () => {
+test("a store that lost us keeps the last good state; one that removed us ends it", () => {
   const lost = mesh(2);
   lost.members.delete(nodeIdOf(1));
   const kept = planOf(lost);
