@@ -1,10 +1,20 @@
-// NKeys: ed25519 keys in NATS' base32 text form. Made by the nats package, used through node's own crypto (30 times faster).
-import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
-import { createAccount, createOperator, createUser, fromPublic, type KeyPair } from "@nats-io/jwt";
+// NKeys: ed25519 keys in NATS' base32 text form. Signing is node's own crypto: the package's is 30 times slower,
+// and a controller that admits hundreds of nodes does little else.
+import {
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  randomBytes,
+  sign,
+  verify,
+} from "node:crypto";
+import { fromPublic, type KeyPair } from "@nats-io/jwt";
 
 export type KeyKind = "account" | "operator" | "user";
 
-const makers = { account: createAccount, operator: createOperator, user: createUser };
+/** First byte of a key: its kind, chosen so that the text begins with A, O, U or (seeds) S. */
+const kinds = { account: 0, operator: 14 << 3, user: 20 << 3 };
+const seedByte = 18 << 3;
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /** DER headers of RFC 8410 section 7 (private) and section 4 (public) for ed25519. */
 const privateHeader = Buffer.from("302e020100300506032b657004220420", "hex");
@@ -14,8 +24,10 @@ const publicKeys = new Map<string, KeyObject>();
 
 /** A new key's seed (`S...`), secret, with its public text. */
 export function createKey(kind: KeyKind): { seed: string; publicKey: string } {
-  const pair = makers[kind]();
-  return { seed: Buffer.from(pair.getSeed()).toString("ascii"), publicKey: pair.getPublicKey() };
+  const kindByte = kinds[kind];
+  const head = Buffer.from([seedByte | (kindByte >> 5), (kindByte & 31) << 3]);
+  const seed = checkedText(Buffer.concat([head, randomBytes(32)]));
+  return { seed, publicKey: signingKey(seed).publicKey };
 }
 
 /** True for a well-formed public NKey (checksum too) that begins with the letter: U user, A account, O operator. */
@@ -35,19 +47,17 @@ export function isPublicKey(text: unknown, letter: "A" | "O" | "U"): text is str
 /** A key that signs. Looks like a key pair of the nats package so that its JWT encoder takes it. */
 export class SigningKey implements KeyPair {
   readonly #seed: string;
-  readonly #private: KeyObject;
-  readonly publicKey: string;
-
-  /** Throws when the seed is none. */
-  constructor(seed: string, publicKey: string) {
-    const raw = base32Bytes(seed).subarray(2, 34);
-    const der = Buffer.concat([privateHeader, raw]);
-    this.#private = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+  readonly #secret: KeyObject;
+  constructor(
+    seed: string,
+    secret: KeyObject,
+    readonly publicKey: string,
+  ) {
     this.#seed = seed;
-    this.publicKey = publicKey;
+    this.#secret = secret;
   }
   sign(data: Uint8Array): Uint8Array {
-    return sign(null, data, this.#private);
+    return sign(null, data, this.#secret);
   }
   verify(data: Uint8Array, signature: Uint8Array): boolean {
     return verifySignature(this.publicKey, data, signature);
@@ -80,8 +90,9 @@ export function signingKey(seed: string): SigningKey {
     type: "pkcs8",
   });
   const half = createPublicKey(secret).export({ format: "der", type: "spki" }).subarray(12);
-  const prefix = (((raw[0] ?? 0) & 7) << 5) | ((raw[1] ?? 0) >> 3);
-  return new SigningKey(seed, keyText(prefix, half));
+  const kindByte = (((raw[0] ?? 0) & 7) << 5) | ((raw[1] ?? 0) >> 3);
+  const publicKey = checkedText(Buffer.concat([Buffer.from([kindByte]), half]));
+  return new SigningKey(seed, secret, publicKey);
 }
 
 /** ed25519 check of a signature by a public NKey; false on anything malformed. */
@@ -104,8 +115,8 @@ function publicKeyOf(text: string): KeyObject {
   return key;
 }
 
-function keyText(prefix: number, raw: Uint8Array): string {
-  const body = Buffer.concat([Buffer.from([prefix]), raw]);
+/** Base32 of bytes with their checksum behind them. */
+function checkedText(body: Buffer): string {
   const sum = crc16(body);
   return base32Text(Buffer.concat([body, Buffer.from([sum & 0xff, sum >> 8])]));
 }

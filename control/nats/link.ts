@@ -5,13 +5,13 @@ import {
   connect,
   Events,
   headers,
-  jwtAuthenticator,
   type Msg,
   type NatsConnection,
   NatsError,
   type Subscription,
 } from "nats";
 import { ControlError } from "../errors.js";
+import { signingKey } from "./keys.js";
 
 export interface User {
   jwt: string;
@@ -58,14 +58,10 @@ export class Link extends EventEmitter {
   /** One round over the servers. MESHD_NO_NATS when none answers, MESHD_PERMISSION when the credentials are refused. */
   static async open(options: LinkOptions, timeout_ms = 5_000): Promise<Link> {
     const backoff = new Backoff();
-    const encode = new TextEncoder();
     try {
       const connection = await connect({
         servers: options.servers,
-        authenticator: jwtAuthenticator(
-          () => options.user().jwt,
-          () => encode.encode(options.user().seed),
-        ),
+        authenticator: (nonce) => authenticate(options.user(), nonce ?? ""),
         inboxPrefix: options.inbox,
         name: options.name,
         timeout: timeout_ms,
@@ -196,6 +192,13 @@ class Backoff {
   reset(): void {
     this.#wait_ms = reconnect_min_ms;
   }
+}
+
+/** Proof of a user's key: the server's nonce signed with it. */
+function authenticate({ jwt, seed }: User, nonce: string) {
+  const key = signingKey(seed);
+  const sig = Buffer.from(key.sign(Buffer.from(nonce))).toString("base64url");
+  return { jwt, nkey: key.publicKey, sig };
 }
 
 function connectError(servers: string[], cause: unknown): ControlError {
