@@ -85,6 +85,8 @@ const GUARD = 0xa5;
 export class FuzzDriver {
   readonly base: number;
   now_us = 1e6;
+  /** Packets given so far: a super-packet or a train counts once. */
+  fed = 0;
   #tun = 0;
   #wire = 0;
   readonly #view: DataView;
@@ -135,6 +137,7 @@ export class FuzzDriver {
 
   #feed(list: number, slots: number, index: number, length: number): number {
     const at = this.base + list + index * DESCRIPTOR_SIZE;
+    this.fed += 1;
     this.memory.bytes.fill(0, at, at + DESCRIPTOR_SIZE);
     this.#view.setUint32(at + D_ADDRESS, this.base + slots + index * SLOT_SIZE + HEADROOM, true);
     this.#view.setUint32(at + D_CAPACITY, SLOT_SIZE - HEADROOM, true);

@@ -101,9 +101,51 @@ export interface Ingress {
   expected: Uint8Array[];
 }
 
+/** Inputs kept for spoiling: building each anew takes most of a run; one in eight is replaced. */
+const KEPT = 1500;
+
+/** Draws from a collection that fills up, then renews itself slowly. */
+class Kept<T> {
+  readonly #items: T[] = [];
+
+  constructor(
+    readonly random: Random,
+    readonly make: () => T,
+  ) {}
+
+  draw(): T {
+    const at = this.random.between(0, KEPT - 1);
+    const kept = this.#items[at];
+    if (kept !== undefined && !this.random.once(8)) return kept;
+    const made = this.make();
+    this.#items[at] = made;
+    return made;
+  }
+}
+
 /** Makes well-formed inputs of the mesh, and spoils inputs. */
 export class FuzzInputs {
-  constructor(readonly random: Random) {}
+  readonly #egress: Kept<Egress>;
+  readonly #ingress: Kept<Ingress>;
+  readonly #strayOut: Kept<Uint8Array>;
+  readonly #strayIn: Kept<{ peer: FuzzPeer; bytes: Uint8Array }>;
+
+  constructor(readonly random: Random) {
+    this.#egress = new Kept(random, () =>
+      random.once(3) ? this.egressSuper() : this.egressSingle(),
+    );
+    this.#ingress = new Kept(random, () =>
+      random.once(3) ? this.ingressTrain() : this.ingressSingle(),
+    );
+    this.#strayOut = new Kept(random, () =>
+      this.#build(this.#strayOptions(SELF_NET, random.pick(PEERS).net)),
+    );
+    this.#strayIn = new Kept(random, () => {
+      const peer = random.pick(PEERS);
+      const packet = this.#build(this.#strayOptions(peer.net, SELF_NET));
+      return { peer, bytes: this.wrap(peer, packet) };
+    });
+  }
 
   /** A payload length: mostly small. */
   #size(most: number): number {
@@ -251,27 +293,25 @@ export class FuzzInputs {
         ? random.pick([address4(224, 0, 0, 9), address4(255, 255, 255, 255)])
         : address6(0, 1);
     if (v === 6) group[0] = 0xff;
-    return random.pick<PacketOptions>([
-      { ...o, source: foreign },
-      { ...o, destination: foreign },
-      { ...o, destination: group },
-      { ...o, source: group },
-      { ...o, ttl: 0 },
-      { ...o, source: podAddress(v, to, 3) },
-      { ...o, destination: podAddress(v, from, 3) },
-      { ...o, destination: podAddress(v, to, 1) },
-      { ...o, source: new Uint8Array(v === 4 ? 4 : 16) },
-      { ...o, protocol: TCP, flags: SYN, tcpOptions: random.bytes(4 * random.between(1, 10)) },
-      { ...o, protocol: 132 },
-      {
-        ...o,
-        version: 6,
-        source: address6(from, 3),
-        destination: address6(to, 4),
-        extensions: this.#chain(),
+    const changes: (() => Partial<PacketOptions>)[] = [
+      ...[() => ({ source: foreign }), () => ({ destination: foreign })],
+      ...[() => ({ destination: group }), () => ({ source: group }), () => ({ ttl: 0 })],
+      () => ({ source: podAddress(v, to, 3) }),
+      () => ({ destination: podAddress(v, from, 3) }),
+      () => ({ destination: podAddress(v, to, 1) }),
+      () => ({ source: new Uint8Array(v === 4 ? 4 : 16) }),
+      () => {
+        const tcpOptions = random.bytes(4 * random.between(1, 10));
+        return { protocol: TCP, flags: SYN, tcpOptions };
       },
-      { ...o, payload: random.bytes(random.between(1451, 9200)) },
-    ]);
+      () => ({ protocol: 132 }),
+      () => {
+        const addresses = { source: address6(from, 3), destination: address6(to, 4) };
+        return { version: 6, ...addresses, extensions: this.#chain() };
+      },
+      () => ({ payload: random.bytes(random.between(1451, 9200)) }),
+    ];
+    return { ...o, ...random.pick(changes)() };
   }
 
   /** IPv6 extension headers, half of them nonsense. */
@@ -287,8 +327,8 @@ export class FuzzInputs {
   /** Feeds one spoiled input to TUN. */
   spoilTun(driver: FuzzDriver): void {
     const { random } = this;
-    const good = random.once(3) ? this.egressSuper() : this.egressSingle();
-    const stray = this.#build(this.#strayOptions(SELF_NET, random.pick(PEERS).net));
+    const good = this.#egress.draw();
+    const stray = () => this.#strayOut.draw();
     const damage: Damage = (view, at) => {
       const length = random.pick([0, 9, 10, 11, 29, 65_792, 70_000, 2 ** 32 - 1]);
       view.setUint32(at + random.pick([D_LENGTH, D_CAPACITY]), length, true);
@@ -297,11 +337,12 @@ export class FuzzInputs {
       () => driver.feedTun(good.vnet, this.mutate(good.packet)),
       () => driver.feedTun(this.mutate(good.vnet).slice(0, 10), good.packet),
       () => driver.feedTun(random.bytes(10), good.packet),
-      () => driver.feedTun(random.bytes(10), stray),
-      () => driver.feedTun(PLAIN_VNET, stray),
+      () => driver.feedTun(random.bytes(10), stray()),
+      () => driver.feedTun(PLAIN_VNET, stray()),
       () => driver.feedTun(PLAIN_VNET, random.bytes(random.between(0, 200))),
       () => driver.feedTun(good.vnet, good.packet, damage),
-      () => driver.feedTun(vnetOf(random.pick([1, 4, 5]), 0, random.between(0, 60), 20, 16), stray),
+      () =>
+        driver.feedTun(vnetOf(random.pick([1, 4, 5]), 0, random.between(0, 60), 20, 16), stray()),
     ];
     random.pick(feeds)();
   }
@@ -337,9 +378,9 @@ export class FuzzInputs {
   /** Feeds one spoiled input to the underlay side. */
   spoilWire(driver: FuzzDriver): void {
     const { random } = this;
-    const good = random.once(3) ? this.ingressTrain() : this.ingressSingle();
-    const peer = random.pick(PEERS);
-    const stray = this.wrap(peer, this.#build(this.#strayOptions(peer.net, SELF_NET)));
+    const good = this.#ingress.draw();
+    const stray = this.#strayIn.draw();
+    const { peer } = stray;
     const meta = this.metaOf(peer);
     const damage: Damage = (view, at) => {
       const length = random.pick([0, 7, 8, 21, 22, 23, 41, 65_792, 70_000, 2 ** 32 - 1]);
@@ -366,8 +407,11 @@ export class FuzzInputs {
       () => driver.feedWire(patched(random.between(4, 6), random.bits() & 255), good.meta),
       () => driver.feedWire(patched(0, random.bits() & 255), good.meta),
       () => driver.feedWire(patched(random.between(8, 21), random.bits() & 255), good.meta),
-      () => driver.feedWire(stray, meta),
-      () => driver.feedWire(concat(stray, stray, stray), { ...meta, segment: stray.length }),
+      () => driver.feedWire(stray.bytes, meta),
+      () => {
+        const train = concat(stray.bytes, stray.bytes, stray.bytes);
+        driver.feedWire(train, { ...meta, segment: stray.bytes.length });
+      },
       () => driver.feedWire(this.#question(peer), meta),
       () => driver.feedWire(this.mutate(this.#question(peer)), meta),
       () => driver.feedWire(this.wrap(peer, this.#probe(peer)), meta),

@@ -39,7 +39,7 @@ function shape4(packet: Uint8Array): Shape | string {
   if (be16(packet, 2) !== packet.length) {
     return `IPv4 total length ${be16(packet, 2)} of ${packet.length}`;
   }
-  if (slowSum(packet.slice(0, offset)) !== 0xffff) return "IPv4 header checksum";
+  if (slowSum(packet.subarray(0, offset)) !== 0xffff) return "IPv4 header checksum";
   const isFragment = (be16(packet, 6) & 0x3fff) !== 0;
   return withTransport(packet, 4, packet[9] ?? 0, offset, isFragment);
 }
@@ -80,7 +80,7 @@ function withTransport(
 }
 
 function transportFault(packet: Uint8Array, shape: Shape): string | undefined {
-  const transport = packet.slice(shape.offset);
+  const transport = packet.subarray(shape.offset);
   const isV4 = shape.version === 4;
   if (shape.isFragment) return undefined;
   if (isV4 && shape.protocol === 1) {
@@ -90,7 +90,7 @@ function transportFault(packet: Uint8Array, shape: Shape): string | undefined {
   if (!covered && (isV4 || shape.protocol !== 58)) return undefined;
   if (shape.protocol === UDP && be16(transport, 6) === 0) return isV4 ? undefined : "UDP without";
   const pseudo = pseudoHeader(packet, shape.protocol, transport.length);
-  return slowSum(concat(pseudo, transport)) === 0xffff ? undefined : "transport checksum";
+  return slowSum(transport, slowSum(pseudo)) === 0xffff ? undefined : "transport checksum";
 }
 
 /** The fault of an IP packet - lengths, header checksum, transport checksum - or undefined. */
@@ -121,10 +121,9 @@ function cut(packet: Uint8Array, shape: Shape, payload: Uint8Array, index: numbe
 function finishPiece(piece: Uint8Array, shape: Shape): void {
   const field = shape.offset + (shape.protocol === TCP ? 16 : 6);
   setBe16(piece, field, 0);
-  const transport = piece.slice(shape.offset);
-  const right = slowChecksum(
-    concat(pseudoHeader(piece, shape.protocol, transport.length), transport),
-  );
+  const transport = piece.subarray(shape.offset);
+  const pseudo = pseudoHeader(piece, shape.protocol, transport.length);
+  const right = slowChecksum(transport, slowSum(pseudo));
   setBe16(piece, field, right === 0 && shape.protocol === UDP ? 0xffff : right);
 }
 

@@ -64,9 +64,9 @@ export function setBe32(bytes: Uint8Array, at: number, value: number): void {
   setBe16(bytes, at + 2, value & 0xffff);
 }
 
-/** Ones' complement sum of 16-bit big-endian words, the last one padded with zero. */
-export function slowSum(bytes: Uint8Array): number {
-  let sum = 0;
+/** Ones' complement sum of 16-bit big-endian words, the last one padded with zero, and `initial`. */
+export function slowSum(bytes: Uint8Array, initial = 0): number {
+  let sum = initial;
   for (let i = 0; i < bytes.length; i += 2) {
     sum += be16(bytes, i);
     if (sum > 0xffff) sum -= 0xffff;
@@ -74,8 +74,8 @@ export function slowSum(bytes: Uint8Array): number {
   return sum;
 }
 
-export function slowChecksum(bytes: Uint8Array): number {
-  return ~slowSum(bytes) & 0xffff;
+export function slowChecksum(bytes: Uint8Array, initial = 0): number {
+  return ~slowSum(bytes, initial) & 0xffff;
 }
 
 export const address4 = (...parts: number[]): Uint8Array => Uint8Array.from(parts);
@@ -160,7 +160,7 @@ export function buildPacket(o: PacketOptions): Uint8Array {
   if (isPlain) return packet;
   const field = ip.length + (o.protocol === TCP ? 16 : 6);
   const pseudo = pseudoHeader(packet, o.protocol, transport.length);
-  const right = slowChecksum(concat(pseudo, transport));
+  const right = slowChecksum(transport, slowSum(pseudo));
   setBe16(packet, field, o.checksum ?? (right === 0 && o.protocol === UDP ? 0xffff : right));
   return packet;
 }

@@ -1,7 +1,12 @@
 // Random numbers from a seed, so that a failing run can be run again: MESHD_FUZZ_SEED=<n>.
 
+/** Long ranges are cut out of a pool: making every byte anew takes most of a fuzz run's time. */
+const POOL_SIZE = 262_144;
+const POOLED_FROM = 48;
+
 export class Random {
   #state: number;
+  #pool: Uint8Array | undefined;
 
   constructor(readonly seed: number) {
     this.#state = seed >>> 0;
@@ -36,8 +41,12 @@ export class Random {
     return bytes;
   }
 
+  /** Random bytes; ranges of different calls may share bytes. */
   bytes(length: number): Uint8Array {
-    return this.fill(new Uint8Array(length));
+    if (length < POOLED_FROM || length > POOL_SIZE / 2) return this.fill(new Uint8Array(length));
+    this.#pool ??= this.fill(new Uint8Array(POOL_SIZE));
+    const at = this.between(0, POOL_SIZE - length);
+    return this.#pool.slice(at, at + length);
   }
 }
 
