@@ -22,6 +22,11 @@ enum {
   TIMEOUTS = 4,        // of them that one batch may suffer
 };
 
+_Static_assert(CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo)) +
+                       CMSG_SPACE(sizeof(uint16_t)) <=
+                   CONTROL_SIZE,
+               "TOS, pktinfo and segment fit");
+
 union control {
   struct cmsghdr align;
   uint8_t bytes[CONTROL_SIZE];
