@@ -7,9 +7,30 @@ import * as fib from "./fib";
 import * as ingress from "./ingress";
 import { closeTrains } from "./send";
 import { settle as settleOutputs } from "./settle";
-import { LAYOUT_VERSION } from "./shared/layout";
+import { Drop } from "./shared/drop";
+import {
+  ENTROPY_SOCKETS,
+  HEADROOM,
+  ICMP_STATE_SIZE,
+  LAYOUT_VERSION,
+  MAX_DROPS,
+  RING_ENTRIES,
+  VXLAN_OVERHEAD,
+  W_COALESCE_STATE,
+  W_ICMP_STATE,
+  W_TRAINS,
+} from "./shared/layout";
+import { P_TEMPLATE, PEER_SIZE } from "./shared/tables";
 import * as tables from "./tables";
 import { bind, worker } from "./worker";
+
+// Relations between constants, checked by the compiler; nothing of them is in the module.
+if (<u32>Drop.COUNT > MAX_DROPS) ERROR("more drop reasons than counters");
+if (<usize>VXLAN_OVERHEAD > HEADROOM) ERROR("an encapsulation does not fit the headroom");
+if (P_TEMPLATE + 24 > PEER_SIZE) ERROR("a template does not fit the peer's entry");
+if (W_TRAINS + 8 * <usize>ENTROPY_SOCKETS > W_ICMP_STATE) ERROR("trains overlap ICMP state");
+if (W_ICMP_STATE + ICMP_STATE_SIZE > W_COALESCE_STATE) ERROR("ICMP state overlaps coalescing");
+if ((RING_ENTRIES & (RING_ENTRIES - 1)) !== 0) ERROR("ring entries are no power of two");
 
 /** Binds this instance to the worker whose region starts at `workerBase`. Once, before all else. */
 export function init(workerBase: u32): void {
