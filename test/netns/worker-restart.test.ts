@@ -70,6 +70,7 @@ rootTest(
       const { node, a, b } = scene;
       assert.ok(pings(a.namespace, b.overlay[4]));
       await node.ask({ do: "trap", worker: 0 });
+      pings(a.namespace, b.overlay[4]);
       const restarted = await node.event("worker-restarted");
       assert.match(String(restarted.reason), /out of bounds/);
       assert.ok(pings(a.namespace, b.overlay[4]));

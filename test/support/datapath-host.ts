@@ -45,18 +45,18 @@ function setUpDevice(config: HostConfig): void {
 
 const hidden = <T>(datapath: Datapath, name: string): T => Reflect.get(datapath, name) as T;
 
-/** Makes the worker's next table lookup leave the memory, which is a trap; mended once it is dead. */
+/** Makes the next table lookup leave the memory, which is a trap; mended once the worker is dead. */
 function trap(datapath: Datapath, worker: number): void {
   const { words } = hidden<DatapathMemory>(datapath, "memory");
   const index = (CONTROL + C_TABLES_AT) / 4;
   const saved = [words[index] ?? 0, words[index + 1] ?? 0];
   words.fill(0xffff_ff00, index, index + 2);
-  datapath.inject(new Uint8Array(40), worker);
-  const mend = setInterval(() => {
+  const watch = setInterval(() => {
     if (datapath.workers()[worker]?.state !== "dead") return;
     words.set(saved, index);
-    clearInterval(mend);
+    clearInterval(watch);
   }, 1);
+  watch.unref();
 }
 
 async function answer(datapath: Datapath, command: HostCommand): Promise<unknown> {
