@@ -47,7 +47,7 @@ const FLAGS: usize = 40; //    TCP: FIN and PSH of any packet
 const LINK: usize = 4;
 const LENGTH_MAX: u32 = 65535;
 const NO_OPTIONS: u32 = 0x45;
-/** Smaller TCP segments are not joined: nobody segments so finely, and `segment` refuses it. */
+/** No super-packet begins with a smaller TCP payload: `segment` refuses to cut so finely. */
 const TCP_PAYLOAD_MIN: u32 = 8;
 /** Flags that end a super-packet; with CWR in an appended packet the chain ends before it. */
 const ENDS: u32 = tcp.FIN | tcp.PSH;
@@ -76,7 +76,7 @@ function tcpHeader(tcpAt: usize, offset: u32, length: u32): u32 {
   if (!tcp.fits(tcpAt, length - offset)) return 0;
   if (tcp.flags(tcpAt) & NEVER_JOINED) return 0;
   const header = offset + tcp.headerLength(tcpAt);
-  return length - header >= TCP_PAYLOAD_MIN ? header : 0;
+  return length > header ? header : 0;
 }
 
 /** Bytes of headers of a UDP packet that may be joined, else 0. */
@@ -332,12 +332,12 @@ export function deliver(worker: usize, innerAt: usize, length: u32, direction: u
     emitAlone(innerAt, length, direction);
     return 0;
   }
+  const payload = length - header;
   const isTcp = protocolOf(innerAt) == tcp.PROTOCOL;
   const ends = isTcp && (tcp.flags(transportOf(innerAt)) & ENDS) != 0;
   const tuple = tupleOf(innerAt);
   const chain = load<u32>(state, OPEN) != 0 ? findChain(state, innerAt, tuple) : 0;
   if (chain != 0) {
-    const payload = length - header;
     const same = load<u32>(chain, DIRECTION) == direction;
     if (same && continues(chain, innerAt, length, header)) {
       append(chain, innerAt, length, header);
@@ -346,7 +346,8 @@ export function deliver(worker: usize, innerAt: usize, length: u32, direction: u
     }
     close(state, chain);
   }
-  if (ends) emitAlone(innerAt, length, direction);
+  const isTiny = isTcp && payload < TCP_PAYLOAD_MIN;
+  if (ends || isTiny) emitAlone(innerAt, length, direction);
   else open(state, innerAt, length, header, direction, tuple);
   return 0;
 }

@@ -204,6 +204,15 @@ test("PSH, FIN or a shorter packet end a super-packet", () => {
   assert.equal(counts(deliver(train({}, [900, 800, 800, 900]))), [2, 1, 1]);
 });
 
+test("a TCP packet of a few bytes ends a super-packet, and never begins one", () => {
+  const packets = train({}, [700, 700, 3]);
+  const outputs = deliver(packets);
+  assert.equal(counts(outputs), [3]);
+  expectSame(outputs, packets);
+  assert.equal(counts(deliver(train({}, [7, 7, 7]))), [1, 1, 1]);
+  assert.equal(counts(deliver(train({}, [8, 8, 8]))), [3]);
+});
+
 test("CWR in the first packet is kept and said in the vnet header", () => {
   const packets = train({}, [900, 900], (i) => (i === 0 ? { flags: ACK | CWR } : {}));
   const outputs = deliver(packets);
