@@ -6,8 +6,10 @@ const [COUNT, SLOT, AT, D] = [64, 2048, 64 * 2048, tun.descriptorLayout];
 const memory = new Uint8Array(AT + COUNT * D.DESCRIPTOR_SIZE);
 const view = new DataView(memory.buffer);
 const descriptors = Array.from({ length: COUNT }, (_, i) => AT + i * D.DESCRIPTOR_SIZE);
-descriptors.forEach((at, i) => view.setUint32(at + D.D_ADDRESS, i * SLOT, true));
-for (const at of descriptors) view.setUint32(at + D.D_CAPACITY, SLOT, true);
+for (const [i, at] of descriptors.entries()) {
+  view.setUint32(at + D.D_ADDRESS, i * SLOT, true);
+  view.setUint32(at + D.D_CAPACITY, SLOT, true);
+}
 
 const [queue, poller] = [tun.openTun({ name }), tun.openPoller()];
 const socket = tun.openUdp({ family: 4, address, port: Number(port) });

@@ -127,12 +127,12 @@ napi_value read_datagrams(napi_env env, napi_callback_info info) {
       error = prepare_read(&chunk, &batch, &batch.first[done + chunk.length]);
     }
     uint32_t wanted = chunk.length;
-    int got = wanted == 0 || error != 0 ? -error : receive(batch.fd, &chunk);
+    int got = wanted == 0 ? -error : receive(batch.fd, &chunk);
     // What was read is handed over first; the error stands at the next call again.
     if (got < 0 && done == 0) return throw_system_fd(env, -got, "recvmmsg", batch.fd);
     for (int i = 0; i < got; i++) fill_read(&chunk, (uint32_t)i, &batch);
     if (got > 0) done += (uint32_t)got;
-    if (got < (int)wanted || wanted == 0) break;
+    if (error != 0 || got < (int)wanted) break;
   }
   return make_number(env, done);
 }
