@@ -129,13 +129,11 @@ export async function startAgent(
   const { settings } = invocation;
   const { stateDir, runDir } = settings;
   if (token !== undefined) writeSecret(pendingToken(stateDir), `${token}\n`);
-  const config = invocation.text("config");
-  const argv = ["join", "--foreground", "--state-dir", stateDir, "--run-dir", runDir];
   try {
     return await launch(context, {
       service: "agent",
       place: settings,
-      argv: config === undefined ? argv : [...argv, "--config", config],
+      argv: ["join", "--foreground", "--state-dir", stateDir, "--run-dir", runDir],
       ready: (pid) => readyStatus(invocation, pid),
       wantSystemd: !invocation.has("no-systemd"),
     });

@@ -38,6 +38,8 @@ export interface Invocation {
   list(option: string): readonly string[];
   has(option: string): boolean;
   json: boolean;
+  /** The YAML file somebody named, absolute; undefined for the default one. */
+  namedFile: string | undefined;
   settings: Settings;
   origins: Readonly<Record<SettingName, Origin>>;
 }

@@ -31,6 +31,10 @@ async function dispatch(argv: readonly string[], context: Context): Promise<numb
   const split = splitCommand(argv);
   if (split === undefined) return withoutCommand(argv, context);
   const [name, rest] = split;
+  if (name === "help" && rest.includes("--markdown")) {
+    context.out(await (await import("./reference.js")).referencePage());
+    return EXIT_DONE;
+  }
   if (name === "help") return dispatch([...rest, "--help"], context);
   const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (entry === undefined) throw unknownCommand(name, Object.keys(COMMANDS), "meshd");

@@ -23,6 +23,7 @@ export interface Launch<T> {
   /** Asked again and again until it gives something. `pid` is the service's process. */
   ready(pid: number): Promise<T | undefined>;
   wantSystemd: boolean;
+  /** Used instead of the host's, whatever the place is. */
   systemd?: Systemd;
 }
 
@@ -36,7 +37,7 @@ export interface Launched<T> {
  * @throws CommandError MESHD_START_FAILED with the service's own line
  */
 export async function launch<T>(context: Context, what: Launch<T>): Promise<Launched<T>> {
-  return systemdFits(what.place, what.wantSystemd)
+  return what.systemd !== undefined || systemdFits(what.place, what.wantSystemd)
     ? { answer: await launchUnit(context, what), how: "systemd" }
     : { answer: await launchDetached(context, what), how: "detached" };
 }

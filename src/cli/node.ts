@@ -71,7 +71,7 @@ async function remove(invocation: Invocation, context: Context): Promise<undefin
   const node = await withAdmin(invocation.settings, (admin) =>
     admin.nodes.remove(word(invocation)),
   );
-  const text = () => `node ${node.name} is removed; ${node.podCIDRs.join(" and ")} rests now\n`;
+  const text = () => `node ${node.name} is removed; its PodCIDR rests before another gets it\n`;
   print(invocation, context, node, text);
 }
 

@@ -1,9 +1,11 @@
 // Command line words to an Invocation, with own messages: parseArgs only cuts words into tokens.
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import {
   flagOf,
   isSettingName,
   loadSettings,
+  meshSettingNames,
   nearest,
   type SettingName,
   settingNames,
@@ -110,6 +112,11 @@ function isMissing(token: OptionToken): boolean {
 }
 
 function unknownOption(rawName: string, known: KnownOptions, hint: string): UsageError {
+  const ofMesh = meshSettingNames.find((name) => `--${flagOf(name)}` === rawName);
+  if (ofMesh !== undefined) {
+    const way = `use 'meshd config set ${ofMesh} VALUE' where an administrator is`;
+    return new UsageError(`${rawName} is a setting of the whole mesh; ${way}`);
+  }
   const names = Object.keys(known).map((name) => `--${name}`);
   const near = nearest(rawName, names);
   const guess = near === undefined ? "" : `; did you mean ${near}?`;
@@ -139,7 +146,8 @@ export async function invocationOf(
       flags[name] = value;
     }
   }
-  const file = raw.given.get("config")?.[0];
+  const named = raw.given.get("config")?.[0] ?? environment.MESHD_CONFIG;
+  const file = named === undefined ? undefined : resolve(named);
   const loaded = await loadSettings({ file, environment, flags, remembered: readRemembered });
   return {
     words: raw.words,
@@ -147,6 +155,7 @@ export async function invocationOf(
     list: (option) => raw.given.get(option) ?? [],
     has: (option) => raw.given.has(option),
     json: raw.given.has("json"),
+    namedFile: file ?? readRemembered(loaded.settings.stateDir).file,
     settings: loaded.settings,
     origins: loaded.origins,
   };

@@ -1,31 +1,33 @@
 // What `join` was given by flags and variables, kept beside the state so that a start without them
 // (after a reboot, by systemd) gives the same node.
 import { readFileSync } from "node:fs";
-import { ConfigError, type SettingName, settingNames } from "../config/index.js";
+import { ConfigError, isSettingName, type Remembered, type SettingName } from "../config/index.js";
 import type { Invocation } from "./command.js";
 import { writeSecret } from "./files.js";
 
 /** Where join keeps its flags. */
 export const rememberedFile = (stateDir: string) => `${stateDir}/settings.json`;
 
-/** Never remembered: where state is says where to look, and the rest are for one call. */
-const PASSING: readonly SettingName[] = ["stateDir", "runDir"];
+interface File {
+  /** YAML file given by --config or MESHD_CONFIG, absolute. */
+  config?: string;
+  settings: Partial<Record<SettingName, unknown>>;
+}
 
 /** @throws ConfigError MESHD_CONFIG_FILE when the file is damaged. */
-export function readRemembered(stateDir: string): Partial<Record<SettingName, unknown>> {
+export function readRemembered(stateDir: string): Remembered {
   let text: string;
   try {
     text = readFileSync(rememberedFile(stateDir), "utf8");
   } catch {
     // Not there, or not for this user: nothing is remembered.
-    return {};
+    return { values: {} };
   }
   try {
-    const read: unknown = JSON.parse(text);
-    if (typeof read !== "object" || read === null) throw new Error("it holds no object");
-    return Object.fromEntries(
-      Object.entries(read).filter(([key]) => settingNames.some((name) => name === key)),
-    );
+    const { config, settings } = JSON.parse(text) as File;
+    const known = Object.entries(settings).filter(([key]) => isSettingName(key));
+    const values = Object.fromEntries(known);
+    return typeof config === "string" ? { file: config, values } : { values };
   } catch (cause) {
     const path = rememberedFile(stateDir);
     const message = `${path}: is damaged; remove it and give the flags of join again`;
@@ -35,11 +37,10 @@ export function readRemembered(stateDir: string): Partial<Record<SettingName, un
 
 /** Keeps what flags and variables said now, together with what was remembered before. */
 export function remember(invocation: Invocation, among: readonly SettingName[]): void {
-  const kept = among.filter(
-    (name) =>
-      !PASSING.includes(name) &&
-      ["flag", "variable", "remembered"].includes(invocation.origins[name]),
-  );
-  const values = Object.fromEntries(kept.map((name) => [name, invocation.settings[name]]));
-  writeSecret(rememberedFile(invocation.settings.stateDir), `${JSON.stringify(values, null, 2)}\n`);
+  const { settings, origins, namedFile } = invocation;
+  const lasting = ["flag", "variable", "remembered"];
+  const kept = among.filter((name) => lasting.includes(origins[name]));
+  const values = Object.fromEntries(kept.map((name) => [name, settings[name]]));
+  const file: File = { ...(namedFile && { config: namedFile }), settings: values };
+  writeSecret(rememberedFile(settings.stateDir), `${JSON.stringify(file, null, 2)}\n`);
 }

@@ -1,6 +1,13 @@
 // What `up` is to start: remembered from the last time, changed by flags.
 import { networkInterfaces } from "node:os";
-import { checkValue, kinds, limits, type MeshSettings, meshSettingNames } from "../config/index.js";
+import {
+  checkValue,
+  kinds,
+  limits,
+  type MeshSettings,
+  meshSettingNames,
+  SETTINGS,
+} from "../config/index.js";
 import { CommandError, type Invocation } from "./command.js";
 import { readIfThere, writeSecret } from "./files.js";
 
@@ -64,9 +71,15 @@ function firstAddress(family: 4 | 6): string | undefined {
     ?.address;
 }
 
-/** Settings of the mesh that somebody gave, by file, variable or flag. */
+/**
+ * Settings of the mesh that somebody gave, by file, variable or flag. Those that a node may have
+ * for itself count for the mesh only as flags of `up`: in the file of this host they are its own.
+ */
 export function givenMeshSettings(invocation: Invocation): Partial<MeshSettings> {
-  const given = meshSettingNames.filter((name) => invocation.origins[name] !== "default");
+  const given = meshSettingNames.filter((name) => {
+    const origin = invocation.origins[name];
+    return origin === "flag" || (SETTINGS[name].scope === "mesh" && origin !== "default");
+  });
   return Object.fromEntries(given.map((name) => [name, invocation.settings[name]]));
 }
 

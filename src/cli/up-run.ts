@@ -4,6 +4,8 @@ import {
   createMesh,
   loadMesh,
   type Mesh,
+  type NatsClientHelp,
+  natsClientHelp,
   setMeshServers,
 } from "../../control/index.js";
 import { meshDir, meshHere } from "./admin.js";
@@ -29,6 +31,8 @@ interface UpView {
   adminCredentials: string;
   controllerPid: number;
   natsPid: number | null;
+  /** What the stock `nats` client needs to talk to this mesh as its administrator. */
+  natsClient: NatsClientHelp;
 }
 
 /** Runs `meshd up`. */
@@ -48,7 +52,7 @@ export async function up(invocation: Invocation, context: Context): Promise<unde
   try {
     const state = await startUp(invocation, context, mesh);
     progress.done();
-    print(invocation, context, viewOf(mesh, state), upText);
+    print(invocation, context, await viewOf(mesh, state), upText);
     return undefined;
   } catch (error) {
     progress.done();
@@ -121,7 +125,7 @@ async function alreadyUp(
   }
   const mesh = await loadMesh(meshDir(invocation.settings));
   checkUnchanged(invocation, { ...mesh.config });
-  print(invocation, context, viewOf(mesh, state), upText);
+  print(invocation, context, await viewOf(mesh, state), upText);
 }
 
 function noServerOfYours(servers: readonly string[]): CommandError {
@@ -132,7 +136,7 @@ function noServerOfYours(servers: readonly string[]): CommandError {
   return new CommandError("MESHD_NO_ACCOUNT_KEY", message);
 }
 
-function viewOf(mesh: Mesh, state: ControllerState): UpView {
+async function viewOf(mesh: Mesh, state: ControllerState): Promise<UpView> {
   return {
     mesh: mesh.name,
     meshId: mesh.meshId,
@@ -140,15 +144,17 @@ function viewOf(mesh: Mesh, state: ControllerState): UpView {
     adminCredentials: mesh.adminCredentials,
     controllerPid: state.pid,
     natsPid: state.natsPid,
+    natsClient: await natsClientHelp(mesh),
   };
 }
 
 function upText(view: UpView): string {
-  const lines = fields([
+  return fields([
     ["mesh", `${view.mesh} ${view.meshId}`],
     ["nats", `${view.servers.join(",")} (process ${view.natsPid})`],
     ["controller", `process ${view.controllerPid}`],
     ["admin", view.adminCredentials],
+    ["nats tool", view.natsClient.examples[0]],
+    ["next", "meshd token create   (then, on each host: meshd join TOKEN)"],
   ]);
-  return `${lines}next        meshd token create   (then, on each host: meshd join TOKEN)\n`;
 }

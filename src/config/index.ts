@@ -12,7 +12,14 @@ export { ConfigError, type ConfigErrorCode } from "./errors.js";
 export * as kinds from "./kinds.js";
 export * from "./limits.js";
 export * as limits from "./limits.js";
-export { type Loaded, loadSettings, type Origin, readSettingsFile, type Sources } from "./load.js";
+export {
+  type Loaded,
+  loadSettings,
+  type Origin,
+  type Remembered,
+  readSettingsFile,
+  type Sources,
+} from "./load.js";
 export {
   flagOf,
   label,

@@ -15,11 +15,18 @@ export interface Loaded {
   file?: string;
 }
 
+/** What a node was given once and keeps. */
+export interface Remembered {
+  /** Its YAML file, absolute. */
+  file?: string;
+  values: Partial<Record<SettingName, unknown>>;
+}
+
 export interface Sources {
   /** Path of the YAML file; it must exist when given. */
   file?: string | undefined;
-  /** Values an earlier `meshd join` was given by flags, by setting name. */
-  remembered?: (stateDir: string) => Partial<Record<SettingName, unknown>>;
+  /** What an earlier `meshd join` was given by flags. */
+  remembered?: (stateDir: string) => Remembered;
   environment: Readonly<Record<string, string | undefined>>;
   /** Values of flags, by setting name. */
   flags: Partial<Record<SettingName, unknown>>;
@@ -37,17 +44,18 @@ export async function loadSettings(sources: Sources): Promise<Loaded> {
   const layers = new Layers();
   const variables = readVariables(sources.environment);
   const stateDir = whereStateIs(sources.flags.stateDir ?? variables.stateDir);
-  const file = sources.file ?? sources.environment.MESHD_CONFIG;
-  const path = file ?? defaultFile(stateDir);
-  if (file !== undefined || exists(path)) {
-    layers.add("file", await readSettingsFile(path), (name) => `${name} in ${path}`);
+  const remembered = sources.remembered?.(stateDir);
+  const named = sources.file ?? sources.environment.MESHD_CONFIG ?? remembered?.file;
+  const file = named ?? existing(defaultFile(stateDir));
+  if (file !== undefined) {
+    layers.add("file", await readSettingsFile(file), (name) => `${name} in ${file}`);
   }
-  layers.add("remembered", sources.remembered?.(stateDir) ?? {}, (name) => name);
+  layers.add("remembered", remembered?.values ?? {}, (name) => name);
   layers.add("variable", variables, variableOf);
   layers.add("flag", sources.flags, (name) => name);
   checkTogether(layers.settings);
-  const read = file !== undefined || exists(path) ? { file: path } : {};
-  return { settings: layers.settings, origins: layers.origins, ...read };
+  const { settings, origins } = layers;
+  return file === undefined ? { settings, origins } : { settings, origins, file };
 }
 
 /** Defaults, with what each source adds laid over them. */
@@ -165,6 +173,6 @@ function readText(path: string): string {
   }
 }
 
-function exists(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+function existing(path: string): string | undefined {
+  return statSync(path, { throwIfNoEntry: false }) === undefined ? undefined : path;
 }

@@ -140,7 +140,17 @@ test("the process file is there while the agent runs, private, and gone afterwar
 test("what is remembered holds no token and no directories", async ({ world }) => {
   await joinWith(world, ["secret-token", "--workers", "2"]);
   const text = readFileSync(join(world.stateDir, "settings.json"), "utf8");
-  assert.equal(JSON.parse(text), { workers: 2 });
+  assert.equal(JSON.parse(text), { settings: { workers: 2 } });
+});
+
+test("a YAML file that was named is found again without being named", async ({ world }) => {
+  const file = join(world.dir, "n1.yaml");
+  writeFileSync(file, "workers: 5\n");
+  await joinWith(world, ["t", "--config", file]);
+  assert.is((await joinWith(world, [])).given?.workers, 5);
+  writeFileSync(file, "workers: 6\n");
+  assert.is((await joinWith(world, [])).given?.workers, 6);
+  assert.is((await joinWith(world, ["--workers", "7"])).given?.workers, 7);
 });
 
 test("a damaged memory of settings is refused by its path", async ({ world }) => {

@@ -188,6 +188,35 @@ test("a unit is written, enabled and started; stopping for good takes it away", 
   ]);
 });
 
+test("a start by systemd is ready when its process is; a failure is taken back", async ({
+  world,
+}) => {
+  const started = (state: string) => {
+    const systemd = fakeSystemd(world.dir, state);
+    const { stateDir, runDir } = world;
+    const result = launch(contextOf(world), {
+      service: "agent",
+      place: { stateDir, runDir },
+      argv: ["join", "--foreground"],
+      ready: (pid) => Promise.resolve(pid === 77 ? "yes" : undefined),
+      wantSystemd: true,
+      systemd,
+    });
+    return { systemd, result };
+  };
+  const good = started("active");
+  assert.equal(await good.result, { answer: "yes", how: "systemd" });
+  assert.match(readFileSync(join(world.dir, "meshd.service"), "utf8"), / join --foreground\n/);
+  await stopUnit(good.systemd, "agent", true);
+  const bad = started("failed");
+  const error = await bad.result.then(
+    () => undefined,
+    (reason: Error) => reason,
+  );
+  assert.is(error?.message, "no (log: journalctl -u meshd)");
+  assert.not.ok(hasUnit(bad.systemd, "agent"));
+});
+
 test("systemd is for the host's own directories only, and not when refused", ({ world }) => {
   const host = { stateDir: "/var/lib/meshd", runDir: "/run/meshd" };
   assert.is(systemdFits(world, true), false);

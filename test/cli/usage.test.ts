@@ -1,4 +1,5 @@
 // Help and wrong usage of every command: exit codes, one line per error, an example everywhere.
+import { readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { isGroup } from "../../src/cli/command.js";
@@ -45,6 +46,12 @@ test("every command has --help with usage and an example, and exit code 0", asyn
       assert.match(out, "--json");
     }
   }
+});
+
+test("docs/commands.md is what 'meshd help --markdown' prints", async ({ world }) => {
+  const { code, out } = await world.run(["help", "--markdown"]);
+  assert.is(code, 0);
+  assert.is(readFileSync("docs/commands.md", "utf8"), out);
 });
 
 test("an unknown option is wrong usage for every command: one line, exit code 2", async ({
@@ -123,6 +130,7 @@ test("values that are missing, doubled or not wanted are wrong usage", async ({ 
     [["status", "--run-dir", "/a", "--run-dir", "/b"], /--run-dir is given twice/],
     [["status", "--json=yes"], /--json takes no value/],
     [["join", "--workers", "many"], /workers: value "many" is refused, allowed: a whole number/],
+    [["join", "--vni", "7"], /--vni is a setting of the whole mesh; use 'meshd config set vni/],
     [["join", "a-token", "--token-file", "/f"], /exclude each other/],
     [["token", "create", "--expires", "soon"], /--expires: value "soon" is refused/],
     [["token", "create", "--uses", "0"], /--uses: value "0" is refused/],

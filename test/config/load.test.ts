@@ -63,7 +63,7 @@ test("the highest source that names a setting wins, whatever the others say", as
       const variables = Object.entries(given.variable);
       const { settings, origins } = await loadSettings({
         file,
-        remembered: () => given.remembered,
+        remembered: () => ({ values: given.remembered }),
         environment: Object.fromEntries(
           variables.map(([name, value]) => [variableOf(name as SettingName), String(value)]),
         ),
