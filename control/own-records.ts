@@ -80,25 +80,27 @@ export class OwnRecords {
   /** Writes all differences; at once done when there is no connection. */
   flush(): Promise<void> {
     this.#again = true;
-    this.#flushing ??= this.#run().finally(() => {
-      this.#flushing = null;
-    });
+    this.#flushing ??= this.#run();
     return this.#flushing;
   }
 
   async #run(): Promise<void> {
-    while (this.#again && this.#bucket) {
-      this.#again = false;
-      try {
+    // First of all a turn, so that #flushing is set before it is reset below.
+    await null;
+    try {
+      while (this.#again && this.#bucket) {
+        this.#again = false;
         await this.#writeDifferences(this.#bucket);
-      } catch (error) {
-        this.#onTrouble(error instanceof Error ? error.message : String(error));
-        this.#retry ??= setTimeout(() => {
-          this.#retry = null;
-          void this.flush();
-        }, retry_ms);
-        return;
       }
+    } catch (error) {
+      this.#onTrouble(error instanceof Error ? error.message : String(error));
+      this.#retry ??= setTimeout(() => {
+        this.#retry = null;
+        void this.flush();
+      }, retry_ms);
+    } finally {
+      // Not in a later turn: who asks from now on must find nothing running.
+      this.#flushing = null;
     }
   }
 

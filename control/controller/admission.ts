@@ -65,7 +65,7 @@ export class Admission {
       }
       const member = await this.#admit(request, token.role, undo);
       const leased = await this.#lease(member, undo);
-      await this.#dropOldNames(nodeId, name);
+      await this.#dropOld(request);
       this.#core.log("node-joined", { nodeId, name, podCIDRs: leased.podCIDRs, tokenId });
       return await this.#membership(leased);
     } catch (error) {
@@ -140,10 +140,16 @@ export class Admission {
     return this.#members.change(nodeId, (record) => ({ ...record, podCIDRs: cidrs }));
   }
 
-  async #dropOldNames(nodeId: string, name: string): Promise<void> {
+  /** Name and claims of an earlier join of the same key. */
+  async #dropOld({ nodeId, name, underlay }: JoinRequest): Promise<void> {
     for (const old of [...this.#core.store.ledgers.mesh.records("names")]) {
       if (old.nodeId === nodeId && old.name !== name) {
         await this.#members.dropName(old.name, nodeId);
+      }
+    }
+    for (const { address, port } of this.#members.claimsOf(nodeId)) {
+      if (address !== underlay.address || port !== underlay.port) {
+        await this.#members.dropClaim(address, port, nodeId);
       }
     }
   }

@@ -5,7 +5,7 @@ import type { Mesh, MeshSecrets } from "../mesh.js";
 import { accountJwt, Link, readRevocations, signingKey } from "../nats/index.js";
 import { inboxOf } from "../subjects.js";
 
-const retry_ms = 2_000;
+const retry_ms = 1_000;
 
 export class Revocation {
   readonly #mesh: Mesh;
@@ -47,12 +47,11 @@ export class Revocation {
   #work(): void {
     if (this.#ended || this.#waiting.size === 0) return;
     this.#working ??= this.#send()
-      .catch((error: unknown) => {
-        this.#log("revocation-delayed", { reason: String(error) });
-        this.#retry = setTimeout(() => this.#work(), retry_ms);
-      })
+      .catch((error: unknown) => this.#log("revocation-delayed", { reason: String(error) }))
       .finally(() => {
         this.#working = null;
+        if (this.#retry) clearTimeout(this.#retry);
+        this.#retry = setTimeout(() => this.#work(), retry_ms);
       });
   }
 
@@ -79,7 +78,8 @@ export class Revocation {
   }
 
   async #update(link: Link): Promise<void> {
-    const { mesh, secrets } = { mesh: this.#mesh, secrets: this.#secrets };
+    const mesh = this.#mesh;
+    const secrets = this.#secrets;
     const batch = new Map(this.#waiting);
     const subject = `$SYS.REQ.ACCOUNT.${mesh.accountKey}.CLAIMS.LOOKUP`;
     const current = (await link.request(subject, "", 5_000)).text;
@@ -99,6 +99,5 @@ export class Revocation {
     for (const [key, at] of Object.entries(revoked)) this.#revoked.set(key, at);
     for (const [key, at] of batch) if (this.#waiting.get(key) === at) this.#waiting.delete(key);
     this.#log("credentials-revoked", { keys: [...batch.keys()] });
-    if (this.#waiting.size > 0) this.#retry = setTimeout(() => this.#work(), 100);
   }
 }

@@ -1,0 +1,110 @@
+// The server publishes acknowledgments, answers and deliveries to whatever subject a client names, unchecked: a member can make
+// it write on any key. Signatures make such a value a refused one, and controllers put the good one back.
+import { AckPolicy, DeliverPolicy } from "nats";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { MemberSession, Refusal } from "../../control/index.js";
+import { eventually, factsOf, type Joined, joinNode, type TestMesh, withMesh } from "./fixture.js";
+import { connectAs } from "./raw.js";
+
+interface Scene {
+  mesh: TestMesh;
+  attacker: Joined;
+  victim: Joined;
+  /** The victim's and the attacker's sessions. */
+  watching: MemberSession;
+  own: MemberSession;
+}
+
+async function withScene(work: (scene: Scene) => Promise<void>): Promise<void> {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create({ uses: 2 });
+    const [attacker, victim] = [await joinNode(token, 1), await joinNode(token, 2)];
+    const watching = await mesh.session(victim);
+    const own = await mesh.session(attacker);
+    await Promise.all([watching.ready(10_000), own.ready(10_000)]);
+    await watching.writeNode(factsOf(2));
+    await eventually("victim's node is known", () => own.snapshot()?.nodes.size === 1);
+    await own.close();
+    await work({ mesh, attacker, victim, watching, own });
+  });
+}
+
+test("a reply subject that makes the server write on a member's record changes nothing and is mended", async () => {
+  await withScene(async ({ mesh, attacker, victim, watching }) => {
+    const refused: Refusal[] = [];
+    watching.on("refused", (refusal: Refusal) => refused.push(refusal));
+    const raw = await connectAs(mesh, attacker);
+    const key = `members.${victim.identity.nodeId}`;
+    raw.publish(`$KV.mesh.nodes.${attacker.identity.nodeId}`, "{}", `$KV.mesh.${key}`);
+    await eventually("the spoiled record was refused", () =>
+      refused.some((one) => one.key === key),
+    );
+    await eventually("the controller mended it", () =>
+      mesh.log.some((line) => line.event === "record-mended" && line.fields.key === key),
+    );
+    await eventually("nothing is refused any more", () => {
+      const now = watching.snapshot()?.refused ?? [];
+      return !now.some((one) => one.key === key);
+    });
+    assert.is(watching.snapshot()?.members.get(victim.identity.nodeId)?.state, "active");
+    const late = await mesh.session(victim);
+    const snapshot = await late.ready(10_000);
+    assert.is(snapshot.members.get(victim.identity.nodeId)?.name, "n2");
+  });
+});
+
+test("a consumer that delivers a member's own bytes on another node's key is refused, and the owner writes anew", async () => {
+  await withScene(async ({ mesh, attacker, victim, watching }) => {
+    const refused: Refusal[] = [];
+    watching.on("refused", (refusal: Refusal) => refused.push(refusal));
+    const raw = await connectAs(mesh, attacker);
+    const own = `$KV.mesh.nodes.${attacker.identity.nodeId}`;
+    const key = `nodes.${victim.identity.nodeId}`;
+    const forged = { nodeId: victim.identity.nodeId, ...factsOf(1) };
+    raw.publish(
+      own,
+      JSON.stringify({ record: forged, serial: Date.now() + 1e9, signature: "AAAA" }),
+    );
+    // A delivery needs somebody who listens there: the stream of the bucket does. A read by direct get needs no right of
+    // the victim either.
+    const manager = await raw.connection.jetstreamManager({ checkAPI: false });
+    await manager.consumers
+      .add("KV_mesh", {
+        name: attacker.identity.nodeId,
+        filter_subject: own,
+        deliver_subject: `$KV.mesh.${key}`,
+        deliver_policy: DeliverPolicy.LastPerSubject,
+        ack_policy: AckPolicy.None,
+      })
+      .catch(() => undefined);
+    raw.publish(own, "{}", `$KV.mesh.${key}`);
+    await eventually("the forged record was refused", () => refused.some((one) => one.key === key));
+    await eventually("the victim's record is in force again", async () => {
+      const late = await mesh.session(victim);
+      const snapshot = await late.ready(10_000);
+      await late.close();
+      return snapshot.nodes.get(victim.identity.nodeId)?.vtepMac === factsOf(2).vtepMac;
+    });
+  });
+});
+
+test("a node that says it has another's underlay address is not believed by anybody", async () => {
+  await withScene(async ({ mesh, attacker, victim, watching }) => {
+    const session = await mesh.session(attacker);
+    await session.ready(10_000);
+    await session.writeNode(factsOf(1, { underlay: factsOf(2).underlay }));
+    const key = `nodes.${attacker.identity.nodeId}`;
+    await eventually("refused by the readers", () => {
+      const refused = watching.snapshot()?.refused ?? [];
+      return refused.some((one) => one.key === key && one.reason.includes("claimed by n2"));
+    });
+    const nodes = watching.snapshot()?.nodes;
+    assert.not(nodes?.has(attacker.identity.nodeId));
+    assert.ok(nodes?.has(victim.identity.nodeId));
+  });
+});
+
+test.run();

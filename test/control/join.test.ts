@@ -1,0 +1,140 @@
+// Joining: what a token allows, what is refused by name, and that a refused join leaves nothing behind.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { createIdentity, joinMesh, parseToken } from "../../control/index.js";
+import { formatToken, openToken } from "../../control/token.js";
+import { codeOf, eventually, factsOf, joinNode, underlayOf, withMesh } from "./fixture.js";
+
+test("a token joins one node, and the same node again with the same lease, but no second one", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token, view } = await admin.tokens.create();
+    assert.is(parseToken(token).tokenId, view.tokenId);
+    const first = await joinNode(token, 1);
+    assert.equal(first.membership.podCIDRs, ["10.244.0.0/24"]);
+    assert.is(await codeOf(joinNode(token, 2)), "MESHD_TOKEN_USED");
+    const again = await joinNode(token, 1, first.identity);
+    assert.equal(again.membership.podCIDRs, first.membership.podCIDRs);
+    const fresh = await admin.tokens.create();
+    const moved = await joinNode(fresh.token, 3, first.identity);
+    assert.equal(moved.membership.podCIDRs, first.membership.podCIDRs);
+    assert.equal(
+      (await admin.nodes.list()).map((node) => node.name),
+      ["n3"],
+    );
+    assert.equal(await admin.leases.audit(), []);
+    assert.is(await codeOf(joinNode((await admin.tokens.create()).token, 1)), "");
+  });
+});
+
+test("ended, revoked, damaged and foreign tokens are refused by name", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token, view } = await admin.tokens.create({ uses: 5 });
+    await admin.tokens.revoke(view.tokenId);
+    assert.is(await codeOf(joinNode(token, 1)), "MESHD_TOKEN_REVOKED");
+    const short = await admin.tokens.create({ expires_s: 1 });
+    await eventually("it ended", () => Date.parse(short.view.expires ?? "") < Date.now());
+    assert.is(await codeOf(joinNode(short.token, 1)), "MESHD_TOKEN_EXPIRED");
+    const late = { ...openToken(short.token), expires: null };
+    // The server refuses the credential itself, or (within its second) the controller does.
+    const refusals = ["MESHD_TOKEN_REVOKED", "MESHD_TOKEN_EXPIRED"];
+    assert.ok(refusals.includes(await codeOf(joinNode(formatToken(late), 1))));
+    assert.is(await codeOf(joinNode("meshd1.AAAA", 1)), "MESHD_TOKEN_INVALID");
+    assert.is(await codeOf(joinNode("something", 1)), "MESHD_TOKEN_INVALID");
+    const good = openToken((await admin.tokens.create()).token);
+    const guessed = formatToken({ ...good, secret: "guessed" });
+    assert.is(await codeOf(joinNode(guessed, 1)), "MESHD_TOKEN_INVALID");
+    assert.is(await codeOf(admin.tokens.revoke("f".repeat(32))), "MESHD_NOT_FOUND");
+    assert.equal(await admin.leases.list(), []);
+  });
+});
+
+test("a request signed by another key than it names is refused", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create();
+    const [mine, other] = [createIdentity(), createIdentity()];
+    const identity = { nodeId: other.nodeId, seed: mine.seed };
+    assert.is(await codeOf(joinNode(token, 1, identity)), "MESHD_PROOF_INVALID");
+    assert.equal(await admin.nodes.list(), []);
+  });
+});
+
+test("a taken name and a claimed underlay address are refused, and the token is not spent", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create({ uses: 2 });
+    await joinNode(token, 1);
+    const join = (name: string, index: number) =>
+      joinMesh(token, {
+        identity: createIdentity(),
+        name,
+        underlay: { address: underlayOf(index), port: 8472 },
+      });
+    assert.is(await codeOf(join("n1", 2)), "MESHD_NAME_TAKEN");
+    assert.is(await codeOf(join("n2", 1)), "MESHD_ADDRESS_CLAIMED");
+    assert.is(await codeOf(join("No", 2)), "MESHD_BAD_REQUEST");
+    assert.is(await codeOf(join("n2", 2)), "", "neither refusal took name, address or use");
+    assert.ok(mesh.log.some((line) => line.event === "address-claimed"));
+  });
+});
+
+test("an exhausted pool is a clear error and leaves nothing half-done; the other family's lease neither", async () => {
+  const config = {
+    clusterPoolIPv4PodCIDR: "10.9.0.0/23",
+    clusterPoolIPv4MaskSize: 24,
+    clusterPoolIPv6PodCIDR: "fd00::/63",
+  };
+  await withMesh({ config }, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create({ uses: 3 });
+    await joinNode(token, 1);
+    await admin.leases.reserve("fd00:0:0:1::/64");
+    assert.is(await codeOf(joinNode(token, 2)), "MESHD_POOL_EXHAUSTED");
+    const held = (await admin.leases.list()).filter((lease) => lease.state === "held");
+    assert.equal(
+      held.map((lease) => lease.cidr),
+      ["10.9.0.0/24", "fd00::/64"],
+    );
+    assert.equal(
+      (await admin.nodes.list()).map((node) => node.name),
+      ["n1"],
+    );
+    assert.equal(await admin.leases.audit(), []);
+    await admin.leases.reclaim("fd00:0:0:1::/64");
+    const second = await joinNode(token, 2);
+    assert.equal(second.membership.podCIDRs, ["10.9.1.0/24", "fd00:0:0:1::/64"]);
+    assert.is(await codeOf(joinNode(token, 3)), "MESHD_POOL_EXHAUSTED");
+  });
+});
+
+test("a removed node's PodCIDR rests before another gets it, and its own key gets it back at once", async () => {
+  const config = { clusterPoolIPv4PodCIDR: "10.9.0.0/23", clusterPoolIPv4MaskSize: 24 };
+  await withMesh({ config }, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create({ uses: null });
+    const one = await joinNode(token, 1);
+    await joinNode(token, 2);
+    await admin.nodes.remove("n1");
+    assert.is(await codeOf(joinNode(token, 3)), "MESHD_POOL_EXHAUSTED");
+    const back = await joinNode(token, 1, one.identity);
+    assert.equal(back.membership.podCIDRs, one.membership.podCIDRs);
+    assert.is(back.membership.epoch, 2);
+    const session = await mesh.session(back);
+    await session.ready(10_000);
+    await session.writeNode(factsOf(1));
+    await admin.nodes.remove("n1");
+    await admin.config.set("leaseQuarantine", 0);
+    await admin.leases.reclaim("10.9.0.0/24");
+    assert.equal((await joinNode(token, 3)).membership.podCIDRs, ["10.9.0.0/24"]);
+  });
+});
+
+test.run();
