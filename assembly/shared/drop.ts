@@ -54,7 +54,7 @@ export enum Drop {
   LOOP,
   /** A known peer, but on the socket of an encapsulation that is not its own. */
   WRONG_PROTOCOL,
-  /** A neighbour solicitation for our address that is damaged or was forwarded (RFC 4861, 7.1.1). */
+  /** A neighbour solicitation for our address, damaged or forwarded (RFC 4861, 7.1.1). */
   BAD_NEIGHBOUR,
   /** Was in the hands of a worker thread that died; counted by the control thread. */
   WORKER_DIED,
