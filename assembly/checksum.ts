@@ -3,14 +3,15 @@
 // returns is stored as it is, and a field is read with a plain load<u16>.
 
 /** Ranges from this many bytes on take the SIMD loop; below, its set-up costs more than it saves. */
-const SIMD_LENGTH_MIN: u32 = 128;
+const SIMD_LENGTH_MIN: u32 = 64;
 
-/** Folds a sum of 16-, 32- or 48-bit pieces to 16 bits with end-around carry. */
+/**
+ * Folds a sum of 16-, 32- or 48-bit pieces to 16 bits with end-around carry. Adding a number to
+ * itself with its halves exchanged leaves the folded sum, carry included, in the upper half.
+ */
 export function fold(sum: u64): u32 {
-  let folded = (sum & 0xffffffff) + (sum >> 32);
-  folded = (folded & 0xffff) + ((folded >> 16) & 0xffff) + (folded >> 32);
-  folded = (folded & 0xffff) + (folded >> 16);
-  return <u32>((folded & 0xffff) + (folded >> 16));
+  const half = <u32>((sum + rotl<u64>(sum, 32)) >> 32);
+  return (half + rotl<u32>(half, 16)) >> 16;
 }
 
 /** Sum of fewer than 8 bytes, each at its place; an odd last byte is padded with zero. */
@@ -65,7 +66,12 @@ function vectors(at: usize, length: u32): u64 {
     c = i64x2.add(c, i64x2.add(v128.and(v2, low), i64x2.shr_u(v2, 32)));
     d = i64x2.add(d, i64x2.add(v128.and(v3, low), i64x2.shr_u(v3, 32)));
   }
-  return lanes(i64x2.add(i64x2.add(a, b), i64x2.add(c, d))) + words(at, length & 63);
+  const rest = at + (length & 48);
+  for (; at < rest; at += 16) {
+    const v = v128.load(at);
+    a = i64x2.add(a, i64x2.add(v128.and(v, low), i64x2.shr_u(v, 32)));
+  }
+  return lanes(i64x2.add(i64x2.add(a, b), i64x2.add(c, d))) + words(at, length & 15);
 }
 
 /**
@@ -85,27 +91,31 @@ export function copyPartial(to: usize, from: usize, length: u32, initial: u32): 
   const low = i64x2.splat(0xffffffff);
   let a = i64x2.splat(0);
   let b = a;
-  const end = from + (length & ~31);
-  for (; from < end; from += 32, to += 32) {
+  let c = a;
+  let d = a;
+  const end = from + (length & ~63);
+  for (; from < end; from += 64, to += 64) {
     const v0 = v128.load(from, 0);
     const v1 = v128.load(from, 16);
+    const v2 = v128.load(from, 32);
+    const v3 = v128.load(from, 48);
     v128.store(to, v0, 0);
     v128.store(to, v1, 16);
+    v128.store(to, v2, 32);
+    v128.store(to, v3, 48);
     a = i64x2.add(a, i64x2.add(v128.and(v0, low), i64x2.shr_u(v0, 32)));
     b = i64x2.add(b, i64x2.add(v128.and(v1, low), i64x2.shr_u(v1, 32)));
+    c = i64x2.add(c, i64x2.add(v128.and(v2, low), i64x2.shr_u(v2, 32)));
+    d = i64x2.add(d, i64x2.add(v128.and(v3, low), i64x2.shr_u(v3, 32)));
   }
-  const sum = lanes(i64x2.add(a, b)) + words(from, length & 31);
-  copyShort(to, from, length & 31);
-  return fold(sum + initial);
+  const sum = lanes(i64x2.add(i64x2.add(a, b), i64x2.add(c, d)));
+  const rest = words(from, length & 63);
+  copy(to, from, length & 63);
+  return fold(sum + rest + initial);
 }
 
-/** Copies fewer than 32 bytes exactly: no byte outside the range is read or written. */
+/** Copies fewer than 16 bytes exactly: no byte outside the range is read or written. */
 function copyShort(to: usize, from: usize, length: u32): void {
-  if (length & 16) {
-    v128.store(to, v128.load(from));
-    to += 16;
-    from += 16;
-  }
   if (length & 8) {
     store<u64>(to, load<u64>(from));
     to += 8;
@@ -124,9 +134,19 @@ function copyShort(to: usize, from: usize, length: u32): void {
   if (length & 1) store<u8>(to, load<u8>(from));
 }
 
-/** Copies bytes exactly, by vectors; for headers, where a call to memory.copy costs more. */
+/**
+ * Copies bytes exactly, by vectors: up to a packet's size a call to memory.copy costs more.
+ * The ranges must not overlap.
+ */
 export function copy(to: usize, from: usize, length: u32): void {
-  const end = from + (length & ~15);
+  const long = from + (length & ~63);
+  for (; from < long; from += 64, to += 64) {
+    v128.store(to, v128.load(from, 0), 0);
+    v128.store(to, v128.load(from, 16), 16);
+    v128.store(to, v128.load(from, 32), 32);
+    v128.store(to, v128.load(from, 48), 48);
+  }
+  const end = from + (length & 48);
   for (; from < end; from += 16, to += 16) v128.store(to, v128.load(from));
   copyShort(to, from, length & 15);
 }

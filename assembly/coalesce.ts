@@ -248,11 +248,11 @@ function emitEach(chain: usize): void {
 function gather(chain: usize, to: usize): void {
   const header = load<u32>(chain, HEADER);
   let at: usize = load<u32>(chain, FIRST);
-  memory.copy(to, at, header);
+  sum.copy(to, at, header);
   to += header;
   for (let left = load<u32>(chain, COUNT); left > 0; left--) {
     const payload = lengthOf(at) - header;
-    memory.copy(to, at + header, payload);
+    sum.copy(to, at + header, payload);
     to += payload;
     at = left > 1 ? <usize>load<u32>(at - LINK) : 0;
   }
