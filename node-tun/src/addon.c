@@ -16,7 +16,7 @@ void throw_type(napi_env env, const char *name, const char *expected) {
 }
 
 static const char *error_name(int error) {
-#ifdef __GLIBC__
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
   const char *name = strerrorname_np(error);
   return name == NULL ? "" : name;
 #else
