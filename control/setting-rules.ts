@@ -46,11 +46,13 @@ const address: Rule = {
     typeof value === "string" ? (canonicalAddress(value) ?? undefined) : undefined,
 };
 
-/** IFNAMSIZ is 16 with its zero byte; the kernel refuses "/" and white space. */
+/** IFNAMSIZ is 16 with its zero byte; the kernel refuses "/", ":" and white space. */
 const device: Rule = {
   allowed: "an interface name (1 to 15 characters)",
   check: (value) =>
-    typeof value === "string" && /^[A-Za-z0-9_.@:-]{1,15}$/.test(value) ? value : undefined,
+    typeof value === "string" && /^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$/.test(value)
+      ? value
+      : undefined,
 };
 
 const rules: { [name in SettingName]: Rule } = {
@@ -71,7 +73,7 @@ const rules: { [name in SettingName]: Rule } = {
   underlayInterface: or(null, device),
   underlayProtocol: oneOf("auto", "ipv4", "ipv6"),
   udpChecksum: bool,
-  workers: whole(1, 64),
+  workers: whole(1, 32),
   dscp: or("inherit", whole(0, 63)),
   greKey: or(null, whole(0, 0xffff_ffff)),
   greChecksum: bool,

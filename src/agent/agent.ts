@@ -212,11 +212,15 @@ async function openRunning(booted: Booted, options: AgentOptions, log: AgentLog)
   const { deviceName, underlay, plan, config, paths, session, pods } = booted;
   const keeper = await HostKeeper.open(deviceName, paths.host);
   const { family, address } = underlay;
+  const { peerCapacity, prefixCapacity, socketBuffer } = options;
   const datapath = await Datapath.open({
     deviceName,
     workers: workerCount(options, config),
     underlay: { family, address, port: plan.port },
     persist: true,
+    ...(peerCapacity === undefined ? {} : { peerCapacity }),
+    ...(prefixCapacity === undefined ? {} : { prefixCapacity }),
+    ...(socketBuffer === undefined ? {} : { socketBuffer }),
     log,
   });
   const prober = new Prober({ inject: (packet) => datapath.inject(packet) });

@@ -29,6 +29,11 @@ export interface AgentOptions {
   tunnelPort?: number;
   /** This node's own tunnel MTU instead of the mesh's `mtu`. */
   mtu?: number;
+  /** Room in the tables of the hot path, taken at start. Default 4096 peers, 65536 prefixes. */
+  peerCapacity?: number;
+  prefixCapacity?: number;
+  /** Bytes of send and receive buffer of each underlay socket. */
+  socketBuffer?: number;
   /** Also serve Prometheus text on this TCP address, e.g. {host:"127.0.0.1", port:9477}. */
   metricsListen?: { host: string; port: number };
   /** Version text for status and the node record. */

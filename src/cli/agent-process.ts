@@ -26,6 +26,9 @@ export const AGENT_SETTINGS: readonly SettingName[] = [
   "underlayProtocol",
   "tunnelPort",
   "mtu",
+  "peerCapacity",
+  "prefixCapacity",
+  "socketBuffer",
   "metricsListen",
 ];
 
@@ -81,6 +84,9 @@ export function agentOptions(invocation: Invocation, context: Context): AgentPro
     underlayProtocol: own("underlayProtocol", settings.underlayProtocol),
     tunnelPort: own("tunnelPort", settings.tunnelPort),
     mtu: settings.mtu === "auto" ? undefined : own("mtu", settings.mtu),
+    peerCapacity: settings.peerCapacity,
+    prefixCapacity: settings.prefixCapacity,
+    socketBuffer: settings.socketBuffer,
     metricsListen: listen || undefined,
     version: context.version,
     log: eventLog(logger),

@@ -58,6 +58,9 @@ export interface AgentProcessOptions {
   underlayProtocol?: "ipv4" | "ipv6" | "auto";
   tunnelPort?: number;
   mtu?: number;
+  peerCapacity?: number;
+  prefixCapacity?: number;
+  socketBuffer?: number;
   metricsListen?: { host: string; port: number };
   version?: string;
   log?: (event: string, fields?: Record<string, unknown>) => void;

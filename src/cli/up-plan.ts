@@ -1,5 +1,6 @@
 // What `up` is to start: remembered from the last time, changed by flags.
 import { networkInterfaces } from "node:os";
+import { checkSetting } from "../../control/index.js";
 import {
   checkValue,
   kinds,
@@ -91,9 +92,11 @@ export function checkUnchanged(
   invocation: Invocation,
   begun: Readonly<Record<string, unknown>>,
 ): void {
-  const differs = meshSettingNames.find(
-    (name) => invocation.origins[name] === "flag" && invocation.settings[name] !== begun[name],
-  );
+  const differs = meshSettingNames.find((name) => {
+    // As the control plane writes it: an IPv6 prefix has many spellings.
+    const given = () => checkSetting(name, invocation.settings[name]).value;
+    return invocation.origins[name] === "flag" && given() !== begun[name];
+  });
   if (differs === undefined) return;
   const message =
     `${differs}: the mesh exists and began with ${JSON.stringify(begun[differs])}; ` +

@@ -66,12 +66,12 @@ export const path: Kind<string> = text(
   (given) => given.startsWith("/") && !given.includes("\0") && given.length < 4096,
 );
 
-/** What `other` allows, or null: off. Variables and flags say "null", "none" or nothing. */
+/** What `other` allows, or null: off. Variables and flags say "null" or "none". */
 export function orNull<T>(other: Kind<T>): Kind<T | null> {
   return {
     allowed: `${other.allowed}, or null for none`,
     parse(given) {
-      if (given === null || given === "" || given === "null" || given === "none") return null;
+      if (given === null || given === "null" || given === "none") return null;
       return other.parse(given);
     },
   };

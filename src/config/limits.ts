@@ -5,9 +5,9 @@ export const PACKET_LENGTH_MAX = 65535;
 
 /** Table capacities of the hot path; grown by the settings `peerCapacity` and `prefixCapacity`. */
 export const PEER_CAPACITY_DEFAULT = 4096;
-export const PEER_CAPACITY_MAX = 65535;
+export const PEER_CAPACITY_MAX = 65533;
 export const PREFIX_CAPACITY_DEFAULT = 65536;
-export const PREFIX_CAPACITY_MAX = 1 << 20;
+export const PREFIX_CAPACITY_MAX = 1 << 22;
 
 /** Equals MAX_WORKERS in assembly/shared/layout.ts (a test compares them). */
 export const WORKERS_MAX = 32;
@@ -34,11 +34,11 @@ export const DEFAULT_TUNNEL_PORTS: Readonly<Record<string, number>> = {
   udp: 8285,
 };
 
-/** Smallest and largest PodCIDR a pool may be cut into: at least two addresses, at most a /8. */
+/** Prefix lengths of PodCIDRs: room for the node and a pod at least, a /8 at most. */
 export const MASK4_MIN = 8;
-export const MASK4_MAX = 31;
+export const MASK4_MAX = 30;
 export const MASK6_MIN = 16;
-export const MASK6_MAX = 127;
+export const MASK6_MAX = 126;
 /** A pool of more PodCIDRs than this cannot be walked by the allocator. */
 export const POOL_BITS_MAX = 24;
 
@@ -50,7 +50,7 @@ export const DEVICE_NAME_LENGTH_MAX = 15;
 export const SOCKET_PATH_LENGTH_MAX = 107;
 
 /** Send and receive buffer of the underlay sockets. */
-export const SOCKET_BUFFER_DEFAULT = 4 << 20;
+export const SOCKET_BUFFER_MIN = 1 << 16;
 export const SOCKET_BUFFER_MAX = 1 << 30;
 
 /** How long `up`, `join` and `controller` wait until the process they started is ready. */
@@ -77,7 +77,7 @@ export const TOKEN_USES_MAX = 100_000;
 
 /** How long a PodCIDR rests before another node may get it. */
 export const LEASE_QUARANTINE_DEFAULT_S = 600;
-export const LEASE_QUARANTINE_MAX_S = 30 * 86_400;
+export const LEASE_QUARANTINE_MAX_S = 365 * 86_400;
 
 export const NATS_PORT_DEFAULT = 4222;
 export const DEVICE_NAME_DEFAULT = "mesh0";

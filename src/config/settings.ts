@@ -58,8 +58,8 @@ export const label: Kind<string> = text(
 );
 
 const deviceName: Kind<string> = text(
-  `a device name of at most ${limits.DEVICE_NAME_LENGTH_MAX} letters, digits, '-', '_' or '.'`,
-  (given) => /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,14}$/.test(given),
+  `a device name of at most ${limits.DEVICE_NAME_LENGTH_MAX} letters, digits, '_', '-', '.' or '@'`,
+  (given) => /^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$/.test(given),
 );
 
 const port0 = integer(0, limits.PORT_MAX);
@@ -143,6 +143,18 @@ export const SETTINGS = {
   mesh: unset(label, "name of the mesh; needed with --nats and --creds only"),
   nodeName: unset(label, "name of this node; default: the host's name"),
   deviceName: node(deviceName, limits.DEVICE_NAME_DEFAULT, "name of the TUN device"),
+  peerCapacity: unset(
+    integer(1, limits.PEER_CAPACITY_MAX),
+    "peers the tables have room for, default 4096",
+  ),
+  prefixCapacity: unset(
+    integer(1, limits.PREFIX_CAPACITY_MAX),
+    "prefixes the tables have room for, default 65536",
+  ),
+  socketBuffer: unset(
+    integer(limits.SOCKET_BUFFER_MIN, limits.SOCKET_BUFFER_MAX),
+    "bytes of send and receive buffer of an underlay socket",
+  ),
   metricsListen: unset(listenAddress, "also serve Prometheus text on this address"),
   logLevel: node(oneOf("debug", "info", "warn", "error"), "info", "least level that is logged"),
   logFormat: node(oneOf("text", "json"), "text", "key=value lines or JSON lines"),

@@ -157,7 +157,7 @@ test("an agent with a state directory of its own reads meshd.yaml there", async 
 
 test("values that do not fit together are refused", async () => {
   const cases: [Partial<Record<SettingName, unknown>>, RegExp][] = [
-    [{ clusterPoolIPv4MaskSize: 12 }, /clusterPoolIPv4MaskSize: value 12 .* allowed: 16 to 31/],
+    [{ clusterPoolIPv4MaskSize: 12 }, /clusterPoolIPv4MaskSize: value 12 .* allowed: 16 to 30/],
     [{ clusterPoolIPv4PodCIDR: null }, /both null/],
     [{ underlayAddress: "10.244.3.4" }, /10\.244\.3\.4 is inside the pod pool 10\.244\.0\.0\/16/],
     [{ underlayAddress: "192.0.2.1", underlayProtocol: "ipv6" }, /no address of underlayProtocol/],

@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { MAX_WORKERS } from "../../assembly/shared/layout.js";
-import { defaultConfig } from "../../control/index.js";
+import { checkSetting as checkInControl, defaultConfig } from "../../control/index.js";
 import {
   checkSetting,
   contains,
@@ -21,6 +21,36 @@ test("the settings of the mesh are those of the config record, with the same def
   const ours = meshSettingNames.map((name) => [name, SETTINGS[name].initial]);
   const theirs = Object.entries(defaultConfig);
   assert.equal(Object.fromEntries(ours), Object.fromEntries(theirs));
+});
+
+const pick = fc.oneof(
+  fc.integer({ min: -2, max: 70 }),
+  fc.constantFrom(0xffff, 0x10000, 0xffffff, 0x1000000, 0xffffffff, 0x100000000, 31_536_001, 1.5),
+  fc.constantFrom<unknown>(true, false, null, "null", "none", "true", "auto", "inherit", "24", ""),
+  fc.constantFrom("tunnel", "native", "vxlan", "pptp", "always", "ipv6", "identity", "eth0.7", "-"),
+  fc.constantFrom("10.0.0.0/8", "10.0.0.1/8", "fd00::/48", "fd00:0::/48", "::/0", "1.2.3.4", "::1"),
+);
+
+test("a setting of the mesh is allowed here exactly when the control plane allows it", () => {
+  const accepts = (check: () => unknown) => {
+    try {
+      check();
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  fc.assert(
+    fc.property(fc.constantFrom(...meshSettingNames), pick, (name, value) => {
+      const here = accepts(() => checkSetting(name, value));
+      assert.is(
+        here,
+        accepts(() => checkInControl(name, value)),
+        `${name}: ${value}`,
+      );
+    }),
+    { numRuns: 5000 },
+  );
 });
 
 test("the worker limit is the memory layout's", () => {
