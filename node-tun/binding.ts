@@ -90,8 +90,8 @@ function load(): Binding {
     }
   }
   throw new Error(
-    `node-tun: no addon for ${process.platform}-${process.arch} loads; build it with \`npm rebuild ` +
-      `node-tun\` (needs gcc and libc6-dev): ${refusals.join("; ")}`,
+    `node-tun: no addon for ${process.platform}-${process.arch} loads; build it with ` +
+      `\`npm rebuild node-tun\` (needs gcc and libc6-dev): ${refusals.join("; ")}`,
   );
 }
 

@@ -1,5 +1,5 @@
-// Builds node-tun: C by cc to build/node-tun.node, TypeScript by tsc to dist/. Does nothing when both
-// are newer than their sources. --install: only the addon, only when none loads here.
+// Builds node-tun: C by cc to build/node-tun.node, TypeScript by tsc to dist/. Does nothing when
+// both are newer than their sources. --install: only the addon, only when none loads here.
 // --prebuild: also copies the addon to prebuilds/linux-<arch>/ for a package.
 import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, statSync } from "node:fs";

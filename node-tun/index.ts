@@ -126,7 +126,7 @@ export function adoptTun(fd: number): TunQueue {
 
 /**
  * Opens and binds a UDP socket; IPv6 sockets are IPv6 only.
- * @throws SystemCallError EADDRINUSE, EADDRNOTAVAIL, EACCES, ENODEV; TypeError for what is no address
+ * @throws SystemCallError EADDRINUSE, EADDRNOTAVAIL, EACCES, ENODEV; TypeError for a wrong option
  */
 export function openUdp(options: UdpOptions): UdpSocket {
   checkOptions(options, UDP_KEYS);
@@ -186,7 +186,7 @@ export const receiveDescriptorMessage: (unixSocketFd: number, max: number) => De
 /**
  * Reads up to `count` packets into the slots of the descriptors at `at` (ADDRESS and CAPACITY are
  * preset by the caller); gives how many. The rest of a filled descriptor is overwritten.
- * @throws SystemCallError EFAULT when a descriptor or slot is outside of the memory; others by cause
+ * @throws SystemCallError EFAULT when a descriptor or slot is outside of the memory; others
  */
 export const readTunBatch = binding.readTunBatch;
 /** As readTunBatch; trains (UDP_GRO) come with SEGMENT. An error left by an ICMP is passed over. */

@@ -43,7 +43,7 @@ struct chunk {
   uint32_t length;
 };
 
-// --- read -----------------------------------------------------------------------------------------
+// --- read --------------------------------------------------------------------------------
 
 static int prepare_read(struct chunk *chunk, const struct batch *batch, struct descriptor *at) {
   struct descriptor slot = snapshot(at);
@@ -137,7 +137,7 @@ napi_value read_datagrams(napi_env env, napi_callback_info info) {
   return make_number(env, done);
 }
 
-// --- write ----------------------------------------------------------------------------------------
+// --- write -------------------------------------------------------------------------------
 
 struct sender {
   int fd;

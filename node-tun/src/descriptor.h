@@ -21,7 +21,7 @@ struct descriptor {
   uint16_t failed;    // writes: how many of the segments were not sent
   uint16_t own;       // the caller's own
   uint8_t peer[16];   // network order; IPv4 in the first 4, the rest zero
-  uint8_t local[16];  // reads: where it was sent to. Writes: source address, zero = the socket's own
+  uint8_t local[16];  // reads: where it was sent to. Writes: source, zero = the socket's own
 };
 
 #define DESCRIPTOR_TRUNCATED 1

@@ -82,8 +82,8 @@ static napi_value send_descriptors(napi_env env, napi_callback_info info) {
     sent = sendmsg(socket, &header, MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
   if (sent < 0) return throw_system_fd(env, errno, "sendmsg SCM_RIGHTS", socket);
-  if ((size_t)sent < data.length) return throw_system_fd(env, EMSGSIZE, "sendmsg SCM_RIGHTS", socket);
-  return NULL;
+  if ((size_t)sent == data.length) return NULL;
+  return throw_system_fd(env, EMSGSIZE, "sendmsg SCM_RIGHTS", socket);
 }
 
 static uint32_t take_descriptors(struct msghdr *header, int *fds) {

@@ -83,7 +83,8 @@ static napi_value open_raw(napi_env env, napi_callback_info info) {
                   (int)request.protocol);
   if (fd < 0) return throw_system(env, errno, "socket", object);
   struct failure why;
-  if (set_filter_none(fd, &why) && prepare(fd, &request, &why) && start_filter(fd, &request, &why)) {
+  if (set_filter_none(fd, &why) && prepare(fd, &request, &why) &&
+      start_filter(fd, &request, &why)) {
     napi_value raw = NULL;
     napi_create_object(env, &raw);
     set_number(env, raw, "fd", fd);

@@ -48,7 +48,7 @@ static void load(struct share_program *p, uint16_t size, uint32_t offset) {
   emit(p, (uint16_t)(BPF_LD | size | BPF_IND), offset);
 }
 
-// A packet without `bytes` from AT on ends here: index 0 takes it. AT itself may lie behind its end.
+// A packet without `bytes` from AT on ends here: index 0 takes it. AT may lie behind its end.
 static void need(struct share_program *p, uint32_t bytes, uint32_t index) {
   emit(p, BPF_LD | BPF_W | BPF_MEM, AT);
   emit(p, BPF_ALU | BPF_ADD | BPF_K, bytes);

@@ -66,7 +66,8 @@ static napi_value open_tun(napi_env env, napi_callback_info info) {
   const char *step = "open";
   if (!call_open(&call, env, info, 3)) return NULL;
   if (!arg_string(&call, 0, "name", request.ifr_name, sizeof request.ifr_name)) return NULL;
-  if (!arg_u32(&call, 1, "wants", &wants) || !arg_double(&call, 2, "persist", &persist)) return NULL;
+  if (!arg_u32(&call, 1, "wants", &wants)) return NULL;
+  if (!arg_double(&call, 2, "persist", &persist)) return NULL;
   char asked[IFNAMSIZ];
   memcpy(asked, request.ifr_name, sizeof asked);
   int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);

@@ -77,8 +77,9 @@ static bool prepare(int fd, const struct udp_request *request, struct failure *w
       !set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, "setsockopt SO_REUSEPORT", why)) {
     return false;
   }
-  if ((wants & FREEBIND) && !set_option(fd, v4 ? SOL_IP : SOL_IPV6, v4 ? IP_FREEBIND : IPV6_FREEBIND,
-                                        1, "setsockopt IP_FREEBIND", why)) {
+  int freebind = v4 ? IP_FREEBIND : IPV6_FREEBIND;
+  if ((wants & FREEBIND) &&
+      !set_option(fd, v4 ? SOL_IP : SOL_IPV6, freebind, 1, "setsockopt IP_FREEBIND", why)) {
     return false;
   }
   if ((wants & SEND_ONLY) && !set_filter_none(fd, why)) return false;

@@ -92,7 +92,8 @@ function scribble(batch, i, port) {
 
 /** A worker that flips bytes in the descriptors until it is ended. */
 async function startMutator(batch) {
-  const body = `const { parentPort, workerData: { memory, from, to } } = require("node:worker_threads");
+  const body = `const { parentPort, workerData } = require("node:worker_threads");
+    const { memory, from, to } = workerData;
     parentPort.postMessage(0);
     for (let at = from; ; at = at + 7 >= to ? from + (at % 5) : at + 7) memory[at] += 37;`;
   const workerData = { memory: batch.memory, from: batch.at, to: batch.of(64) };

@@ -56,7 +56,7 @@ async function passAndAnswer(more) {
   return said;
 }
 
-test("a UDP socket lives on in the process it was passed to, with what was waiting in it", async () => {
+test("a UDP socket lives on where it was passed to, with what was waiting in it", async () => {
   assert.is((await passAndAnswer([])).queue, null);
 });
 

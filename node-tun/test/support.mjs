@@ -1,4 +1,4 @@
-// What the suites share: a batch of descriptors in shared memory, and a network namespace of our own.
+// What the suites share: a batch of descriptors in shared memory, and an own network namespace.
 import { execFileSync, spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import {

@@ -23,7 +23,7 @@ for (const family of [4, 6]) {
   const address = family === 4 ? "127.0.0.1" : "::1";
   const peer = family === 4 ? LOOPBACK4 : LOOPBACK6;
 
-  test(`IPv${family}: one send of a train is one receive of a train, with TOS and both ends`, () => {
+  test(`IPv${family}: a train sent at once is received at once, with TOS and both ends`, () => {
     const into = open({ family, address, receiveOffload: true, receiveBuffer: 1 << 20 });
     const from = open({ family, address, segmentation: true, sendBuffer: 1 << 20 });
     assert.is(from.segmentation, true);
@@ -148,7 +148,7 @@ test("a send-only socket receives nothing, and shares no port", () => {
   assert.is(batch.collect(tun.readUdpBatch, deaf.fd, 1, 50).length, 0);
 });
 
-test("a port in use: EADDRINUSE with call and object, and probePort sees through SO_REUSEPORT", () => {
+test("a port in use is EADDRINUSE with call and object; probePort sees through SO_REUSEPORT", () => {
   const holder = open({ reusePort: true });
   const error = thrownBy(() => open({ port: holder.port }));
   assert.instance(error, tun.SystemCallError);
