@@ -148,7 +148,7 @@ test("a send-only socket receives nothing, and shares no port", () => {
   assert.is(batch.collect(tun.readUdpBatch, deaf.fd, 1, 50).length, 0);
 });
 
-test("a port in use is EADDRINUSE with call and object; probePort sees through SO_REUSEPORT", () => {
+test("a port in use is EADDRINUSE; probePort sees through SO_REUSEPORT", () => {
   const holder = open({ reusePort: true });
   const error = thrownBy(() => open({ port: holder.port }));
   assert.instance(error, tun.SystemCallError);
