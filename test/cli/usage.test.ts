@@ -1,5 +1,7 @@
 // Help and wrong usage of every command: exit codes, one line per error, an example everywhere.
-import { readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { isGroup } from "../../src/cli/command.js";
@@ -176,6 +178,23 @@ test("commands for the controllers say what to do on a host that has no mesh", a
       words === "route list" ? /no agent runs here/ : /run this where 'meshd up' ran/,
     );
   }
+});
+
+test("bin/meshd says what to do where nothing is built", ({ world }) => {
+  mkdirSync(join(world.dir, "bin"));
+  copyFileSync("bin/meshd", join(world.dir, "bin", "meshd.mjs"));
+  const argv = [join(world.dir, "bin", "meshd.mjs"), "status"];
+  const { status, stderr } = spawnSync(process.execPath, argv, { encoding: "utf8" });
+  assert.is(status, 1);
+  assert.is(stderr, "meshd: it is not built here (dist/ is missing); run 'npm run build'\n");
+});
+
+test("bin/meshd runs the program and passes its exit code on", () => {
+  const run = (...words: string[]) => spawnSync("bin/meshd", words, { encoding: "utf8" });
+  const version = run("version", "--json");
+  const { version: expected } = JSON.parse(readFileSync("package.json", "utf8"));
+  assert.is((JSON.parse(version.stdout) as { version: string }).version, expected);
+  assert.equal([version.status, run("--nonsense").status], [0, 2]);
 });
 
 test.run();
