@@ -36,7 +36,7 @@ async function ensureMember(plan: LabPlan, node: LabNode): Promise<void> {
   if ((await askAgent(node)) !== undefined) return;
   const argv = ["--name", node.name, "--underlayAddress", node.address];
   argv.push("--workers", String(plan.shape.workers));
-  if (existsSync(`${node.stateDir}/node.json`)) {
+  if (existsSync(`${node.stateDir}/membership.json`)) {
     await meshd(node, ["join", ...argv]);
     return;
   }

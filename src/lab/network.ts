@@ -109,23 +109,26 @@ function signal(pids: number[], name: NodeJS.Signals): void {
   }
 }
 
-/** Ends every process in the lab's namespaces: asks first, then insists. */
+/** Ends all processes in some namespaces: asks first, then insists. */
+async function endIn(namespaces: string[]): Promise<void> {
+  const deadline = Date.now() + END_LIMIT_MS;
+  signal(await processesIn(namespaces), "SIGTERM");
+  let left = await processesIn(namespaces);
+  while (left.length > 0) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    if (Date.now() > deadline) signal(left, "SIGKILL");
+    left = await processesIn(namespaces);
+  }
+}
+
+/** Ends every process in the lab's namespaces: nodes and pods first, their control plane last. */
 export async function endProcesses(plan: LabPlan): Promise<void> {
   stopGateway(plan);
   const there = new Set(await listNamespaces());
-  const namespaces = namespacesOf(plan).filter((name) => there.has(name));
-  const deadline = Date.now() + END_LIMIT_MS;
-  const all = () => processesIn(namespaces);
-  signal(await all(), "SIGTERM");
-  let left = await all();
-  while (left.length > 0 && Date.now() < deadline) {
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    left = await all();
-  }
-  signal(left, "SIGKILL");
-  while ((await all()).length > 0 && Date.now() < deadline + END_LIMIT_MS) {
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
+  const last = plan.control.namespace;
+  const namespaces = namespacesOf(plan).filter((name) => there.has(name) && name !== last);
+  await endIn(namespaces);
+  if (there.has(last)) await endIn([last]);
 }
 
 /** Deletes the lab's namespaces and with them every link in them. */

@@ -101,7 +101,7 @@ export function labEnvironment(roots: LabRoots, name: string): Record<string, st
     throw new LabError("MESHD_LAB_DOWN", `lab '${name}' is not up; try 'meshd lab up'`);
   }
   const url = `nats://127.0.0.1:${port}`;
-  const credentials = `${plan.control.stateDir}/admin.creds`;
+  const credentials = `${plan.control.stateDir}/mesh/admin.creds`;
   return {
     MESHD_STATE_DIR: plan.control.stateDir,
     MESHD_RUN_DIR: plan.control.runDir,

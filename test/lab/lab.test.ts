@@ -4,7 +4,7 @@
 //                      --- <lab>-n1 (meshd) --- <lab>-n1-p1, -p2
 //                      --- ... <lab>-n5
 import { execFileSync, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
@@ -30,6 +30,15 @@ const labJson = <T>(verb: string) => JSON.parse(labCommand(verb, "--json")) as T
 function ownNamespaces(): string[] {
   const files = existsSync("/run/netns") ? readdirSync("/run/netns") : [];
   return files.filter((file) => file.startsWith(`${name}-`));
+}
+
+/** A process that ended but was not yet reaped by its parent is gone, too. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
 }
 
 function cleanUp(): void {
@@ -129,10 +138,7 @@ rootTest(lab, "lab down leaves no namespace, process or file", async () => {
   const pids = labJson<LabStatus>("status").nodes.map((node) => node.agentPid);
   labCommand("down");
   assert.equal(ownNamespaces(), []);
-  assert.equal(
-    pids.filter((pid) => existsSync(`/proc/${pid}`)),
-    [],
-  );
+  assert.equal(pids.filter(isAlive), []);
   const left = execFileSync("find", [folder, "-type", "f"], { encoding: "utf8" });
   assert.is(left, "");
 });
