@@ -1,8 +1,9 @@
 // One connection to NATS under one user: connect, requests, subscriptions, reconnecting for ever with jittered back-off.
-import { EventEmitter } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   connect,
+  DebugEvents,
   Events,
   headers,
   type Msg,
@@ -36,7 +37,7 @@ export interface Message {
 }
 
 const reconnect_min_ms = 100;
-const reconnect_max_ms = 5_000;
+const reconnect_max_ms = 3_000;
 
 /** Events: "connected", "disconnected", "error" is never emitted, "permission" (operation, subject), "closed". */
 export class Link extends EventEmitter {
@@ -66,7 +67,7 @@ export class Link extends EventEmitter {
         name: options.name,
         timeout: timeout_ms,
         maxReconnectAttempts: -1,
-        reconnectDelayHandler: () => backoff.next(),
+        reconnectDelayHandler: () => backoff.wait_ms,
         ignoreAuthErrorAbort: true,
         pingInterval: 20_000,
       });
@@ -92,7 +93,8 @@ export class Link extends EventEmitter {
         if (!(error instanceof ControlError)) throw error;
         onFailure(error);
       }
-      await sleep(backoff.next(), undefined, { signal }).catch(() => undefined);
+      await sleep(backoff.wait_ms, undefined, { signal }).catch(() => undefined);
+      backoff.advance();
     }
     return null;
   }
@@ -106,6 +108,8 @@ export class Link extends EventEmitter {
         this.#connected = true;
         backoff.reset();
         this.emit("connected");
+      } else if (status.type === DebugEvents.Reconnecting) {
+        backoff.advance();
       } else if (status.type === Events.Error && status.permissionContext) {
         const { operation, subject } = status.permissionContext;
         this.emit("permission", operation, subject);
@@ -127,6 +131,7 @@ export class Link extends EventEmitter {
    * MESHD_TIMEOUT, MESHD_NO_CONTROLLER (nobody listens), MESHD_PERMISSION, MESHD_NO_NATS.
    */
   async request(subject: string, text: string, timeout_ms: number): Promise<Answer> {
+    await this.#whenConnected(timeout_ms);
     try {
       const message = await this.connection.request(subject, text, { timeout: timeout_ms });
       const code = message.headers?.get("Nats-Service-Error-Code") ?? "";
@@ -135,6 +140,16 @@ export class Link extends EventEmitter {
     } catch (cause) {
       throw requestError(subject, cause);
     }
+  }
+
+  /** What is sent while disconnected is lost: wait for the connection instead. */
+  async #whenConnected(timeout_ms: number): Promise<void> {
+    if (this.#connected) return;
+    const signal = AbortSignal.timeout(timeout_ms);
+    await once(this, "connected", { signal }).catch((cause: unknown) => {
+      const what = "the connection to NATS is down; try again when a server is reachable";
+      throw new ControlError("MESHD_NO_NATS", what, { cause });
+    });
   }
 
   publish(subject: string, text: string): void {
@@ -181,16 +196,20 @@ export function expectRevision(revision: number) {
   return all;
 }
 
-/** Doubles from 0.1 s to 5 s; each wait is between half and the whole, so that a thousand members do not come at once. */
+/**
+ * Doubles from 0.1 s to 3 s with each attempt; each wait is between half and the whole, so that a thousand members do
+ * not come at once. The client asks for the wait many times per attempt: it must not change in between.
+ */
 class Backoff {
-  #wait_ms = reconnect_min_ms;
-  next(): number {
-    const wait = this.#wait_ms * (0.5 + Math.random() / 2);
-    this.#wait_ms = Math.min(this.#wait_ms * 2, reconnect_max_ms);
-    return wait;
+  #whole_ms = reconnect_min_ms;
+  wait_ms = reconnect_min_ms;
+  advance(): void {
+    this.wait_ms = this.#whole_ms * (0.5 + Math.random() / 2);
+    this.#whole_ms = Math.min(this.#whole_ms * 2, reconnect_max_ms);
   }
   reset(): void {
-    this.#wait_ms = reconnect_min_ms;
+    this.#whole_ms = reconnect_min_ms;
+    this.wait_ms = reconnect_min_ms;
   }
 }
 
