@@ -124,15 +124,19 @@ function unknownCommand(word: string, known: readonly string[], before: string):
 
 /** One line on standard error, and the same as JSON on standard output where JSON was asked for. */
 function report(error: unknown, argv: readonly string[], context: Context): number {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "MESHD_FAILED";
-  const message = (error instanceof Error ? error.message : String(error)).replace(
-    /\s*\n\s*/g,
-    " ",
-  );
+  const { code, message } = describe(error);
   if (argv.includes("--json")) context.out(`${JSON.stringify({ error: { code, message } })}\n`);
   context.err(`meshd: ${message}\n`);
-  if (context.environment.MESHD_TEST_STACK && error instanceof Error)
-    context.err(`${error.stack}\n`);
   const isUsage = code === "MESHD_USAGE" || code.startsWith("MESHD_CONFIG_");
   return isUsage ? EXIT_USAGE : EXIT_FAILED;
+}
+
+function describe(error: unknown): { code: string; message: string } {
+  if (!(error instanceof Error)) return { code: "MESHD_FAILED", message: String(error) };
+  const { code, path } = error as NodeJS.ErrnoException;
+  if ((code === "EACCES" || code === "EPERM") && path !== undefined) {
+    const message = `${path} is not open to this user; try again as root`;
+    return { code: "MESHD_PERMISSION", message };
+  }
+  return { code: code ?? "MESHD_FAILED", message: error.message.replace(/\s*\n\s*/g, " ") };
 }

@@ -1,5 +1,5 @@
-// The whole life of one host through bin/meshd, in its own namespace: up, token, join, status, pods,
-// an agent that is killed, settings that change live, leave; and nothing is left behind.
+// The whole life of one host through bin/meshd, in its own namespace: up, token, join, status,
+// pods, an agent that is killed, settings that change live, leave; and nothing is left behind.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
