@@ -1,9 +1,8 @@
-// Coalescing: what is cut again by hand must be what came in, flow by flow and in order; what GRO's
-// rules keep apart stays apart; and a super-packet that was segmented comes back as it was.
+// Coalescing: what GRO's rules join is joined and comes apart again as it was; what they keep apart
+// stays apart; and a super-packet that was segmented comes back as it was.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { EGRESS, FEATURE_TUN_USO, INGRESS } from "../../assembly/shared/layout.js";
-import { shapeOf } from "../support/judge.js";
 import type { PacketOptions } from "../support/packets.js";
 import {
   ACK,
@@ -19,43 +18,12 @@ import {
   TCP,
   UDP,
 } from "../support/packets.js";
-import { Random } from "../support/random.js";
-import { comparable, expand, openWorkerRoom, type TunOutput } from "../support/worker-room.js";
+import { counts, deliver, random, room, TIMESTAMPS, train } from "../support/trains.js";
+import { comparable, expand, type TunOutput } from "../support/worker-room.js";
 
-const room = openWorkerRoom(address4(10, 0, 1, 1), address6(1, 1));
 const { kernels, bytes, base } = room;
-const random = new Random(6864);
 const ECE = 0x40;
 const URG = 0x20;
-const TIMESTAMPS = Uint8Array.of(1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2);
-room.setFeatures(FEATURE_TUN_USO);
-
-function deliver(packets: Uint8Array[], direction = INGRESS): TunOutput[] {
-  room.reset();
-  const places = room.place(packets);
-  places.forEach((at, i) => {
-    kernels.deliver(base, at, packets[i]?.length ?? 0, direction);
-  });
-  kernels.flush(base);
-  return room.outputs();
-}
-
-/** A train of one flow: `sizes` are payload lengths; `change` alters packet i. */
-function train(
-  o: Partial<PacketOptions>,
-  sizes: number[],
-  change: (i: number) => Partial<PacketOptions> = () => ({}),
-): Uint8Array[] {
-  let sequence = o.sequence ?? 5000;
-  return sizes.map((size, i) => {
-    const plain = { version: 4 as const, protocol: TCP, payload: random.bytes(size) };
-    const packet = buildPacket({ ...plain, sequence, identification: i, ...o, ...change(i) });
-    sequence = (sequence + size) % 2 ** 32;
-    return packet;
-  });
-}
-
-const counts = (outputs: TunOutput[]) => outputs.map((output) => output.segments);
 
 function expectSame(outputs: TunOutput[], packets: Uint8Array[]): void {
   assert.equal(outputs.flatMap(expand).map(comparable), packets.map(comparable));
@@ -273,105 +241,6 @@ test("a super-packet never passes 65,535 bytes", () => {
     assert.equal(counts(outputs), [7, 7, 6]);
     expectSame(outputs, packets);
   }
-});
-
-test("eight flows interleaved are joined apart, and a ninth still comes out whole", () => {
-  for (const flows of [8, 9, 30]) {
-    const trains = Array.from({ length: flows }, (_, i) =>
-      train({ sourcePort: 1000 + i }, [500, 500, 500, 500]),
-    );
-    const packets = [0, 1, 2, 3].flatMap((i) => trains.map((t) => t[i] ?? new Uint8Array(0)));
-    const outputs = deliver(packets);
-    if (flows === 8) assert.equal(counts(outputs), new Array<number>(8).fill(4));
-    for (const own of trains) {
-      const port = own[0]?.slice(20, 22);
-      const mine = outputs.filter((o) => o.packet[20] === port?.[0] && o.packet[21] === port?.[1]);
-      expectSame(mine, own);
-    }
-  }
-});
-
-test("without room in the arena the packets go out one by one", () => {
-  room.reset();
-  room.setArenaUsed(4_194_304 - 640);
-  const packets = train({}, [700, 700, 700]);
-  room.place(packets).forEach((at, i) => {
-    kernels.deliver(base, at, packets[i]?.length ?? 0, INGRESS);
-  });
-  kernels.flush(base);
-  const outputs = room.outputs();
-  assert.equal(counts(outputs), [1, 1, 1]);
-  assert.equal(
-    outputs.map((o) => o.packet),
-    packets,
-  );
-  assert.ok(outputs.every((o) => o.vnet.every((b) => b === 0)));
-});
-
-interface Flow {
-  key: string;
-  options: Partial<PacketOptions> & { version: 4 | 6; protocol: number };
-  sequence: number;
-  identification: number;
-}
-
-function randomFlow(index: number): Flow {
-  const version = random.pick([4, 6] as const);
-  const options = {
-    ...{ version, protocol: random.pick([TCP, TCP, UDP]), sourcePort: 1000 + index },
-    ...{
-      dontFragment: random.once(2),
-      tcpOptions: random.once(2) ? TIMESTAMPS : new Uint8Array(0),
-    },
-  };
-  return { key: "", options, sequence: random.bits(), identification: random.bits() & 0xffff };
-}
-
-function nextPacket(flow: Flow): Uint8Array {
-  const payload = random.bytes(random.once(4) ? random.between(0, 1400) : 700);
-  const odd: Partial<PacketOptions> = random.once(6)
-    ? random.pick<Partial<PacketOptions>>([
-        ...[{ flags: ACK | PSH }, { flags: ACK | FIN }, { flags: SYN }, { window: 3 }, { tos: 3 }],
-        ...[{ ttl: 5 }, { checksum: 7 }, { sequence: 1 }, { ipOptions: new Uint8Array(8) }],
-        ...[{ flags: ACK | CWR }, { identification: 0 }, { protocol: 47 }],
-      ])
-    : {};
-  const { sequence, identification } = flow;
-  flow.sequence = (sequence + payload.length) % 2 ** 32;
-  flow.identification = (identification + 1) & 0xffff;
-  return buildPacket({ payload, sequence, identification, ...flow.options, ...odd });
-}
-
-/** Protocol and port; packets without ports belong to every flow of their version. */
-function keyOf(packet: Uint8Array): string {
-  const shape = shapeOf(packet);
-  if (typeof shape === "string") return "damaged";
-  const port = Buffer.from(packet.slice(shape.offset, shape.offset + 2)).toString("hex");
-  return shape.protocol === 47 ? `${shape.version}` : `${shape.version} ${shape.protocol} ${port}`;
-}
-
-test("random traffic of several flows comes out complete and in order, flow by flow", () => {
-  let joined = 0;
-  for (let round = 0; round < 150; round++) {
-    const flows = Array.from({ length: random.between(1, 12) }, (_, i) => randomFlow(i));
-    let flow = random.pick(flows);
-    const packets = Array.from({ length: random.between(1, 120) }, () => {
-      if (random.once(5)) flow = random.pick(flows);
-      return nextPacket(flow);
-    });
-    const outputs = deliver(packets);
-    joined += outputs.filter((o) => o.segments > 1).length;
-    const out = outputs.flatMap(expand);
-    assert.is(out.length, packets.length);
-    for (const version of ["4", "6"]) {
-      for (const key of new Set(packets.map(keyOf).filter((k) => k.startsWith(version)))) {
-        const own = (list: Uint8Array[]) =>
-          list.filter((p) => keyOf(p) === key || keyOf(p) === version).map(comparable);
-        assert.equal(own(out), own(packets), `flow ${key}`);
-      }
-    }
-  }
-  assert.ok(joined > 500, `${joined} super-packets`);
 });
 
 test("what lies in the slots is not written but for the ten bytes before each packet", () => {

@@ -11,7 +11,8 @@ import {
   MAX_SEND,
 } from "../../assembly/shared/layout.js";
 import { FuzzDriver, type Output, type Writer } from "../support/fuzz-driver.js";
-import { CONTENTS, FuzzInputs, OVERHEAD, PEERS } from "../support/fuzz-inputs.js";
+import { FuzzInputs } from "../support/fuzz-inputs.js";
+import { CONTENTS, OVERHEAD, PEERS } from "../support/fuzz-mesh.js";
 import { fault, shapeOf } from "../support/judge.js";
 import { seededRandom } from "../support/random.js";
 import { comparable, expand } from "../support/worker-room.js";

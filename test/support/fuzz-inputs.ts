@@ -1,8 +1,18 @@
-// What the fuzz test feeds: a mesh of one node and three peers, well-formed packets of it in both
-// directions, and every way of spoiling them that the hot path must survive.
+// What the fuzz test feeds: well-formed packets of the fuzz mesh in both directions, and every way of
+// spoiling them that the hot path must survive.
 import { D_CAPACITY, D_LENGTH } from "../../assembly/shared/layout.js";
-import type { TableContents } from "../../src/datapath/types.js";
 import type { Damage, FuzzDriver, WireMeta } from "./fuzz-driver.js";
+import {
+  type FuzzPeer,
+  metaOf,
+  OVERHEAD,
+  PEERS,
+  PLAIN_VNET,
+  podAddress,
+  SELF_NET,
+  vnetOf,
+  wrap,
+} from "./fuzz-mesh.js";
 import { slowSegment } from "./judge.js";
 import type { PacketOptions } from "./packets.js";
 import {
@@ -24,70 +34,8 @@ import {
 } from "./packets.js";
 import type { Random } from "./random.js";
 
-export interface FuzzPeer {
-  net: number;
-  mac: Uint8Array;
-  vni: number;
-  mtu: number;
-  from: Uint8Array;
-  family: 4 | 6;
-  text: string;
-}
-
-const SELF_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
-const SELF_NET = 1;
-export const OVERHEAD = 22;
-
-export const PEERS: readonly FuzzPeer[] = [
-  { net: 2, vni: 42, mtu: 1450, family: 4, text: "192.0.2.2" },
-  { net: 3, vni: 42, mtu: 1300, family: 4, text: "192.0.2.3" },
-  { net: 4, vni: 77, mtu: 8930, family: 6, text: "2001:db8:0:ff::4" },
-].map(({ net, family, ...rest }) => ({
-  ...{ net, family: family as 4 | 6, ...rest, mac: Uint8Array.of(2, 0, 0, 0, 0, net) },
-  from: family === 4 ? concat(address4(192, 0, 2, net), new Uint8Array(12)) : address6(0xff, net),
-}));
-
-const macText = (mac: Uint8Array) => [...mac].map((b) => b.toString(16).padStart(2, "0")).join(":");
-const prefixes = (net: number) => [`10.244.${net}.0/24`, `2001:db8:0:${net}::/64`];
-
-export const CONTENTS: TableContents = {
-  self: {
-    ...{ mac: macText(SELF_MAC), vni: 42, mtu: 8930, udpPort: 8472 },
-    ...{ addresses: ["10.244.1.1", "2001:db8:0:1::1"], prefixes: prefixes(SELF_NET) },
-  },
-  peers: PEERS.map((peer) => ({
-    ...{ protocol: "vxlan" as const, address: peer.text, port: 8472, mac: macText(peer.mac) },
-    ...{ vni: peer.vni, mtu: peer.mtu, prefixes: prefixes(peer.net) },
-  })),
-};
-
 const TIMESTAMPS = Uint8Array.of(1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2);
 const empty = new Uint8Array(0);
-export const PLAIN_VNET = new Uint8Array(10);
-
-export function vnetOf(
-  gsoType: number,
-  header: number,
-  size: number,
-  start: number,
-  field: number,
-) {
-  const bytes = new Uint8Array(10);
-  const view = new DataView(bytes.buffer);
-  view.setUint8(0, 1);
-  view.setUint8(1, gsoType);
-  view.setUint16(2, header, true);
-  view.setUint16(4, size, true);
-  view.setUint16(6, start, true);
-  view.setUint16(8, field, true);
-  return bytes;
-}
-
-/** An address of a node's pod; never the node's own. */
-function podAddress(version: 4 | 6, net: number, host: number): Uint8Array {
-  return version === 4 ? address4(10, 244, net, host) : address6(net, host);
-}
-
 export interface Egress {
   vnet: Uint8Array;
   packet: Uint8Array;
@@ -143,7 +91,7 @@ export class FuzzInputs {
     this.#strayIn = new Kept(random, () => {
       const peer = random.pick(PEERS);
       const packet = this.#build(this.#strayOptions(peer.net, SELF_NET));
-      return { peer, bytes: this.wrap(peer, packet) };
+      return { peer, bytes: wrap(peer, packet) };
     });
   }
 
@@ -221,23 +169,13 @@ export class FuzzInputs {
     return { vnet, packet, expected: slowSegment(packet, Math.min(size, peer.mtu - header)) };
   }
 
-  wrap(peer: FuzzPeer, inner: Uint8Array): Uint8Array {
-    const type = (inner[0] ?? 0x40) >> 4 === 6 ? [0x86, 0xdd] : [8, 0];
-    const vni = Uint8Array.of(8, 0, 0, 0, peer.vni >> 16, peer.vni >> 8, peer.vni, 0);
-    return concat(vni, SELF_MAC, peer.mac, Uint8Array.from(type), inner);
-  }
-
-  metaOf(peer: FuzzPeer): WireMeta {
-    return { from: peer.from, family: peer.family };
-  }
-
   /** One datagram from a peer to a pod of ours. */
   ingressSingle(): Ingress {
     const peer = this.random.pick(PEERS);
     const options = this.#options(peer.net, SELF_NET, Math.min(peer.mtu, 1450));
     const packet = this.#build(options);
-    const meta = { ...this.metaOf(peer), tos: (options.tos ?? 0) & 3 };
-    return { bytes: this.wrap(peer, packet), meta, expected: [packet] };
+    const meta = { ...metaOf(peer), tos: (options.tos ?? 0) & 3 };
+    return { bytes: wrap(peer, packet), meta, expected: [packet] };
   }
 
   /** A train of equal datagrams, the last may be shorter: one flow, or several through each other. */
@@ -264,8 +202,8 @@ export class FuzzInputs {
       flow.identification = ((flow.identification ?? 0) + 1) & 0xffff;
       return packet;
     });
-    const bytes = concat(...packets.map((packet) => this.wrap(peer, packet)));
-    const meta = { ...this.metaOf(peer), segment: OVERHEAD + length, tos: 2 };
+    const bytes = concat(...packets.map((packet) => wrap(peer, packet)));
+    const meta = { ...metaOf(peer), segment: OVERHEAD + length, tos: 2 };
     return { bytes, meta, expected: packets };
   }
 
@@ -381,7 +319,7 @@ export class FuzzInputs {
     const good = this.#ingress.draw();
     const stray = this.#strayIn.draw();
     const { peer } = stray;
-    const meta = this.metaOf(peer);
+    const meta = metaOf(peer);
     const damage: Damage = (view, at) => {
       const length = random.pick([0, 7, 8, 21, 22, 23, 41, 65_792, 70_000, 2 ** 32 - 1]);
       view.setUint32(at + random.pick([D_LENGTH, D_CAPACITY]), length, true);
@@ -414,8 +352,8 @@ export class FuzzInputs {
       },
       () => driver.feedWire(this.#question(peer), meta),
       () => driver.feedWire(this.mutate(this.#question(peer)), meta),
-      () => driver.feedWire(this.wrap(peer, this.#probe(peer)), meta),
-      () => driver.feedWire(this.mutate(this.wrap(peer, this.#probe(peer))), meta),
+      () => driver.feedWire(wrap(peer, this.#probe(peer)), meta),
+      () => driver.feedWire(this.mutate(wrap(peer, this.#probe(peer))), meta),
       () => driver.feedWire(random.bytes(random.between(0, 300)), meta),
       () => driver.feedWire(good.bytes, good.meta, damage),
     ];

@@ -43,6 +43,7 @@ export interface Kernels {
   ): number;
   deliver(worker: number, innerAt: number, length: number, direction: number): number;
   flush(worker: number): void;
+  forget(worker: number): void;
   bind(base: number): void;
 }
 
