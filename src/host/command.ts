@@ -7,7 +7,9 @@ import { HostError } from "./errors.js";
 /** Where `ip netns` keeps the files that hold its namespaces. */
 export const NETNS_DIR = "/run/netns";
 
-/** Where to work: this process's network namespace, or one named (as `ip netns` does) or by path. */
+/**
+ * Where to work: this process's network namespace, or one named (as `ip netns` does) or by path.
+ */
 export interface Where {
   netns?: string;
 }

@@ -30,7 +30,9 @@ export interface PoolConflict {
   /** The route's destination or the address with its length. */
   found: string;
   device: string | undefined;
-  /** "refuse": packets would go astray; "warn": the mesh wins, somebody else's addresses may suffer. */
+  /**
+   * "refuse": packets would go astray; "warn": the mesh wins, somebody else's addresses may suffer.
+   */
   severity: "refuse" | "warn";
   /** One line. */
   message: string;
@@ -149,7 +151,9 @@ function onlyOne(candidates: readonly Underlay[]): Underlay | undefined {
   return same.length === 1 ? same[0] : undefined;
 }
 
-/** Source address of packets that follow the default route; undefined when there is no such route. */
+/**
+ * Source address of packets that follow the default route; undefined when there is no such route.
+ */
 export async function defaultSource(
   family: Family,
   where: Where = {},

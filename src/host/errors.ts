@@ -1,4 +1,5 @@
-// What can go wrong when the host is configured: one class, a code to act on, the command that failed.
+// What can go wrong when the host is configured: one class, a code to act on, the command that
+// failed.
 
 export type HostErrorCode =
   | "MESHD_HOST_COMMAND"
@@ -15,7 +16,9 @@ export interface HostErrorDetail {
   cause?: unknown;
 }
 
-/** `message` is one line: what, why, what to do. `argv` and `stderr` are empty when no command ran. */
+/**
+ * `message` is one line: what, why, what to do. `argv` and `stderr` are empty when no command ran.
+ */
 export class HostError extends Error {
   override readonly name = "HostError";
   readonly argv: readonly string[];

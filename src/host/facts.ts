@@ -1,4 +1,5 @@
-// All links, addresses and routes of a namespace, read by one `ip`: what everything else is compared with.
+// All links, addresses and routes of a namespace, read by one `ip`: what everything else is
+// compared with.
 import { type LinkAddress, readAddresses } from "./addresses.js";
 import { run, type Where } from "./command.js";
 import { HostError } from "./errors.js";

@@ -32,7 +32,9 @@ const LEGACY = [
   { program: "ip6tables-legacy", names: "/proc/net/ip6_tables_names" },
 ] as const;
 
-/** All obstacles that can be seen. Without nft nothing of nftables can be: then only the older ones. */
+/**
+ * All obstacles that can be seen. Without nft nothing of nftables can be: then only the older ones.
+ */
 export async function findFirewall(
   traffic: MeshTraffic,
   where: Where = {},
@@ -106,8 +108,8 @@ function dropsAll(rule: JsonObject): boolean {
 }
 
 /**
- * Whether a rule looks like an answer to us: it names our device, a pool or our port, and accepts or
- * leads to another chain. Only a packet could tell for sure; a false alarm is worse than none.
+ * Whether a rule looks like an answer to us: it names our device, a pool or our port, and accepts
+ * or leads to another chain. Only a packet could tell for sure; a false alarm is worse than none.
  */
 function letsThrough(rule: string, hook: "forward" | "input", traffic: MeshTraffic): boolean {
   if (!/accept|jump|goto|"xt"| -j (?!DROP|REJECT)/.test(rule)) return false;

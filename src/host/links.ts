@@ -42,7 +42,9 @@ export interface VethOptions {
   mtu?: number;
 }
 
-/** Refuses what the kernel refuses (dev_valid_name), and "-x" which `ip` would take for an option. */
+/**
+ * Refuses what the kernel refuses (dev_valid_name), and "-x" which `ip` would take for an option.
+ */
 export function checkDeviceName(name: string): string {
   if (/^[A-Za-z0-9_.][A-Za-z0-9_.@+-]{0,14}$/.test(name) && name !== "." && name !== "..")
     return name;
@@ -74,8 +76,8 @@ export function isMissing(error: unknown): boolean {
 }
 
 /**
- * Makes a link as wanted; changes only what differs. Says how many settings were changed (0 = no-op).
- * Throws MESHD_HOST_NO_LINK when there is no such link.
+ * Makes a link as wanted; changes only what differs. Says how many settings were changed (0 =
+ * no-op). Throws MESHD_HOST_NO_LINK when there is no such link.
  */
 export async function setLink(
   name: string,

@@ -139,7 +139,9 @@ function mark(options: MasqueradeOptions, family: Family): string {
   return `meshd masquerade ${hash}`;
 }
 
-/** Prefixes of one family, canonical and sorted, without those inside others: sets refuse overlaps. */
+/**
+ * Prefixes of one family, canonical and sorted, without those inside others: sets refuse overlaps.
+ */
 function ofFamily(prefixes: readonly string[], family: Family): string[] {
   const parsed = prefixes.map(needPrefix).filter((prefix) => prefix.family === family);
   const widest = parsed.filter(

@@ -1,4 +1,5 @@
-// Addresses and prefixes as numbers: the text that the kernel's tools print, compared and overlapped.
+// Addresses and prefixes as numbers: the text that the kernel's tools print, compared and
+// overlapped.
 import { isIP } from "node:net";
 import { kinds } from "../config/index.js";
 import { quote } from "./command.js";

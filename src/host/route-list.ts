@@ -10,7 +10,9 @@ export interface Route {
   family: Family;
   /** Prefix in canonical text; the default route is "0.0.0.0/0" or "::/0". */
   destination: string;
-  /** A RouteKind, "local", "broadcast", "anycast", "multicast", "throw", "nat" or a number as text. */
+  /**
+   * A RouteKind, "local", "broadcast", "anycast", "multicast", "throw", "nat" or a number as text.
+   */
   kind: string;
   device: string | undefined;
   via: string | undefined;
@@ -49,7 +51,8 @@ const PROTOCOLS: Readonly<Record<string, number>> = { kernel: 2, boot: 3, static
 
 /** All routes of the main table, both families. `table: "all"` adds local and every other table. */
 export async function listRoutes(where: Where & { table?: "main" | "all" } = {}): Promise<Route[]> {
-  // One call lists both families only with `table all`; names of numbers depend on the host's files.
+  // One call lists both families only with `table all`; names of numbers depend on the host's
+  // files.
   const listed = await runJson(["ip", "-N", "-json", "route", "show", "table", "all"], where);
   const routes = readRoutes(listed);
   return where.table === "all" ? routes : routes.filter((route) => route.table === MAIN_TABLE);
@@ -106,7 +109,10 @@ function readRoute(object: JsonObject): Route[] {
   ];
 }
 
-/** IPv6 routes print their router preference ("pref"); a default route has no other mark of its family. */
+/**
+ * IPv6 routes print their router preference ("pref"); a default route has no other mark of its
+ * family.
+ */
 function isSix(object: JsonObject): boolean {
   return object.pref !== undefined || (textAt(object, "gateway") ?? "").includes(":");
 }

@@ -1,5 +1,6 @@
 // Routes: list, compare with what is wanted, apply the difference. Ours carry a protocol number of
-// their own, and only routes with that number, on our devices or within our pools, are ever touched.
+// their own, and only routes with that number, on our devices or within our pools, are ever
+// touched.
 import type { Where } from "./command.js";
 import { checkDeviceName, checkNumber, ipBatch } from "./links.js";
 import { canonicalAddress, canonicalPrefix, needPrefix, prefixHolding } from "./prefix.js";
@@ -119,7 +120,8 @@ export function routeLine(
   const words = ["route", verb, kind, canonicalPrefix(route.destination)];
   if (route.via !== undefined) words.push("via", canonicalAddress(route.via));
   if (route.device !== undefined) words.push("dev", checkDeviceName(route.device));
-  // Numbers only: `ip -batch` takes "static" after "157" for 157 (its name cache keeps the last number).
+  // Numbers only: `ip -batch` takes "static" after "157" for 157 (its name cache keeps the last
+  // number).
   words.push("proto", `${protocol}`);
   words.push("metric", `${checkNumber("metric", metricOf(route), 0, MAX_U32)}`);
   if (scopeOf(route) === LINK_SCOPE) words.push("scope", "link");
@@ -149,7 +151,9 @@ function scopeOf(route: WantedRoute): number {
   return direct && needPrefix(route.destination).family === 4 ? LINK_SCOPE : 0;
 }
 
-/** The kernel tells routes of one table apart by destination and metric (and TOS, which we leave 0). */
+/**
+ * The kernel tells routes of one table apart by destination and metric (and TOS, which we leave 0).
+ */
 function keyOf(destination: string, metric: number): string {
   return `${destination} ${metric}`;
 }

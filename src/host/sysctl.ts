@@ -1,5 +1,5 @@
-// Settings below /proc/sys/net, of this namespace or of another one. What is changed is remembered, so
-// that it can be reported and undone.
+// Settings below /proc/sys/net, of this namespace or of another one. What is changed is remembered,
+// so that it can be reported and undone.
 import { readFile, writeFile } from "node:fs/promises";
 import { quote, run, type Where } from "./command.js";
 import { HostError } from "./errors.js";

@@ -30,8 +30,8 @@ export function checkLabels(labels: Readonly<Record<string, string>>): Record<st
 }
 
 /**
- * The host's end of a pod's veth pair: "mp" and ten hex digits, the same for the same pod as long as
- * no device in `taken` has that name.
+ * The host's end of a pod's veth pair: "mp" and ten hex digits, the same for the same pod as long
+ * as no device in `taken` has that name.
  */
 export function hostDeviceName(
   overlayDevice: string,

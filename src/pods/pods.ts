@@ -1,5 +1,5 @@
-// The pods of one node: the record on disk first, then the kernel. A crash in between leaves a record
-// that restore() mends; it never leaves one address with two pods.
+// The pods of one node: the record on disk first, then the kernel. A crash in between leaves a
+// record that restore() mends; it never leaves one address with two pods.
 import {
   deleteRoutes,
   diffRoutes,
@@ -29,7 +29,9 @@ import {
   wiringError,
 } from "./wiring.js";
 
-/** Metric of the gateway route: this plus the device's index, so that two agents' do not collide. */
+/**
+ * Metric of the gateway route: this plus the device's index, so that two agents' do not collide.
+ */
 const GATEWAY_METRIC = 158_000;
 const SYNC_ATTEMPTS = 5;
 /** What `ip` answers about a device that is going or gone. */
@@ -97,7 +99,7 @@ export class Pods {
     return this.queue(async () => {
       const pod = this.state.pods.find((item) => item.name === name);
       if (pod === undefined) {
-        const what = `no pod ${JSON.stringify(name.slice(0, 80))} on this node; see: meshd pod list`;
+        const what = `no pod ${JSON.stringify(name.slice(0, 80))} here; see: meshd pod list`;
         throw new PodError("MESHD_POD_NOT_FOUND", what);
       }
       await this.forget(pod);
@@ -198,8 +200,9 @@ export class Pods {
   }
 
   /**
-   * Makes the host's routes as they should be. A namespace that somebody just deleted takes its pair
-   * with it a moment later, in the middle of our work: then the devices are looked up once more.
+   * Makes the host's routes as they should be. A namespace that somebody just deleted takes its
+   * pair with it a moment later, in the middle of our work: then the devices are looked up once
+   * more.
    */
   private async syncRoutes(): Promise<number> {
     for (let attempt = 1; ; attempt++) {
@@ -218,7 +221,8 @@ export class Pods {
     const up = new Map(links.filter((link) => link.up).map((link) => [link.name, link.index]));
     const { device } = this.options;
     const index = up.get(device);
-    // Proxy ARP answers only for addresses that are routed elsewhere; a default route may be absent.
+    // Proxy ARP answers only for addresses that are routed elsewhere; a default route may be
+    // absent.
     const gateway = { destination: GATEWAY4, device, metric: GATEWAY_METRIC + (index ?? 0) };
     // A route needs its device.
     const present = this.state.pods.filter((pod) => up.has(pod.hostDevice));

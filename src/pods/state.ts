@@ -14,7 +14,9 @@ export interface PodsState {
   last: Record<string, string>;
 }
 
-/** The file's content; empty when there is no file. Throws MESHD_POD_STATE when it makes no sense. */
+/**
+ * The file's content; empty when there is no file. Throws MESHD_POD_STATE when it makes no sense.
+ */
 export async function readState(stateDir: string): Promise<PodsState> {
   const path = join(stateDir, FILE);
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {

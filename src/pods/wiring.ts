@@ -1,5 +1,5 @@
-// Puts one pod into the kernel, mends it, takes it out: namespace, veth pair, addresses, routes. Every
-// step compares first, so that a pod which is as it should be costs reads only.
+// Puts one pod into the kernel, mends it, takes it out: namespace, veth pair, addresses, routes.
+// Every step compares first, so that a pod which is as it should be costs reads only.
 import {
   addressLines,
   addVeth,

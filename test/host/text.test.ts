@@ -66,7 +66,7 @@ test("addresses are compared by value and the kernel's link-local one stays", ()
   assert.equal(diffAddresses(["10.244.1.0"], actual.slice(0, 2)), { add: [], delete: [] });
 });
 
-test("rule text is the same for the same options in any order, and refuses what is no prefix", () => {
+test("rule text does not depend on the order of options, and refuses what is no prefix", () => {
   const one = masqueradeText({
     device: "mesh0",
     sources: ["10.244.1.0/24", "fd00:244:0:1::/64"],

@@ -28,13 +28,17 @@ process.once("exit", () => {
 
 const SCRIPT = fileURLToPath(new URL("./node-process.js", import.meta.url));
 
+interface Running {
+  child: ChildProcess;
+  /** Answers that are due: only these keep the test process alive. */
+  due: number;
+}
+
 export class TestNode {
   readonly netns: string;
   readonly stateDir: string;
-  private child: ChildProcess | undefined;
+  private running: Running | undefined;
   private serial = 0;
-  /** Answers that are due: only these keep the test process alive. */
-  private due = 0;
   private readonly options: PodsOptions;
 
   private constructor(options: Partial<PodsOptions>) {
@@ -61,14 +65,13 @@ export class TestNode {
 
   /** Starts the process (again): what an agent does after it was killed. */
   async open(options: Partial<PodsOptions> = {}): Promise<void> {
-    this.child?.kill("SIGKILL");
+    this.running?.child.kill("SIGKILL");
     const [file = "", ...rest] = inNamespace(this.netns, [process.execPath, SCRIPT]);
     const child = spawn(file, rest, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
     child.unref();
     child.channel?.unref();
     processes.add(child);
-    this.child = child;
-    this.due = 0;
+    this.running = { child, due: 0 };
     await this.call("open", { ...this.options, ...options });
   }
 
@@ -88,11 +91,12 @@ export class TestNode {
   }
 
   async call(method: Call["method"], argument?: unknown): Promise<unknown> {
-    const { child } = this;
-    if (child === undefined) throw new Error("the node's process is not there");
+    const { running } = this;
+    if (running === undefined) throw new Error("the node's process is not there");
+    const { child } = running;
     this.serial += 1;
     const id = this.serial;
-    this.due += 1;
+    running.due += 1;
     child.channel?.ref();
     return new Promise<unknown>((resolve, fail) => {
       const onExit = (): void => fail(new Error("the node's process ended"));
@@ -106,8 +110,8 @@ export class TestNode {
       child.on("message", onAnswer).once("exit", onExit).setMaxListeners(100);
       child.send({ id, method, argument } satisfies Call);
     }).finally(() => {
-      this.due -= 1;
-      if (this.due === 0) child.channel?.unref();
+      running.due -= 1;
+      if (running.due === 0) child.channel?.unref();
     });
   }
 

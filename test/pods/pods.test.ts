@@ -84,8 +84,8 @@ rootTest(test, "TCP flows between two pods, byte for byte", async () => {
       serve.replace(".createServer(", ".createServer({allowHalfOpen:true},"),
     ]);
     await new Promise((resolve) => server.stdout?.once("data", resolve));
-    const send = `const s=require("net").connect(7777,"${address}",()=>s.end(Buffer.alloc(5000000)));
-      s.on("data",d=>process.stdout.write(d))`;
+    const send = `const s=require("net").connect(7777,"${address}",
+      ()=>s.end(Buffer.alloc(5000000)));s.on("data",d=>process.stdout.write(d))`;
     const sent = await runIn(a.netns, [process.execPath, "-e", send]);
     assert.is(sent.stdout, "5000000", sent.stderr);
     server.kill("SIGKILL");
@@ -132,6 +132,25 @@ rootTest(test, "what was taken away between two runs is mended, and only that", 
     assert.is((await node.restore()).changes, 0, argv.join(" "));
   }
 });
+
+rootTest(
+  test,
+  "a pod that was half made when its agent was killed is whole after the restart",
+  async () => {
+    const node = await TestNode.start();
+    const netns = uniqueName("half");
+    const cut = node.add({ name: "a", netns }).catch(() => {});
+    await until("the namespace is there", () => existsSync(`/run/netns/${netns}`));
+    await node.open();
+    await cut;
+    assert.equal((await node.restore()).failed, []);
+    assert.equal(
+      (await node.list()).map((pod) => [pod.name, pod.ownsNetns]),
+      [["a", true]],
+    );
+    for (const address of NODE_ADDRESSES) assert.ok(pings(netns, address));
+  },
+);
 
 rootTest(test, "a pod in somebody else's namespace leaves that namespace as it was", async () => {
   const node = await TestNode.start();

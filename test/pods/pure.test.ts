@@ -65,7 +65,7 @@ test("host devices differ by overlay, by pod, and from devices that are there", 
   assert.is.not(hostDeviceName("mesh0", "web", new Set([first])), first);
 });
 
-test("the first pod gets the second address; the node's and the broadcast one are never given", () => {
+test("the first pod gets the second address; the node's and the last are never given", () => {
   assert.is(allocateAddress("10.244.1.0/24", new Set(), undefined), "10.244.1.1");
   assert.is(allocateAddress("fd00:244:0:1::/64", new Set(), undefined), "fd00:244:0:1::1");
   assert.is(allocateAddress("10.244.1.0/31", new Set(), undefined), "10.244.1.1");
@@ -98,7 +98,7 @@ test("every address is given once, then the PodCIDR is exhausted", () => {
   }
 });
 
-test("any order of giving and releasing never gives an address twice or outside the PodCIDR", () => {
+test("no order of giving and releasing gives an address twice or outside the PodCIDR", () => {
   const cidrs = fc.constantFrom("10.1.2.0/29", "10.1.2.16/30", "fd00:1::/125");
   fc.assert(
     fc.property(cidrs, fc.array(fc.nat(9), { maxLength: 60 }), (podCidr, steps) => {

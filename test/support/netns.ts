@@ -1,10 +1,13 @@
-// Network namespaces, veth pairs and processes for tests. Everything made here is taken away when the
-// test process ends, also after a failure or a signal; what a killed run left is swept by the next one.
+// Network namespaces, veth pairs and processes for tests. Everything made here is taken away when
+// the test process ends, also after a failure or a signal; what a killed run left is swept by the
+// next one.
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 
 const NAMESPACE_DIR = "/run/netns";
-/** Every name begins with this and the owner's pid, so that a leftover can be told from a live one. */
+/**
+ * Every name begins with this and the owner's pid, so that a leftover can be told from a live one.
+ */
 const OWN_PREFIX = "mt";
 const LEFTOVER = /^mt(\d+)-/;
 
@@ -20,7 +23,9 @@ export interface Finished {
   stderr: string;
 }
 
-/** One end of a veth pair: its namespace, device name (at most 15 bytes) and addresses with length. */
+/**
+ * One end of a veth pair: its namespace, device name (at most 15 bytes) and addresses with length.
+ */
 export interface VethEnd {
   namespace: string;
   device: string;
@@ -117,7 +122,9 @@ export function spawnIn(
   return child;
 }
 
-/** Runs a command inside a namespace without holding up the event loop; never throws on exit codes. */
+/**
+ * Runs a command inside a namespace without holding up the event loop; never throws on exit codes.
+ */
 export async function runIn(
   namespace: string,
   argv: string[],
