@@ -254,13 +254,27 @@ export interface NatsServerSettings {
   serverName?: string;
 }
 
+/** Directory of the server's account resolver: one file `<account key>.jwt` each. */
+const resolverDir = (storeDir: string) => join(storeDir, "accounts");
+
 /**
- * Text of a nats-server configuration: operator mode, JetStream, full directory resolver (revocations survive a
- * restart) with both account JWTs preloaded; a newer JWT in the directory wins over a preloaded one.
+ * Text of a nats-server configuration: operator mode, JetStream, full directory resolver with the account JWTs
+ * preloaded that the directory does not have yet. One that it has may list revocations, and the server lets a
+ * preloaded JWT of the same second win: so those are left out.
  */
 export async function natsServerConfig(mesh: Mesh, settings: NatsServerSettings): Promise<string> {
   const contents = await readMeshFile(mesh.dir);
   const quoted = (text: string) => JSON.stringify(text);
+  const accounts = [
+    [contents.systemAccount, contents.systemJwt],
+    [contents.accountKey, contents.accountJwt],
+  ] as const;
+  const preloaded: string[] = [];
+  for (const [key, jwt] of accounts) {
+    const kept = await readTextFile(join(resolverDir(settings.storeDir), `${key}.jwt`));
+    if (kept === null) preloaded.push(`  ${key}: ${quoted(jwt)}\n`);
+  }
+  const preload = preloaded.length > 0 ? `resolver_preload {\n${preloaded.join("")}}\n` : "";
   const name = settings.serverName ?? `${mesh.name}-${mesh.meshId.slice(0, 8)}`;
   return `# Written by meshd for mesh ${mesh.name}; changes are overwritten.
 server_name: ${quoted(name)}
@@ -271,15 +285,11 @@ system_account: ${quoted(contents.systemAccount)}
 jetstream { store_dir: ${quoted(join(settings.storeDir, "jetstream"))} }
 resolver {
   type: full
-  dir: ${quoted(join(settings.storeDir, "accounts"))}
+  dir: ${quoted(resolverDir(settings.storeDir))}
   allow_delete: false
   interval: "2m"
 }
-resolver_preload {
-  ${contents.systemAccount}: ${quoted(contents.systemJwt)}
-  ${contents.accountKey}: ${quoted(contents.accountJwt)}
-}
-`;
+${preload}`;
 }
 
 /** What the stock `nats` client needs to talk to a mesh. */

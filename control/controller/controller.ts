@@ -133,7 +133,21 @@ export class Controller {
       this.#sendBeat().catch((error) => this.#log("beat-failed", { reason: String(error) }));
     }, this.#options.beat_ms ?? 5_000);
     await this.#serve();
+    this.#revocation.ensure(this.#owedRevocations());
     for (const member of this.#members.all()) await this.#followNode(member.nodeId);
+  }
+
+  /** A controller may have ended between a removal and its revocation. */
+  #owedRevocations(): { key: string; since_s: number }[] {
+    const seconds = (time: string) => Math.floor(Date.parse(time) / 1000);
+    const removed = this.#members.all().filter((member) => member.state === "removed");
+    const tokens = [...this.#core.store.ledgers.secrets.records("tokens")];
+    return [
+      ...removed.map((member) => ({ key: member.nodeId, since_s: seconds(member.joined) })),
+      ...tokens
+        .filter((token) => token.revoked)
+        .map((token) => ({ key: token.bootstrapKey, since_s: seconds(token.created) })),
+    ];
   }
 
   /** Both views are listed before anything is answered. */

@@ -1,8 +1,9 @@
 // Ends credentials: the mesh account's JWT lists revoked user keys; the servers cut their connections at once and keep
 // the list in their resolver directory over a restart. The list is derived from the records, so that no controller forgets one.
+import { setTimeout as sleep } from "node:timers/promises";
 import { ControlError, type ControlLog } from "../errors.js";
 import type { Mesh, MeshSecrets } from "../mesh.js";
-import { accountJwt, Link, readRevocations, signingKey } from "../nats/index.js";
+import { accountJwt, Link, readAccountJwt, signingKey } from "../nats/index.js";
 import { inboxOf } from "../subjects.js";
 
 const retry_ms = 1_000;
@@ -15,6 +16,8 @@ export class Revocation {
   /** User key -> unix seconds. */
   readonly #revoked = new Map<string, number>();
   readonly #waiting = new Map<string, number>();
+  /** User key -> revoked at or after, unix seconds. */
+  readonly #owed = new Map<string, number>();
   #working: Promise<void> | null = null;
   #retry: NodeJS.Timeout | null = null;
   #ended = false;
@@ -39,13 +42,22 @@ export class Revocation {
     setTimeout(() => this.#work(), 50);
   }
 
+  /**
+   * Keys that must be revoked since a time (unix seconds): those that no controller got to before it ended. Called
+   * at start with what the records say.
+   */
+  ensure(keys: { key: string; since_s: number }[]): void {
+    for (const { key, since_s } of keys) this.#owed.set(key, since_s);
+    this.#work();
+  }
+
   close(): void {
     this.#ended = true;
     if (this.#retry) clearTimeout(this.#retry);
   }
 
   #work(): void {
-    if (this.#ended || this.#waiting.size === 0) return;
+    if (this.#ended || this.#waiting.size + this.#owed.size === 0) return;
     this.#working ??= this.#send()
       .catch((error: unknown) => this.#log("revocation-delayed", { reason: String(error) }))
       .finally(() => {
@@ -80,11 +92,20 @@ export class Revocation {
   async #update(link: Link): Promise<void> {
     const mesh = this.#mesh;
     const secrets = this.#secrets;
-    const batch = new Map(this.#waiting);
     const subject = `$SYS.REQ.ACCOUNT.${mesh.accountKey}.CLAIMS.LOOKUP`;
-    const current = (await link.request(subject, "", 5_000)).text;
-    const revoked = { ...readRevocations(current), ...Object.fromEntries(this.#revoked) };
-    for (const [key, at] of batch) revoked[key] = Math.max(at, revoked[key] ?? 0);
+    const current = readAccountJwt((await link.request(subject, "", 5_000)).text);
+    const owed = [...this.#owed].filter(([key, since]) => (current.revoked[key] ?? -1) < since);
+    const now_s = Math.floor(Date.now() / 1000);
+    const batch = new Map([...owed.map(([key]) => [key, now_s] as const), ...this.#waiting]);
+    for (const [key, at] of Object.entries(current.revoked)) this.#revoked.set(key, at);
+    if (batch.size === 0) {
+      this.#owed.clear();
+      return;
+    }
+    // Servers keep the younger of two JWTs, by whole seconds: ours must not be as old as the one it replaces.
+    const wait_ms = Math.min((current.issued + 1) * 1000 - Date.now(), 2_000);
+    if (wait_ms > 0) await sleep(wait_ms);
+    const revoked = Object.fromEntries([...this.#revoked, ...batch]);
     if (!secrets.operator) return;
     const jwt = await accountJwt({
       name: mesh.name,
@@ -96,8 +117,12 @@ export class Revocation {
     });
     const answer = JSON.parse((await link.request("$SYS.REQ.CLAIMS.UPDATE", jwt, 5_000)).text);
     if (answer?.error) throw new Error(String(answer.error.description ?? answer.error));
-    for (const [key, at] of Object.entries(revoked)) this.#revoked.set(key, at);
-    for (const [key, at] of batch) if (this.#waiting.get(key) === at) this.#waiting.delete(key);
+    for (const [key, at] of batch) {
+      this.#revoked.set(key, at);
+      if (this.#waiting.get(key) === at) this.#waiting.delete(key);
+      // Another controller may have replaced ours with one that it derived from the same older one: look again.
+      this.#owed.set(key, at);
+    }
     this.#log("credentials-revoked", { keys: [...batch.keys()] });
   }
 }

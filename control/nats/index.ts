@@ -7,7 +7,7 @@ export {
   operatorJwt,
   type Permissions,
   parseCredentials,
-  readRevocations,
+  readAccountJwt,
   readUserJwt,
   userJwt,
 } from "./jwt.js";

@@ -89,10 +89,10 @@ export function readUserJwt(
   }
 }
 
-/** Revocations in an account JWT: user key -> unix seconds. */
-export function readRevocations(jwt: string): Record<string, number> {
+/** Revocations in an account JWT (user key -> unix seconds) and when it was issued (unix seconds). */
+export function readAccountJwt(jwt: string): { revoked: Record<string, number>; issued: number } {
   const claims = decode<{ revocations?: Record<string, number> }>(jwt);
-  return claims.nats.revocations ?? {};
+  return { revoked: claims.nats.revocations ?? {}, issued: claims.iat };
 }
 
 /** Text of a credentials file. */

@@ -1,0 +1,187 @@
+// Administration: as the command line does it, and as the stock NATS tools do.
+import { stat } from "node:fs/promises";
+import { StringCodec } from "nats";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { AdminClient, type ControlError, createMesh, natsClientHelp } from "../../control/index.js";
+import { codeOf, eventually, factsOf, joinNode, withMesh } from "./fixture.js";
+import { connectFile } from "./raw.js";
+
+const codec = StringCodec();
+
+test("nodes are listed, shown, drained, renamed and removed", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create({ uses: 2 });
+    const [a] = [await joinNode(token, 1), await joinNode(token, 2)];
+    const session = await mesh.session(a);
+    await session.ready(10_000);
+    await session.writeNode(factsOf(1));
+    await eventually("heard", async () => (await admin.nodes.show("n1")).online);
+    assert.equal(
+      (await admin.nodes.list()).map((node) => node.name),
+      ["n1", "n2"],
+    );
+    const shown = await admin.nodes.show(a.identity.nodeId);
+    assert.is(shown.node?.mtu, 1450);
+    assert.is((await admin.nodes.drain("n1")).state, "draining");
+    assert.is((await admin.nodes.drain("n1", false)).state, "active");
+    assert.is(await codeOf(admin.nodes.rename("n1", "n2")), "MESHD_NAME_TAKEN");
+    assert.is(await codeOf(admin.nodes.rename("n1", "N!")), "MESHD_BAD_REQUEST");
+    assert.is((await admin.nodes.rename("n1", "edge")).name, "edge");
+    assert.is((await admin.nodes.rename("n2", "n1")).name, "n1", "the old name is free again");
+    assert.is(await codeOf(admin.nodes.show("nobody")), "MESHD_NOT_FOUND");
+    const routes = await admin.routes.list();
+    assert.equal(
+      routes.map(({ prefix, name, underlay }) => [prefix, name, underlay]),
+      [
+        ["10.244.0.0/24", "edge", "192.0.2.1"],
+        ["10.244.1.0/24", "n1", null],
+      ],
+    );
+    assert.is((await admin.nodes.remove("edge")).state, "removed");
+    await eventually("it is cut off", () => !session.connected);
+    assert.equal(
+      (await admin.nodes.list()).map((node) => node.name),
+      ["n1"],
+    );
+    assert.is(await codeOf(admin.nodes.drain(a.identity.nodeId)), "MESHD_CONFLICT");
+  });
+});
+
+test("leases are audited, reclaimed and reserved", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create();
+    await joinNode(token, 1);
+    assert.equal(await admin.leases.audit(), []);
+    assert.is(await codeOf(admin.leases.reserve("10.244.0.0/24")), "MESHD_CONFLICT");
+    assert.is(await codeOf(admin.leases.reserve("10.99.0.0/24")), "MESHD_BAD_REQUEST");
+    assert.is((await admin.leases.reserve("10.244.1.0/24")).state, "reserved");
+    const { reclaimed } = await admin.leases.reclaim("10.244.0.0/24");
+    assert.equal(reclaimed, ["10.244.0.0/24"]);
+    assert.equal((await admin.nodes.show("n1")).podCIDRs, []);
+    assert.equal(
+      (await admin.leases.list()).map((lease) => lease.state),
+      ["quarantined", "reserved"],
+    );
+    assert.is(await codeOf(admin.leases.reclaim("10.244.9.0/24")), "MESHD_NOT_FOUND");
+    assert.equal(await admin.leases.reclaim(), { reclaimed: [], findings: [] });
+  });
+});
+
+test("settings are checked, kept when they cannot change live, and named when they are wrong", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    await admin.config.set("clusterPoolIPv4PodCIDR", "10.200.0.0/16");
+    const { token } = await admin.tokens.create();
+    assert.equal((await joinNode(token, 1)).membership.podCIDRs, ["10.200.0.0/24"]);
+    const refused = async (name: string, value: unknown) => {
+      try {
+        await admin.config.set(name, value);
+        return "taken";
+      } catch (error) {
+        return `${(error as ControlError).code} ${(error as ControlError).message}`;
+      }
+    };
+    assert.match(
+      await refused("clusterPoolIPv4PodCIDR", "10.201.0.0/16"),
+      /^MESHD_SETTING_NOT_LIVE clusterPoolIPv4PodCIDR cannot change .*nothing was changed/,
+    );
+    assert.match(await refused("workers", 4), /^MESHD_SETTING_NOT_LIVE workers/);
+    assert.match(await refused("tunnelProtocol", "geneve"), /^MESHD_BAD_SETTING .*"vxlan"/);
+    assert.match(await refused("tunnelProtocol", "smoke"), /vxlan, geneve, ipip, gre, udp, pptp/);
+    assert.match(await refused("mtu", 10), /^MESHD_BAD_SETTING mtu: 10 .*auto or a whole number/);
+    assert.match(await refused("speed", 1), /^MESHD_BAD_SETTING speed is no setting/);
+    assert.is((await admin.config.set("mtu", "auto")).mtu, "auto");
+    assert.is((await admin.config.set("masquerade", "false")).masquerade, false);
+    assert.is((await admin.config.get()).clusterPoolIPv4PodCIDR, "10.200.0.0/16");
+  });
+});
+
+test("a static peer must be whole and may not take a node's prefix", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    await joinNode((await admin.tokens.create()).token, 1);
+    const peer = {
+      name: "router",
+      endpoint: "198.51.100.7",
+      port: 8472,
+      podCIDRs: ["10.250.0.0/24"],
+      vtepMac: "0a:00:00:00:01:01",
+      protocol: "vxlan" as const,
+      vni: 1,
+    };
+    const clash = { ...peer, podCIDRs: ["10.244.0.0/16"] };
+    assert.is(await codeOf(admin.peers.add(clash)), "MESHD_CONFLICT");
+    assert.is(await codeOf(admin.peers.add({ ...peer, vtepMac: "x" })), "MESHD_BAD_REQUEST");
+    assert.is(
+      await codeOf(admin.peers.add({ ...peer, endpoint: "10.250.0.9" })),
+      "MESHD_BAD_REQUEST",
+    );
+    await admin.peers.add(peer);
+    await admin.peers.add({ ...peer, vni: 7 });
+    assert.equal(await admin.peers.list(), [{ ...peer, vni: 7 }]);
+    assert.is(await codeOf(admin.peers.remove("other")), "MESHD_NOT_FOUND");
+    await admin.peers.remove("router");
+    assert.equal(await admin.peers.list(), []);
+  });
+});
+
+test("the stock client finds the service and reads its answers and errors", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const help = await natsClientHelp(mesh.mesh);
+    assert.ok(help.examples[1]?.includes("mesh.admin.nodes.list"));
+    const { connection } = await connectFile(mesh, help.credentials, help.inboxPrefix);
+    const services = [];
+    for await (const one of await connection.services.client().ping()) services.push(one.name);
+    assert.equal(services, ["meshd"]);
+    const answer = await connection.request("mesh.admin.nodes.list", codec.encode(""));
+    assert.equal(JSON.parse(codec.decode(answer.data)), []);
+    const refused = await connection.request("mesh.admin.nodes.show", codec.encode('{"node":"x"}'));
+    assert.is(refused.headers?.get("Nats-Service-Error-Code"), "404");
+    assert.match(refused.headers?.get("Nats-Service-Error") ?? "", /^MESHD_NOT_FOUND: /);
+    const damaged = await connection.request("mesh.admin.nodes.show", codec.encode("{"));
+    assert.is(damaged.headers?.get("Nats-Service-Error-Code"), "400");
+    const value = await connection
+      .jetstreamManager()
+      .then((manager) =>
+        manager.streams.getMessage("KV_mesh", { last_by_subj: "$KV.mesh.config" }),
+      );
+    assert.is(JSON.parse(value.string()).record.vni, 1);
+  });
+});
+
+test("without a controller and without a server the client says so", async () => {
+  await withMesh({}, async (mesh) => {
+    const admin = await mesh.admin();
+    assert.is(await codeOf(admin.nodes.list()), "MESHD_NO_CONTROLLER");
+    await mesh.server.stop();
+    assert.is(await codeOf(AdminClient.forMesh(mesh.mesh)), "MESHD_NO_NATS");
+    const foreign = { ...mesh.mesh, adminCredentials: "/nonexistent" };
+    assert.is(await codeOf(AdminClient.forMesh(foreign)), "MESHD_PERMISSION");
+  });
+});
+
+test("a mesh is made once per directory, its files readable by their owner alone", async () => {
+  await withMesh({}, async (mesh) => {
+    const again = createMesh(mesh.mesh.dir, { servers: ["nats://127.0.0.1:1"] });
+    assert.is(await codeOf(again), "MESHD_MESH_EXISTS");
+    const names = ["mesh.json", "operator.nk", "account.nk", "grant.nk", "admin.creds"];
+    for (const name of names) {
+      const { mode } = await stat(`${mesh.mesh.dir}/${name}`);
+      assert.is(mode & 0o777, 0o600, name);
+    }
+    assert.is(
+      await codeOf(createMesh(mesh.dir, { name: "No.Good", servers: [] })),
+      "MESHD_BAD_SETTING",
+    );
+  });
+});
+
+test.run();

@@ -1,0 +1,97 @@
+// natsd: a real nats-server, started, found again, stopped; and the errors that an operator meets.
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { createMesh, type Mesh } from "../../control/index.js";
+import { NatsdError, startNatsServer } from "../../src/natsd/index.js";
+
+async function inDirectory(work: (dir: string, mesh: Mesh) => Promise<void>): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), "meshd-natsd-"));
+  try {
+    await work(dir, await createMesh(join(dir, "mesh"), { servers: [] }));
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+test("a server is started on a free port, found running by the next start, and stopped", async () => {
+  await inDirectory(async (dir, mesh) => {
+    const first = await startNatsServer({ mesh, dir: join(dir, "nats"), port: 0 });
+    try {
+      assert.match(first.url, /^nats:\/\/127\.0\.0\.1:\d+$/);
+      assert.not(first.adopted);
+      const second = await startNatsServer({ mesh, dir: join(dir, "nats"), port: 0 });
+      assert.ok(second.adopted);
+      assert.is(second.pid, first.pid);
+      assert.is(second.url, first.url);
+    } finally {
+      await first.stop();
+    }
+    assert.not(isAlive(first.pid));
+    const { port } = first;
+    const again = await startNatsServer({ mesh, dir: join(dir, "nats"), port });
+    try {
+      assert.is(again.port, port);
+      assert.not(again.adopted);
+    } finally {
+      await again.stop();
+    }
+  });
+});
+
+test("a busy port is refused, naming it", async () => {
+  await inDirectory(async (dir, mesh) => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+    const address = other.address();
+    const port = typeof address === "object" && address ? address.port : 0;
+    try {
+      await startNatsServer({ mesh, dir: join(dir, "nats"), port });
+      assert.unreachable("it started");
+    } catch (error) {
+      assert.instance(error, NatsdError);
+      assert.is((error as NatsdError).code, "MESHD_PORT_IN_USE");
+      assert.match((error as NatsdError).message, new RegExp(`port ${port} is in use`));
+    } finally {
+      other.close();
+    }
+  });
+});
+
+test("a missing binary is refused with the package's name", async () => {
+  await inDirectory(async (dir, mesh) => {
+    try {
+      await startNatsServer({ mesh, dir: join(dir, "nats"), port: 0, binary: join(dir, "none") });
+      assert.unreachable("it started");
+    } catch (error) {
+      assert.is((error as NatsdError).code, "MESHD_NO_NATS_SERVER");
+      assert.match((error as NatsdError).message, /Debian package nats-server/);
+    }
+  });
+});
+
+test("a server that ends at once is reported with its log", async () => {
+  await inDirectory(async (dir, mesh) => {
+    try {
+      await startNatsServer({ mesh, dir: join(dir, "nats"), port: 0, binary: "/bin/false" });
+      assert.unreachable("it started");
+    } catch (error) {
+      assert.is((error as NatsdError).code, "MESHD_NATS_SERVER");
+      assert.match((error as NatsdError).message, /did not become ready/);
+    }
+  });
+});
+
+test.run();
