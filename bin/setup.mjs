@@ -88,8 +88,8 @@ async function installPackages(name) {
 }
 
 /**
- * Installs what the lock file names when it changed since the last time; scripts off: the build runs
- * them. Not `npm ci`: that fails where a registry lacks optional packages of other platforms.
+ * Installs what the lock file names when it changed since the last time; the build runs scripts,
+ * npm none. Not `npm ci`: that fails where a registry lacks packages of other platforms.
  */
 async function installModules() {
   const stamp = join(ROOT, "node_modules", ".meshd-lock");

@@ -82,7 +82,7 @@ interface Import {
 /** Static, dynamic and type imports of one file, relative ones as repository paths. */
 function importsOf(path: string): Import[] {
   const text = readFileSync(path, "utf8");
-  const pattern = /(?:from|import)\s*\(?\s*["']([^"']+)["']/g;
+  const pattern = /(?:from\s+|import\s+|import\s*\(\s*)["']([^"']+)["']/g;
   return [...text.matchAll(pattern)].map((match) => {
     const target = match[1] ?? "";
     if (!target.startsWith(".")) return { from: path, to: target };

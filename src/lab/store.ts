@@ -1,5 +1,13 @@
 // Where a lab keeps its files, and the one file that says what was asked for.
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { LabError } from "./error.js";
 import { checkShape, type LabPlan, type LabShape, planLab } from "./plan.js";
@@ -48,11 +56,13 @@ export function labNames(roots: LabRoots): string[] {
   return existsSync(labsFolder(roots)) ? readdirSync(labsFolder(roots)).sort() : [];
 }
 
-/** Removes every file of a lab, and the labs' folders when this was the last. */
+/** Removes every file of a lab, and the folders above them that are empty then. */
 export function removeFiles(roots: LabRoots, name: string): void {
   rmSync(stateFolder(roots, name), { recursive: true, force: true });
   rmSync(runFolder(roots, name), { recursive: true, force: true });
-  for (const folder of [labsFolder(roots), join(roots.runDir, "labs")]) {
-    if (existsSync(folder) && readdirSync(folder).length === 0) rmSync(folder, { recursive: true });
+  for (const root of [roots.stateDir, roots.runDir]) {
+    for (const folder of [join(root, "labs"), root]) {
+      if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
+    }
   }
 }
