@@ -1,7 +1,7 @@
 // The hot path's door: everything the module exports. It knows no host, no clock and no file, and
 // owns no memory: all addresses come from shared/layout.ts.
 import { partial } from "./checksum";
-import { flush } from "./coalesce";
+import { flush, forget } from "./coalesce";
 import * as egress from "./egress";
 import * as fib from "./fib";
 import * as ingress from "./ingress";
@@ -36,6 +36,7 @@ if ((RING_ENTRIES & (RING_ENTRIES - 1)) !== 0) ERROR("ring entries are no power 
 export function init(workerBase: u32): void {
   bind(workerBase);
   closeTrains();
+  forget(workerBase);
 }
 
 /**
