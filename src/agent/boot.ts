@@ -37,7 +37,7 @@ export interface Booted {
   config: MeshConfig;
   plan: Plan;
   /** Said in status: conflicts that are only worth a warning. */
-  warnings: string[];
+  warnings: readonly string[];
   /** For a start that is refused after all: ends the session, gives a fresh lease back, unlocks. */
   undo(): Promise<void>;
   /** This start made the node a member. */

@@ -33,7 +33,10 @@ export function emptyTables(nodeId: string, made: Plan): TableContents {
 
 export class Engine {
   readonly churn: AgentStatus["churn"] = { published: 0, hostChanges: 0, reconciles: 0 };
+  /** What is being applied. */
   private current: Plan;
+  /** What was applied last: the one that status shows. */
+  private applied: Plan;
   private publishedText = "";
   private hostText = "";
   private podsText = "";
@@ -48,10 +51,12 @@ export class Engine {
     first: Plan,
   ) {
     this.current = first;
+    this.applied = first;
   }
 
+  /** The plan in force: its steps have been done, or are in `warnings`. */
   plan(): Plan {
-    return this.current;
+    return this.applied;
   }
 
   underlay(): Underlay {
@@ -61,7 +66,7 @@ export class Engine {
   /** What status should say: problems of records, of the host, and steps that failed last time. */
   warnings(): string[] {
     const failed = [...this.causes].map(([step, error]) => `${step}: ${messageOf(error)}`);
-    return [...this.current.problems.map((p) => p.message), ...this.hostProblems, ...failed];
+    return [...this.applied.problems.map((p) => p.message), ...this.hostProblems, ...failed];
   }
 
   /** Why a step failed last time, if it did. */
@@ -113,6 +118,7 @@ export class Engine {
     await this.step("pods", () => this.applyPods(full));
     this.parts.prober.setPeers(this.current.tables?.self.addresses ?? [], this.current.peers);
     await this.step("own record", () => this.writeOwn());
+    this.applied = this.current;
     if (!next.hold) {
       await this.step("state", () => this.save());
     }

@@ -3,7 +3,7 @@
 // firewall.
 import type { MemberSession } from "../../control/index.js";
 import type { Datapath } from "../datapath/index.js";
-import { findFirewall, gatherFacts, underlayOf } from "../host/index.js";
+import { findFirewall, findPoolConflicts, gatherFacts, underlayOf } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import type { Engine } from "./engine.js";
 import { messageOf } from "./errors.js";
@@ -25,7 +25,7 @@ export interface WatchParts {
   engine: Engine;
   log: AgentLog;
   /** Conflicts found at start that were only worth a warning. */
-  warnings: string[];
+  readonly warnings: readonly string[];
 }
 
 export class Watch {
@@ -35,6 +35,7 @@ export class Watch {
   private fullAt_ms = 0;
   private running = false;
   private firewall: string[] = [];
+  private conflicts: readonly string[];
   private underlayProblem: string | undefined;
 
   private readonly onSnapshot = () => this.wake(GATHER_MS);
@@ -49,11 +50,13 @@ export class Watch {
     this.wake(RETRY_MS);
   };
 
-  constructor(private readonly parts: WatchParts) {}
+  constructor(private readonly parts: WatchParts) {
+    this.conflicts = parts.warnings;
+  }
 
   warnings(): string[] {
     const underlay = this.underlayProblem === undefined ? [] : [this.underlayProblem];
-    return [...this.parts.warnings, ...underlay, ...this.firewall];
+    return [...this.conflicts, ...underlay, ...this.firewall];
   }
 
   /** Begins to watch; the first look for a firewall is done when it resolves. */
@@ -101,7 +104,7 @@ export class Watch {
     try {
       if (full) {
         this.fullAt_ms = performance.now() + FULL_MS;
-        await this.refreshUnderlay();
+        await this.lookAtHost();
         await this.lookForFirewall();
       }
       await this.parts.engine.apply(full);
@@ -122,6 +125,14 @@ export class Watch {
       this.parts.log("agent.firewall", { found: lines });
     }
     this.firewall = lines;
+  }
+
+  /** What came to stand in the way since the start: refused then, a warning now. */
+  private async lookAtHost(): Promise<void> {
+    const { engine, deviceName, pods } = this.parts;
+    const own = { devices: [deviceName, ...pods.devices()], pools: engine.ownPools() };
+    this.conflicts = findPoolConflicts(await gatherFacts(), own).map(({ message }) => message);
+    await this.refreshUnderlay();
   }
 
   /** Keeps the advertised address while the host has it; else chooses again, as a start would. */

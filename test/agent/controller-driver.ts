@@ -9,7 +9,7 @@ import { AdminClient, Controller, createMesh } from "../../control/index.js";
 import { startNatsServer } from "../../src/natsd/index.js";
 
 interface Asked {
-  do: "token" | "config" | "spoil" | "nodes" | "leases" | "stop-nats" | "start-nats";
+  do: keyof typeof answers;
   name?: string;
   value?: unknown;
   key?: string;
@@ -37,31 +37,27 @@ async function spoil(key: string, value: string): Promise<unknown> {
   }
 }
 
-async function answer(asked: Asked): Promise<unknown> {
-  switch (asked.do) {
-    case "token":
-      return { token: (await admin.tokens.create()).token };
-    case "config":
-      return admin.config.set(asked.name ?? "", asked.value);
-    case "spoil":
-      return spoil(asked.key ?? "", String(asked.value));
-    case "nodes":
-      return admin.nodes.list();
-    case "leases":
-      return admin.leases.list();
-    case "stop-nats":
-      await server.stop();
-      return { done: true };
-    case "start-nats":
-      server = await start();
-      return { done: true };
-  }
-}
+const answers = {
+  token: async () => ({ token: (await admin.tokens.create()).token }),
+  config: ({ name, value }: Asked) => admin.config.set(name ?? "", value),
+  spoil: ({ key, value }: Asked) => spoil(key ?? "", String(value)),
+  nodes: () => admin.nodes.list(),
+  leases: () => admin.leases.list(),
+  status: ({ name }: Asked) => admin.nodes.status(name ?? ""),
+  drain: ({ name, value }: Asked) => admin.nodes.drain(name ?? "", value === true),
+  remove: ({ name }: Asked) => admin.nodes.remove(name ?? ""),
+  "stop-nats": () => server.stop().then(() => ({ done: true })),
+  "start-nats": async () => {
+    server = await start();
+    return { done: true };
+  },
+};
 
 console.log(JSON.stringify({ ready: true }));
 for await (const line of createInterface({ input: process.stdin })) {
   const asked = JSON.parse(line) as Asked;
-  const answered = await answer(asked).catch((error: unknown) => ({ error: String(error) }));
+  const done: Promise<unknown> = answers[asked.do](asked);
+  const answered = await done.catch((error: unknown) => ({ error: String(error) }));
   console.log(JSON.stringify(answered));
 }
 await admin.close();

@@ -16,6 +16,7 @@ import {
   joinByVeth,
   pings,
   runSync,
+  spawnIn,
   trySync,
   uniqueDevice,
   uniqueName,
@@ -43,6 +44,8 @@ function optionsOf(name: string, token?: string): AgentOptions {
     runDir: join(directory, name, "run"),
     name,
     version: "0.1.0",
+    // One node with one worker, one with two: both kinds of device are opened and taken up again.
+    workers: name === "n2" ? 2 : 1,
     ...(token === undefined ? {} : { token }),
   };
 }
@@ -72,6 +75,14 @@ async function addPod(agent: DrivenAgent, name: string): Promise<Pod> {
   assert.is(answer.status, 200, JSON.stringify(answer.json));
   podNames.push(name);
   return answer.json as Pod;
+}
+
+/** Binds the UDP port there; resolves when it is taken, to what frees it. */
+async function holdPort(namespace: string, port: number): Promise<() => void> {
+  const script = `require("dgram").createSocket("udp4").bind(${port}, () => console.log("held"))`;
+  const holder = spawnIn(namespace, [process.execPath, "-e", script]);
+  await new Promise((resolve) => holder.stdout?.once("data", resolve));
+  return () => holder.kill();
 }
 
 function agent(index: number): DrivenAgent {
@@ -185,6 +196,8 @@ rootTest(test, "status, counters, fib, routes, drops and metrics are answered", 
   assert.is(((await get("/routes")) as unknown[]).length, 6);
   assert.is(((await get("/pods")) as unknown[]).length, 1);
   assert.ok(Array.isArray(await get("/drops")));
+  const overNats = (await controller.ask({ do: "status", name: "n1" })) as AgentStatus;
+  assert.is(overNats.pid, (await agent(0).status()).pid);
   const metrics = String(await get("/metrics"));
   assert.match(metrics, /meshd_peer_reachable\{peer="n2"\} 1/);
   assert.match(metrics, /meshd_forwarded_packets_total\{worker="0",direction="egress"\} [1-9]/);
@@ -243,6 +256,7 @@ rootTest(
     assert.equal(after.lease, before.lease);
     assert.equal(after.node, before.node);
     assert.is(after.pods, 1);
+    assert.is(after.workers.length, 2);
     await until("pods reach each other again", () =>
       pings(pod(0).netns, pod(1).addresses[0] ?? ""),
     );
@@ -256,8 +270,25 @@ rootTest(test, "SIGTERM leaves device, routes and pods, so that nothing leaks", 
   assert.match(runSync(namespace, ["ip", "link", "show", "mesh0"]), /mesh0/);
   assert.match(runSync(namespace, ["ip", "route"]), /dev mesh0 proto 157/);
   assert.not.ok(pings(pod(1).netns, pod(0).addresses[0] ?? "", 56, 1));
+  runSync(namespace, ["nft", "add", "table", "inet", "strict"]);
+  const chain = "{ type filter hook forward priority 0; policy drop; }";
+  runSync(namespace, ["nft", `add chain inet strict forward ${chain}`]);
   agents[1] = await startAgent(namespace, optionsOf("n2"));
+  const { warnings } = await agent(1).status();
+  assert.match(warnings.join("\n"), /firewall nftables inet strict forward drops forwarded/);
+  runSync(namespace, ["nft", "delete", "table", "inet", "strict"]);
   await until("back again", () => pings(pod(0).netns, pod(1).addresses[0] ?? ""));
+});
+
+rootTest(test, "a draining node keeps its traffic and takes no new pods", async () => {
+  await controller.ask({ do: "drain", name: "n1", value: true });
+  await agent(0).statusThat("draining", (s) => s.node.state === "draining");
+  const refused = await agent(0).ask("POST", "/pods", { name: "late" });
+  assert.is(refused.status, 409);
+  assert.match(JSON.stringify(refused.json), /MESHD_DRAINING/);
+  everyPairPings();
+  await controller.ask({ do: "drain", name: "n1", value: false });
+  await agent(0).statusThat("active again", (s) => s.node.state === "active");
 });
 
 rootTest(test, "without NATS the agents forward, and one that restarts does too", async () => {
@@ -287,31 +318,54 @@ rootTest(test, "a second agent on the same state directory is refused with one l
   assert.match(await second.first(), /^refused MESHD_STATE_LOCKED /);
 });
 
-rootTest(
-  test,
-  "conflicts are refused with one line and a code, and leave no lease behind",
-  async () => {
-    const leases = (await controller.ask({ do: "leases" })) as { state: string }[];
-    const held = () => leases.filter((lease) => lease.state === "held").length;
-    const cases: [string, string[][], string][] = [
-      ["route", [["route", "add", "10.244.9.0/24", "dev", "eth0"]], "MESHD_ROUTE_CONFLICT"],
-      ["device", [["tuntap", "add", "mesh0", "mode", "tap"]], "MESHD_DEVICE_BUSY"],
-      ["pool", [["address", "add", "10.244.77.1/32", "dev", "eth0"]], "MESHD_UNDERLAY_IN_POOL"],
-    ];
-    for (const [number, [name, commands, code]] of cases.entries()) {
-      const namespace = makeHost(`192.168.${79 + number}`);
-      for (const words of commands) runSync(namespace, ["ip", ...words]);
-      const pool = name === "pool" ? { underlayAddress: "10.244.77.1" } : {};
-      const token = await controller.token();
-      const refused = new DrivenAgent(namespace, { ...optionsOf(`x-${name}`, token), ...pool });
-      const line = await refused.first();
-      assert.match(line, new RegExp(`^refused ${code} `), refused.errors.join("\n"));
-      deleteNamespace(namespace);
-    }
-    const now = (await controller.ask({ do: "leases" })) as { state: string }[];
-    assert.is(now.filter((lease) => lease.state === "held").length, held());
-  },
-);
+async function heldLeases(): Promise<string[]> {
+  const leases = (await controller.ask({ do: "leases" })) as { cidr: string; state: string }[];
+  return leases.filter((lease) => lease.state === "held").map((lease) => lease.cidr);
+}
+
+const conflicts: { name: string; commands: string[]; code: string }[] = [
+  { name: "route", commands: ["route add 10.244.9.0/24 dev eth0"], code: "ROUTE_CONFLICT" },
+  { name: "device", commands: ["tuntap add mesh0 mode tap"], code: "DEVICE_BUSY" },
+  { name: "veth", commands: ["link add mesh0 type veth peer name other"], code: "DEVICE_BUSY" },
+  { name: "pool", commands: ["address add 10.244.7.1/32 dev eth0"], code: "UNDERLAY_IN_POOL" },
+  { name: "port", commands: [], code: "PORT_IN_USE" },
+];
+
+for (const [number, { name, commands, code }] of conflicts.entries()) {
+  rootTest(test, `a conflict (${name}) is refused with one line and leaves no lease`, async () => {
+    const before = await heldLeases();
+    const namespace = makeHost(`192.168.${79 + number}`);
+    for (const words of commands) runSync(namespace, ["ip", ...words.split(" ")]);
+    const free = name === "port" ? await holdPort(namespace, 8472) : () => undefined;
+    const pool = name === "pool" ? { underlayAddress: "10.244.7.1" } : {};
+    const options = { ...optionsOf(`x-${name}`, await controller.token()), ...pool };
+    const refused = new DrivenAgent(namespace, options);
+    const line = await refused.first();
+    free();
+    assert.match(line, new RegExp(`^refused MESHD_${code} `), refused.errors.join("\n"));
+    assert.equal(await heldLeases(), before);
+    assert.not.match(runSync(namespace, ["ip", "route"]), /proto 157/);
+    deleteNamespace(namespace);
+  });
+}
+
+rootTest(test, "a removed node carries nothing, says so, and can be joined again", async () => {
+  const before = await agent(1).status();
+  await controller.ask({ do: "remove", name: "n2" });
+  const removed = await agent(1).statusThat("removed", (s) => s.node.state === "removed");
+  assert.match(removed.warnings.join(), /this node is removed/);
+  await agent(0).statusThat("the other forgets it", (s) => s.peersTotal === 0);
+  const routes = () => runSync(agent(1).namespace, ["ip", "route"]);
+  await until("its routes are gone", () => !/dev mesh0 proto 157/.test(routes()));
+  assert.match(routes(), /unreachable 10\.244\.0\.0\/16/);
+  await agent(1).end("SIGTERM");
+  const options = optionsOf("n2", await controller.token());
+  agents[1] = await startAgent(agent(1).namespace, options);
+  const after = await agent(1).status();
+  assert.is(after.node.state, "active");
+  assert.ok(after.lease.epoch > before.lease.epoch, "a lease given anew has a new epoch");
+  await agent(0).statusThat("reached again", (s) => s.peersReachable === 1);
+});
 
 rootTest(
   test,
