@@ -1,5 +1,5 @@
-// Reads the hot path's counters out of the shared memory. Each has one writer, its worker; they live
-// as long as the memory, so a restarted worker goes on counting.
+// Reads the hot path's counters out of the shared memory. Each has one writer, its worker; they
+// live as long as the memory, so a restarted worker goes on counting.
 import { Drop } from "../../assembly/shared/drop.js";
 import {
   COUNTERS_PER_DIRECTION,

@@ -54,12 +54,12 @@ interface Parts {
 }
 
 /**
- * A node's packet path. Everything is opened by {@link Datapath.open} and closed by `close`; between
- * them nothing runs here unless a worker punts, dies, or tables wait for one.
+ * A node's packet path. Everything is opened by {@link Datapath.open} and closed by `close`;
+ * between them nothing runs here unless a worker punts, dies, or tables wait for one.
  *
- * The device comes up down and without addresses: link, MTU, addresses and routes are the host's job,
- * and so is `ip link set dev NAME gso_max_size 61000`: a larger super-packet does not fit one send
- * together with a tunnel header per segment, and is sent in two.
+ * The device begins down and without addresses: link, MTU, addresses and routes are the host's
+ * job, and so is `ip link set dev NAME gso_max_size 61000`: a larger super-packet does not fit one
+ * send together with a tunnel header per segment, and is sent in two.
  */
 export class Datapath extends EventEmitter<DatapathEvents> {
   private readonly options: DatapathOptions;
@@ -102,8 +102,8 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   }
 
   /**
-   * Opens device and sockets, takes all memory, starts the workers. Tables are empty: every packet is
-   * a counted drop until `publish`.
+   * Opens device and sockets, takes all memory, starts the workers. Tables are empty: every packet
+   * is a counted drop until `publish`.
    * @throws {DatapathError} with a line for the operator; nothing stays open then.
    */
   static async open(options: DatapathOptions): Promise<Datapath> {
@@ -225,7 +225,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     this.note("underlay-rebound", { ...underlay });
   }
 
-  /** Polls: workers answer within a round, and the packet path has no call for the control thread. */
+  /** Polls: workers answer within a round, and the packet path calls no control thread. */
   private async untilSeen(): Promise<void> {
     const end_ms = performance.now() + REBIND_DEADLINE_MS;
     const isSeen = () =>

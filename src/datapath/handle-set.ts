@@ -1,5 +1,5 @@
-// Every open handle of one datapath: TUN queues, sockets, pollers, wake-ups. The control thread opens
-// and closes them; worker threads come and go on the same numbers.
+// Every open handle of one datapath: TUN queues, sockets, pollers, wake-ups. The control thread
+// opens and closes them; worker threads come and go on the same numbers.
 import {
   adoptTun,
   closeDescriptor,

@@ -1,5 +1,5 @@
-// A worker's open handles (file descriptor numbers), in a small shared array: the control thread opens
-// and closes them, the worker uses them. A rebind replaces them without stopping the thread.
+// A worker's open handles (file descriptor numbers), in a small shared array: the control thread
+// opens and closes them, the worker uses them. A rebind replaces them without stopping the thread.
 import { ENTROPY_SOCKETS } from "../../assembly/shared/layout.js";
 
 /** What a poller's token stands for. */

@@ -1,5 +1,5 @@
-// Publishes tables by generation: the lowest bit of the generation says which of two copies is live.
-// The spare copy may be rewritten only when every worker reported the live generation or is parked.
+// Publishes tables by generation: its lowest bit says which of two copies is live. The spare copy
+// may be rewritten only when every worker reported the live generation or is parked.
 import {
   C_GENERATION,
   CONTROL,
@@ -64,7 +64,7 @@ export class TablePublisher {
     const contents = this.#waiting;
     if (contents === undefined) return;
     if (!this.#isSpareFree()) {
-      this.#retry = setTimeout(() => this.#tryLater(), RETRY_MS);
+      this.#retry = setTimeout(() => this.#tryLater(), RETRY_MS).unref();
       return;
     }
     this.#waiting = undefined;

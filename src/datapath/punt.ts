@@ -15,7 +15,7 @@ import {
   W_PUNT_RING,
 } from "../../assembly/shared/layout.js";
 
-/** A packet from the hot path: inner IP bytes (a copy), PUNT_* kind, index of the peer it came from. */
+/** A packet of the hot path: inner IP bytes (a copy), PUNT_* kind, index of the peer it is from. */
 export type PuntHandler = (packet: Uint8Array, kind: number, peer: number) => void;
 
 /** Longest packet that an entry of a ring holds. */
@@ -45,7 +45,7 @@ export function drainPunts(views: RingViews, base: number, handler: PuntHandler)
   }
 }
 
-/** Puts an inner IP packet into a worker's inject ring; false when it is full or the packet too long. */
+/** Puts an inner IP packet into a worker's inject ring; false when full or the packet too long. */
 export function putInject(views: RingViews, base: number, packet: Uint8Array): boolean {
   const { bytes, words } = views;
   const ring = base + W_INJECT_RING;

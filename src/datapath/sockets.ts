@@ -1,5 +1,5 @@
-// Opens a worker's UDP sockets on the control thread. All are bound to the advertised address, so it
-// is the outer source of everything we send, on hosts with several addresses too.
+// Opens a worker's UDP sockets on the control thread. All are bound to the advertised address, so
+// it is the outer source of everything we send, on hosts with several addresses too.
 import { closeDescriptor, openUdp, probePort, type UdpSocket } from "node-tun";
 import { ENTROPY_SOCKETS } from "../../assembly/shared/layout.js";
 import { DatapathError, describe, systemCode } from "./errors.js";

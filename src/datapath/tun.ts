@@ -35,8 +35,8 @@ interface LinkFacts {
 }
 
 /**
- * Opens `queues` queues of the device, which exists afterwards (down and without addresses when new).
- * @throws {DatapathError} MESHD_NO_TUN, MESHD_NOT_PERMITTED, MESHD_DEVICE_BUSY, MESHD_DEVICE_FAILED.
+ * Opens `queues` queues of the device, which is made when missing: down and without addresses.
+ * @throws {DatapathError} MESHD_NO_TUN, _NOT_PERMITTED, _DEVICE_BUSY or _DEVICE_FAILED.
  */
 export async function openTunQueues(settings: TunSettings): Promise<OpenedTun> {
   const facts = await inspect(settings.name);

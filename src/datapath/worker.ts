@@ -1,5 +1,5 @@
 // Entry of a worker thread: blocks in the native poller, never in the event loop, and pumps what is
-// there. It learns everything from workerData; it ends when the control thread says stop and wakes it.
+// there. It learns everything from workerData; it ends when told to stop.
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { clearWake, pollerWait } from "node-tun";
 import {
@@ -35,10 +35,10 @@ export interface WorkerSetup {
   handles: SharedArrayBuffer;
 }
 
-/** Worker to control thread: it runs with the handles it was given, or its punt ring has packets. */
+/** To the control thread: it runs with the handles it was given, or its punt ring has packets. */
 export type WorkerMessage = "ready" | "punt";
 
-/** Longest the poller sleeps when the hot path named a deadline, so that a far one cannot overflow. */
+/** Longest sleep when the hot path named a deadline, so that a far one cannot overflow. */
 const SLEEP_MAX_US = 1_000_000_000;
 
 /** performance.now() counts from the thread's own start; this makes it CLOCK_MONOTONIC for all. */

@@ -45,7 +45,7 @@ function setUpDevice(config: HostConfig): void {
 
 const hidden = <T>(datapath: Datapath, name: string): T => Reflect.get(datapath, name) as T;
 
-/** Makes the next table lookup leave the memory, which is a trap; mended once the worker is dead. */
+/** Makes the next table lookup leave the memory: a trap. Mended once the worker is dead. */
 function trap(datapath: Datapath, worker: number): void {
   const { words } = hidden<DatapathMemory>(datapath, "memory");
   const index = (CONTROL + C_TABLES_AT) / 4;
