@@ -1,4 +1,5 @@
 // How requests fail over NATS: service error headers with a number and "MESHD_CODE: what, why, what to do".
+import { setTimeout as sleep } from "node:timers/promises";
 import { ControlError, type ControlErrorCode } from "./errors.js";
 import type { Link } from "./nats/index.js";
 
@@ -29,6 +30,23 @@ export function serviceError(error: unknown): { code: number; text: string } {
   return { code: numbers[error.code] ?? 500, text: `${error.code}: ${line}` };
 }
 
+/** Controllers reconnect within this time after a server's restart. */
+const patience_ms = 2_000;
+
+/** A request that nobody heard may be sent again. */
+async function requestPatiently(link: Link, subject: string, text: string, timeout_ms: number) {
+  const end = performance.now() + Math.min(patience_ms, timeout_ms);
+  for (;;) {
+    try {
+      return await link.request(subject, text, timeout_ms);
+    } catch (error) {
+      const unheard = error instanceof ControlError && error.code === "MESHD_NO_CONTROLLER";
+      if (!unheard || performance.now() > end) throw error;
+      await sleep(200);
+    }
+  }
+}
+
 /** One request to a controller; the JSON of its answer, or its error thrown as the ControlError it was there. */
 export async function ask(
   link: Link,
@@ -36,7 +54,7 @@ export async function ask(
   request: unknown,
   timeout_ms: number,
 ): Promise<unknown> {
-  const answer = await link.request(subject, JSON.stringify(request), timeout_ms);
+  const answer = await requestPatiently(link, subject, JSON.stringify(request), timeout_ms);
   if (answer.error) {
     const match = /^(MESHD_[A-Z_]+): (.*)$/s.exec(answer.error.error);
     const code = (match?.[1] ?? "MESHD_CONFLICT") as ControlErrorCode;

@@ -35,7 +35,6 @@ export interface MemberSessionOptions {
 }
 
 const defaults = { heartbeat_ms: 5_000, relist_ms: 300_000, beatMissing_ms: 15_000 };
-const renewCheck_ms = 60_000;
 
 /**
  * Events: "snapshot" (MeshSnapshot), only when its contents changed; "connected"; "disconnected"; "refused" (Refusal);
@@ -193,7 +192,6 @@ export class MemberSession extends EventEmitter {
       this.#known = this.#ledger.complete;
     }
     this.#timers.push(setInterval(() => this.#beat(), heartbeat_ms));
-    this.#timers.push(setInterval(() => this.#checkRenewal(), renewCheck_ms));
     void this.#run();
   }
 
@@ -262,6 +260,7 @@ export class MemberSession extends EventEmitter {
     if (!this.#link?.connected) return;
     const subject = subjectsOf(this.#membership.mesh).heartbeat(this.nodeId);
     this.#link.publish(subject, JSON.stringify({ time: new Date().toISOString() }));
+    this.#checkRenewal();
   }
 
   #listed(): void {

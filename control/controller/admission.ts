@@ -12,12 +12,9 @@ import { userJwt, verifySignature } from "../nats/index.js";
 import { nodePermissions, renewalPermissions } from "../permissions.js";
 import type { LeaseRecord, MemberRecord } from "../records.js";
 import { type Core, configOf } from "./core.js";
-import { poolsOf } from "./leases.js";
+import { poolsOf, refuseInPool } from "./leases.js";
 import type { Members } from "./members.js";
 import type { Tokens } from "./tokens.js";
-
-/** Node credentials end after 30 days; members renew at half of that, and later still with the key alone. */
-const credentials_s = 30 * 86_400;
 
 export class Admission {
   readonly #core: Core;
@@ -26,8 +23,12 @@ export class Admission {
   /** Joins of one node are done one after the other in this controller. */
   readonly #busy = new Map<string, Promise<unknown>>();
 
-  constructor(core: Core, members: Members, tokens: Tokens) {
+  readonly #credentials_s: number;
+
+  /** `credentials_s`: how long node credentials last. */
+  constructor(core: Core, members: Members, tokens: Tokens, credentials_s: number) {
     this.#core = core;
+    this.#credentials_s = credentials_s;
     this.#members = members;
     this.#tokens = tokens;
   }
@@ -41,6 +42,7 @@ export class Admission {
       const what = "the request is not signed by the key it names; join with the node's own key";
       throw new ControlError("MESHD_PROOF_INVALID", what);
     }
+    refuseInPool(request.underlay.address, configOf(this.#core.store));
     const before = this.#busy.get(request.nodeId);
     const turn = Promise.resolve(before).catch(() => undefined);
     const work = turn.then(() => this.#joinInTurn(tokenId, request));
@@ -187,7 +189,7 @@ export class Admission {
     const jwt = await userJwt({
       ...user,
       permissions: nodePermissions(mesh.name, nodeId),
-      expires: Math.floor(Date.now() / 1000) + credentials_s,
+      expires: Math.floor(Date.now() / 1000) + this.#credentials_s,
     });
     const permissions = renewalPermissions(mesh.name, nodeId);
     const renewalJwt = await userJwt({ ...user, permissions });

@@ -31,6 +31,8 @@ export interface ControllerOptions {
   beat_ms?: number;
   /** Replicas of the buckets, for a cluster; default 1. */
   replicas?: number;
+  /** Seconds that node credentials last; default 30 days. Members renew at half of it. */
+  credentials_s?: number;
   /** Milliseconds until it must be ready; default 15,000. */
   timeout_ms?: number;
   version?: string;
@@ -118,12 +120,14 @@ export class Controller {
   }
 
   async #start(timeout_ms: number): Promise<void> {
-    const { mesh, replicas = 1 } = this.#options;
-    const { bucket, secrets } = subjectsOf(mesh.name);
-    for (const name of [bucket, secrets]) {
-      const made = new Bucket(this.#link, name);
-      await made.ensure({ replicas, value_max: valueLength_max });
-    }
+    const { mesh } = this.#options;
+    await this.#ensureBuckets();
+    // A server may come back without its store: what this controller remembers is then put back (mend).
+    this.#link.on("connected", () => {
+      this.#ensureBuckets().catch((error) =>
+        this.#log("buckets-missing", { reason: String(error) }),
+      );
+    });
     await this.#follow(timeout_ms);
     await this.#core.store.change<"config">(keyOf.config(), (config) =>
       config === null ? mesh.config : undefined,
@@ -135,6 +139,14 @@ export class Controller {
     await this.#serve();
     this.#revocation.ensure(this.#owedRevocations());
     for (const member of this.#members.all()) await this.#followNode(member.nodeId);
+  }
+
+  async #ensureBuckets(): Promise<void> {
+    const { bucket, secrets } = subjectsOf(this.#core.mesh.name);
+    for (const name of [bucket, secrets]) {
+      const made = new Bucket(this.#link, name);
+      await made.ensure({ replicas: this.#options.replicas ?? 1, value_max: valueLength_max });
+    }
   }
 
   /** A controller may have ended between a removal and its revocation. */
@@ -175,7 +187,8 @@ export class Controller {
 
   async #serve(): Promise<void> {
     const tokens = new Tokens(this.#core);
-    const admission = new Admission(this.#core, this.#members, tokens);
+    const { credentials_s = 30 * 86_400 } = this.#options;
+    const admission = new Admission(this.#core, this.#members, tokens, credentials_s);
     const { name, meshId } = this.#core.mesh;
     this.#link.subscribe(subjectsOf(name).heartbeat("*"), (message) => {
       this.#roster.hear(message.subject.split(".").at(-1) ?? "");

@@ -6,6 +6,7 @@ import {
   parsePrefix,
   pieceAt,
   pieceCount,
+  prefixHolds,
   prefixText,
 } from "../cidr.js";
 import { ControlError } from "../errors.js";
@@ -28,6 +29,14 @@ export function poolsOf(config: MeshConfig): Pool[] {
   if (prefix4) pools.push({ prefix: prefix4, maskSize: config.clusterPoolIPv4MaskSize });
   if (prefix6) pools.push({ prefix: prefix6, maskSize: config.clusterPoolIPv6MaskSize });
   return pools;
+}
+
+/** An underlay inside the overlay would send tunnel packets into the tunnel. MESHD_BAD_REQUEST. */
+export function refuseInPool(address: string, config: MeshConfig): void {
+  const pool = poolsOf(config).find(({ prefix }) => prefixHolds(prefix, address));
+  if (!pool) return;
+  const what = `underlay address ${address} lies in the mesh's pool ${prefixText(pool.prefix)}; use an address outside of it, or a mesh with another pool`;
+  throw new ControlError("MESHD_BAD_REQUEST", what);
 }
 
 export class Leases {

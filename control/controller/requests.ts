@@ -3,10 +3,11 @@ import * as check from "../check.js";
 import { type Fields, fieldsOf, Refused } from "../check.js";
 import { overlaps, parsePrefix } from "../cidr.js";
 import { ControlError } from "../errors.js";
-import { keyOf } from "../keys.js";
+import { claimName, keyOf } from "../keys.js";
 import type { PeerRecord } from "../records.js";
 import { checkRecord } from "../validate.js";
 import { type Core, configOf } from "./core.js";
+import { refuseInPool } from "./leases.js";
 import type { Members } from "./members.js";
 import { changeSetting } from "./settings.js";
 import type { Tokens } from "./tokens.js";
@@ -141,6 +142,8 @@ function peerRequests(core: Core): Requests {
     "peers.add": async (fields) => {
       const key = keyOf.peer(check.label(fields, "name"));
       const peer: PeerRecord = checkRecord("peers", key, fields);
+      refuseInPool(peer.endpoint, configOf(core.store));
+      refuseEndpoint(core, peer);
       refuseOverlap(core, peer);
       return core.store.change<"peers">(key, () => peer);
     },
@@ -162,6 +165,20 @@ function peerRequests(core: Core): Requests {
       return { removed: name };
     },
   };
+}
+
+/** Received packets are told apart by their outer address: no two may share one. */
+function refuseEndpoint(core: Core, peer: PeerRecord): void {
+  const { mesh } = core.store.ledgers;
+  const { endpoint, port } = peer;
+  const claim = mesh.get<"claims">(keyOf.claim(endpoint, port))?.record;
+  const twin = [...mesh.records("peers")].find(
+    (one) => one.name !== peer.name && one.endpoint === endpoint && one.port === port,
+  );
+  if (!claim && !twin) return;
+  const owner = twin ? `peer ${twin.name}` : "a node of the mesh";
+  const what = `${claimName(endpoint, port)} is the endpoint of ${owner}; a peer needs one of its own`;
+  throw new ControlError("MESHD_ADDRESS_CLAIMED", what);
 }
 
 /** A static peer may have no prefix that a node or another peer has. */

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { nextSerial, open, seal, type Trust } from "../envelope.js";
 import { ControlError } from "../errors.js";
-import { parseKey, type RecordKind } from "../keys.js";
+import { keyOf, parseKey, type RecordKind } from "../keys.js";
 import type { Ledger } from "../ledger.js";
 import type { Bucket, SigningKey } from "../nats/index.js";
 import type { RecordOfKind } from "../validate.js";
@@ -114,22 +114,23 @@ export class Store {
     throw new ControlError("MESHD_CONFLICT", `${key} changes all the time; try again`);
   }
 
-  /** Writes without comparing: for the heartbeat, where the last one wins. */
+  /** The heartbeat: when another controller was faster, its own does as well. */
   async beat(record: RecordOfKind["heartbeat"]): Promise<void> {
-    const key = "heartbeat";
-    const serial = nextSerial(this.ledgers.mesh.get(key)?.serial ?? 0);
-    await this.#buckets.mesh.put(key, seal(this.trust.meshId, key, record, serial, this.#signer));
+    await this.write(await this.read<"heartbeat">(keyOf.heartbeat()), record);
   }
 
-  /** Puts the last good value of a key back over a spoiled one of that revision. */
+  /** Puts the last good value of a key back: over a spoiled one of that revision, or where the store lost it. */
   async mend(key: string, revision: number): Promise<boolean> {
     const place = this.#place(key);
     const held = this.ledgers[place].get(key);
     if (!held || parseKey(key)?.writer !== null) return false;
-    const written = await this.#buckets[place].put(key, held.raw, revision);
-    if (written === null) return false;
-    this.ledgers[place].apply({ key, revision: written, value: held.raw, deleted: false });
-    return true;
+    for (const expected of [revision, 0]) {
+      const written = await this.#buckets[place].put(key, held.raw, expected);
+      if (written === null) continue;
+      this.ledgers[place].apply({ key, revision: written, value: held.raw, deleted: false });
+      return true;
+    }
+    return false;
   }
 
   /** A record's signed text as stored, for a node to keep. */

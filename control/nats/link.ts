@@ -59,6 +59,9 @@ export class Link extends EventEmitter {
   /** One round over the servers. MESHD_NO_NATS when none answers, MESHD_PERMISSION when the credentials are refused. */
   static async open(options: LinkOptions, timeout_ms = 5_000): Promise<Link> {
     const backoff = new Backoff();
+    if (options.servers.length === 0) {
+      throw new ControlError("MESHD_NO_NATS", "no NATS server is named; give one with --nats URL");
+    }
     try {
       const connection = await connect({
         servers: options.servers,
@@ -132,14 +135,26 @@ export class Link extends EventEmitter {
    */
   async request(subject: string, text: string, timeout_ms: number): Promise<Answer> {
     await this.#whenConnected(timeout_ms);
+    const done = new AbortController();
     try {
-      const message = await this.connection.request(subject, text, { timeout: timeout_ms });
+      const message = await Promise.race([
+        this.connection.request(subject, text, { timeout: timeout_ms }),
+        this.#whenLost(done.signal),
+      ]);
       const code = message.headers?.get("Nats-Service-Error-Code") ?? "";
       const error = message.headers?.get("Nats-Service-Error") ?? "";
       return { text: message.string(), error: code === "" ? null : { code: Number(code), error } };
     } catch (cause) {
       throw requestError(subject, cause);
+    } finally {
+      done.abort();
     }
+  }
+
+  /** An answer cannot come any more once the connection broke. Only ever rejects. */
+  async #whenLost(signal: AbortSignal): Promise<never> {
+    await once(this, "disconnected", { signal });
+    throw new Error("the connection broke before the answer came");
   }
 
   /** What is sent while disconnected is lost: wait for the connection instead. */

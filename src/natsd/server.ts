@@ -85,7 +85,7 @@ function urlOf(host: string, port: number): string {
 }
 
 async function findBinary(): Promise<string> {
-  const folders = [...(process.env["PATH"] ?? "").split(":"), "/usr/sbin", "/usr/local/bin"];
+  const folders = [...(process.env.PATH ?? "").split(":"), "/usr/sbin", "/usr/local/bin"];
   for (const folder of folders) {
     if (folder === "") continue;
     const path = join(folder, "nats-server");

@@ -123,7 +123,11 @@ test("a static peer must be whole and may not take a node's prefix", async () =>
       await codeOf(admin.peers.add({ ...peer, endpoint: "10.250.0.9" })),
       "MESHD_BAD_REQUEST",
     );
+    const onNode = { ...peer, endpoint: "192.0.2.1" };
+    assert.is(await codeOf(admin.peers.add(onNode)), "MESHD_ADDRESS_CLAIMED");
     await admin.peers.add(peer);
+    const twin = { ...peer, name: "twin", podCIDRs: ["10.251.0.0/24"] };
+    assert.is(await codeOf(admin.peers.add(twin)), "MESHD_ADDRESS_CLAIMED");
     await admin.peers.add({ ...peer, vni: 7 });
     assert.equal(await admin.peers.list(), [{ ...peer, vni: 7 }]);
     assert.is(await codeOf(admin.peers.remove("other")), "MESHD_NOT_FOUND");

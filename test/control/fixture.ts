@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import {
   AdminClient,
   Controller,
+  type ControllerOptions,
   type CreateMeshOptions,
   createIdentity,
   createMesh,
@@ -51,10 +52,10 @@ export class TestMesh {
     this.#closers.push(close);
   }
 
-  async controller(): Promise<Controller> {
+  async controller(options: Partial<ControllerOptions> = {}): Promise<Controller> {
     const log = (event: string, fields: Record<string, unknown>) =>
       void this.log.push({ event, fields });
-    const controller = await Controller.start({ mesh: this.mesh, log, beat_ms: 500 });
+    const controller = await Controller.start({ mesh: this.mesh, log, beat_ms: 500, ...options });
     this.later(() => controller.close());
     return controller;
   }

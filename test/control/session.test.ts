@@ -49,11 +49,16 @@ test("a session sees members, leases, nodes, endpoints, peers and settings, each
     );
     await two.writeEndpoints([]);
     await eventually("the endpoint is gone", () => view().endpoints.size === 0);
-    const before = { snapshots, revision: view().revision };
+    const beats = async (count: number) => {
+      const { revision } = view();
+      await eventually("heartbeats went on", () => view().revision > revision + count);
+    };
+    await beats(1);
+    const before = snapshots;
     await two.writeNode(factsOf(2));
     await two.writeEndpoints([]);
-    await eventually("heartbeats went on", () => view().revision > before.revision + 3);
-    assert.is(snapshots, before.snapshots, "heartbeats and unchanged records wake nobody");
+    await beats(3);
+    assert.is(snapshots, before, "heartbeats and unchanged records wake nobody");
     assert.ok(one.viewAge_ms() < 5_000);
   });
 });
@@ -184,6 +189,47 @@ test("credentials are renewed with the key alone, also when the old ones do not 
     await session.ready(15_000);
     assert.is((renewed as Membership | null)?.nodeId, a.identity.nodeId);
     assert.ok(session.credentialsEnd);
+  });
+});
+
+test("credentials that end are renewed before, and the session goes on", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller({ credentials_s: 3 });
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create();
+    const a = await joinNode(token, 1);
+    const session = await mesh.session(a, { heartbeat_ms: 100 });
+    await session.ready(10_000);
+    const first = session.credentialsEnd?.getTime() ?? 0;
+    await eventually("the first credentials are over", () => Date.now() > first + 500);
+    await eventually("renewed and connected", () => {
+      const end = session.credentialsEnd?.getTime() ?? 0;
+      return end > first && session.connected && session.viewAge_ms() < 2_000;
+    });
+    assert.is((await admin.nodes.show("n1")).online, true);
+  });
+});
+
+test("a controller that remembers puts back what a lost store had", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create({ uses: 2 });
+    const a = await joinNode(token, 1);
+    const session = await mesh.session(a);
+    await session.ready(10_000);
+    await session.writeNode(factsOf(1));
+    await mesh.restartServer(() =>
+      rm(`${mesh.dir}/nats/jetstream`, { recursive: true, force: true }),
+    );
+    await eventually("it is all there again", async () => {
+      const fresh = await mesh.session(a);
+      const snapshot = await fresh.ready(10_000);
+      await fresh.close();
+      const { members, leases, nodes } = snapshot;
+      return members.size === 1 && leases.size === 1 && nodes.size === 1;
+    });
+    assert.equal((await joinNode(token, 2)).membership.podCIDRs, ["10.244.1.0/24"]);
   });
 });
 
