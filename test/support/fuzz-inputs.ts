@@ -285,18 +285,36 @@ export class FuzzInputs {
     random.pick(feeds)();
   }
 
+  /** An ARP request or neighbour solicitation, mostly for our own address. */
   #question(peer: FuzzPeer): Uint8Array {
     const { random } = this;
+    if (random.once(2)) return this.#solicitation(peer);
     const asked = random.once(3) ? random.bytes(4) : address4(10, 244, 1, 1);
     const arp = concat(
-      Uint8Array.of(0, 1, 8, 0, 6, 4, 0, 1),
-      peer.mac,
-      address4(10, 244, peer.net, 1),
-      new Uint8Array(6),
-      asked,
+      ...[Uint8Array.of(0, 1, 8, 0, 6, 4, 0, 1), peer.mac, address4(10, 244, peer.net, 1)],
+      ...[new Uint8Array(6), asked],
     );
     const head = Uint8Array.of(8, 0, 0, 0, peer.vni >> 16, peer.vni >> 8, peer.vni, 0);
     return concat(head, new Uint8Array(6).fill(255), peer.mac, Uint8Array.of(8, 6), arp);
+  }
+
+  #solicitation(peer: FuzzPeer): Uint8Array {
+    const { random } = this;
+    const target = random.once(3) ? random.bytes(16) : address6(1, 1);
+    const group = concat(
+      Uint8Array.of(0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff),
+      target.slice(13),
+    );
+    const source = random.once(4) ? new Uint8Array(16) : address6(peer.net, 1);
+    const asked = concat(Uint8Array.of(135, 0, 0, 0, 0, 0, 0, 0), target);
+    const payload = random.once(2) ? asked : concat(asked, Uint8Array.of(1, 1), peer.mac);
+    const o = { version: 6, protocol: 58, payload, source, destination: group } as const;
+    const packet = buildPacket({ ...o, ttl: random.once(6) ? 64 : 255 });
+    const pseudo = slowSum(pseudoHeader(packet, 58, payload.length));
+    setBe16(packet, 42, slowChecksum(payload, pseudo));
+    const datagram = wrap(peer, packet);
+    datagram.set(concat(Uint8Array.of(0x33, 0x33), group.slice(12)), 8);
+    return datagram;
   }
 
   #probe(peer: FuzzPeer): Uint8Array {
