@@ -88,6 +88,7 @@ export class Crew {
    * @throws {DatapathError} MESHD_WORKER_FAILED when one ends before it ran.
    */
   async start(): Promise<void> {
+    process.once("exit", this.#letGo);
     await Promise.all(this.#places.map((_, index) => this.#startFirst(index)));
   }
 
@@ -131,10 +132,23 @@ export class Crew {
     await ending;
   }
 
+  /**
+   * process.exit() joins the threads, and one that is blocked in the poller never ends: so that no
+   * exit hangs, whoever calls for it, every thread is told to stop and woken.
+   */
+  readonly #letGo = (): void => {
+    this.#stopping = true;
+    for (const [index, place] of this.#places.entries()) {
+      this.#store(place, W_COMMAND, COMMAND_STOP);
+      this.wake(index);
+    }
+  };
+
   /** Stops all workers and resolves when their threads are gone. */
   async stop(): Promise<void> {
     this.#stopping = true;
     await Promise.all(this.#places.map((place, index) => this.#stopOne(place, index)));
+    process.off("exit", this.#letGo);
   }
 
   async #stopOne(place: Place, index: number): Promise<void> {
