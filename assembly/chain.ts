@@ -1,6 +1,6 @@
-// An open super-packet: a chain through the packets where they lie in their slots. The 4 bytes before
-// an inner packet hold the address of the next; nothing is copied until the chain is emitted, and a
-// packet that stays alone is never copied.
+// An open super-packet: a chain through the packets where they lie in their slots. The 4 bytes
+// before an inner packet hold the address of the next; nothing is copied until the chain is
+// emitted, and a packet that stays alone is never copied.
 import * as sum from "./checksum";
 import * as joinable from "./joinable";
 import { takeTun, toTun, tunArenaRoom } from "./output";

@@ -2,7 +2,9 @@
 // Sums are kept in memory byte order (the sum does not care, RFC 1071 section 2 B): what `finish`
 // returns is stored as it is, and a field is read with a plain load<u16>.
 
-/** Ranges from this many bytes on take the SIMD loop; below, its set-up costs more than it saves. */
+/**
+ * Ranges from this many bytes on take the SIMD loop; below, its set-up costs more than it saves.
+ */
 const SIMD_LENGTH_MIN: u32 = 64;
 
 /**

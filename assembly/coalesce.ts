@@ -1,5 +1,5 @@
-// Joins consecutive packets of one flow into one super-packet for TUN: what comes out can be cut again
-// into what came in, and order within a flow is always kept. Several flows are open at once.
+// Joins consecutive packets of one flow into one super-packet for TUN: what comes out can be cut
+// again into what came in, and order within a flow is always kept. Several flows are open at once.
 //
 // The 10 bytes before a packet must be free (outer headers stood there: a link while a super-packet
 // is open, then the vnet header), and a packet must stay where it is until the outputs are written.
@@ -8,7 +8,8 @@ import * as joinable from "./joinable";
 import { tunArenaRoom } from "./output";
 import { W_COALESCE_STATE } from "./shared/layout";
 
-// State: how many chains are open, which one makes room next, arena bytes they will take, the chains.
+// State: how many chains are open, which one makes room next, arena bytes they will take, the
+// chains.
 const OPEN: usize = 0;
 const VICTIM: usize = 4;
 const HELD: usize = 8;

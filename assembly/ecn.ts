@@ -20,7 +20,8 @@ export function decap(innerTos: u32, outerTos: u32): i32 {
   const outer = outerTos & MASK;
   if (inner == NOT_ECT) return outer == CE ? -1 : NOT_ECT;
   if (outer == CE) return CE;
-  // ECT(1) outside may mark a milder congestion than CE (RFC 6040 section 3.2): it wins over ECT(0).
+  // ECT(1) outside may mark a milder congestion than CE (RFC 6040 section 3.2): it wins over
+  // ECT(0).
   return inner == ECT0 && outer == ECT1 ? ECT1 : inner;
 }
 

@@ -112,12 +112,15 @@ export function sameIp(a: usize, b: usize, count: u32): bool {
   }
   if (load<u16>(a) != load<u16>(b) || ipv4.ttl(a) != ipv4.ttl(b)) return false;
   if (ipv4.fragment(a) != ipv4.fragment(b)) return false;
-  // With don't-fragment the identification means nothing (RFC 6864 section 4.1); else it must count up.
+  // With don't-fragment the identification means nothing (RFC 6864 section 4.1); else it must count
+  // up.
   if (ipv4.fragment(a) & ipv4.DONT_FRAGMENT) return true;
   return ((ipv4.identification(a) + count) & 0xffff) == ipv4.identification(b);
 }
 
-/** Whether both TCP headers differ in nothing but sequence, checksum, FIN, PSH and the first's CWR. */
+/**
+ * Whether both TCP headers differ in nothing but sequence, checksum, FIN, PSH and the first's CWR.
+ */
 export function sameTcp(a: usize, b: usize): bool {
   if ((tcp.flagsAndWindow(a) ^ tcp.flagsAndWindow(b)) & ~MAY_DIFFER) return false;
   if (tcp.flags(b) & tcp.CWR || tcp.acknowledgment(a) != tcp.acknowledgment(b)) return false;

@@ -105,10 +105,11 @@ function patchUdp(at: usize, length: u32, total: u64): void {
 }
 
 /**
- * Cuts the super-packet at `innerAt` into segments of `size` payload bytes. Segment i's inner packet
- * starts at outAt + i * (gap + header + size) + gap; all are equal in length but the last. `kind` is
- * the virtio gso_type without its ECN bit. Returns how many segments (1 or more), or -Drop.
- * The caller has checked the room: segmentHeaderLength and segmentCount say how much is written.
+ * Cuts the super-packet at `innerAt` into segments of `size` payload bytes. Segment i's inner
+ * packet starts at outAt + i * (gap + header + size) + gap; all are equal in length but the last.
+ * `kind` is the virtio gso_type without its ECN bit. Returns how many segments (1 or more), or
+ * -Drop. The caller has checked the room: segmentHeaderLength and segmentCount say how much is
+ * written.
  */
 export function segment(
   innerAt: usize,
@@ -149,7 +150,8 @@ export function segment(
 
 /**
  * Completes the checksum of a single packet that TUN gave with NEEDS_CSUM: the field holds the
- * pseudo-header's sum, and everything from `start` on is added. Returns `length` or -Drop.BAD_OFFLOAD.
+ * pseudo-header's sum, and everything from `start` on is added. Returns `length` or
+ * -Drop.BAD_OFFLOAD.
  */
 export function completeChecksum(innerAt: usize, length: u32, start: u32, offset: u32): i32 {
   if (start < ipv4.SIZE || start + offset + 2 > length) return -Drop.BAD_OFFLOAD;

@@ -1,4 +1,5 @@
-// ICMP for IPv4, RFC 792: the errors that a router sends (RFC 1812 section 4.3, RFC 1191), and echo.
+// ICMP for IPv4, RFC 792: the errors that a router sends (RFC 1812 section 4.3, RFC 1191), and
+// echo.
 //
 //  |     Type      |     Code      |           Checksum            |
 //  |             unused            |         Next-Hop MTU          |   (type 3 code 4, RFC 1191)

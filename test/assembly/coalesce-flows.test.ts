@@ -1,5 +1,5 @@
-// Coalescing of many flows at once, and with little room: whatever comes, all packets go out whole and
-// each flow in its order.
+// Coalescing of many flows at once, and with little room: whatever comes, all packets go out whole
+// and each flow in its order.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ARENA_SIZE, INGRESS } from "../../assembly/shared/layout.js";
@@ -31,7 +31,9 @@ test("eight flows interleaved are joined apart, and a ninth still comes out whol
   }
 });
 
-/** A train given piece by piece, with the arena's state set before the first or before the flush. */
+/**
+ * A train given piece by piece, with the arena's state set before the first or before the flush.
+ */
 function deliverShort(packets: Uint8Array[], usedBefore: number, usedAfter: number): TunOutput[] {
   room.reset();
   room.setArenaUsed(usedBefore);

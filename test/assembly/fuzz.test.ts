@@ -58,9 +58,9 @@ function innerOf(output: Output): Uint8Array[] {
   const isAnswer = (bytes: Uint8Array) =>
     bytes[OVERHEAD + 6] === 58 && bytes[OVERHEAD + 40] === 136;
   for (const bytes of inner) {
-    const isOthers = Buffer.compare(bytes.subarray(8, 14), peer.mac) !== 0;
-    if (isOthers && !isAnswer(bytes)) throw new Error("another VTEP's MAC");
-    if (isAnswer(bytes)) assert.is(fault(bytes.subarray(OVERHEAD)), undefined);
+    if (Buffer.compare(bytes.subarray(8, 14), peer.mac) === 0) continue;
+    if (!isAnswer(bytes)) throw new Error("another VTEP's MAC");
+    assert.is(fault(bytes.subarray(OVERHEAD)), undefined);
   }
   return inner.map((bytes) => bytes.subarray(OVERHEAD));
 }
@@ -142,7 +142,9 @@ function wholeRound(): void {
 const HEADER_FAULT = /IPv4 (header length|total)|IPv6 payload|version/;
 const hex = (packet: Uint8Array) => Buffer.from(packet.slice(0, 100)).toString("hex");
 
-/** Outputs of spoiled inputs: what was made here is right, the rest at least what its header says. */
+/**
+ * Outputs of spoiled inputs: what was made here is right, the rest at least what its header says.
+ */
 function judgeSpoiled(tun: Output[], wire: Output[]): void {
   for (const output of tun) {
     const packets = expandTun(output);
@@ -177,7 +179,7 @@ function spoiledRound(): void {
   driver.punts();
 }
 
-test(`${PACKETS} packets: no trap, no counter mismatch, every output in its place and right`, () => {
+test(`${PACKETS} packets: no trap, exact counters, every output in its place`, () => {
   try {
     for (let round = 0; driver.fed < PACKETS; round++) {
       driver.setFeatures(round & 1 ? FEATURE_TUN_USO : 0);

@@ -1,5 +1,6 @@
-// Known answers: checksums of RFC 1071 and RFC 1624, an ICMP "fragmentation needed" of RFC 1191, and
-// whole IPv4 and IPv6 UDP packets built with an independent tool. Sources: test/vectors/README.md.
+// Known answers: checksums of RFC 1071 and RFC 1624, an ICMP "fragmentation needed" of RFC 1191,
+// and whole IPv4 and IPv6 UDP packets built with an independent tool. Sources:
+// test/vectors/README.md.
 import { readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";

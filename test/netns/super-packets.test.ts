@@ -1,7 +1,7 @@
 // The kernel as judge of our super-packets: what the coalescer made is written to a TUN device, and
 // the kernel, forced to cut it in software, must bring back exactly the packets that went in.
 //
-//   coalescer -> TUN with offloads (from0) -> kernel's routing and segmentation -> TUN without (to0)
+// coalescer -> TUN with offloads (from0) -> kernel's routing and segmentation -> TUN without (to0)
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { fault } from "../support/judge.js";

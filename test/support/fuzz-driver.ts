@@ -1,5 +1,5 @@
-// Feeds the built hot path with anything at all, fast, and watches it: outputs where they may lie and
-// nowhere else, none over another, counters exact, memory of others untouched.
+// Feeds the built hot path with anything at all, fast, and watches it: outputs where they may lie
+// and nowhere else, none over another, counters exact, memory of others untouched.
 import {
   ARENA_SIZE,
   BATCH,

@@ -1,5 +1,5 @@
-// What the fuzz test feeds: well-formed packets of the fuzz mesh in both directions, and every way of
-// spoiling them that the hot path must survive.
+// What the fuzz test feeds: well-formed packets of the fuzz mesh in both directions, and every way
+// of spoiling them that the hot path must survive.
 import { D_CAPACITY, D_LENGTH } from "../../assembly/shared/layout.js";
 import type { Damage, FuzzDriver, WireMeta } from "./fuzz-driver.js";
 import {
@@ -178,7 +178,9 @@ export class FuzzInputs {
     return { bytes: wrap(peer, packet), meta, expected: [packet] };
   }
 
-  /** A train of equal datagrams, the last may be shorter: one flow, or several through each other. */
+  /**
+   * A train of equal datagrams, the last may be shorter: one flow, or several through each other.
+   */
   ingressTrain(): Ingress {
     const { random } = this;
     const peer = random.pick(PEERS);

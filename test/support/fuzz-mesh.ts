@@ -1,5 +1,5 @@
-// The mesh of the fuzz test: one node, three peers of both underlay families, and what their packets
-// look like around the inner one.
+// The mesh of the fuzz test: one node, three peers of both underlay families, and what their
+// packets look like around the inner one.
 import type { TableContents } from "../../src/datapath/types.js";
 import type { WireMeta } from "./fuzz-driver.js";
 import { address4, address6, concat } from "./packets.js";

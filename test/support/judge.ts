@@ -128,8 +128,8 @@ function finishPiece(piece: Uint8Array, shape: Shape): void {
 }
 
 /**
- * Cuts a super-packet by hand into packets of `size` payload bytes, whatever its checksum field says.
- * @throws when its headers are damaged.
+ * Cuts a super-packet by hand into packets of `size` payload bytes, whatever its checksum field
+ * says. @throws when its headers are damaged.
  */
 export function slowSegment(packet: Uint8Array, size: number): Uint8Array[] {
   const shape = shapeOf(packet);

@@ -1,6 +1,6 @@
-// Runs inside a network namespace: writes super-packets to one TUN device, lets the kernel route them
-// to another that has no offloads, so that it must cut them itself, and says what came out there.
-// Input and output are one JSON document each.
+// Runs inside a network namespace: writes super-packets to one TUN device, lets the kernel route
+// them to another that has no offloads, so that it must cut them itself, and says what came out
+// there. Input and output are one JSON document each.
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { openTun, readTunBatch, writeTunBatch } from "node-tun";

@@ -1,5 +1,6 @@
-// The hot path's kernels one by one, compiled from test/abi/fixtures/kernels.ts with the flags of the
-// release module, on a memory of their own. For tests and benches that need no datapath around them.
+// The hot path's kernels one by one, compiled from test/abi/fixtures/kernels.ts with the flags of
+// the release module, on a memory of their own. For tests and benches that need no datapath around
+// them.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";

@@ -64,7 +64,9 @@ export function setBe32(bytes: Uint8Array, at: number, value: number): void {
   setBe16(bytes, at + 2, value & 0xffff);
 }
 
-/** Ones' complement sum of 16-bit big-endian words, the last one padded with zero, and `initial`. */
+/**
+ * Ones' complement sum of 16-bit big-endian words, the last one padded with zero, and `initial`.
+ */
 export function slowSum(bytes: Uint8Array, initial = 0): number {
   let sum = initial;
   for (let i = 0; i < bytes.length; i += 2) {

@@ -50,7 +50,9 @@ export class Random {
   }
 }
 
-/** The seed that was asked for, or a new one; printed, because a failure is worth nothing without. */
+/**
+ * The seed that was asked for, or a new one; printed, because a failure is worth nothing without.
+ */
 export function seededRandom(what: string): Random {
   const asked = Number(process.env.MESHD_FUZZ_SEED ?? Number.NaN);
   const seed = Number.isNaN(asked) ? (Date.now() ^ (process.pid << 16)) >>> 0 : asked;
