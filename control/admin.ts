@@ -1,4 +1,5 @@
-// The administrators' client: what the command line calls. Each method is one request to a controller.
+// The administrators' client: what the command line calls. Each method is one request to a
+// controller.
 import { readFile } from "node:fs/promises";
 import { ask } from "./answer.js";
 import type { TokenOptions, TokenView } from "./controller/tokens.js";
@@ -20,8 +21,9 @@ export interface AdminOptions {
 }
 
 /**
- * A node is named by its name or nodeId. Every method may fail with MESHD_NO_NATS, MESHD_NO_CONTROLLER, MESHD_TIMEOUT,
- * MESHD_PERMISSION and with the errors of the controller's part that does it.
+ * A node is named by its name or nodeId. Every method may fail with MESHD_NO_NATS,
+ * MESHD_NO_CONTROLLER, MESHD_TIMEOUT, MESHD_PERMISSION and with the errors of the controller's part
+ * that does it.
  */
 export class AdminClient {
   readonly #link: Link;
@@ -38,7 +40,9 @@ export class AdminClient {
     const user = await readFile(options.credentials, "utf8")
       .then(parseCredentials)
       .catch((cause: unknown) => {
-        const what = `credentials ${options.credentials} cannot be read; run this on the mesh's first host, or name others`;
+        const what =
+          `credentials ${options.credentials} cannot be read; run this on the mesh's first ` +
+          "host, or name others";
         throw new ControlError("MESHD_PERMISSION", what, { cause });
       });
     const link = await Link.open({
@@ -68,7 +72,10 @@ export class AdminClient {
     drain: (node: string, on = true) => this.#ask<NodeView>("nodes.drain", { node, on }),
     remove: (node: string) => this.#ask<NodeView>("nodes.remove", { node }),
     rename: (node: string, name: string) => this.#ask<NodeView>("nodes.rename", { node, name }),
-    /** What the agent itself says of its state; MESHD_NO_CONTROLLER or MESHD_TIMEOUT when it is away. */
+    /**
+     * What the agent itself says of its state; MESHD_NO_CONTROLLER or MESHD_TIMEOUT when it is
+     * away.
+     */
     status: async (node: string): Promise<unknown> => {
       const { nodeId } = await this.nodes.show(node);
       const subject = subjectsOf(this.#mesh).agent(nodeId, "status");
@@ -79,7 +86,10 @@ export class AdminClient {
   readonly leases = {
     list: () => this.#ask<LeaseView[]>("leases.list"),
     audit: () => this.#ask<LeaseFinding[]>("leases.audit"),
-    /** One lease: a held one ends and rests, a resting or reserved one is free at once. None: mends what audit finds. */
+    /**
+     * One lease: a held one ends and rests, a resting or reserved one is free at once. None: mends
+     * what audit finds.
+     */
     reclaim: (cidr?: string) =>
       this.#ask<{ reclaimed: string[]; findings: LeaseFinding[] }>("leases.reclaim", { cidr }),
     /** Keeps a CIDR from being given. */

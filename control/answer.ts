@@ -1,4 +1,5 @@
-// How requests fail over NATS: service error headers with a number and "MESHD_CODE: what, why, what to do".
+// How requests fail over NATS: service error headers with a number and "MESHD_CODE: what, why, what
+// to do".
 import { setTimeout as sleep } from "node:timers/promises";
 import { ControlError, type ControlErrorCode } from "./errors.js";
 import type { Link } from "./nats/index.js";
@@ -47,7 +48,10 @@ async function requestPatiently(link: Link, subject: string, text: string, timeo
   }
 }
 
-/** One request to a controller; the JSON of its answer, or its error thrown as the ControlError it was there. */
+/**
+ * One request to a controller; the JSON of its answer, or its error thrown as the ControlError it
+ * was there.
+ */
 export async function ask(
   link: Link,
   subject: string,

@@ -1,4 +1,5 @@
-// Small checks that record validators are made of. They throw Refused inside; checkRecord (validate.ts) turns that into a value.
+// Small checks that record validators are made of. They throw Refused inside; checkRecord
+// (validate.ts) turns that into a value.
 import { canonicalAddress, canonicalPrefix } from "./cidr.js";
 import { isLabel } from "./keys.js";
 import { isPublicKey } from "./nats/index.js";

@@ -1,4 +1,5 @@
-// IPv4 and IPv6 addresses and prefixes as numbers: parse, write canonically (RFC 5952), compare, cut a pool into PodCIDRs.
+// IPv4 and IPv6 addresses and prefixes as numbers: parse, write canonically (RFC 5952), compare,
+// cut a pool into PodCIDRs.
 
 export interface Prefix {
   family: 4 | 6;
@@ -124,7 +125,9 @@ export function prefixHolds(prefix: Prefix, address: string): boolean {
   return contains(prefix, { family, first: value, length: widthOf(family) });
 }
 
-/** How many prefixes of `maskSize` a pool holds; pools are limited to 2^24 of them (settings.ts). */
+/**
+ * How many prefixes of `maskSize` a pool holds; pools are limited to 2^24 of them (settings.ts).
+ */
 export function pieceCount(pool: Prefix, maskSize: number): number {
   return 2 ** (maskSize - pool.length);
 }

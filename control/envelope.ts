@@ -1,6 +1,8 @@
-// Signed values. A value in the store is {record, serial, signature}: the writer's key signs mesh, key, serial and record.
-// Why everything is signed: the server publishes replies and deliveries to any subject that a client names, so a member can make it
-// write on other keys (tested in test/control/attack.test.ts); with signatures such a write is refused, whatever the server let through.
+// Signed values. A value in the store is {record, serial, signature}: the writer's key signs mesh,
+// key, serial and record. Why everything is signed: the server publishes replies and deliveries to
+// any subject that a client names, so a member can make it write on other keys (tested in
+// test/control/attack.test.ts); with signatures such a write is refused, whatever the server let
+// through.
 import { Refused } from "./check.js";
 import { parseKey, type RecordKind } from "./keys.js";
 import { type SigningKey, verifySignature } from "./nats/index.js";
@@ -29,7 +31,8 @@ export function canonicalJson(value: unknown): string {
   if (typeof value === "object" && value !== null) {
     const fields = Object.entries(value).filter(([, one]) => one !== undefined);
     fields.sort(([a], [b]) => (a < b ? -1 : 1));
-    return `{${fields.map(([key, one]) => `${JSON.stringify(key)}:${canonicalJson(one)}`).join(",")}}`;
+    const texts = fields.map(([key, one]) => `${JSON.stringify(key)}:${canonicalJson(one)}`);
+    return `{${texts.join(",")}}`;
   }
   return JSON.stringify(value);
 }
@@ -45,8 +48,8 @@ function withoutSignature(record: object): object {
 }
 
 /**
- * A serial above the previous one. It follows the clock, so that a key written anew after its history was lost is
- * still newer than what readers remember.
+ * A serial above the previous one. It follows the clock, so that a key written anew after its
+ * history was lost is still newer than what readers remember.
  */
 export function nextSerial(previous: number): number {
   return Math.max(previous + 1, Date.now());
@@ -70,8 +73,8 @@ export function seal(
 }
 
 /**
- * Checks a stored value wholly: form, signature by the key that may write there, record, place. Returns the reason
- * as text when it is refused; never throws.
+ * Checks a stored value wholly: form, signature by the key that may write there, record, place.
+ * Returns the reason as text when it is refused; never throws.
  */
 export function open(trust: Trust, key: string, value: string): Opened | string {
   try {

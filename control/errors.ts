@@ -1,4 +1,5 @@
-// Errors of the control plane: one class, a fixed name, a code that programs may compare, one line that says what to do; the log's type.
+// Errors of the control plane: one class, a fixed name, a code that programs may compare, one line
+// that says what to do; the log's type.
 
 export type ControlErrorCode =
   | "MESHD_ADDRESS_CLAIMED"

@@ -15,7 +15,10 @@ export function createIdentity(): Identity {
   return { nodeId: publicKey, seed };
 }
 
-/** Reads the file, or makes a new identity and writes it 0600. MESHD_BAD_RECORD when the file holds no user seed. */
+/**
+ * Reads the file, or makes a new identity and writes it 0600. MESHD_BAD_RECORD when the file holds
+ * no user seed.
+ */
 export async function loadOrCreateIdentity(file: string): Promise<Identity> {
   const text = await readTextFile(file);
   if (text === null) {

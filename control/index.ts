@@ -1,4 +1,5 @@
-// The door of the control plane: records, settings, mesh creation, joining, member sessions, the controller and its client.
+// The door of the control plane: records, settings, mesh creation, joining, member sessions, the
+// controller and its client.
 export { AdminClient, type AdminOptions } from "./admin.js";
 export { Controller, type ControllerOptions } from "./controller/controller.js";
 export type { TokenOptions, TokenView } from "./controller/tokens.js";

@@ -43,8 +43,9 @@ export function joinProof(
 }
 
 /**
- * Asks a controller for membership. The same key gets the same leases again. Errors: MESHD_TOKEN_*, MESHD_NAME_TAKEN,
- * MESHD_POOL_EXHAUSTED, MESHD_ADDRESS_CLAIMED, MESHD_NO_NATS, MESHD_NO_CONTROLLER, MESHD_TIMEOUT.
+ * Asks a controller for membership. The same key gets the same leases again. Errors: MESHD_TOKEN_*,
+ * MESHD_NAME_TAKEN, MESHD_POOL_EXHAUSTED, MESHD_ADDRESS_CLAIMED, MESHD_NO_NATS,
+ * MESHD_NO_CONTROLLER, MESHD_TIMEOUT.
  */
 export async function joinMesh(tokenText: string, options: JoinOptions): Promise<Membership> {
   const token = openToken(tokenText);
@@ -90,7 +91,9 @@ async function askAsBootstrap(
     timeout_ms,
   ).catch((error: unknown) => {
     if (!(error instanceof ControlError) || error.code !== "MESHD_PERMISSION") throw error;
-    const what = `the server does not take this token: it was used up, revoked, has ended, or is of another mesh`;
+    const what =
+      "the server does not take this token: it was used up, revoked, has ended, or is of " +
+      "another mesh";
     throw new ControlError("MESHD_TOKEN_REVOKED", what, { cause: error });
   });
   try {
@@ -118,7 +121,10 @@ function readGrants(answer: unknown, token: TokenSecrets, nodeId: string): Membe
   }
 }
 
-/** New credentials with the key alone, over a connection of their own. MESHD_REMOVED when the node was removed. */
+/**
+ * New credentials with the key alone, over a connection of their own. MESHD_REMOVED when the node
+ * was removed.
+ */
 export async function renewMembership(
   membership: Membership,
   identity: Identity,

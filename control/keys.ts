@@ -1,4 +1,5 @@
-// Keys of the buckets: how a record's names become one KV key and back. ADR-8 allows A-Z a-z 0-9 - / _ = . in keys.
+// Keys of the buckets: how a record's names become one KV key and back. ADR-8 allows A-Z a-z 0-9 -
+// / _ = . in keys.
 import { isPublicKey } from "./nats/index.js";
 
 /** RFC 1123 label, lower case. */
@@ -6,7 +7,10 @@ export function isLabel(text: unknown): text is string {
   return typeof text === "string" && /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text);
 }
 
-/** "10.244.1.0/24" -> "10-244-1-0_24", "fd00::/64" -> "fd00--_64": canonical text in, so no two meet. */
+/**
+ * "10.244.1.0/24" -> "10-244-1-0_24", "fd00::/64" -> "fd00--_64": canonical text in, so no two
+ * meet.
+ */
 function encodeAddress(text: string): string {
   return text.replace(/[.:]/g, "-").replace("/", "_");
 }
@@ -45,7 +49,10 @@ const singleKinds = new Set(["config", "heartbeat"]);
 const labelKinds = new Set(["names", "peers"]);
 const addressKinds = new Set(["leases", "claims"]);
 
-/** Kind of a key, and the node that writes it (null: a controller); null when no record has such a key. */
+/**
+ * Kind of a key, and the node that writes it (null: a controller); null when no record has such a
+ * key.
+ */
 export function parseKey(key: string): { kind: RecordKind; writer: string | null } | null {
   const [kind = "", first = "", second, ...rest] = key.split(".");
   if (rest.length > 0) return null;

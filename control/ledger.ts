@@ -1,5 +1,6 @@
-// What one reader holds of a bucket: the last good value of each key. Bad values are refused and reported, never applied;
-// nothing disappears without a signed removal. Pure: no clock, no connection.
+// What one reader holds of a bucket: the last good value of each key. Bad values are refused and
+// reported, never applied; nothing disappears without a signed removal. Pure: no clock, no
+// connection.
 
 import { parsePrefix, prefixHolds } from "./cidr.js";
 import { type Opened, open, type Trust } from "./envelope.js";
@@ -109,7 +110,9 @@ export class Ledger {
     this.#listing = new Set();
   }
 
-  /** Keys that are held but no longer in the store are reported; they stay in force. Returns them. */
+  /**
+   * Keys that are held but no longer in the store are reported; they stay in force. Returns them.
+   */
   endListing(): Refusal[] {
     const seen = this.#listing ?? new Set();
     this.#listing = null;
@@ -216,7 +219,10 @@ export class Ledger {
     return JSON.stringify({ version: 1, meshId, grantKey, entries });
   }
 
-  /** Takes in what serialize wrote; false when the text is damaged or of another mesh. Bad entries are refused one by one. */
+  /**
+   * Takes in what serialize wrote; false when the text is damaged or of another mesh. Bad entries
+   * are refused one by one.
+   */
   load(text: string): boolean {
     try {
       const saved: unknown = JSON.parse(text);
@@ -238,7 +244,10 @@ export class Ledger {
 /** Which ledger a snapshot came from: its signed values are what is kept on disk. */
 const sources = new WeakMap<MeshSnapshot, Ledger>();
 
-/** Text for a file that parseSnapshot and a session's `saved` take again. Secret: no; signed: every record. */
+/**
+ * Text for a file that parseSnapshot and a session's `saved` take again. Secret: no; signed: every
+ * record.
+ */
 export function serializeSnapshot(snapshot: MeshSnapshot): string {
   const source = sources.get(snapshot);
   if (!source) throw new ControlError("MESHD_BAD_RECORD", "only a session's snapshot can be kept");
@@ -268,18 +277,24 @@ class CheckedMap<T> extends Map<string, T> {
 
 type Others = Pick<MeshSnapshot, "members" | "claims">;
 
-/** A node that says it has an underlay address which another member claims would draw that member's traffic. */
+/**
+ * A node that says it has an underlay address which another member claims would draw that member's
+ * traffic.
+ */
 function foreignAddress(node: NodeRecord, { claims, members }: Others): string | null {
   for (const address of node.underlay.addresses) {
     const claim = claims.get(claimName(address, node.underlay.port));
     if (!claim || claim.nodeId === node.nodeId) continue;
-    const owner = members.get(claim.nodeId);
-    return `underlay address ${address} port ${claim.port} is claimed by ${owner?.name ?? claim.nodeId}`;
+    const owner = members.get(claim.nodeId)?.name ?? claim.nodeId;
+    return `underlay address ${address} port ${claim.port} is claimed by ${owner}`;
   }
   return null;
 }
 
-/** A pod's address must lie in a PodCIDR of its node. "": not shown, and no fault (what removed nodes left behind). */
+/**
+ * A pod's address must lie in a PodCIDR of its node. "": not shown, and no fault (what removed
+ * nodes left behind).
+ */
 function foreignPodAddress(
   endpoint: RecordOfKind["endpoints"],
   { members }: Others,

@@ -1,4 +1,5 @@
-// What a member keeps to start again without a token: credentials, what to trust, its grants. Written 0600.
+// What a member keeps to start again without a token: credentials, what to trust, its grants.
+// Written 0600.
 import { ControlError } from "./errors.js";
 import { readTextFile, writeSecretFile } from "./files.js";
 import { isPublicKey } from "./nats/index.js";

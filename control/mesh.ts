@@ -28,7 +28,9 @@ export interface CreateMeshOptions {
   config?: Partial<MeshConfig>;
 }
 
-/** Keys and credentials of a mesh as kept in a directory (files 0600). For the host of a controller. */
+/**
+ * Keys and credentials of a mesh as kept in a directory (files 0600). For the host of a controller.
+ */
 export interface Mesh {
   dir: string;
   /** UUID. */
@@ -101,8 +103,9 @@ async function writeUser(path: string, user: UserFile): Promise<void> {
 }
 
 /**
- * Makes operator, system and mesh account, signing keys, controller and admin credentials and the mesh's UUID.
- * MESHD_MESH_EXISTS when dir holds a mesh; MESHD_BAD_SETTING for a bad setting or name.
+ * Makes operator, system and mesh account, signing keys, controller and admin credentials and the
+ * mesh's UUID. MESHD_MESH_EXISTS when dir holds a mesh; MESHD_BAD_SETTING for a bad setting or
+ * name.
  */
 export async function createMesh(dir: string, options: CreateMeshOptions): Promise<Mesh> {
   const name = options.name ?? "mesh";
@@ -206,7 +209,10 @@ async function readMeshFile(dir: string): Promise<MeshFile> {
   }
 }
 
-/** Reads what createMesh made. MESHD_NO_MESH when dir holds none, MESHD_BAD_RECORD when it is damaged. */
+/**
+ * Reads what createMesh made. MESHD_NO_MESH when dir holds none, MESHD_BAD_RECORD when it is
+ * damaged.
+ */
 export async function loadMesh(dir: string): Promise<Mesh> {
   const { meshId, name, servers, accountKey, grantKey, config } = await readMeshFile(dir);
   const adminCredentials = join(dir, files.admin);
@@ -228,7 +234,9 @@ async function readKey(path: string): Promise<SigningKey | null> {
   return text === null ? null : signingKey(text.trim());
 }
 
-/** The keys a controller signs with. MESHD_NO_MESH when one that it cannot do without is missing. */
+/**
+ * The keys a controller signs with. MESHD_NO_MESH when one that it cannot do without is missing.
+ */
 export async function loadSecrets(mesh: Mesh): Promise<MeshSecrets> {
   const signer = await readKey(join(mesh.dir, files.signer));
   const grant = await readKey(join(mesh.dir, files.grant));
@@ -258,9 +266,9 @@ export interface NatsServerSettings {
 const resolverDir = (storeDir: string) => join(storeDir, "accounts");
 
 /**
- * Text of a nats-server configuration: operator mode, JetStream, full directory resolver with the account JWTs
- * preloaded that the directory does not have yet. One that it has may list revocations, and the server lets a
- * preloaded JWT of the same second win: so those are left out.
+ * Text of a nats-server configuration: operator mode, JetStream, full directory resolver with the
+ * account JWTs preloaded that the directory does not have yet. One that it has may list
+ * revocations, and the server lets a preloaded JWT of the same second win: so those are left out.
  */
 export async function natsServerConfig(mesh: Mesh, settings: NatsServerSettings): Promise<string> {
   const contents = await readMeshFile(mesh.dir);

@@ -1,4 +1,5 @@
-// A node's own records: what it wants to be in the store under its keys, written when the store has something else.
+// A node's own records: what it wants to be in the store under its keys, written when the store has
+// something else.
 import { canonicalJson, nextSerial, seal } from "./envelope.js";
 import { keyOf } from "./keys.js";
 import type { Ledger } from "./ledger.js";

@@ -1,4 +1,5 @@
-// Who may publish and subscribe what. Least privilege: no `_INBOX.>`, no `$JS.API.>`; a consumer only under the user's own name.
+// Who may publish and subscribe what. Least privilege: no `_INBOX.>`, no `$JS.API.>`; a consumer
+// only under the user's own name.
 import type { Permissions } from "./nats/index.js";
 import { agentServiceName, inboxOf, serviceName, subjectsOf } from "./subjects.js";
 

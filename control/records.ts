@@ -1,8 +1,11 @@
 // What the cluster remembers: the record types kept in JetStream KV, one interface per key prefix.
-// Values on the wire are signed envelopes (envelope.ts); these are the contents after every check passed.
+// Values on the wire are signed envelopes (envelope.ts); these are the contents after every check
+// passed.
 import type { MeshConfig } from "./settings.js";
 
-/** active: routed to. draining: routed to, no new pods. quarantined and removed: never routed to. */
+/**
+ * active: routed to. draining: routed to, no new pods. quarantined and removed: never routed to.
+ */
 export type MemberState = "active" | "draining" | "quarantined" | "removed";
 
 /** `members.<nodeId>`: a grant, written by controllers and signed with the mesh's grant key. */
@@ -18,7 +21,9 @@ export interface MemberRecord {
   role: string;
   /** PodCIDRs leased to it, canonical, IPv4 before IPv6. Empty while a join is under way. */
   podCIDRs: string[];
-  /** Rises by one each time the node is given leases anew; a lease counts only with the same epoch. */
+  /**
+   * Rises by one each time the node is given leases anew; a lease counts only with the same epoch.
+   */
   epoch: number;
   /** Extra prefixes (canonical CIDRs) that an administrator routes to this node. */
   grantedPrefixes: string[];
@@ -30,7 +35,10 @@ export interface MemberRecord {
 
 export type LeaseState = "held" | "quarantined" | "reserved";
 
-/** `leases.<cidr>`: a node key's claim on a PodCIDR. Ends by release, removal or reclaim, never by time. */
+/**
+ * `leases.<cidr>`: a node key's claim on a PodCIDR. Ends by release, removal or reclaim, never by
+ * time.
+ */
 export interface LeaseRecord {
   cidr: string;
   /** null when reserved for nobody. A quarantined lease keeps its last holder. */
@@ -104,7 +112,9 @@ export interface PeerRecord {
   vni: number;
 }
 
-/** `heartbeat`: written by controllers every few seconds so that readers know how old their view is. */
+/**
+ * `heartbeat`: written by controllers every few seconds so that readers know how old their view is.
+ */
 export interface BeatRecord {
   controllerId: string;
   time: string;
@@ -118,8 +128,9 @@ export interface Refusal {
 }
 
 /**
- * A whole, checked view of the cluster. Maps: members, nodes by nodeId; leases by cidr; peers by name;
- * endpoints by "<nodeId>.<pod>"; claims by "<address>:<port>" (IPv6 in brackets). Never mutated after it was handed out.
+ * A whole, checked view of the cluster. Maps: members, nodes by nodeId; leases by cidr; peers by
+ * name; endpoints by "<nodeId>.<pod>"; claims by "<address>:<port>" (IPv6 in brackets). Never
+ * mutated after it was handed out.
  */
 export interface MeshSnapshot {
   /** UUID of the mesh. */
@@ -150,7 +161,10 @@ export interface TokenRecord {
   /** null: any number. */
   usesMax: number | null;
   uses: number;
-  /** Node keys that joined with it, the last 16; each may ask again with the same token (a lost answer). */
+  /**
+   * Node keys that joined with it, the last 16; each may ask again with the same token (a lost
+   * answer).
+   */
   usedBy: string[];
   revoked: boolean;
 }

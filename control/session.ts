@@ -1,5 +1,6 @@
-// A member's session: the agent's side of the control plane. Follows the bucket, writes the node's own records, sends
-// heartbeats, serves the agent's status, renews credentials; outlives every outage of NATS.
+// A member's session: the agent's side of the control plane. Follows the bucket, writes the node's
+// own records, sends heartbeats, serves the agent's status, renews credentials; outlives every
+// outage of NATS.
 import { EventEmitter } from "node:events";
 import { ask, serviceError } from "./answer.js";
 import { ControlError, type ControlLog } from "./errors.js";
@@ -37,8 +38,9 @@ export interface MemberSessionOptions {
 const defaults = { heartbeat_ms: 5_000, relist_ms: 300_000, beatMissing_ms: 15_000 };
 
 /**
- * Events: "snapshot" (MeshSnapshot), only when its contents changed; "connected"; "disconnected"; "refused" (Refusal);
- * "membership" (Membership) when renewed credentials are to be kept on disk; "removed" when this node is no member any more.
+ * Events: "snapshot" (MeshSnapshot), only when its contents changed; "connected"; "disconnected";
+ * "refused" (Refusal); "membership" (Membership) when renewed credentials are to be kept on disk;
+ * "removed" when this node is no member any more.
  */
 export class MemberSession extends EventEmitter {
   readonly #options: MemberSessionOptions;
@@ -72,7 +74,10 @@ export class MemberSession extends EventEmitter {
     });
   }
 
-  /** Resolves at once, also while no server answers: it goes on trying for ever, with jittered back-off. */
+  /**
+   * Resolves at once, also while no server answers: it goes on trying for ever, with jittered
+   * back-off.
+   */
   static async connect(options: MemberSessionOptions): Promise<MemberSession> {
     const session = new MemberSession(options);
     session.#start();
@@ -113,7 +118,9 @@ export class MemberSession extends EventEmitter {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.off("snapshot", take);
-        const what = `no view of the mesh within ${timeout_ms} ms; check that the NATS server and a controller run`;
+        const what =
+          `no view of the mesh within ${timeout_ms} ms; check that the NATS server and a ` +
+          "controller run";
         reject(new ControlError("MESHD_TIMEOUT", what));
       }, timeout_ms);
       const take = (snapshot: MeshSnapshot) => {
@@ -124,7 +131,10 @@ export class MemberSession extends EventEmitter {
     });
   }
 
-  /** Wanted own node record: written when the store has another, now or once connected. Resolves when written or kept for later. */
+  /**
+   * Wanted own node record: written when the store has another, now or once connected. Resolves
+   * when written or kept for later.
+   */
   writeNode(facts: NodeFacts): Promise<void> {
     return this.#own.setNode({ ...facts, nodeId: this.nodeId });
   }
@@ -134,7 +144,10 @@ export class MemberSession extends EventEmitter {
     return this.#own.setEndpoints(endpoints.map((one) => ({ ...one, nodeId: this.nodeId })));
   }
 
-  /** Gives the leases back and ends the membership. MESHD_NO_NATS, MESHD_NO_CONTROLLER: nothing was done. */
+  /**
+   * Gives the leases back and ends the membership. MESHD_NO_NATS, MESHD_NO_CONTROLLER: nothing was
+   * done.
+   */
   async leave(): Promise<void> {
     const link = this.#link;
     if (!link?.connected) {
@@ -195,7 +208,9 @@ export class MemberSession extends EventEmitter {
     void this.#run();
   }
 
-  /** Opens a link, again whenever one has ended for good (credentials that ended while it was up). */
+  /**
+   * Opens a link, again whenever one has ended for good (credentials that ended while it was up).
+   */
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted && !this.#removed) {
       const link = await Link.openForever(
@@ -250,7 +265,9 @@ export class MemberSession extends EventEmitter {
     });
   }
 
-  /** Answers administrators alone: anybody else's reply subject would make this node write there. */
+  /**
+   * Answers administrators alone: anybody else's reply subject would make this node write there.
+   */
   async #answerStatus(request: Message): Promise<string | undefined> {
     if (!isAdminReply(request.reply)) return undefined;
     return JSON.stringify(this.#options.status?.() ?? {});

@@ -97,8 +97,8 @@ function badSetting(name: string, value: unknown, allowed: string): ControlError
 }
 
 /**
- * Checks one setting and returns it in canonical form. Text as typed ("24", "true", "null") is understood.
- * MESHD_BAD_SETTING names the key, the value and what is allowed.
+ * Checks one setting and returns it in canonical form. Text as typed ("24", "true", "null") is
+ * understood. MESHD_BAD_SETTING names the key, the value and what is allowed.
  */
 export function checkSetting(
   name: string,

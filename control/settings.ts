@@ -1,4 +1,5 @@
-// The mesh's settings (`config` record): names that operators of Cilium, Calico and flannel know, with defaults.
+// The mesh's settings (`config` record): names that operators of Cilium, Calico and flannel know,
+// with defaults.
 
 export interface MeshConfig {
   routingMode: "tunnel" | "native";
@@ -31,7 +32,9 @@ export interface MeshConfig {
   pptpServer: boolean;
   /** Interface that accepts nothing but PPTP; null = off. */
   pptpFilter: string | null;
-  /** Seconds that a PodCIDR rests after release, removal or reclaim before another node may get it. */
+  /**
+   * Seconds that a PodCIDR rests after release, removal or reclaim before another node may get it.
+   */
   leaseQuarantine: number;
 }
 

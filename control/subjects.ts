@@ -30,8 +30,9 @@ export const inboxOf = {
 const plainReply = /^[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)+$/;
 
 /**
- * True when a reply subject lies below the inbox of the one who may publish the request: a responder that
- * answers anywhere else can be made to write on its requester's behalf (a confused deputy).
+ * True when a reply subject lies below the inbox of the one who may publish the request: a
+ * responder that answers anywhere else can be made to write on its requester's behalf (a confused
+ * deputy).
  */
 export function isOwnReply(reply: string | undefined, inbox: string): boolean {
   return reply !== undefined && plainReply.test(reply) && reply.startsWith(`${inbox}.`);

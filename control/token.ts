@@ -1,4 +1,5 @@
-// Join tokens as text: where the mesh is, what may be trusted there, and a credential that can ask to join and nothing else.
+// Join tokens as text: where the mesh is, what may be trusted there, and a credential that can ask
+// to join and nothing else.
 import { createHash } from "node:crypto";
 import { ControlError } from "./errors.js";
 import { isTokenId } from "./keys.js";

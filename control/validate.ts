@@ -1,4 +1,5 @@
-// One validator per record kind: any JSON value in, the record or a Refused out. Used on every read, never skipped.
+// One validator per record kind: any JSON value in, the record or a Refused out. Used on every
+// read, never skipped.
 import * as check from "./check.js";
 import { type Fields, fieldsOf, Refused, refuse } from "./check.js";
 import { parsePrefix, prefixHolds } from "./cidr.js";

@@ -1,5 +1,6 @@
-// Keeps a ledger current: one watch, replaced when it is lost, falls silent, after a reconnect and on a timer. The store's
-// heartbeat key tells how old the view is. Nothing is forgotten because a watch ended.
+// Keeps a ledger current: one watch, replaced when it is lost, falls silent, after a reconnect and
+// on a timer. The store's heartbeat key tells how old the view is. Nothing is forgotten because a
+// watch ended.
 import { EventEmitter } from "node:events";
 import type { Ledger } from "./ledger.js";
 import type { Bucket, Entry, Link } from "./nats/index.js";
@@ -12,7 +13,10 @@ export interface ViewOptions {
   consumer: string;
   /** Milliseconds between full listings when nothing else asks for one. */
   relist_ms: number;
-  /** Milliseconds without a heartbeat key after which the watch is replaced; Infinity when the bucket has none. */
+  /**
+   * Milliseconds without a heartbeat key after which the watch is replaced; Infinity when the
+   * bucket has none.
+   */
   beatMissing_ms: number;
 }
 
@@ -21,7 +25,10 @@ const retry_max_ms = 10_000;
 /** Changes within this time are told as one. */
 const gather_ms = 20;
 
-/** Events: "listed", "changed" (gathered), "entry" (Entry, Applied), "refused" (Refusal), "trouble" (reason). */
+/**
+ * Events: "listed", "changed" (gathered), "entry" (Entry, Applied), "refused" (Refusal), "trouble"
+ * (reason).
+ */
 export class View extends EventEmitter {
   readonly #options: ViewOptions;
   #bucket: Bucket | null = null;

@@ -1,5 +1,5 @@
-// Joining, renewing and leaving. A join's steps are each a compare-and-set and may be done again after a crash at any point;
-// what a failed join did is undone.
+// Joining, renewing and leaving. A join's steps are each a compare-and-set and may be done again
+// after a crash at any point; what a failed join did is undone.
 import { setTimeout as sleep } from "node:timers/promises";
 import * as check from "../check.js";
 import { fieldsOf, Refused } from "../check.js";
@@ -33,7 +33,10 @@ export class Admission {
     this.#tokens = tokens;
   }
 
-  /** Errors: MESHD_BAD_REQUEST, MESHD_PROOF_INVALID, MESHD_TOKEN_*, MESHD_NAME_TAKEN, MESHD_ADDRESS_CLAIMED, MESHD_POOL_EXHAUSTED. */
+  /**
+   * Errors: MESHD_BAD_REQUEST, MESHD_PROOF_INVALID, MESHD_TOKEN_*, MESHD_NAME_TAKEN,
+   * MESHD_ADDRESS_CLAIMED, MESHD_POOL_EXHAUSTED.
+   */
   async join(tokenId: string, value: unknown): Promise<Membership> {
     const request = readRequest(value);
     const { meshId } = this.#core.mesh;
@@ -119,7 +122,9 @@ export class Admission {
     return member;
   }
 
-  /** One lease per pool: those it holds already, else new ones; then the member record lists them. */
+  /**
+   * One lease per pool: those it holds already, else new ones; then the member record lists them.
+   */
   async #lease(member: MemberRecord, undo: (() => Promise<unknown>)[]): Promise<MemberRecord> {
     const { store, leases } = this.#core;
     const { nodeId, epoch } = member;
@@ -202,7 +207,10 @@ export class Admission {
   }
 }
 
-/** A revocation ends everything issued up to its second: credentials for one who comes back must be younger. */
+/**
+ * A revocation ends everything issued up to its second: credentials for one who comes back must be
+ * younger.
+ */
 async function afterRevocation(nodeId: string, core: Core): Promise<void> {
   const revoked_s = core.revokedAt(nodeId);
   const wait_ms = revoked_s === null ? 0 : (revoked_s + 1) * 1000 - Date.now();

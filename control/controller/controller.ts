@@ -1,5 +1,6 @@
-// A controller: answers joins, members and administrators, keeps the heartbeat key, follows claims, mends spoiled records.
-// It keeps nothing of its own: everything is in the buckets, so several may run and any may die.
+// A controller: answers joins, members and administrators, keeps the heartbeat key, follows claims,
+// mends spoiled records. It keeps nothing of its own: everything is in the buckets, so several may
+// run and any may die.
 import { readFile } from "node:fs/promises";
 import { serviceError } from "../answer.js";
 import { Refused } from "../check.js";
@@ -83,8 +84,9 @@ export class Controller {
   }
 
   /**
-   * Connects, makes the buckets when there are none, and serves; resolves when requests are answered.
-   * MESHD_NO_NATS when no server answers, MESHD_NO_MESH when keys are missing, MESHD_TIMEOUT.
+   * Connects, makes the buckets when there are none, and serves; resolves when requests are
+   * answered. MESHD_NO_NATS when no server answers, MESHD_NO_MESH when keys are missing,
+   * MESHD_TIMEOUT.
    */
   static async start(options: ControllerOptions): Promise<Controller> {
     const { mesh, timeout_ms = 15_000 } = options;
@@ -122,7 +124,8 @@ export class Controller {
   async #start(timeout_ms: number): Promise<void> {
     const { mesh } = this.#options;
     await this.#ensureBuckets();
-    // A server may come back without its store: what this controller remembers is then put back (mend).
+    // A server may come back without its store: what this controller remembers is then put back
+    // (mend).
     this.#link.on("connected", () => {
       this.#ensureBuckets().catch((error) =>
         this.#log("buckets-missing", { reason: String(error) }),

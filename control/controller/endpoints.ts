@@ -1,5 +1,6 @@
-// The controller's endpoints: joins, members' requests, administrators' requests. Each answers only into the inbox of the one
-// whose permissions allow the request's subject, so that nobody can make a controller write elsewhere.
+// The controller's endpoints: joins, members' requests, administrators' requests. Each answers only
+// into the inbox of the one whose permissions allow the request's subject, so that nobody can make
+// a controller write elsewhere.
 import { ControlError } from "../errors.js";
 import type { Endpoint, Message } from "../nats/index.js";
 import { inboxOf, isAdminReply, isOwnReply, subjectsOf } from "../subjects.js";

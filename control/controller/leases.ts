@@ -1,4 +1,5 @@
-// PodCIDR leases by compare-and-set alone: give, end (into quarantine), reserve. Two controllers may do all of it at once.
+// PodCIDR leases by compare-and-set alone: give, end (into quarantine), reserve. Two controllers
+// may do all of it at once.
 import {
   canonicalPrefix,
   overlaps,
@@ -35,7 +36,9 @@ export function poolsOf(config: MeshConfig): Pool[] {
 export function refuseInPool(address: string, config: MeshConfig): void {
   const pool = poolsOf(config).find(({ prefix }) => prefixHolds(prefix, address));
   if (!pool) return;
-  const what = `underlay address ${address} lies in the mesh's pool ${prefixText(pool.prefix)}; use an address outside of it, or a mesh with another pool`;
+  const what =
+    `underlay address ${address} lies in the mesh's pool ${prefixText(pool.prefix)}; use an ` +
+    "address outside of it, or a mesh with another pool";
   throw new ControlError("MESHD_BAD_REQUEST", what);
 }
 
@@ -51,8 +54,8 @@ export class Leases {
   }
 
   /**
-   * One lease for a node out of a pool: its own resting one, else a never used one, else the one that has rested
-   * longest. MESHD_POOL_EXHAUSTED when all are held or rest.
+   * One lease for a node out of a pool: its own resting one, else a never used one, else the one
+   * that has rested longest. MESHD_POOL_EXHAUSTED when all are held or rest.
    */
   async give(pool: Pool, nodeId: string, epoch: number): Promise<LeaseRecord> {
     for (const cidr of this.#candidates(pool, nodeId)) {
@@ -117,7 +120,10 @@ export class Leases {
     yield* rested.map((lease) => lease.cidr);
   }
 
-  /** Prefixes inside the pool that are taken in another way: leases of another size, static peers, granted prefixes. */
+  /**
+   * Prefixes inside the pool that are taken in another way: leases of another size, static peers,
+   * granted prefixes.
+   */
   #blocked(pool: Pool, leases: LeaseRecord[]): Prefix[] {
     const { mesh } = this.#store.ledgers;
     const others = leases.filter((lease) => !fitsPool(lease.cidr, pool)).map((lease) => lease.cidr);
@@ -129,7 +135,10 @@ export class Leases {
       .filter((prefix) => overlaps(prefix, pool.prefix));
   }
 
-  /** Ends a lease that `nodeId` holds (any holder: null): it rests for the quarantine time. False when it did not hold it. */
+  /**
+   * Ends a lease that `nodeId` holds (any holder: null): it rests for the quarantine time. False
+   * when it did not hold it.
+   */
   async end(cidr: string, nodeId: string | null, rest_s?: number): Promise<boolean> {
     const now = Date.now();
     const quarantine_s = rest_s ?? this.#config().leaseQuarantine;
@@ -155,7 +164,10 @@ export class Leases {
     return freed;
   }
 
-  /** Keeps a CIDR of a pool from being given. MESHD_BAD_REQUEST, MESHD_CONFLICT when a node holds it. */
+  /**
+   * Keeps a CIDR of a pool from being given. MESHD_BAD_REQUEST, MESHD_CONFLICT when a node holds
+   * it.
+   */
   async reserve(text: string): Promise<LeaseRecord> {
     const cidr = canonicalPrefix(text);
     if (cidr === null || !poolsOf(this.#config()).some((pool) => fitsPool(cidr, pool))) {
@@ -194,7 +206,8 @@ function exhausted(pool: Pool, leases: LeaseRecord[]): ControlError {
   const next = resting.map((lease) => lease.until ?? "").sort()[0];
   const rest = next ? `; ${resting.length} rest in quarantine, the first until ${next}` : "";
   const what =
-    `the pool ${prefixText(pool.prefix)} has no free /${pool.maskSize}: ${inPool.length} are taken${rest}; ` +
+    `the pool ${prefixText(pool.prefix)} has no free /${pool.maskSize}: ${inPool.length} ` +
+    `are taken${rest}; ` +
     `remove nodes, reclaim leases ("meshd lease reclaim"), or make a mesh with a larger pool`;
   return new ControlError("MESHD_POOL_EXHAUSTED", what);
 }

@@ -1,4 +1,5 @@
-// Members, their names and their underlay claims: each key written by compare-and-set, so that two controllers agree.
+// Members, their names and their underlay claims: each key written by compare-and-set, so that two
+// controllers agree.
 import { ControlError } from "../errors.js";
 import { claimName, isLabel, keyOf } from "../keys.js";
 import { isPublicKey } from "../nats/index.js";
@@ -16,13 +17,18 @@ export class Members {
     return members.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** By name or nodeId; a removed one only by nodeId or when no living one has the name. MESHD_NOT_FOUND. */
+  /**
+   * By name or nodeId; a removed one only by nodeId or when no living one has the name.
+   * MESHD_NOT_FOUND.
+   */
   find(nameOrId: string): MemberRecord {
     const all = this.all();
     const named = all.filter((one) => one.name === nameOrId || one.nodeId === nameOrId);
     const found = named.find((one) => one.state !== "removed") ?? named[0];
     if (found) return found;
-    const what = `there is no node ${JSON.stringify(nameOrId.slice(0, 80))}; "meshd node list" shows them`;
+    const what =
+      `there is no node ${JSON.stringify(nameOrId.slice(0, 80))}; "meshd node list" shows ` +
+      "them";
     throw new ControlError("MESHD_NOT_FOUND", what);
   }
 
@@ -60,7 +66,10 @@ export class Members {
     );
   }
 
-  /** Claims an underlay address and port. True when it was not its own before. MESHD_ADDRESS_CLAIMED. */
+  /**
+   * Claims an underlay address and port. True when it was not its own before.
+   * MESHD_ADDRESS_CLAIMED.
+   */
   async claim(address: string, port: number, nodeId: string): Promise<boolean> {
     const before = await this.#core.store.read<"claims">(keyOf.claim(address, port));
     const owner = before.record?.nodeId;
@@ -69,7 +78,9 @@ export class Members {
     const record = { address, port, nodeId };
     if (free && (await this.#core.store.write<"claims">(before, record))) return true;
     const name = this.all().find((one) => one.nodeId === owner)?.name ?? owner ?? "another node";
-    const what = `underlay address ${claimName(address, port)} is claimed by ${name}; use another address or port, or remove that node first`;
+    const what =
+      `underlay address ${claimName(address, port)} is claimed by ${name}; use another ` +
+      "address or port, or remove that node first";
     this.#core.log("address-claimed", { address, port, nodeId, owner: owner ?? null });
     throw new ControlError("MESHD_ADDRESS_CLAIMED", what);
   }
@@ -118,8 +129,8 @@ export class Members {
   }
 
   /**
-   * Ends a membership: no reader routes to it from then on, its leases rest, its name and addresses are free, its
-   * credentials end. Each step may be done again after a crash.
+   * Ends a membership: no reader routes to it from then on, its leases rest, its name and addresses
+   * are free, its credentials end. Each step may be done again after a crash.
    */
   async remove(nodeId: string): Promise<MemberRecord> {
     const { store, leases } = this.#core;
@@ -140,7 +151,9 @@ export class Members {
     return member;
   }
 
-  /** A node tells its underlay address itself: claims follow what it says, unless another has it. */
+  /**
+   * A node tells its underlay address itself: claims follow what it says, unless another has it.
+   */
   async followNode(nodeId: string): Promise<void> {
     const { mesh } = this.#core.store.ledgers;
     const node = mesh.get<"nodes">(keyOf.node(nodeId))?.record;

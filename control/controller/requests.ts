@@ -73,7 +73,10 @@ function leaseRequests(core: Core, members: Members): Requests {
   };
 }
 
-/** A held lease ends and rests, and its holder no longer lists it; a resting or reserved one is free at once. */
+/**
+ * A held lease ends and rests, and its holder no longer lists it; a resting or reserved one is free
+ * at once.
+ */
 async function reclaimOne(core: Core, members: Members, cidr: string): Promise<string> {
   const { record } = await core.store.read<"leases">(keyOf.lease(cidr));
   if (!record) {
@@ -177,7 +180,7 @@ function refuseEndpoint(core: Core, peer: PeerRecord): void {
   );
   if (!claim && !twin) return;
   const owner = twin ? `peer ${twin.name}` : "a node of the mesh";
-  const what = `${claimName(endpoint, port)} is the endpoint of ${owner}; a peer needs one of its own`;
+  const what = `${claimName(endpoint, port)} is the endpoint of ${owner}; give the peer its own`;
   throw new ControlError("MESHD_ADDRESS_CLAIMED", what);
 }
 
@@ -191,7 +194,9 @@ function refuseOverlap(core: Core, peer: PeerRecord): void {
       return prefix && other && overlaps(prefix, other);
     });
     if (!clash) continue;
-    const what = `${text} overlaps ${clash.prefix} of ${clash.via} ${clash.name}; give the peer other prefixes`;
+    const what =
+      `${text} overlaps ${clash.prefix} of ${clash.via} ${clash.name}; give the peer other ` +
+      "prefixes";
     throw new ControlError("MESHD_CONFLICT", what);
   }
 }

@@ -1,5 +1,6 @@
-// Ends credentials: the mesh account's JWT lists revoked user keys; the servers cut their connections at once and keep
-// the list in their resolver directory over a restart. The list is derived from the records, so that no controller forgets one.
+// Ends credentials: the mesh account's JWT lists revoked user keys; the servers cut their
+// connections at once and keep the list in their resolver directory over a restart. The list is
+// derived from the records, so that no controller forgets one.
 import { setTimeout as sleep } from "node:timers/promises";
 import { ControlError, type ControlLog } from "../errors.js";
 import type { Mesh, MeshSecrets } from "../mesh.js";
@@ -43,8 +44,8 @@ export class Revocation {
   }
 
   /**
-   * Keys that must be revoked since a time (unix seconds): those that no controller got to before it ended. Called
-   * at start with what the records say.
+   * Keys that must be revoked since a time (unix seconds): those that no controller got to before
+   * it ended. Called at start with what the records say.
    */
   ensure(keys: { key: string; since_s: number }[]): void {
     for (const { key, since_s } of keys) this.#owed.set(key, since_s);
@@ -72,7 +73,8 @@ export class Revocation {
     if (!operator || !system) {
       throw new ControlError(
         "MESHD_NO_MESH",
-        `${this.#mesh.dir} has no operator signing key or system credentials: credentials cannot be revoked from here`,
+        `${this.#mesh.dir} has no operator signing key or system credentials: credentials ` +
+          "cannot be revoked from here",
       );
     }
     const key = signingKey(system.seed).publicKey;
@@ -102,7 +104,8 @@ export class Revocation {
       this.#owed.clear();
       return;
     }
-    // Servers keep the younger of two JWTs, by whole seconds: ours must not be as old as the one it replaces.
+    // Servers keep the younger of two JWTs, by whole seconds: ours must not be as old as the one it
+    // replaces.
     const wait_ms = Math.min((current.issued + 1) * 1000 - Date.now(), 2_000);
     if (wait_ms > 0) await sleep(wait_ms);
     const revoked = Object.fromEntries([...this.#revoked, ...batch]);
@@ -120,7 +123,8 @@ export class Revocation {
     for (const [key, at] of batch) {
       this.#revoked.set(key, at);
       if (this.#waiting.get(key) === at) this.#waiting.delete(key);
-      // Another controller may have replaced ours with one that it derived from the same older one: look again.
+      // Another controller may have replaced ours with one that it derived from the same older one:
+      // look again.
       this.#owed.set(key, at);
     }
     this.#log("credentials-revoked", { keys: [...batch.keys()] });

@@ -1,11 +1,15 @@
-// Changing the mesh's settings: what is allowed, what this build has, what can change while nodes run.
+// Changing the mesh's settings: what is allowed, what this build has, what can change while nodes
+// run.
 import { ControlError } from "../errors.js";
 import { keyOf } from "../keys.js";
 import { checkSetting, completeConfig } from "../setting-rules.js";
 import type { MeshConfig, SettingName } from "../settings.js";
 import { type Core, configOf } from "./core.js";
 
-/** Values that this build can carry out, of those that a setting may ever have. A new encapsulation adds its name here. */
+/**
+ * Values that this build can carry out, of those that a setting may ever have. A new encapsulation
+ * adds its name here.
+ */
 const built: { [name in SettingName]?: readonly unknown[] } = {
   routingMode: ["tunnel"],
   tunnelProtocol: ["vxlan"],
@@ -31,13 +35,17 @@ const notLive: { [name in SettingName]?: string } = {
   workers: perNode,
 };
 
-/** Checks and stores one setting. MESHD_BAD_SETTING, MESHD_SETTING_NOT_LIVE: nothing was changed. */
+/**
+ * Checks and stores one setting. MESHD_BAD_SETTING, MESHD_SETTING_NOT_LIVE: nothing was changed.
+ */
 export async function changeSetting(core: Core, name: string, value: unknown): Promise<MeshConfig> {
   const setting = checkSetting(name, value);
   const able = built[setting.name];
   if (able && !able.includes(setting.value)) {
     const choices = able.map((one) => JSON.stringify(one)).join(", ");
-    const what = `${name}: ${JSON.stringify(setting.value)} is not in this version of meshd; use ${choices}`;
+    const what =
+      `${name}: ${JSON.stringify(setting.value)} is not in this version of meshd; use ` +
+      `${choices}`;
     throw new ControlError("MESHD_BAD_SETTING", what);
   }
   const config = await core.store.change<"config">(keyOf.config(), (before) => {

@@ -1,4 +1,5 @@
-// Controllers' reads and writes: always from the stream's leader, always compare-and-set, always signed and checked.
+// Controllers' reads and writes: always from the stream's leader, always compare-and-set, always
+// signed and checked.
 import { setTimeout as sleep } from "node:timers/promises";
 import { nextSerial, open, seal, type Trust } from "../envelope.js";
 import { ControlError } from "../errors.js";
@@ -41,8 +42,9 @@ export class Store {
   }
 
   /**
-   * What the store has now. A value that somebody spoiled is answered with the last good one we saw, under the
-   * spoiled one's revision, so that the next write mends it; MESHD_BAD_RECORD when we never saw a good one.
+   * What the store has now. A value that somebody spoiled is answered with the last good one we
+   * saw, under the spoiled one's revision, so that the next write mends it; MESHD_BAD_RECORD when
+   * we never saw a good one.
    */
   async read<K extends RecordKind>(key: string): Promise<Stored<K>> {
     const place = this.#place(key);
@@ -54,7 +56,7 @@ export class Store {
     const opened = open(this.trust, key, entry.value);
     if (typeof opened === "string") {
       if (held) return good;
-      const what = `the record ${key} is damaged (${opened}); restore it from a backup or remove it`;
+      const what = `the record ${key} is damaged (${opened}); restore it from a backup`;
       throw new ControlError("MESHD_BAD_RECORD", what);
     }
     if (held && opened.serial < held.serial) return good;
@@ -67,7 +69,9 @@ export class Store {
     };
   }
 
-  /** Writes over what was read; false when another was faster. `record` null is a signed removal. */
+  /**
+   * Writes over what was read; false when another was faster. `record` null is a signed removal.
+   */
   async write<K extends RecordKind>(
     before: Stored<K>,
     record: RecordOfKind[K] | null,
@@ -82,11 +86,13 @@ export class Store {
   }
 
   /**
-   * Reads, lets `decide` say what to write, writes; again when another was faster. `decide` may throw to refuse, or
-   * return undefined to leave the record as it is. Returns what the store has then.
+   * Reads, lets `decide` say what to write, writes; again when another was faster. `decide` may
+   * throw to refuse, or return undefined to leave the record as it is. Returns what the store has
+   * then.
    */
   change<K extends RecordKind>(key: string, decide: Decide<K>): Promise<RecordOfKind[K] | null> {
-    // Changes of one key take turns in this controller: only other controllers are left to race with.
+    // Changes of one key take turns in this controller: only other controllers are left to race
+    // with.
     const turn = this.#turns.get(key) ?? Promise.resolve();
     const work = turn.then(() => this.#changeInTurn(key, decide));
     const settled = work.then(
@@ -119,7 +125,10 @@ export class Store {
     await this.write(await this.read<"heartbeat">(keyOf.heartbeat()), record);
   }
 
-  /** Puts the last good value of a key back: over a spoiled one of that revision, or where the store lost it. */
+  /**
+   * Puts the last good value of a key back: over a spoiled one of that revision, or where the store
+   * lost it.
+   */
   async mend(key: string, revision: number): Promise<boolean> {
     const place = this.#place(key);
     const held = this.ledgers[place].get(key);

@@ -1,4 +1,5 @@
-// Join tokens: made, spent by compare-and-set, listed, revoked. The store has their secrets as hashes only.
+// Join tokens: made, spent by compare-and-set, listed, revoked. The store has their secrets as
+// hashes only.
 import { randomBytes, timingSafeEqual } from "node:crypto";
 import { ControlError } from "../errors.js";
 import { isTokenId, keyOf } from "../keys.js";
@@ -97,15 +98,16 @@ export class Tokens {
   }
 
   /**
-   * Spends one use for a node, before anything else is done; the same node may ask again (its answer may have been
-   * lost). Errors: MESHD_TOKEN_INVALID, MESHD_TOKEN_REVOKED, MESHD_TOKEN_EXPIRED, MESHD_TOKEN_USED.
+   * Spends one use for a node, before anything else is done; the same node may ask again (its
+   * answer may have been lost). Errors: MESHD_TOKEN_INVALID, MESHD_TOKEN_REVOKED,
+   * MESHD_TOKEN_EXPIRED, MESHD_TOKEN_USED.
    */
   async spend(tokenId: string, secret: string, nodeId: string): Promise<TokenRecord> {
     const spent = await this.#core.store.change<"tokens">(keyOf.token(tokenId), (token) => {
       checkToken(token, secret);
       if (token.usedBy.includes(nodeId)) return undefined;
       if (token.usesMax !== null && token.uses >= token.usesMax) {
-        const what = `the token was used up (${token.uses} of ${token.usesMax} joins); make a new one`;
+        const what = `the token was used up (${token.uses} of ${token.usesMax} joins); make another`;
         throw new ControlError("MESHD_TOKEN_USED", what);
       }
       const usedBy = [...token.usedBy, nodeId].slice(-keptUsers_max);

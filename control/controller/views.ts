@@ -1,4 +1,5 @@
-// What administrators are shown: nodes with their liveness, leases, routes, and what an audit finds.
+// What administrators are shown: nodes with their liveness, leases, routes, and what an audit
+// finds.
 import { overlaps, parsePrefix } from "../cidr.js";
 import { keyOf } from "../keys.js";
 import type {
@@ -40,7 +41,10 @@ export interface LeaseView {
 
 export interface LeaseFinding {
   cidr: string;
-  /** orphan: held by no member. unlisted: held by a member that does not list it. unheld: listed by a member that does not hold it. epoch: of an older membership. overlap: with another. */
+  /**
+   * orphan: held by no member. unlisted: held by a member that does not list it. unheld: listed by
+   * a member that does not hold it. epoch: of an older membership. overlap: with another.
+   */
   kind: "orphan" | "unlisted" | "unheld" | "epoch" | "overlap";
   detail: string;
   nodeId: string | null;

@@ -1,5 +1,6 @@
-// A KV bucket (ADR-8) by the calls that a user with few rights may make: compare-and-set writes, reads from the stream's
-// leader, and one watch under a fixed consumer name. The package's own watch() takes random consumer names, which no permission can name.
+// A KV bucket (ADR-8) by the calls that a user with few rights may make: compare-and-set writes,
+// reads from the stream's leader, and one watch under a fixed consumer name. The package's own
+// watch() takes random consumer names, which no permission can name.
 import { AckPolicy, DeliverPolicy, DiscardPolicy, NatsError, StorageType } from "nats";
 import { ControlError } from "../errors.js";
 import { expectRevision, type Link } from "./link.js";
@@ -73,7 +74,10 @@ export class Bucket {
     }
   }
 
-  /** Writes; with `expected` only if the key's revision is that (0: there is none). null: another was faster. */
+  /**
+   * Writes; with `expected` only if the key's revision is that (0: there is none). null: another
+   * was faster.
+   */
   async put(key: string, value: string, expected?: number): Promise<number | null> {
     const stream = this.link.connection.jetstream();
     const options = expected === undefined ? {} : { headers: expectRevision(expected) };
@@ -86,7 +90,9 @@ export class Bucket {
     }
   }
 
-  /** Last value from the stream's leader, never from a replica that lags; null when there is none. */
+  /**
+   * Last value from the stream's leader, never from a replica that lags; null when there is none.
+   */
   async get(key: string): Promise<Entry | null> {
     const manager = await this.link.connection.jetstreamManager({ checkAPI: false });
     try {
@@ -101,7 +107,9 @@ export class Bucket {
     }
   }
 
-  /** Makes a push consumer under a fixed name, delivering the last value of each key, then changes. */
+  /**
+   * Makes a push consumer under a fixed name, delivering the last value of each key, then changes.
+   */
   async addConsumer(name: string, deliver: string): Promise<{ pending: number }> {
     const manager = await this.link.connection.jetstreamManager({ checkAPI: false });
     // An earlier one of this name may be left from before a reconnect or a restart.

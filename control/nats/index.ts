@@ -1,4 +1,5 @@
-// The one room that touches the NATS packages: keys, JWTs, connections, buckets, services. Its successors change this room alone.
+// The one room that touches the NATS packages: keys, JWTs, connections, buckets, services. Its
+// successors change this room alone.
 
 export { Bucket, type Entry } from "./bucket.js";
 export {

@@ -28,7 +28,9 @@ export function operatorJwt(
   return encodeOperator(name, operator, claims, { algorithm });
 }
 
-/** Account JWT. `jetStream`: storage without limit, else none. `revoked`: user key -> unix seconds. */
+/**
+ * Account JWT. `jetStream`: storage without limit, else none. `revoked`: user key -> unix seconds.
+ */
 export function accountJwt(account: {
   name: string;
   key: string;
@@ -76,7 +78,10 @@ export function userJwt(user: {
   return encodeUser(user.name, user.key, user.account, claims, { ...options, ...exp });
 }
 
-/** User key, expiry (unix seconds or null) and issue time of a user JWT; null when it is none. Not verified: the server does that. */
+/**
+ * User key, expiry (unix seconds or null) and issue time of a user JWT; null when it is none. Not
+ * verified: the server does that.
+ */
 export function readUserJwt(
   jwt: string,
 ): { key: string; expires: number | null; issued: number } | null {
@@ -89,7 +94,9 @@ export function readUserJwt(
   }
 }
 
-/** Revocations in an account JWT (user key -> unix seconds) and when it was issued (unix seconds). */
+/**
+ * Revocations in an account JWT (user key -> unix seconds) and when it was issued (unix seconds).
+ */
 export function readAccountJwt(jwt: string): { revoked: Record<string, number>; issued: number } {
   const claims = decode<{ revocations?: Record<string, number> }>(jwt);
   return { revoked: claims.nats.revocations ?? {}, issued: claims.iat };

@@ -1,5 +1,5 @@
-// NKeys: ed25519 keys in NATS' base32 text form. Signing is node's own crypto: the package's is 30 times slower,
-// and a controller that admits hundreds of nodes does little else.
+// NKeys: ed25519 keys in NATS' base32 text form. Signing is node's own crypto: the package's is 30
+// times slower, and a controller that admits hundreds of nodes does little else.
 import {
   createPrivateKey,
   createPublicKey,
@@ -30,7 +30,10 @@ export function createKey(kind: KeyKind): { seed: string; publicKey: string } {
   return { seed, publicKey: signingKey(seed).publicKey };
 }
 
-/** True for a well-formed public NKey (checksum too) that begins with the letter: U user, A account, O operator. */
+/**
+ * True for a well-formed public NKey (checksum too) that begins with the letter: U user, A account,
+ * O operator.
+ */
 export function isPublicKey(text: unknown, letter: "A" | "O" | "U"): text is string {
   if (typeof text !== "string" || !/^[A-Z2-7]{56}$/.test(text) || !text.startsWith(letter)) {
     return false;

@@ -1,4 +1,5 @@
-// One connection to NATS under one user: connect, requests, subscriptions, reconnecting for ever with jittered back-off.
+// One connection to NATS under one user: connect, requests, subscriptions, reconnecting for ever
+// with jittered back-off.
 import { EventEmitter, once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -39,7 +40,10 @@ export interface Message {
 const reconnect_min_ms = 100;
 const reconnect_max_ms = 3_000;
 
-/** Events: "connected", "disconnected", "error" is never emitted, "permission" (operation, subject), "closed". */
+/**
+ * Events: "connected", "disconnected", "error" is never emitted, "permission" (operation, subject),
+ * "closed".
+ */
 export class Link extends EventEmitter {
   #connected = true;
   private constructor(
@@ -56,7 +60,10 @@ export class Link extends EventEmitter {
     });
   }
 
-  /** One round over the servers. MESHD_NO_NATS when none answers, MESHD_PERMISSION when the credentials are refused. */
+  /**
+   * One round over the servers. MESHD_NO_NATS when none answers, MESHD_PERMISSION when the
+   * credentials are refused.
+   */
   static async open(options: LinkOptions, timeout_ms = 5_000): Promise<Link> {
     const backoff = new Backoff();
     if (options.servers.length === 0) {
@@ -80,7 +87,9 @@ export class Link extends EventEmitter {
     }
   }
 
-  /** Tries until a server answers or the signal aborts (null); `onFailure` hears each failed round. */
+  /**
+   * Tries until a server answers or the signal aborts (null); `onFailure` hears each failed round.
+   */
   static async openForever(
     options: LinkOptions,
     signal: AbortSignal,
@@ -130,8 +139,9 @@ export class Link extends EventEmitter {
   }
 
   /**
-   * One request, one answer as text. Errors that the service sent become ControlErrors through `fromService`;
-   * MESHD_TIMEOUT, MESHD_NO_CONTROLLER (nobody listens), MESHD_PERMISSION, MESHD_NO_NATS.
+   * One request, one answer as text. Errors that the service sent become ControlErrors through
+   * `fromService`; MESHD_TIMEOUT, MESHD_NO_CONTROLLER (nobody listens), MESHD_PERMISSION,
+   * MESHD_NO_NATS.
    */
   async request(subject: string, text: string, timeout_ms: number): Promise<Answer> {
     await this.#whenConnected(timeout_ms);
@@ -212,8 +222,9 @@ export function expectRevision(revision: number) {
 }
 
 /**
- * Doubles from 0.1 s to 3 s with each attempt; each wait is between half and the whole, so that a thousand members do
- * not come at once. The client asks for the wait many times per attempt: it must not change in between.
+ * Doubles from 0.1 s to 3 s with each attempt; each wait is between half and the whole, so that a
+ * thousand members do not come at once. The client asks for the wait many times per attempt: it
+ * must not change in between.
  */
 class Backoff {
   #whole_ms = reconnect_min_ms;
@@ -238,11 +249,15 @@ function authenticate({ jwt, seed }: User, nonce: string) {
 function connectError(servers: string[], cause: unknown): ControlError {
   const code = cause instanceof NatsError ? cause.code : "";
   if (code.startsWith("AUTH") || code === "ACCOUNT_EXPIRED") {
-    const what = `${servers.join(",")} refused the credentials: they ended, were revoked, or are of another mesh`;
+    const what =
+      `${servers.join(",")} refused the credentials: they ended, were revoked, or are of ` +
+      "another mesh";
     return new ControlError("MESHD_PERMISSION", what, { cause });
   }
   const why = cause instanceof Error ? cause.message : String(cause);
-  const what = `no NATS server answers at ${servers.join(",")} (${why}); check that it runs and is reachable`;
+  const what =
+    `no NATS server answers at ${servers.join(",")} (${why}); check that it runs and is ` +
+    "reachable";
   return new ControlError("MESHD_NO_NATS", what, { cause });
 }
 
@@ -253,7 +268,9 @@ function requestError(subject: string, cause: unknown): ControlError {
     return new ControlError("MESHD_PERMISSION", what, { cause });
   }
   if (code === "503") {
-    const what = `nobody answers ${subject}: no controller (or agent) runs; start one with "meshd controller"`;
+    const what =
+      `nobody answers ${subject}: no controller (or agent) runs; start one with "meshd ` +
+      `controller"`;
     return new ControlError("MESHD_NO_CONTROLLER", what, { cause });
   }
   if (code === "TIMEOUT") {

@@ -22,7 +22,9 @@ export interface ServiceOptions {
   toError(error: unknown): { code: number; text: string };
 }
 
-/** Starts answering; resolves when the server has the subscriptions. The function returned stops it. */
+/**
+ * Starts answering; resolves when the server has the subscriptions. The function returned stops it.
+ */
 export async function serve(link: Link, options: ServiceOptions): Promise<() => Promise<void>> {
   const { name, version, description, metadata } = options;
   const service: Service = await link.connection.services.add({

@@ -1,5 +1,6 @@
-// One watch of a bucket: a full listing, then changes, over a push consumer. It says when it lost something or fell silent;
-// its owner then starts a new one. A watch is never trusted to be alive (known to die silently after reconnects).
+// One watch of a bucket: a full listing, then changes, over a push consumer. It says when it lost
+// something or fell silent; its owner then starts a new one. A watch is never trusted to be alive
+// (known to die silently after reconnects).
 import type { Msg, Subscription } from "nats";
 import type { Bucket, Entry } from "./bucket.js";
 
@@ -15,7 +16,11 @@ export interface WatchHandlers {
 const silence_max_ms = 7_000;
 let generation = 0;
 
-/** Numbers in the reply subject of a delivery: `$JS.ACK[.<domain>.<account>].<stream>.<consumer>.<tries>.<stream seq>.<consumer seq>.<time>.<pending>[.<random>]`. */
+/**
+ * Numbers in the reply subject of a delivery:
+ * `$JS.ACK[.<domain>.<account>].<stream>.<consumer>.<tries>.<stream seq>.<consumer
+ * seq>.<time>.<pending>[.<random>]`.
+ */
 function deliveryOf(reply: string): { revision: number; index: number; pending: number } | null {
   const tokens = reply.split(".");
   if (tokens.length < 9 || tokens[0] !== "$JS" || tokens[1] !== "ACK") return null;
@@ -112,7 +117,9 @@ export class Watch {
     if (delivery.pending === 0) this.#markListed();
   }
 
-  /** Flow control asks for an answer; an idle heartbeat tells the last delivery, which we must have. */
+  /**
+   * Flow control asks for an answer; an idle heartbeat tells the last delivery, which we must have.
+   */
   #receiveStatus(message: Msg): void {
     if (message.reply) message.respond();
     const stalled = message.headers?.get("Nats-Consumer-Stalled") ?? "";

@@ -1,4 +1,5 @@
-// One real nats-server process for a mesh: configuration, start, readiness, adoption after a crash of its parent, stop.
+// One real nats-server process for a mesh: configuration, start, readiness, adoption after a crash
+// of its parent, stop.
 import { type ChildProcess, spawn } from "node:child_process";
 import { access, mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
@@ -44,8 +45,9 @@ interface Place {
 }
 
 /**
- * Starts nats-server and waits until it takes connections; one that already runs for the same directory is adopted.
- * Errors: MESHD_NO_NATS_SERVER (binary missing), MESHD_PORT_IN_USE, MESHD_NATS_SERVER (it ended; the log's last line).
+ * Starts nats-server and waits until it takes connections; one that already runs for the same
+ * directory is adopted. Errors: MESHD_NO_NATS_SERVER (binary missing), MESHD_PORT_IN_USE,
+ * MESHD_NATS_SERVER (it ended; the log's last line).
  */
 export async function startNatsServer(options: NatsServerOptions): Promise<NatsServer> {
   const { dir } = options;
@@ -97,7 +99,8 @@ async function findBinary(): Promise<string> {
   }
   throw new NatsdError(
     "MESHD_NO_NATS_SERVER",
-    "nats-server was not found: install the Debian package nats-server (apt-get install nats-server), " +
+    "nats-server was not found: install the Debian package nats-server " +
+      "(apt-get install nats-server), " +
       "or use a running one with --nats URL",
   );
 }
@@ -145,7 +148,10 @@ async function launch(binary: string, place: Place, detached: boolean): Promise<
   }
 }
 
-/** Ready = the protocol's INFO line comes on a connection; a server that ended is reported with its last log line. */
+/**
+ * Ready = the protocol's INFO line comes on a connection; a server that ended is reported with its
+ * last log line.
+ */
 async function waitReady(
   child: ChildProcess,
   place: Place,
@@ -178,7 +184,10 @@ async function waitReady(
   );
 }
 
-/** A server that an earlier process started for this directory and that still runs with this configuration. */
+/**
+ * A server that an earlier process started for this directory and that still runs with this
+ * configuration.
+ */
 async function findRunning(place: Place): Promise<NatsServer | null> {
   try {
     const { host, port, pid } = JSON.parse(await readFile(place.pid, "utf8"));

@@ -72,7 +72,7 @@ test("leases are audited, reclaimed and reserved", async () => {
   });
 });
 
-test("settings are checked, kept when they cannot change live, and named when they are wrong", async () => {
+test("settings are checked, and kept when they cannot change live", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const admin = await mesh.admin();

@@ -1,5 +1,6 @@
-// The server publishes acknowledgments, answers and deliveries to whatever subject a client names, unchecked: a member can make
-// it write on any key. Signatures make such a value a refused one, and controllers put the good one back.
+// The server publishes acknowledgments, answers and deliveries to whatever subject a client names,
+// unchecked: a member can make it write on any key. Signatures make such a value a refused one, and
+// controllers put the good one back.
 import { AckPolicy, DeliverPolicy } from "nats";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -32,7 +33,7 @@ async function withScene(work: (scene: Scene) => Promise<void>): Promise<void> {
   });
 }
 
-test("a reply subject that makes the server write on a member's record changes nothing and is mended", async () => {
+test("a member's record overwritten by way of a reply subject is refused and mended", async () => {
   await withScene(async ({ mesh, attacker, victim, watching }) => {
     const refused: Refusal[] = [];
     watching.on("refused", (refusal: Refusal) => refused.push(refusal));
@@ -56,7 +57,7 @@ test("a reply subject that makes the server write on a member's record changes n
   });
 });
 
-test("a consumer that delivers a member's own bytes on another node's key is refused, and the owner writes anew", async () => {
+test("forged bytes on another node's key are refused, and the owner writes anew", async () => {
   await withScene(async ({ mesh, attacker, victim, watching }) => {
     const refused: Refusal[] = [];
     watching.on("refused", (refusal: Refusal) => refused.push(refusal));
@@ -68,8 +69,8 @@ test("a consumer that delivers a member's own bytes on another node's key is ref
       own,
       JSON.stringify({ record: forged, serial: Date.now() + 1e9, signature: "AAAA" }),
     );
-    // A delivery needs somebody who listens there: the stream of the bucket does. A read by direct get needs no right of
-    // the victim either.
+    // A delivery needs somebody who listens there: the stream of the bucket does. A read by direct
+    // get needs no right of the victim either.
     const manager = await raw.connection.jetstreamManager({ checkAPI: false });
     await manager.consumers
       .add("KV_mesh", {

@@ -1,4 +1,5 @@
-// A mesh with a real nats-server on a free port of loopback, in a directory of its own; taken down by close().
+// A mesh with a real nats-server on a free port of loopback, in a directory of its own; taken down
+// by close().
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,11 +1,12 @@
-// Joining: what a token allows, what is refused by name, and that a refused join leaves nothing behind.
+// Joining: what a token allows, what is refused by name, and that a refused join leaves nothing
+// behind.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createIdentity, joinMesh, parseToken } from "../../control/index.js";
 import { formatToken, openToken } from "../../control/token.js";
 import { codeOf, eventually, factsOf, joinNode, underlayOf, withMesh } from "./fixture.js";
 
-test("a token joins one node, and the same node again with the same lease, but no second one", async () => {
+test("a token joins one node, again with the same lease, but no second one", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const admin = await mesh.admin();
@@ -65,7 +66,7 @@ test("a request signed by another key than it names is refused", async () => {
   });
 });
 
-test("a taken name and a claimed underlay address are refused, and the token is not spent", async () => {
+test("a taken name and a claimed underlay address are refused and spend no token", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const admin = await mesh.admin();
@@ -88,7 +89,7 @@ test("a taken name and a claimed underlay address are refused, and the token is 
   });
 });
 
-test("an exhausted pool is a clear error and leaves nothing half-done; the other family's lease neither", async () => {
+test("an exhausted pool is a clear error and leaves nothing half-done", async () => {
   const config = {
     clusterPoolIPv4PodCIDR: "10.9.0.0/23",
     clusterPoolIPv4MaskSize: 24,
@@ -118,7 +119,7 @@ test("an exhausted pool is a clear error and leaves nothing half-done; the other
   });
 });
 
-test("a removed node's PodCIDR rests before another gets it, and its own key gets it back at once", async () => {
+test("a removed node's PodCIDR rests, but for its own key", async () => {
   const config = { clusterPoolIPv4PodCIDR: "10.9.0.0/23", clusterPoolIPv4MaskSize: 24 };
   await withMesh({ config }, async (mesh) => {
     await mesh.controller();

@@ -65,7 +65,7 @@ test("a node's credentials write its own records and no other key", async () => 
   });
 });
 
-test("a node's credentials reach no stream, no consumer but the one named after it, and no secret", async () => {
+test("a node reaches no stream, no secret and no consumer but the one named after it", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const admin = await mesh.admin();
@@ -167,7 +167,7 @@ test("a renewal credential can renew and nothing else", async () => {
   });
 });
 
-test("controllers and administrators have no rights over streams or others' inboxes either", async () => {
+test("controllers and administrators have no rights over streams or others' inboxes", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const files = [mesh.mesh.controllerCredentials, mesh.mesh.adminCredentials];

@@ -1,11 +1,12 @@
-// Two controllers at once under 200 simultaneous joins: one holder per CIDR, in both families, by compare-and-set alone.
+// Two controllers at once under 200 simultaneous joins: one holder per CIDR, in both families, by
+// compare-and-set alone.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { joinNode, withMesh } from "./fixture.js";
 
 const count = 200;
 
-test("200 nodes that join at once through two controllers get 200 different PodCIDRs of each family", async () => {
+test("200 joins at once through two controllers get 200 PodCIDRs of each family", async () => {
   const config = { clusterPoolIPv6PodCIDR: "fd00:10:244::/48" };
   await withMesh({ config }, async (mesh) => {
     await Promise.all([mesh.controller(), mesh.controller()]);

@@ -1,4 +1,5 @@
-// A connection with somebody's credentials, to try what they allow: the stock client, nothing of ours.
+// A connection with somebody's credentials, to try what they allow: the stock client, nothing of
+// ours.
 import { readFile } from "node:fs/promises";
 import {
   connect,

@@ -1,4 +1,5 @@
-// Records are checked on every read: any bytes give a record or a refusal, never a throw; what was good stays in force.
+// Records are checked on every read: any bytes give a record or a refusal, never a throw; what was
+// good stays in force.
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,4 +1,5 @@
-// A member's session: snapshot, then changes; survives a server's restart, a dead watch, a lost store; writes only differences.
+// A member's session: snapshot, then changes; survives a server's restart, a dead watch, a lost
+// store; writes only differences.
 import { rm } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -12,7 +13,7 @@ import {
 import { codeOf, eventually, factsOf, joinNode, withMesh } from "./fixture.js";
 import { connectAs } from "./raw.js";
 
-test("a session sees members, leases, nodes, endpoints, peers and settings, each change of them, and nothing else", async () => {
+test("a session is told of every change of records and settings, and of nothing else", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const admin = await mesh.admin();
@@ -88,7 +89,7 @@ test("an unchanged record is not written again, not after a reconnect either", a
   });
 });
 
-test("a session outlives a restart of the server, sees what changed, and its status is served again", async () => {
+test("a session outlives a restart of the server, sees changes and serves its status", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const admin = await mesh.admin();
@@ -128,7 +129,7 @@ test("a watch that was taken away is replaced, and nothing is missed", async () 
 
 let later: MemberSession | null = null;
 
-test("a session that finds no server starts from its saved state and connects when there is one", async () => {
+test("a session that finds no server starts from its saved state and connects later", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const admin = await mesh.admin();

@@ -26,7 +26,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-test("a server is started on a free port, found running by the next start, and stopped", async () => {
+test("a server is started on a free port, found by the next start, and stopped", async () => {
   await inDirectory(async (dir, mesh) => {
     const first = await startNatsServer({ mesh, dir: join(dir, "nats"), port: 0 });
     try {
