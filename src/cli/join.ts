@@ -38,17 +38,18 @@ async function run(invocation: Invocation, context: Context): Promise<undefined 
   const running = agentPid(invocation);
   if (running !== undefined) return alreadyRunning(invocation, context, running, token);
   const named = withName(invocation);
-  remember(named, AGENT_SETTINGS.concat("nats"));
-  if (invocation.has("foreground")) return runInForeground(named, context, token);
+  const takeBack = remember(named, AGENT_SETTINGS.concat("nats"));
   const progress = new Progress(context);
-  progress.step(token === undefined ? "starting the node" : "joining the mesh");
   try {
+    if (invocation.has("foreground")) return await runInForeground(named, context, token);
+    progress.step(token === undefined ? "starting the node" : "joining the mesh");
     const { answer } = await startAgent(named, context, token);
     progress.done();
     print(invocation, context, answer, joinedText);
     return undefined;
   } catch (error) {
     progress.done();
+    takeBack();
     throw error;
   }
 }

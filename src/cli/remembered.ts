@@ -1,6 +1,6 @@
 // What `join` was given by flags and variables, kept beside the state so that a start without them
 // (after a reboot, by systemd) gives the same node.
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { ConfigError, isSettingName, type Remembered, type SettingName } from "../config/index.js";
 import type { Invocation } from "./command.js";
 import { writeSecret } from "./files.js";
@@ -35,12 +35,26 @@ export function readRemembered(stateDir: string): Remembered {
   }
 }
 
-/** Keeps what flags and variables said now, together with what was remembered before. */
-export function remember(invocation: Invocation, among: readonly SettingName[]): void {
+function contentsOf(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Keeps what flags and variables said now, together with what was remembered before.
+ * @returns takes it back: for a start that failed, whose flags must not bind the next one.
+ */
+export function remember(invocation: Invocation, among: readonly SettingName[]): () => void {
   const { settings, origins, namedFile } = invocation;
+  const path = rememberedFile(settings.stateDir);
+  const before = contentsOf(path);
   const lasting = ["flag", "variable", "remembered"];
   const kept = among.filter((name) => lasting.includes(origins[name]));
   const values = Object.fromEntries(kept.map((name) => [name, settings[name]]));
   const file: File = { ...(namedFile && { config: namedFile }), settings: values };
-  writeSecret(rememberedFile(settings.stateDir), `${JSON.stringify(file, null, 2)}\n`);
+  writeSecret(path, `${JSON.stringify(file, null, 2)}\n`);
+  return () => (before === undefined ? rmSync(path, { force: true }) : writeSecret(path, before));
 }

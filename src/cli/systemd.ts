@@ -62,7 +62,6 @@ export function unitText(name: ServiceName, argv: readonly string[]): string {
   return `# Written by meshd; changes belong in a drop-in: systemctl edit ${unitName(name)}
 [Unit]
 Description=${SUMMARY[name]}
-Documentation=man:meshd(8)
 Wants=network-online.target
 After=network-online.target${name === "agent" ? " meshd-controller.service" : ""}
 

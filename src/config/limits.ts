@@ -69,8 +69,7 @@ export const TOKEN_BYTES_MAX = 16384;
 /** Longest YAML file of settings. */
 export const CONFIG_FILE_BYTES_MAX = 1 << 20;
 
-/** How long a join token works when `--ttl` is not given, and at most. */
-export const TOKEN_TTL_DEFAULT_MS = 3_600_000;
+/** How long a join token works at most. */
 export const TOKEN_TTL_MAX_MS = 365 * 86_400_000;
 /** Times a token may be used, at most (1 is the default). */
 export const TOKEN_USES_MAX = 100_000;

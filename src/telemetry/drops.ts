@@ -103,8 +103,8 @@ export function dropReasonsPage(): string {
   return `# Drop reasons
 
 Every packet that ends inside meshd ends under exactly one of these names. \`meshd drops\` shows the
-counters, per direction; \`/metrics\` has them as \`meshd_drops_total{reason="..."}\`. For each
-worker and direction, received + generated = forwarded + consumed + dropped.
+counters, per direction; \`/metrics\` has them as \`meshd_dropped_packets_total{reason="..."}\`.
+For each worker and direction, received + generated = forwarded + consumed + dropped.
 
 This page is written by \`node dist/src/telemetry/write-drop-reasons.js\` from
 src/telemetry/drops.ts.

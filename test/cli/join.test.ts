@@ -143,6 +143,13 @@ test("what is remembered holds no token and no directories", async ({ world }) =
   assert.equal(JSON.parse(text), { settings: { workers: 2 } });
 });
 
+test("flags of a join that failed do not bind the next one", async ({ world }) => {
+  await joinWith(world, ["t", "--workers", "2"]);
+  const failed = await joinWith(world, ["t", "--workers", "3"], { fail: true });
+  assert.is(failed.given?.workers, 3);
+  assert.is((await joinWith(world, [])).given?.workers, 2);
+});
+
 test("a YAML file that was named is found again without being named", async ({ world }) => {
   const file = join(world.dir, "n1.yaml");
   writeFileSync(file, "workers: 5\n");
