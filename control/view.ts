@@ -22,6 +22,8 @@ export interface ViewOptions {
 
 const retry_min_ms = 200;
 const retry_max_ms = 10_000;
+/** A listing that is under way gets this long before it is begun anew. */
+const listing_max_ms = 15_000;
 /** Changes within this time are told as one. */
 const gather_ms = 20;
 
@@ -41,6 +43,8 @@ export class View extends EventEmitter {
   #gather: NodeJS.Timeout | null = null;
   readonly #clock: NodeJS.Timeout;
   #round = 0;
+  /** Listings since a heartbeat last came as a change (not as part of a listing). */
+  #beatless = 0;
   #ended = false;
 
   constructor(options: ViewOptions) {
@@ -123,10 +127,15 @@ export class View extends EventEmitter {
   #take(entry: Entry): void {
     const { ledger } = this.#options;
     const applied = ledger.apply(entry);
-    if (entry.key === "heartbeat" && applied === "same") this.#freshAt = performance.now();
+    if (entry.key === "heartbeat" && applied === "same") this.#heardBeat();
     if (applied === "refused") this.#emitRefused(entry);
     if (applied === "changed") this.#gatherChange();
     this.emit("entry", entry, applied);
+  }
+
+  #heardBeat(): void {
+    this.#freshAt = performance.now();
+    if (this.#listedAt > this.#startedAt) this.#beatless = 0;
   }
 
   #emitRefused(entry: Entry): void {
@@ -157,9 +166,13 @@ export class View extends EventEmitter {
     const { relist_ms, beatMissing_ms } = this.#options;
     const now = performance.now();
     const due = now - this.#listedAt > relist_ms;
-    // A heartbeat may be missing because no controller runs: then one listing per period is enough.
     const stale = now - this.#freshAt > beatMissing_ms;
-    if ((due || stale) && now - this.#startedAt > Math.min(relist_ms, beatMissing_ms)) {
+    // It may be missing because no controller runs. Then a thousand members that list every few
+    // seconds would be the next outage: each listing without a heartbeat doubles the wait.
+    const patience_ms = Math.min(beatMissing_ms * 2 ** this.#beatless, relist_ms);
+    const waited_ms = now - this.#startedAt;
+    if ((due && waited_ms > listing_max_ms) || (stale && waited_ms > patience_ms)) {
+      if (stale) this.#beatless++;
       this.#schedule(Math.random() * 500);
     }
   }

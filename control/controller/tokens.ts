@@ -107,7 +107,7 @@ export class Tokens {
       checkToken(token, secret);
       if (token.usedBy.includes(nodeId)) return undefined;
       if (token.usesMax !== null && token.uses >= token.usesMax) {
-        const what = `the token was used up (${token.uses} of ${token.usesMax} joins); make another`;
+        const what = `the token was used up (${token.uses} of ${token.usesMax} joins); get another`;
         throw new ControlError("MESHD_TOKEN_USED", what);
       }
       const usedBy = [...token.usedBy, nodeId].slice(-keptUsers_max);

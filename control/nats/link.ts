@@ -192,11 +192,6 @@ export class Link extends EventEmitter {
   async close(): Promise<void> {
     if (!this.connection.isClosed()) await this.connection.close();
   }
-
-  /** Breaks the connection and makes it anew, with the user as it is now. */
-  async reconnect(): Promise<void> {
-    await this.connection.reconnect();
-  }
 }
 
 export interface Answer {
