@@ -49,8 +49,7 @@ function emptyPlan(snapshot: MeshSnapshot, local: LocalFacts, member: MemberReco
     masquerade: null,
     routingMode: snapshot.config.routingMode,
     tunnelProtocol: snapshot.config.tunnelProtocol,
-    port: local.tunnelPort ?? snapshot.config.tunnelPort,
-    mtu: local.underlay.mtu,
+    ...numbersOf({ snapshot, local }, () => undefined),
     problems: [],
   };
 }
@@ -60,8 +59,14 @@ function memberView(member: MemberRecord): NonNullable<Plan["member"]> {
   return { name, state, role, podCIDRs: [...podCIDRs], epoch };
 }
 
+interface Tunnel {
+  protocol: TunnelProtocol;
+  vni: number;
+  dscp: "inherit" | number;
+}
+
 /** The encapsulation asked for, or null when this version has none of that kind. */
-function supportedProtocol(snapshot: MeshSnapshot, report: Report): TunnelProtocol | null {
+function supportedTunnel(snapshot: MeshSnapshot, report: Report): Tunnel | null {
   const { routingMode, tunnelProtocol, vni } = snapshot.config;
   const refuse = (setting: string, value: string, allowed: string) => {
     const why = `${setting} ${value} is not supported by this agent, allowed: ${allowed}`;
@@ -75,7 +80,7 @@ function supportedProtocol(snapshot: MeshSnapshot, report: Report): TunnelProtoc
     return refuse("vni", vni, "a number");
   }
   return isTunnelProtocol(tunnelProtocol)
-    ? tunnelProtocol
+    ? { protocol: tunnelProtocol, vni, dscp: snapshot.config.dscp }
     : refuse("tunnelProtocol", tunnelProtocol, "vxlan");
 }
 
@@ -188,10 +193,7 @@ function probeTargets(prefix: Prefix, kind: "member" | "static"): string[] {
   return kind === "member" || alone ? [firstAddress(prefix)] : [firstAddress(prefix), second];
 }
 
-interface Numbers {
-  protocol: TunnelProtocol;
-  vni: number;
-  dscp: "inherit" | number;
+interface Numbers extends Tunnel {
   port: number;
   mtu: number;
 }
@@ -246,13 +248,10 @@ function routesOf({ own, peers }: Shared, pools: readonly string[]): WantedRoute
   ];
 }
 
-/** Tunnel port and MTU by the settings, the node's own first. */
-function numbersOf(
-  { snapshot, local }: PlanInput,
-  protocol: TunnelProtocol,
-  report: Report,
-): Numbers {
+/** Tunnel port and MTU by the settings, the node's own first; also for a node that carries nothing. */
+function numbersOf({ snapshot, local }: PlanInput, report: Report): { port: number; mtu: number } {
   const { config } = snapshot;
+  const protocol = isTunnelProtocol(config.tunnelProtocol) ? config.tunnelProtocol : "vxlan";
   const { mtu, warning } = tunnelMtu({
     setting: local.mtu ?? config.mtu,
     protocol,
@@ -263,9 +262,7 @@ function numbersOf(
   if (warning !== null) {
     report("MESHD_MTU", "config", warning);
   }
-  const port = local.tunnelPort ?? config.tunnelPort;
-  const vni = typeof config.vni === "number" ? config.vni : 1;
-  return { protocol, vni, dscp: config.dscp, mtu, port: port || defaultPortOf(protocol) };
+  return { port: local.tunnelPort || config.tunnelPort || defaultPortOf(protocol), mtu };
 }
 
 /** Why this node may not forward now: one problem, or null. */
@@ -302,11 +299,11 @@ export function plan(input: PlanInput): Plan {
     problems.report(stop.code, `members.${local.nodeId}`, stop.message);
     return { ...base, hold: stop.hold, routes: wallsAlone(input), problems: problems.sorted() };
   }
-  const protocol = supportedProtocol(snapshot, problems.report);
-  if (protocol === null) {
+  const tunnel = supportedTunnel(snapshot, problems.report);
+  if (tunnel === null) {
     return { ...base, hold: true, routes: wallsAlone(input), problems: problems.sorted() };
   }
-  const numbers = numbersOf(input, protocol, problems.report);
+  const numbers = { ...tunnel, ...numbersOf(input, problems.report) };
   const shared = share(input, problems.report);
   const pools = poolsOf(snapshot);
   const podCIDRs = texts(leases(shared.own));
@@ -317,7 +314,7 @@ export function plan(input: PlanInput): Plan {
     peers: shared.peers.map(plannedPeer),
     addresses: leases(shared.own).map(({ prefix }) => nodeAddressOf(prefix)),
     routes: routesOf(shared, pools),
-    masquerade: sources.length === 0 ? null : { sources, except: exceptions(pools, podCIDRs) },
+    masquerade: sources.length === 0 ? null : { sources, except: exceptions(shared, pools) },
     port: numbers.port,
     mtu: numbers.mtu,
     problems: problems.sorted(),
@@ -328,8 +325,10 @@ function nodeAddressOf(prefix: Prefix): string {
   return `${firstAddress(prefix)}/${prefix.family === 4 ? 32 : 128}`;
 }
 
-function exceptions(pools: readonly string[], podCIDRs: readonly string[]): string[] {
-  return [...new Set([...pools, ...podCIDRs])].sort(byText);
+/** Everything of the mesh: pools, own prefixes, and what peers have outside the pools. */
+function exceptions({ own, peers }: Shared, pools: readonly string[]): string[] {
+  const others = peers.flatMap(({ claims }) => claims.filter(({ kind }) => kind !== "lease"));
+  return [...new Set([...pools, ...texts(own), ...texts(others)])].sort(byText);
 }
 
 /** Pod traffic stays walled in also while this node carries none. */

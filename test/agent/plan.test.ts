@@ -131,6 +131,16 @@ test("a static peer is a peer with its own MAC, port and VNI", () => {
   assert.equal(made.peers[0]?.probeAddresses, ["10.250.0.0", "10.250.0.1"]);
 });
 
+test("traffic to peers outside the pools keeps its address, too", () => {
+  const snapshot = mesh(2);
+  snapshot.peers.set("kernel", staticPeer("kernel"));
+  snapshot.members.set(nodeIdOf(2), member(2, { grantedPrefixes: ["172.30.0.0/16"] }));
+  const except = planOf(snapshot).masquerade?.except ?? [];
+  assert.ok(except.includes("10.250.0.0/24"));
+  assert.ok(except.includes("172.30.0.0/16"));
+  assert.not.ok(except.includes("10.244.2.0/24"), "leases lie in the pools");
+});
+
 test("settings reach the plan: mtu, port, dscp, vni, masquerade; the node's own win", () => {
   const snapshot = mesh(2);
   Object.assign(snapshot.config, { mtu: 1400, tunnelPort: 9000, dscp: 46, vni: 42 });
@@ -180,6 +190,8 @@ test("a store that lost us keeps the last good state; one that removed us ends i
   assert.not.ok(stopped.hold);
   assert.is(stopped.tables, null);
   assert.equal(stopped.addresses, []);
+  assert.is(stopped.port, 8472);
+  assert.is(stopped.mtu, 1450);
   assert.equal(
     stopped.routes.map((route) => route.kind),
     ["unreachable", "unreachable"],
