@@ -199,7 +199,8 @@ rootTest(
   async () => {
     const { a, config } = onePair();
     // IPv6 would send router solicitations into the device now and then.
-    runSync(a.namespace, ["sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"]);
+    const key = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
+    runSync(a.namespace, ["tee", key], { input: "1" });
     const [address, route] = [config.addresses[0] ?? "", config.routes[0] ?? ""];
     const node = await DatapathNode.start(a.namespace, {
       ...config,
@@ -215,6 +216,17 @@ rootTest(
     } finally {
       await node.stop();
     }
+  },
+);
+
+rootTest(
+  test,
+  "a process that exits without closing is not held by its blocked workers",
+  async () => {
+    const { a, config } = onePair();
+    const datapath = { ...config.datapath, workers: 2 };
+    const node = await DatapathNode.start(a.namespace, { ...config, datapath });
+    assert.is(await node.exit(), 0);
   },
 );
 

@@ -1,6 +1,7 @@
 // A node's datapath without an agent: runs inside a network namespace, is told everything by JSON
 // lines on its standard input and answers by JSON lines. Ends when its input ends.
 import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { C_TABLES_AT, CONTROL } from "../../assembly/shared/layout.js";
 import type { Crew } from "../../src/datapath/crew.js";
@@ -22,7 +23,7 @@ export type HostCommand =
   | { do: "rebind"; underlay: DatapathOptions["underlay"] }
   | { do: "inject"; packet: string }
   | { do: "terminate" | "trap"; worker: number }
-  | { do: "close" };
+  | { do: "close" | "exit" };
 
 function say(line: Record<string, unknown>): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -32,8 +33,10 @@ function ip(...argv: string[]): void {
   execFileSync("ip", argv, { stdio: ["ignore", "ignore", "inherit"] });
 }
 
+/** As the agent does: ICMP errors come in with an address of this host, so it must accept such. */
 function setUpDevice(config: HostConfig): void {
   const device = config.datapath.deviceName;
+  writeFileSync(`/proc/sys/net/ipv4/conf/${device}/accept_local`, "1");
   ip("link", "set", "dev", device, "mtu", `${config.contents.self.mtu}`);
   for (const address of config.addresses) {
     const noWait = address.includes(":") ? ["nodad"] : [];
@@ -83,6 +86,8 @@ async function answer(datapath: Datapath, command: HostCommand): Promise<unknown
       return trap(datapath, command.worker);
     case "close":
       return datapath.close();
+    case "exit":
+      return process.exit(0);
   }
 }
 

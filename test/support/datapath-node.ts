@@ -34,13 +34,15 @@ export class DatapathNode {
   readonly events: HostEvent[] = [];
   readonly #child: ChildProcess;
   readonly #waiting: Waiting[] = [];
-  readonly #ended: Promise<void>;
+  readonly #ended: Promise<number>;
 
   private constructor(namespace: string) {
     const [file, ...argv] = inNamespace(namespace, [process.execPath, HOST]);
     this.#child = spawn(file as string, argv, { stdio: ["pipe", "pipe", "inherit"] });
     this.#child.stdin?.on("error", () => undefined);
-    this.#ended = new Promise((resolve) => this.#child.once("close", () => resolve()));
+    this.#ended = new Promise((resolve) =>
+      this.#child.once("close", (code) => resolve(code ?? 128)),
+    );
     void this.#ended.then(() => this.#failAll());
     const lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream });
     lines.on("line", (line) => this.#onLine(line));
@@ -90,6 +92,12 @@ export class DatapathNode {
   async stop(): Promise<void> {
     this.#child.stdin?.end();
     await this.#ended;
+  }
+
+  /** Makes it call process.exit() with its workers running; gives the exit code once it is gone. */
+  async exit(): Promise<number> {
+    this.ask({ do: "exit" }).catch(() => undefined);
+    return this.#ended;
   }
 
   /** Ends it as a crash. */
