@@ -139,7 +139,8 @@ export async function startAgent(
     return await launch(context, {
       service: "agent",
       place: settings,
-      argv: ["join", "--foreground", "--state-dir", stateDir, "--run-dir", runDir],
+      // JSON, so that an error's code comes back to the command that started it.
+      argv: ["join", "--foreground", "--json", "--state-dir", stateDir, "--run-dir", runDir],
       ready: (pid) => readyStatus(invocation, pid),
       wantSystemd: !invocation.has("no-systemd"),
     });

@@ -34,7 +34,7 @@ export interface Launched<T> {
 
 /**
  * Starts the service unless it runs already, and waits until it is ready.
- * @throws CommandError MESHD_START_FAILED with the service's own line
+ * @throws CommandError with the service's own code and line, else MESHD_START_FAILED
  */
 export async function launch<T>(context: Context, what: Launch<T>): Promise<Launched<T>> {
   return what.systemd !== undefined || systemdFits(what.place, what.wantSystemd)
@@ -101,15 +101,32 @@ function readFrom(path: string, offset: number): string {
   return readFileSync(path).subarray(offset).toString("utf8");
 }
 
-/** The last line that a meshd command ended with ("meshd: ..."), or just the last line. */
-function lastWords(text: string): string {
-  const lines = text.split("\n").filter((line) => line.trim() !== "");
-  const said = lines.filter((line) => line.startsWith("meshd: ")).at(-1);
-  return said?.slice("meshd: ".length) ?? lines.at(-1)?.slice(0, 300) ?? "";
+interface LastWords {
+  code: string;
+  message: string;
 }
 
-function notReady(service: ServiceName, said: string, log: string): CommandError {
-  if (said !== "") return new CommandError("MESHD_START_FAILED", `${said} (log: ${log})`);
+/** What a meshd command ended with: its JSON error, its line ("meshd: ..."), or its last line. */
+function lastWords(text: string): LastWords {
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  const json = lines.filter((line) => line.startsWith('{"error":')).at(-1);
+  const said = lines.filter((line) => line.startsWith("meshd: ")).at(-1);
+  const message = said?.slice("meshd: ".length) ?? lines.at(-1)?.slice(0, 300) ?? "";
+  return { code: "MESHD_START_FAILED", message, ...(json === undefined ? {} : errorIn(json)) };
+}
+
+function errorIn(json: string): Partial<LastWords> {
+  try {
+    const { code, message } = (JSON.parse(json) as { error: Partial<LastWords> }).error;
+    return typeof code === "string" && typeof message === "string" ? { code, message } : {};
+  } catch {
+    // A line that was cut off: the plain one says the same.
+    return {};
+  }
+}
+
+function notReady(service: ServiceName, said: LastWords, log: string): CommandError {
+  if (said.message !== "") return new CommandError(said.code, `${said.message} (log: ${log})`);
   const seconds = READY_TIMEOUT_MS / 1000;
   const message = `the ${service} was not ready within ${seconds} s; look at ${log}`;
   return new CommandError("MESHD_START_FAILED", message);

@@ -70,10 +70,11 @@ function editDistance(from: string, to: string): number {
 }
 
 /**
- * Checks what only several settings together can tell.
+ * Checks what only several settings together can tell. `given` says which are not defaults: a
+ * node knows its mesh's pools only after it joined, so a default pool is held against nothing.
  * @throws ConfigError MESHD_CONFIG_CONFLICT
  */
-export function checkTogether(settings: Settings): void {
+export function checkTogether(settings: Settings, given: (name: SettingName) => boolean): void {
   checkPool(4, settings.clusterPoolIPv4PodCIDR, settings.clusterPoolIPv4MaskSize, MASK4_MAX);
   checkPool(6, settings.clusterPoolIPv6PodCIDR, settings.clusterPoolIPv6MaskSize, MASK6_MAX);
   if (settings.clusterPoolIPv4PodCIDR === null && settings.clusterPoolIPv6PodCIDR === null) {
@@ -81,7 +82,10 @@ export function checkTogether(settings: Settings): void {
       "clusterPoolIPv4PodCIDR and clusterPoolIPv6PodCIDR are both null; a mesh needs one of them",
     );
   }
-  if (settings.underlayAddress !== null) checkUnderlay(settings, settings.underlayAddress);
+  if (settings.underlayAddress === null) return;
+  const names = ["clusterPoolIPv4PodCIDR", "clusterPoolIPv6PodCIDR"] as const;
+  const pools = names.filter(given).map((name) => settings[name]);
+  checkUnderlay(settings, settings.underlayAddress, pools);
 }
 
 function checkPool(family: 4 | 6, pool: string | null, maskSize: number, most: number): void {
@@ -98,8 +102,11 @@ function checkPool(family: 4 | 6, pool: string | null, maskSize: number, most: n
 }
 
 /** An underlay inside a pool would send tunnel packets into the tunnel. */
-function checkUnderlay(settings: Settings, underlay: string): void {
-  const pools = [settings.clusterPoolIPv4PodCIDR, settings.clusterPoolIPv6PodCIDR];
+function checkUnderlay(
+  settings: Settings,
+  underlay: string,
+  pools: readonly (string | null)[],
+): void {
   const inside = pools.find((pool) => pool !== null && contains(pool, underlay));
   if (typeof inside === "string") {
     throw conflict(`underlayAddress: ${underlay} is inside the pod pool ${inside}; choose another`);

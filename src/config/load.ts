@@ -53,8 +53,8 @@ export async function loadSettings(sources: Sources): Promise<Loaded> {
   layers.add("remembered", remembered?.values ?? {}, (name) => name);
   layers.add("variable", variables, variableOf);
   layers.add("flag", sources.flags, (name) => name);
-  checkTogether(layers.settings);
   const { settings, origins } = layers;
+  checkTogether(settings, (name) => origins[name] !== "default");
   return file === undefined ? { settings, origins } : { settings, origins, file };
 }
 

@@ -159,7 +159,10 @@ test("values that do not fit together are refused", async () => {
   const cases: [Partial<Record<SettingName, unknown>>, RegExp][] = [
     [{ clusterPoolIPv4MaskSize: 12 }, /clusterPoolIPv4MaskSize: value 12 .* allowed: 16 to 30/],
     [{ clusterPoolIPv4PodCIDR: null }, /both null/],
-    [{ underlayAddress: "10.244.3.4" }, /10\.244\.3\.4 is inside the pod pool 10\.244\.0\.0\/16/],
+    [
+      { underlayAddress: "10.60.3.4", clusterPoolIPv4PodCIDR: "10.60.0.0/16" },
+      /10\.60\.3\.4 is inside the pod pool 10\.60\.0\.0\/16/,
+    ],
     [{ underlayAddress: "192.0.2.1", underlayProtocol: "ipv6" }, /no address of underlayProtocol/],
   ];
   for (const [flags, message] of cases) {
@@ -167,6 +170,14 @@ test("values that do not fit together are refused", async () => {
     assert.is(error.code, "MESHD_CONFIG_CONFLICT");
     assert.match(error.message, message);
   }
+});
+
+test("an underlay address inside the default pool may stand in a mesh with another pool", async () => {
+  const { settings } = await loadSettings({
+    environment: {},
+    flags: { underlayAddress: "10.244.3.4" },
+  });
+  assert.is(settings.underlayAddress, "10.244.3.4");
 });
 
 test.run();
