@@ -58,6 +58,7 @@ export class Prober {
   private readonly open = new Map<number, Question>();
   private sequence = 0;
   private timer: NodeJS.Timeout | undefined;
+  private running = false;
   private readonly now: () => number;
 
   constructor(private readonly options: ProberOptions) {
@@ -74,26 +75,46 @@ export class Prober {
       next.set(peerKey(peer), same ? { ...known, peer } : newTarget(peer));
     }
     this.targets = next;
+    if (this.running) {
+      this.schedule();
+    }
   }
 
   start(): void {
-    this.timer ??= setInterval(() => this.tick(), 1000 / PROBES_PER_SECOND);
+    this.running = true;
+    this.schedule();
   }
 
   stop(): void {
-    clearInterval(this.timer);
-    this.timer = undefined;
+    this.running = false;
+    clearTimeout(this.timer);
+  }
+
+  /** Sleeps until somebody's time has come: an idle node with few peers hardly wakes. */
+  private schedule(): void {
+    clearTimeout(this.timer);
+    const due_ms = (this.longestWaiting()?.asked_ms ?? this.now()) + INTERVAL_MS;
+    const delay_ms = Math.max(due_ms - this.now(), 1000 / PROBES_PER_SECOND);
+    this.timer = setTimeout(() => {
+      this.tick();
+      this.schedule();
+    }, delay_ms);
+  }
+
+  private longestWaiting(): Target | undefined {
+    let longest: Target | undefined;
+    for (const target of this.targets.values()) {
+      if (longest === undefined || target.asked_ms < longest.asked_ms) {
+        longest = target;
+      }
+    }
+    return longest;
   }
 
   /** One turn of the timer: asks the peer that waited longest, if its time has come. */
   tick(): void {
     const now = this.now();
-    let due: Target | undefined;
-    for (const target of this.targets.values()) {
-      if (due === undefined || target.asked_ms < due.asked_ms) {
-        due = target;
-      }
-    }
+    const due = this.longestWaiting();
     if (due !== undefined && now - due.asked_ms >= INTERVAL_MS) {
       this.ask(due, now);
     }
