@@ -8,7 +8,17 @@ import { join, relative } from "node:path";
 const ROOT = process.cwd();
 const SUITE_LIMIT_MS = 300_000;
 /** Folders whose suites make namespaces and move traffic: fewer of them side by side. */
-const HEAVY = new Set(["agent", "datapath", "host", "lab", "netns", "pods", "peers", "package"]);
+const HEAVY = new Set([
+  "agent",
+  "datapath",
+  "host",
+  "lab",
+  "mesh",
+  "netns",
+  "pods",
+  "peers",
+  "package",
+]);
 const HEAVY_AT_ONCE = 2;
 
 interface SuiteResult {

@@ -3,15 +3,12 @@
 //
 //   namespace A: meshd datapath, mesh0            namespace B: Linux, flannel.1 (vxlan)
 //   veth 192.0.2.1  -------------- underlay --------------  veth 192.0.2.2
-import { type ChildProcess, execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { Capture, plainWire, wrongFrames } from "../support/capture.js";
 import { DatapathNode } from "../support/datapath-node.js";
 import { iperf } from "../support/iperf.js";
-import { pings, runSync, spawnIn, trySync, until } from "../support/netns.js";
+import { pings, runSync, trySync } from "../support/netns.js";
 import { rootTest } from "../support/root.js";
 import { configOf, type Host, type HostPair, makeHostPair, selfOf } from "../support/two-hosts.js";
 
@@ -20,16 +17,6 @@ const PORT = 8472;
 const MTU = 1450;
 const FULL_4 = MTU - 28;
 const FULL_6 = MTU - 48;
-/** Checksums that tshark looks at only when told so; a wrong one then has status "Bad" (0). */
-const CHECKED = ["ip", "udp", "tcp"].flatMap((name) => ["-o", `${name}.check_checksum:TRUE`]);
-const BAD = ["ip", "udp", "tcp", "icmp", "icmpv6"].map((name) => `${name}.checksum.status == 0`);
-const WRONG = ["_ws.malformed", ...BAD].join(" || ");
-
-/** Without offloads on the wire, what tcpdump sees is what a real wire carries. */
-function plainWire(host: Host): void {
-  const features = ["tx", "off", "tso", "off", "gso", "off", "gro", "off"];
-  runSync(host.namespace, ["ethtool", "-K", host.veth, ...features]);
-}
 
 function addKernelVxlan(kernel: Host, node: Host): void {
   const run = (argv: string) => runSync(kernel.namespace, argv.split(" "));
@@ -53,52 +40,6 @@ function addStaticNeighbours(kernel: Host, node: Host): void {
   }
 }
 
-/** Captures the tunnel's packets on the node's veth until `stop`. */
-class Capture {
-  readonly #folder = mkdtempSync(join(tmpdir(), "meshd-capture-"));
-  readonly file = join(this.#folder, "underlay.pcap");
-  readonly #child: ChildProcess;
-  #log = "";
-
-  constructor(host: Host) {
-    const filter = ["udp", "port", `${PORT}`];
-    const keepAll = ["--immediate-mode", "-Z", "root", "-B", "65536", "-s", "0"];
-    const argv = ["tcpdump", "-i", host.veth, ...keepAll, "-w", this.file, ...filter];
-    this.#child = spawnIn(host.namespace, argv);
-    this.#child.stderr?.on("data", (piece: Buffer) => {
-      this.#log += piece;
-    });
-  }
-
-  async started(): Promise<void> {
-    await until("tcpdump listens", () => this.#log.includes("listening on"));
-  }
-
-  async stop(): Promise<void> {
-    const ended = new Promise((resolve) => this.#child.once("close", resolve));
-    this.#child.kill("SIGINT");
-    await ended;
-    assert.ok(statSync(this.file).size > 1000, "something was captured");
-  }
-
-  /** Lines that tshark prints for frames that match. */
-  frames(filter: string): string[] {
-    const decode = ["-d", `udp.port==${PORT},vxlan`, "-o", "tcp.desegment_tcp_streams:FALSE"];
-    const argv = ["-r", this.file, ...decode, ...CHECKED, "-Y", filter];
-    const text = execFileSync("tshark", argv, {
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "ignore"],
-      maxBuffer: 1 << 28,
-    });
-    return text.split("\n").filter((line) => line !== "");
-  }
-
-  remove(): void {
-    this.#child.kill("SIGKILL");
-    rmSync(this.#folder, { recursive: true, force: true });
-  }
-}
-
 interface Scene extends HostPair {
   node: DatapathNode;
   capture: Capture;
@@ -109,11 +50,11 @@ async function withKernelPeer(
   body: (scene: Scene) => Promise<void>,
 ): Promise<void> {
   const pair = makeHostPair();
-  for (const host of [pair.a, pair.b]) plainWire(host);
+  for (const { namespace, veth } of [pair.a, pair.b]) plainWire(namespace, veth);
   addKernelVxlan(pair.b, pair.a);
   prepare(pair);
   const node = await DatapathNode.start(pair.a.namespace, configOf(pair.a, pair.b));
-  const capture = new Capture(pair.a);
+  const capture = new Capture(pair.a.namespace, pair.a.veth);
   try {
     await capture.started();
     await body({ ...pair, node, capture });
@@ -126,13 +67,15 @@ async function withKernelPeer(
 const withStaticPeer = (body: (scene: Scene) => Promise<void>) =>
   withKernelPeer(({ a, b }) => addStaticNeighbours(b, a), body);
 
-async function assertCleanCapture(capture: Capture): Promise<void> {
+async function assertCleanCapture({ b, capture }: Scene): Promise<void> {
   await capture.stop();
-  assert.equal(capture.frames(WRONG), []);
+  assert.ok(capture.size() > 1000, "something was captured");
+  assert.equal(capture.frames(wrongFrames(b.underlay[4])), []);
 }
 
 rootTest(test, "ping between a kernel and a node, small and full-size, IPv4 and IPv6", async () => {
-  await withStaticPeer(async ({ a, b, capture }) => {
+  await withStaticPeer(async (scene) => {
+    const { a, b, capture } = scene;
     for (const [from, to] of [
       [a, b],
       [b, a],
@@ -140,14 +83,15 @@ rootTest(test, "ping between a kernel and a node, small and full-size, IPv4 and 
       for (const size of [8, FULL_4]) assert.ok(pings(from.namespace, to.overlay[4], size));
       for (const size of [8, FULL_6]) assert.ok(pings(from.namespace, to.overlay[6], size));
     }
-    await assertCleanCapture(capture);
+    await assertCleanCapture(scene);
     assert.ok(capture.frames(`icmp && vxlan.vni == 1 && ip.len == ${MTU}`).length >= 4);
     assert.ok(capture.frames("icmpv6.type == 128 && vxlan.vni == 1").length >= 4);
   });
 });
 
 rootTest(test, "TCP flows both ways between a kernel and a node without a bad byte", async () => {
-  await withStaticPeer(async ({ a, b, capture }) => {
+  await withStaticPeer(async (scene) => {
+    const { a, b, capture } = scene;
     for (const family of [4, 6] as const) {
       const transfer = { server: b.namespace, client: a.namespace, address: b.overlay[family] };
       const argv = ["-t", "1", "-b", "50M"];
@@ -156,13 +100,14 @@ rootTest(test, "TCP flows both ways between a kernel and a node without a bad by
       assert.ok(there.bytes > 3_000_000, `${there.bytes} bytes to the kernel`);
       assert.ok(back.bytes > 3_000_000, `${back.bytes} bytes from the kernel`);
     }
-    await assertCleanCapture(capture);
+    await assertCleanCapture(scene);
     assert.ok(capture.frames(`tcp && ip.len == ${MTU}`).length > 1000);
   });
 });
 
 rootTest(test, "UDP of small and full size flows both ways and none is lost", async () => {
-  await withStaticPeer(async ({ a, b, node, capture }) => {
+  await withStaticPeer(async (scene) => {
+    const { a, b, node } = scene;
     for (const [family, length] of [
       [4, 16],
       [4, FULL_4],
@@ -177,7 +122,7 @@ rootTest(test, "UDP of small and full size flows both ways and none is lost", as
         assert.is(udp.lostPackets, 0);
       }
     }
-    await assertCleanCapture(capture);
+    await assertCleanCapture(scene);
     await node.settledCounters();
   });
 });
@@ -187,12 +132,13 @@ rootTest(test, "a node answers a kernel that asks for its address by ARP and NDP
     const all = ["00:00:00:00:00:00", "dev", DEVICE, "dst", a.underlay[4]];
     runSync(b.namespace, ["bridge", "fdb", "append", ...all]);
   };
-  await withKernelPeer(askEverywhere, async ({ a, b, capture }) => {
+  await withKernelPeer(askEverywhere, async (scene) => {
+    const { a, b } = scene;
     assert.ok(pings(b.namespace, a.overlay[4]));
     assert.ok(pings(b.namespace, a.overlay[6]));
     const neighbours = trySync(b.namespace, ["ip", "neighbour", "show", "dev", DEVICE]).stdout;
     assert.is(neighbours.split(selfOf(a, {}).mac).length - 1, 2, neighbours);
-    await assertCleanCapture(capture);
+    await assertCleanCapture(scene);
   });
 });
 

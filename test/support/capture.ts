@@ -1,0 +1,79 @@
+// tcpdump of the tunnel's packets in a namespace, judged by tshark.
+import { type ChildProcess, execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { runSync, spawnIn, until } from "./netns.js";
+
+/** UDP port that tshark reads as VXLAN. */
+const VXLAN_PORT = 8472;
+/** Checksums that tshark looks at only when told so; a wrong one then has status "Bad" (0). */
+const CHECKED = ["ip", "udp", "tcp"].flatMap((name) => ["-o", `${name}.check_checksum:TRUE`]);
+const BAD = ["ip", "udp", "tcp", "icmp", "icmpv6"].map((name) => `${name}.checksum.status == 0`);
+const WRONG = ["_ws.malformed", ...BAD].join(" || ");
+
+/**
+ * Display filter of every frame with a fault: malformed, or a bad checksum inside or outside.
+ * `kernel`: the address of a Linux sender, whose offload path writes the TCP checksum 0 as 0xffff
+ * (CSUM_MANGLED_0): every receiver takes both, tshark calls it bad.
+ */
+export function wrongFrames(kernel: string): string {
+  return `(${WRONG}) && !(tcp.checksum == 0xffff && ip.src == ${kernel})`;
+}
+
+/** Without offloads on a device, what tcpdump sees there is what a real wire carries. */
+export function plainWire(namespace: string, device: string): void {
+  const features = ["tx", "off", "tso", "off", "gso", "off", "gro", "off"];
+  runSync(namespace, ["ethtool", "-K", device, ...features]);
+}
+
+export class Capture {
+  readonly #folder = mkdtempSync(join(tmpdir(), "meshd-capture-"));
+  readonly file = join(this.#folder, "frames.pcap");
+  readonly #child: ChildProcess;
+  #log = "";
+
+  /** Captures what passes the device; `filter` as tcpdump reads it, default: the tunnel's packets. */
+  constructor(namespace: string, device: string, filter = `udp port ${VXLAN_PORT}`) {
+    const keepAll = ["--immediate-mode", "-U", "-Z", "root", "-B", "65536", "-s", "0"];
+    const argv = ["tcpdump", "-i", device, ...keepAll, "-w", this.file, ...filter.split(" ")];
+    this.#child = spawnIn(namespace, argv);
+    this.#child.stderr?.on("data", (piece: Buffer) => {
+      this.#log += piece;
+    });
+  }
+
+  async started(): Promise<void> {
+    await until("tcpdump listens", () => this.#log.includes("listening on"));
+  }
+
+  /** Ends the capture; the file is whole then. */
+  async stop(): Promise<void> {
+    const ended = new Promise((resolve) => this.#child.once("close", resolve));
+    this.#child.kill("SIGINT");
+    await ended;
+  }
+
+  /** Bytes captured; a file without a frame has 24. */
+  size(): number {
+    return statSync(this.file).size;
+  }
+
+  /** Lines that tshark prints for frames that match; "" = all. */
+  frames(filter: string): string[] {
+    const decode = ["-d", `udp.port==${VXLAN_PORT},vxlan`, "-o", "tcp.desegment_tcp_streams:FALSE"];
+    const only = filter === "" ? [] : ["-Y", filter];
+    const argv = ["-n", "-r", this.file, ...decode, ...CHECKED, ...only];
+    const text = execFileSync("tshark", argv, {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+      maxBuffer: 1 << 28,
+    });
+    return text.split("\n").filter((line) => line !== "");
+  }
+
+  remove(): void {
+    this.#child.kill("SIGKILL");
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
