@@ -2,7 +2,7 @@
 // fed with tables, asked for counters. Packets never pass through here.
 import { EventEmitter } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { MAX_WORKERS } from "../../assembly/shared/layout.js";
+import { FEATURE_TUN_USO, MAX_WORKERS, W_FEATURES } from "../../assembly/shared/layout.js";
 import { readCounters, type WorkerCounters } from "./counters.js";
 import { Crew, type WorkerStatus } from "./crew.js";
 import { DatapathError } from "./errors.js";
@@ -126,7 +126,15 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     return datapath;
   }
 
+  /** What the device granted decides what the hot path may join; workers read it at each packet. */
+  private tellFeatures(): void {
+    const { uso4, uso6 } = this.handles.granted().device;
+    const { words, bases } = this.memory;
+    for (const base of bases) words[(base + W_FEATURES) >>> 2] = uso4 && uso6 ? FEATURE_TUN_USO : 0;
+  }
+
   private async startWorkers(): Promise<void> {
+    this.tellFeatures();
     try {
       await this.crew.start();
     } catch (error) {
@@ -241,6 +249,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     this.drain(worker);
     if (!this.handles.isDeviceGone()) return;
     await this.handles.reopenDevice();
+    this.tellFeatures();
     for (const index of this.handles.workers.keys()) this.crew.wake(index);
     this.note("device-recreated", { device: this.options.deviceName });
     this.emit("device-recreated", { device: this.options.deviceName });

@@ -94,7 +94,7 @@ rootTest(test, "TCP and UDP arrive whole, and what one sends the other receives"
       const tcp = await iperf({ ...transfer, argv: ["-t", "1"] });
       assert.ok(tcp.bytes > 1_000_000, `TCP to ${address} moved ${tcp.bytes} bytes`);
       for (const length of ["64", "1200"]) {
-        const argv = ["-u", "-b", "5M", "-l", length, "-t", "1"];
+        const argv = ["-u", "-b", length === "64" ? "1M" : "5M", "-l", length, "-t", "1"];
         const udp = await iperf({ ...transfer, argv });
         assert.ok(udp.packets > 100, `UDP ${length} to ${address}: ${udp.packets} packets`);
         assert.is(udp.lostPackets, 0);
@@ -105,6 +105,14 @@ rootTest(test, "TCP and UDP arrive whole, and what one sends the other receives"
     const sent = sum(left?.map((worker) => worker.egress) ?? [], "forwarded");
     const got = sum(right?.map((worker) => worker.ingress) ?? [], "received");
     assert.is(sent, got);
+    assert.ok(
+      left?.every((worker) => worker.egress.super > 0),
+      "TSO super-packets were read",
+    );
+    assert.ok(
+      right?.every((worker) => worker.ingress.super > 0),
+      "super-packets were written",
+    );
   });
 });
 
