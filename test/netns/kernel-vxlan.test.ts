@@ -115,7 +115,7 @@ rootTest(test, "UDP of small and full size flows both ways and none is lost", as
       [6, FULL_6],
     ] as const) {
       const transfer = { server: b.namespace, client: a.namespace, address: b.overlay[family] };
-      const argv = ["-u", "-b", length < 100 ? "500K" : "10M", "-l", `${length}`, "-t", "1"];
+      const argv = ["-u", "-b", length < 100 ? "200K" : "10M", "-l", `${length}`, "-t", "1"];
       for (const direction of [[], ["-R"]]) {
         const udp = await iperf({ ...transfer, argv: [...argv, ...direction] });
         assert.ok(udp.packets > 100, `${udp.packets} packets`);
