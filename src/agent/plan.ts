@@ -248,7 +248,7 @@ function routesOf({ own, peers }: Shared, pools: readonly string[]): WantedRoute
   ];
 }
 
-/** Tunnel port and MTU by the settings, the node's own first; also for a node that carries nothing. */
+/** Tunnel port and MTU by the settings, the node's own first; known also while nothing flows. */
 function numbersOf({ snapshot, local }: PlanInput, report: Report): { port: number; mtu: number } {
   const { config } = snapshot;
   const protocol = isTunnelProtocol(config.tunnelProtocol) ? config.tunnelProtocol : "vxlan";

@@ -1,18 +1,22 @@
 // When the engine runs again: after every change of the view, at once for a device that was lost,
 // and by a timer that compares the whole host. Also looks for what stands in the way: address,
 // firewall.
+import { networkInterfaces } from "node:os";
 import type { MemberSession } from "../../control/index.js";
 import type { Datapath } from "../datapath/index.js";
 import { findFirewall, findPoolConflicts, gatherFacts, underlayOf } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import type { Engine } from "./engine.js";
 import { messageOf } from "./errors.js";
+import { canonicalAddress } from "./prefix.js";
 import type { AgentLog, AgentOptions } from "./types.js";
 import { chooseUnderlay, underlayWish } from "./underlay.js";
 
 /** The whole host is compared this often; a step that failed is tried again sooner. */
 const FULL_MS = 30_000;
 const RETRY_MS = 3000;
+/** How soon a lost underlay address is noticed; asking costs one system call. */
+const ADDRESS_MS = 2000;
 /** Changes that come within this time are applied together. */
 const GATHER_MS = 50;
 
@@ -30,6 +34,8 @@ export interface WatchParts {
 
 export class Watch {
   private timer: NodeJS.Timeout | undefined;
+  private addressTimer: NodeJS.Timeout | undefined;
+  private hasAddress = true;
   private tail: Promise<void> = Promise.resolve();
   private due_ms = 0;
   private fullAt_ms = 0;
@@ -66,6 +72,7 @@ export class Watch {
     datapath.on("device-recreated", this.onDevice);
     datapath.on("publish-failed", this.onPublishFailed);
     this.running = true;
+    this.addressTimer = setInterval(() => this.checkAddress(), ADDRESS_MS);
     await this.lookForFirewall();
     this.fullAt_ms = performance.now() + FULL_MS;
     this.wake(0);
@@ -79,7 +86,20 @@ export class Watch {
     datapath.off("publish-failed", this.onPublishFailed);
     this.running = false;
     clearTimeout(this.timer);
+    clearInterval(this.addressTimer);
     await this.tail;
+  }
+
+  /** The advertised address went or came back: no need to wait for the timer. */
+  private checkAddress(): void {
+    const { address } = this.parts.engine.underlay();
+    const held = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+    const has = held.some((item) => canonicalAddress(item.address) === canonicalAddress(address));
+    if (has !== this.hasAddress) {
+      this.hasAddress = has;
+      this.fullAt_ms = 0;
+      this.wake(0);
+    }
   }
 
   /** Asks for a round in `delay_ms`, or earlier if one is due earlier. */

@@ -246,6 +246,16 @@ rootTest(test, "another tunnel port is taken by running agents", async () => {
   everyPairPings();
 });
 
+rootTest(test, "a device that somebody deleted comes back with everything on it", async () => {
+  const { namespace } = agent(0);
+  runSync(namespace, ["ip", "link", "delete", "mesh0"]);
+  const reached = () => pings(pod(0).netns, pod(1).addresses[0] ?? "", 56, 1);
+  await until("pods reach each other again", reached, 20_000);
+  everyPairPings();
+  const workers = (await agent(0).status()).workers;
+  assert.ok(workers.some((worker) => worker.restarts > 0));
+});
+
 rootTest(
   test,
   "SIGKILL and restart without a token: same lease, same pod, traffic again",
