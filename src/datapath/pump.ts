@@ -40,7 +40,10 @@ export interface PumpParts {
   now_us: () => number;
 }
 
-/** Which inputs may have something: set by the poller, cleared by a read that came back short. */
+/**
+ * Which inputs may have something: set by the poller, cleared by reads that came back short. While
+ * one side is full nobody asks the poller, so both stay set: a flood of one must not starve the other.
+ */
 export interface Readiness {
   device: boolean;
   wire: boolean;
@@ -79,10 +82,11 @@ export class Pump {
   round(): boolean {
     const fromDevice = this.ready.device ? this.#readDevice() : 0;
     const fromWire = this.ready.wire ? this.#readWire() : 0;
-    this.ready.device = fromDevice === BATCH;
-    this.ready.wire = fromWire === BATCH;
+    const mayHoldMore = fromDevice === BATCH || fromWire === BATCH;
+    this.ready.device = mayHoldMore;
+    this.ready.wire = mayHoldMore;
     this.#work(fromDevice, fromWire);
-    return this.ready.device || this.ready.wire;
+    return mayHoldMore;
   }
 
   #readDevice(): number {

@@ -90,7 +90,8 @@ class WorkerLoop {
       const more = this.#pump.round();
       Atomics.add(this.#words, this.#index(W_HEARTBEAT), 1);
       this.#announcePunts();
-      if (!more) this.#park();
+      if (more) this.#takeHandles();
+      else this.#park();
     }
     this.#store(W_STATE, WORKER_PARKED);
   }
@@ -102,16 +103,17 @@ class WorkerLoop {
     const count = pollerWait(this.#setup.poller, this.#ready, wait_us);
     this.#store(W_STATE, WORKER_RUNNING);
     for (let index = 0; index < count; index += 1) this.#note(this.#ready[index] ?? TOKEN_WAKE);
+    this.#takeHandles();
   }
 
   #note(token: number): void {
     if (token === TOKEN_DEVICE) this.#pump.ready.device = true;
     else if (token === TOKEN_WIRE) this.#pump.ready.wire = true;
-    else this.#woken();
+    else clearWake(this.#setup.wakeFd);
   }
 
-  #woken(): void {
-    clearWake(this.#setup.wakeFd);
+  /** After every round, busy or not: the control thread closes what it replaced soon after. */
+  #takeHandles(): void {
     if (this.#table.version() === this.#handles.version) return;
     this.#handles = this.#table.take();
     this.#pump.underlay = new UdpUnderlay(this.#bytes, this.#handles.sockets);

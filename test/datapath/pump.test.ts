@@ -146,6 +146,20 @@ test("a full batch asks for another round before the worker may block", () => {
   );
 });
 
+test("while one side is always full the other is read as well, for nobody asks the poller", () => {
+  for (const [flooded, quiet] of [
+    ["underlay", "device"],
+    ["device", "underlay"],
+  ] as const) {
+    const scene = setUp();
+    scene[flooded].waiting = 3 * BATCH;
+    assert.is(scene.pump.round(), true);
+    scene[quiet].waiting = 1;
+    assert.is(scene.pump.round(), true);
+    assert.is(scene[quiet].waiting, 0, `${quiet} beside a flooded ${flooded}`);
+  }
+});
+
 test("run is called again until inputs that did not fit the outputs are consumed", () => {
   const { pump, device, underlay, hotPath } = setUp();
   hotPath.perRun = 10;
