@@ -122,7 +122,7 @@ test("every packet of every pair of three nodes arrives once, small and full-siz
   );
 });
 
-test("what the network loses is received by nobody, and every node's own account is in order", () => {
+test("what the network loses nobody receives, and each node's account is in order", () => {
   let state = 12_345;
   const network = new MemoryNetwork(() => {
     state = (state * 1_103_515_245 + 12_345) % 2 ** 31;

@@ -87,7 +87,7 @@ test("contents that cannot be written are refused and the live tables stay", () 
   assert.ok(publisher.isSettled());
 });
 
-test("contents that turn out unwritable after waiting are reported, not thrown into the air", async () => {
+test("contents that prove unwritable after waiting are reported as an event", async () => {
   const { publisher, failures, setWorker } = setUp(1);
   publisher.publish(contents(1400));
   publisher.publish({ ...contents(1401), peers: Array.from({ length: 5 }, (_, i) => peer(i)) });
