@@ -1,0 +1,100 @@
+// A meshd lab of two hosts for measuring, made by bin/meshd as a user would, and taken away with
+// everything in it when the bench ends, also by failure or signal.
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { runSync } from "../../test/support/netns.js";
+
+const PROGRAM = "bin/meshd";
+const FOLDER = /^meshd-bench-(\d+)$/;
+const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
+/** RFC 2544's range for measurements; the second subnet is the kernel device's overlay. */
+const UNDERLAY = "198.18.0.0/24";
+
+export interface LabHost {
+  namespace: string;
+  /** Underlay address. */
+  address: string;
+  /** Overlay address of the node itself. */
+  overlay: string;
+  /** The agent, with all workers. */
+  pid: number;
+}
+
+export interface Lab {
+  client: LabHost;
+  server: LabHost;
+  close(): void;
+}
+
+const nameOf = (pid: number | string) => `bench-${pid}`;
+const folderOf = (pid: number | string) => join(tmpdir(), `meshd-bench-${pid}`);
+
+/** The user's own mesh settings must not reach the lab. */
+function environment(): NodeJS.ProcessEnv {
+  const own = Object.entries(process.env).filter(([key]) => !key.startsWith("MESHD_"));
+  return Object.fromEntries(own);
+}
+
+function labArguments(command: string, pid: number | string): string[] {
+  const roots = ["--state-dir", `${folderOf(pid)}/state`, "--run-dir", `${folderOf(pid)}/run`];
+  return [PROGRAM, "lab", command, "--name", nameOf(pid), ...roots];
+}
+
+function takeDown(pid: number | string): void {
+  if (!existsSync(folderOf(pid))) return;
+  const argv = labArguments("down", pid);
+  spawnSync(process.execPath, argv, { stdio: "ignore", env: environment(), timeout: 60_000 });
+  rmSync(folderOf(pid), { recursive: true, force: true });
+}
+
+/** Labs of benches that were killed hard. */
+function sweepLeftovers(): void {
+  for (const entry of readdirSync(tmpdir())) {
+    const owner = FOLDER.exec(entry)?.[1];
+    if (owner !== undefined && !existsSync(`/proc/${owner}`)) takeDown(owner);
+  }
+}
+
+/** Signals end the process by way of "exit", where all that was made is taken away. */
+function takeDownAtExit(): void {
+  process.once("exit", () => takeDown(process.pid));
+  for (const [name, number] of Object.entries(SIGNALS)) {
+    process.once(name, () => process.exit(128 + number));
+  }
+}
+
+interface AddressList {
+  addr_info: { local: string }[];
+}
+
+function overlayOf(namespace: string): string {
+  const text = runSync(namespace, ["ip", "-4", "-json", "address", "show", "dev", "mesh0"]);
+  const local = (JSON.parse(text) as AddressList[])[0]?.addr_info[0]?.local;
+  if (local === undefined) throw new Error(`mesh0 in ${namespace} has no IPv4 address`);
+  return local;
+}
+
+function hostOf(number: 1 | 2): LabHost {
+  const { pid } = process;
+  const namespace = `${nameOf(pid)}-n${number}`;
+  const pidFile = `${folderOf(pid)}/run/labs/${nameOf(pid)}/n${number}/agent.pid`;
+  return {
+    namespace,
+    address: UNDERLAY.replace("0/24", `${number}`),
+    overlay: overlayOf(namespace),
+    pid: Number(readFileSync(pidFile, "utf8").split(/\s/)[0]),
+  };
+}
+
+/** Brings up the lab of this process. One per process. @throws with meshd's own words */
+export function openLab(workers: number): Lab {
+  sweepLeftovers();
+  takeDownAtExit();
+  mkdirSync(folderOf(process.pid), { mode: 0o700 });
+  const shape = ["--nodes", "2", "--pods", "0", "--underlay", UNDERLAY, "--workers", `${workers}`];
+  const argv = [...labArguments("up", process.pid), ...shape];
+  execFileSync(process.execPath, argv, { stdio: ["ignore", "ignore", "pipe"], env: environment() });
+  return { client: hostOf(1), server: hostOf(2), close: () => takeDown(process.pid) };
+}

@@ -1,0 +1,24 @@
+// Plain text tables: first column to the left, the rest to the right.
+
+/** Lines of a table; every row has as many cells as `head`. */
+export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? "").length)));
+  const line = (row: readonly string[]) =>
+    widths
+      .map((width, column) =>
+        column === 0 ? (row[column] ?? "").padEnd(width) : (row[column] ?? "").padStart(width),
+      )
+      .join("  ")
+      .trimEnd();
+  const rule = widths.map((width) => "-".repeat(width)).join("  ");
+  return [line(head), rule, ...rows.map(line)].join("\n");
+}
+
+/** A number with three significant digits, without an exponent: 0.0123, 1.23, 12.3, 123, 12345. */
+export function formatNumber(value: number): string {
+  const size = Math.abs(value);
+  if (size === 0 || !Number.isFinite(value)) return `${value}`;
+  const digits = Math.max(0, 2 - Math.floor(Math.log10(size)));
+  return value.toFixed(Math.min(digits, 6));
+}
