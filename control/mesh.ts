@@ -18,7 +18,6 @@ import {
 import { adminPermissions, controllerPermissions, systemPermissions } from "./permissions.js";
 import { completeConfig } from "./setting-rules.js";
 import type { MeshConfig } from "./settings.js";
-import { inboxOf } from "./subjects.js";
 
 export interface CreateMeshOptions {
   /** One DNS label; default "mesh". */
@@ -304,17 +303,14 @@ ${preload}`;
 export interface NatsClientHelp {
   url: string;
   credentials: string;
-  inboxPrefix: string;
   examples: string[];
 }
 
-/** URL, credentials file and inbox prefix for the stock `nats` client, with commands to try. */
-export async function natsClientHelp(mesh: Mesh): Promise<NatsClientHelp> {
-  const text = (await readTextFile(mesh.adminCredentials)) ?? "";
-  const inboxPrefix = inboxOf.admin(signingKey(parseCredentials(text).seed).publicKey);
+/** URL and credentials file for the stock `nats` client, with commands to try. */
+export function natsClientHelp(mesh: Mesh): NatsClientHelp {
   const url = mesh.servers.join(",");
-  const nats = `nats -s ${url} --creds ${mesh.adminCredentials} --inbox-prefix ${inboxPrefix}`;
+  const nats = `nats -s ${url} --creds ${mesh.adminCredentials}`;
   const asks = ["micro ls", `req ${mesh.name}.admin.nodes.list ''`, `kv get ${mesh.name} config`];
   const examples = asks.map((ask) => `${nats} ${ask}`);
-  return { url, credentials: mesh.adminCredentials, inboxPrefix, examples };
+  return { url, credentials: mesh.adminCredentials, examples };
 }

@@ -1,7 +1,7 @@
-// Who may publish and subscribe what. Least privilege: no `_INBOX.>`, no `$JS.API.>`; a consumer
-// only under the user's own name.
+// Who may publish and subscribe what. Least privilege: no `$JS.API.>`, no `_INBOX.>` but for
+// administrators; a consumer only under the user's own name.
 import type { Permissions } from "./nats/index.js";
-import { agentServiceName, inboxOf, serviceName, subjectsOf } from "./subjects.js";
+import { agentServiceName, inboxOf, STOCK_INBOX, serviceName, subjectsOf } from "./subjects.js";
 
 function service(name: string): string[] {
   const verbs = ["PING", "INFO", "STATS"];
@@ -87,7 +87,11 @@ export function controllerPermissions(mesh: string, key: string): Permissions {
   };
 }
 
-/** An administrator: the admin service, the agents' status, and the members' bucket to read. */
+/**
+ * An administrator: the admin service, the agents' status, and the members' bucket to read. Replies
+ * may also go where the stock `nats` client expects them without being told; no other role may
+ * listen there.
+ */
 export function adminPermissions(mesh: string, key: string): Permissions {
   const subjects = subjectsOf(mesh);
   const stream = `KV_${subjects.bucket}`;
@@ -108,7 +112,7 @@ export function adminPermissions(mesh: string, key: string): Permissions {
       `$JS.API.CONSUMER.INFO.${stream}.*`,
       `$JS.FC.${stream}.>`,
     ],
-    subscribe: [`${inboxOf.admin(key)}.>`],
+    subscribe: [`${inboxOf.admin(key)}.>`, `${STOCK_INBOX}.>`],
   };
 }
 

@@ -27,6 +27,9 @@ export const inboxOf = {
   admin: (key: string) => `_INBOX_ADMIN_${key}`,
 };
 
+/** Where the stock `nats` client wants its replies; administrators alone may listen there. */
+export const STOCK_INBOX = "_INBOX";
+
 const plainReply = /^[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)+$/;
 
 /**
@@ -40,7 +43,6 @@ export function isOwnReply(reply: string | undefined, inbox: string): boolean {
 
 /** True when a reply subject lies below some administrator's inbox. */
 export function isAdminReply(reply: string | undefined): boolean {
-  return (
-    reply !== undefined && plainReply.test(reply) && /^_INBOX_ADMIN_U[A-Z2-7]{55}\./.test(reply)
-  );
+  if (reply === undefined || !plainReply.test(reply)) return false;
+  return reply.startsWith(`${STOCK_INBOX}.`) || /^_INBOX_ADMIN_U[A-Z2-7]{55}\./.test(reply);
 }

@@ -144,7 +144,7 @@ async function viewOf(mesh: Mesh, state: ControllerState): Promise<UpView> {
     adminCredentials: mesh.adminCredentials,
     controllerPid: state.pid,
     natsPid: state.natsPid,
-    natsClient: await natsClientHelp(mesh),
+    natsClient: natsClientHelp(mesh),
   };
 }
 

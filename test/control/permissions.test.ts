@@ -182,9 +182,11 @@ test("controllers and administrators have no rights over streams or others' inbo
           "_INBOX_UAAA.x",
           "$KV.mesh.nodes.x",
         ],
-        ["_INBOX.>", "_INBOX_UAAA.>", ">", "$KV.mesh-secrets.>"],
+        ["_INBOX_UAAA.>", ">", "$KV.mesh-secrets.>"],
       );
     }
+    const controller = await connectFile(mesh, mesh.mesh.controllerCredentials, "_INBOX_other");
+    await allRefused(controller, [], ["_INBOX.>"]);
     const admin = await connectFile(mesh, mesh.mesh.adminCredentials, "_INBOX_other");
     await allRefused(
       admin,
