@@ -5,7 +5,6 @@ import * as peers from "./peers";
 import {
   D_ADDRESS,
   D_CAPACITY,
-  D_DIRECTION,
   D_FAMILY,
   D_LENGTH,
   D_PEER,
@@ -15,6 +14,7 @@ import {
   D_SEGMENTS,
   D_SOCKET,
   D_TOS,
+  EGRESS,
   ENTROPY_SOCKETS,
   MAX_SEGMENTS,
   MAX_SEND,
@@ -55,13 +55,12 @@ function direct(descriptor: usize, peerIndex: u32, socket: u32, tos: u32): void 
 /**
  * Whether a datagram may follow in the train: same way, same marks, not longer, and room for it.
  */
-function fits(train: usize, peerIndex: u32, tos: u32, direction: u32, length: u32): bool {
+function fits(train: usize, peerIndex: u32, tos: u32, length: u32): bool {
   const segment: u32 = load<u16>(train, D_SEGMENT);
   const first = segment === 0 ? load<u32>(train, D_LENGTH) : segment;
   return (
     load<u16>(train, D_PRIVATE) === peerIndex &&
     load<u8>(train, D_TOS) === tos &&
-    load<u8>(train, D_DIRECTION) === direction &&
     length <= first &&
     load<u16>(train, D_SEGMENTS) < MAX_SEGMENTS
   );
@@ -89,11 +88,10 @@ function join(
   length: u32,
   innerLength: u32,
   tos: u32,
-  direction: u32,
   more: u32,
 ): bool {
   const train: usize = load<u32>(slot);
-  if (train === 0 || !fits(train, peerIndex, tos, direction, length)) return false;
+  if (train === 0 || !fits(train, peerIndex, tos, length)) return false;
   let room = load<u32>(slot, TRAIN_ROOM);
   if (room === 0) room = widen(train, more + 1);
   const used = load<u32>(train, D_LENGTH);
@@ -126,10 +124,12 @@ export function datagram(
 ): void {
   const socket = socketOf(hash);
   const slot = trainAt(socket);
-  if (join(slot, peerIndex, at, length, innerLength, tos, direction, more)) return;
+  // Answers are few, and may take no more of the arena than ingress has asked room for: not joined.
+  const isForwarded = direction === EGRESS;
+  if (isForwarded && join(slot, peerIndex, at, length, innerLength, tos, more)) return;
   const descriptor = output.toWire(at, length, innerLength, direction);
   direct(descriptor, peerIndex, socket, tos);
-  store<u32>(slot, <u32>descriptor);
+  store<u32>(slot, isForwarded ? <u32>descriptor : 0);
   store<u32>(slot, 0, TRAIN_ROOM);
 }
 

@@ -2,7 +2,12 @@
 // (RFC 826) and neighbour solicitations (RFC 4861) for the VTEP address.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { PROBE_ICMP_ID, PROBE_PORT } from "../../assembly/shared/layout.js";
+import {
+  ARENA_SIZE,
+  PROBE_ICMP_ID,
+  PROBE_PORT,
+  W_WIRE_ARENA_USED,
+} from "../../assembly/shared/layout.js";
 import { packetsInFlight } from "../../src/datapath/counters.js";
 import { loadModule, type TestModule, type WireInput } from "../support/module.js";
 import {
@@ -82,9 +87,9 @@ for (const version of [4, 6] as const) {
   });
 }
 
-/** A probe from node to node, padded to 64 bytes of payload. */
-function probePacket(version: 4 | 6, from: number, to: number, kind: number): Uint8Array {
-  const payload = new Uint8Array(64);
+/** A probe from node to node, padded to `size` bytes of payload. */
+function probePacket(version: 4 | 6, from: number, to: number, kind: number, size = 64) {
+  const payload = new Uint8Array(size);
   payload.set([0x6d, 0x70, 0x72, 0x62, kind]);
   setBe32(payload, 8, 77);
   return podPacket(version, from, to, {
@@ -189,6 +194,28 @@ test("a solicitation without a source is answered to all nodes", async () => {
   assert.equal(frame.slice(0, 6), Uint8Array.of(0x33, 0x33, 0, 0, 0, 1));
   assert.equal(frame.slice(14 + 24, 14 + 40), Uint8Array.of(255, 2, ...new Array(13).fill(0), 1));
   assert.equal(frame.slice(14 + 44, 14 + 48), Uint8Array.of(0xa0, 0, 0, 0));
+});
+
+test("probes and questions of one train never take more of the arena than there is", async () => {
+  const module = await node1();
+  const asker = Uint8Array.of(0xfe, 0x80, ...new Array(13).fill(0), 2);
+  const probe = vxlanDatagram(probePacket(4, 2, 1, 0, 1350));
+  const question = new Uint8Array(1400);
+  question.set(solicitation(asker, pod6(1, 1)));
+  const train = concat(...[...Array(46).keys()].map((i) => (i < 20 ? probe : question)));
+  for (let room = 1024; room < 300_000; room += 1024) {
+    module.feedWire(train, from2({ segment: 1400 }));
+    module.setWord(W_WIRE_ARENA_USED, ARENA_SIZE - room);
+    module.hot.run(0);
+    const used = module.word(W_WIRE_ARENA_USED);
+    assert.ok(
+      used <= ARENA_SIZE,
+      `with ${room} bytes free ${used - ARENA_SIZE} too many are taken`,
+    );
+    module.hot.settle();
+    module.run();
+  }
+  exact(module);
 });
 
 test("solicitations that are forwarded, damaged or for others are drops", async () => {
