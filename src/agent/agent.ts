@@ -158,7 +158,7 @@ export class Agent implements RunningAgent {
       if (!session.connected) {
         const what = "NATS does not answer, so the lease cannot be given back";
         const fix = "try again later, or leave with --force and have the node removed";
-        throw new AgentError("MESHD_NO_VIEW", `${what}: ${fix} (meshd node remove)`);
+        throw new AgentError("MESHD_NO_NATS", `${what}: ${fix} (meshd node remove)`);
       }
       await session.leave();
     } catch (error) {
@@ -173,10 +173,17 @@ export class Agent implements RunningAgent {
   private async uninstall(): Promise<void> {
     const { prober, options, paths, log } = this.running;
     prober.stop();
-    await this.pods.removeAll();
-    await this.engine.remove();
     const podsFile = join(options.stateDir, "pods.json");
-    await removeFiles(paths.key, paths.membership, paths.snapshot, paths.host, podsFile);
+    const { key, membership, snapshot, host } = paths;
+    const steps = [
+      () => this.pods.removeAll(),
+      () => this.engine.remove(),
+      () => removeFiles(key, membership, snapshot, host, podsFile),
+    ];
+    // The lease is given back: there is no way back here, so every step is tried.
+    for (const step of steps) {
+      await step().catch((error: unknown) => log("agent.leave.failed", { error }));
+    }
     log("agent.left", { device: this.deviceName });
   }
 

@@ -81,13 +81,13 @@ async function addPod(agent: Answering, body: unknown): Promise<Pod> {
     throw new AgentError("MESHD_DRAINING", what);
   }
   const pod = await agent.pods.add(request);
-  await agent.engine.writeOwn();
+  agent.engine.announce();
   return pod;
 }
 
 async function removePod(agent: Answering, name: string): Promise<Pod> {
   const pod = await agent.pods.remove(name);
-  await agent.engine.writeOwn();
+  agent.engine.announce();
   return pod;
 }
 

@@ -192,7 +192,7 @@ export class Engine {
   }
 
   /** Own node record and endpoints; the session writes only what differs from the store. */
-  async writeOwn(): Promise<void> {
+  private async writeOwn(): Promise<void> {
     const { session, pods, options } = this.parts;
     if (this.current.tables === null) {
       return;
@@ -205,6 +205,11 @@ export class Engine {
         identity: 0,
       })),
     );
+  }
+
+  /** Tells the others soon; a pod's packets flow before anybody knows of it, also without NATS. */
+  announce(): void {
+    void this.step("own record", () => this.writeOwn());
   }
 
   private async save(): Promise<void> {

@@ -2,10 +2,8 @@
 
 export type AgentErrorCode =
   | "MESHD_STATE_LOCKED"
-  | "MESHD_STATE_UNREADABLE"
   | "MESHD_NOT_JOINED"
   | "MESHD_ALREADY_JOINED"
-  | "MESHD_JOIN_FAILED"
   | "MESHD_NOT_ROOT"
   | "MESHD_NO_TUN"
   | "MESHD_DEVICE_BUSY"
@@ -14,13 +12,13 @@ export type AgentErrorCode =
   | "MESHD_UNDERLAY_IN_POOL"
   | "MESHD_ROUTE_CONFLICT"
   | "MESHD_UNSUPPORTED_SETTING"
+  | "MESHD_NO_NATS"
   | "MESHD_NO_VIEW"
   | "MESHD_PODS_EXIST"
   | "MESHD_BAD_REQUEST"
   | "MESHD_NOT_FOUND"
   | "MESHD_DRAINING"
-  | "MESHD_STOPPING"
-  | "MESHD_INTERNAL";
+  | "MESHD_STOPPING";
 
 export class AgentError extends Error {
   override readonly name = "AgentError";

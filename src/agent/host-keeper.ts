@@ -105,7 +105,8 @@ export class HostKeeper {
     let changes = await enableForwarding(this.sysctls, 4);
     // ICMP errors of the hot path come out of the device with our own address as their source.
     changes += Number(await this.sysctls.set(`ipv4/conf/${device}/accept_local`, 1));
-    changes += Number(await this.sysctls.set(`ipv4/conf/${device}/rp_filter`, 0));
+    // Loose, not off: the kernel takes the larger of this and "all", and "all" may be 1, strict.
+    changes += Number(await this.sysctls.set(`ipv4/conf/${device}/rp_filter`, 2));
     if (!ipv6) {
       return changes;
     }

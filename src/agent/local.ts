@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import type { MeshConfig, NodeFacts } from "../../control/index.js";
 import type { Underlay } from "../host/index.js";
 import type { LocalFacts, Plan } from "./plan-types.js";
+import { spokenProtocols } from "./protocols.js";
 import type { AgentOptions } from "./types.js";
 
 /**
@@ -54,7 +55,7 @@ export function nodeFacts(
     // The sockets are bound to the advertised address alone: another one would not be answered.
     underlay: { addresses: [underlay.address], port: plan.port },
     vtepMac: vtepMacOf(nodeId),
-    protocols: ["vxlan"],
+    protocols: [...spokenProtocols],
     mtu: plan.mtu,
     version,
     bootId: bootId(),

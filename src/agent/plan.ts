@@ -26,7 +26,12 @@ import {
   type Prefix,
   parsePrefix,
 } from "./prefix.js";
-import { defaultPortOf, isTunnelProtocol, type TunnelProtocol } from "./protocols.js";
+import {
+  defaultPortOf,
+  isTunnelProtocol,
+  spokenProtocols,
+  type TunnelProtocol,
+} from "./protocols.js";
 
 function byText(a: string, b: string): number {
   return a === b ? 0 : a < b ? -1 : 1;
@@ -81,7 +86,7 @@ function supportedTunnel(snapshot: MeshSnapshot, report: Report): Tunnel | null 
   }
   return isTunnelProtocol(tunnelProtocol)
     ? { protocol: tunnelProtocol, vni, dscp: snapshot.config.dscp }
-    : refuse("tunnelProtocol", tunnelProtocol, "vxlan");
+    : refuse("tunnelProtocol", tunnelProtocol, spokenProtocols.join(", "));
 }
 
 interface Peered {

@@ -1,17 +1,22 @@
-// The encapsulations by one table: bytes they add and the port they use. The next one is one line.
-// Numbers: VXLAN RFC 7348 section 5 (outer IP + UDP 8 + VXLAN 8 + inner Ethernet 14).
+// The encapsulations as the agent knows them, by one table. The next one is one line.
+import { VXLAN_OVERHEAD } from "../../assembly/shared/layout.js";
 import { DEFAULT_TUNNEL_PORTS } from "../config/index.js";
 
 const IP_HEADER = { 4: 20, 6: 40 } as const;
 
+const UDP_HEADER = 8;
+
 /** Bytes between the outer IP header and the inner IP packet. */
-const BYTES_AFTER_IP = { vxlan: 8 + 8 + 14 } as const;
+const BYTES_AFTER_IP = { vxlan: UDP_HEADER + VXLAN_OVERHEAD } as const;
 
 export type TunnelProtocol = keyof typeof BYTES_AFTER_IP;
 
 export function isTunnelProtocol(name: string): name is TunnelProtocol {
   return Object.hasOwn(BYTES_AFTER_IP, name);
 }
+
+/** Encapsulations this agent can receive: what its node record says. */
+export const spokenProtocols = Object.keys(BYTES_AFTER_IP) as TunnelProtocol[];
 
 /** Bytes added to an inner IP packet, outer IP header included. */
 export function overheadOf(protocol: TunnelProtocol, underlayFamily: 4 | 6): number {

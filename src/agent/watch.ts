@@ -170,8 +170,7 @@ export class Watch {
       engine.setUnderlay(next);
       this.underlayProblem = undefined;
     } catch (error) {
-      const gone = `underlay address ${now.address} is gone from this host`;
-      this.underlayProblem = `${gone}: ${messageOf(error)}`;
+      this.underlayProblem = messageOf(error);
     }
   }
 }

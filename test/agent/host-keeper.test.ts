@@ -58,6 +58,8 @@ rootTest(test, "the host becomes what the plan wants, and a second time nothing 
   assert.match(four, /unreachable 10\.244\.0\.0\/16 proto 157/);
   assert.match(show(namespace, "-6", "route"), /fd00:244:0:2::\/64 dev mesh0 proto 157/);
   assert.match(show(namespace, "link", "show", "mesh0"), /mtu 1450/);
+  const filter = "/proc/sys/net/ipv4/conf/mesh0/rp_filter";
+  assert.is(runSync(namespace, ["cat", filter]).trim(), "2", "never strict, whatever all says");
   const rules = runSync(namespace, ["nft", "list", "ruleset"]);
   assert.match(rules, /masquerade fully-random/);
   deleteNamespace(namespace);
