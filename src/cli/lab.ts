@@ -205,7 +205,7 @@ const down: Command = {
 const demo: Command = {
   usage: "",
   about:
-    "A mesh of three hosts from nothing: joins, pods, pings between all of them, TCP between two, " +
+    "A mesh of three hosts from nothing: joins, pods, pings between all, TCP between two, " +
     "status, leases and routes, and everything down again.",
   example: "meshd lab demo",
   options: SHAPE,

@@ -42,7 +42,8 @@ export interface PumpParts {
 
 /**
  * Which inputs may have something: set by the poller, cleared by reads that came back short. While
- * one side is full nobody asks the poller, so both stay set: a flood of one must not starve the other.
+ * one side is full nobody asks the poller, so both stay set: a flood of one must not starve the
+ * other.
  */
 export interface Readiness {
   device: boolean;

@@ -1,4 +1,4 @@
-// Connectivity matrix: every pod pings every other, IPv4 and IPv6, small and full-size, unfragmented.
+// Connectivity matrix: every pod pings every other, IPv4 and IPv6, small and full-size packets.
 import { isIPv6 } from "node:net";
 import { mapSome, runIn } from "./program.js";
 import type { LabStatus, LabStatusPod } from "./status.js";

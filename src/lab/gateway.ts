@@ -83,7 +83,7 @@ function runFar(socketPath: string, address: string): void {
   process.on("disconnect", () => process.exit(0));
 }
 
-/** Near half, on the host: loopback -> unix socket. Writes its pid and port when both halves are up. */
+/** Near half, on the host: loopback -> unix socket. Writes pid and port when both halves are up. */
 function runNear(namespace: string, address: string, file: string): void {
   const socketPath = join(dirname(file), "nats.sock");
   const self = [process.execPath, fileURLToPath(import.meta.url), "far", socketPath, address];

@@ -40,7 +40,7 @@ export function programPath(): string {
   return process.argv[1] ?? "meshd";
 }
 
-/** Runs a meshd command at a place. @throws LabError MESHD_LAB_COMMAND with the command's own line. */
+/** Runs a meshd command at a place. @throws LabError MESHD_LAB_COMMAND with its own line. */
 export async function meshd(place: Place, argv: string[], timeout_ms = 90_000): Promise<string> {
   const where = ["--state-dir", place.stateDir, "--run-dir", place.runDir];
   const command = [process.execPath, programPath(), ...argv, ...where];

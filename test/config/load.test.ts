@@ -172,7 +172,7 @@ test("values that do not fit together are refused", async () => {
   }
 });
 
-test("an underlay address inside the default pool may stand in a mesh with another pool", async () => {
+test("an underlay address inside the default pool may stand in another mesh", async () => {
   const { settings } = await loadSettings({
     environment: {},
     flags: { underlayAddress: "10.244.3.4" },

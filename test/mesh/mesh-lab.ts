@@ -216,7 +216,7 @@ export class MeshLab {
   }
 }
 
-/** One ping each way of the sizes; throws with what did not answer. `size` = bytes of the packet. */
+/** One ping each way a size; throws with what did not answer. `size` = bytes of the packet. */
 export function assertPings(from: string, to: string, size: number): void {
   const payload = size - (to.includes(":") ? 48 : 28);
   const argv = [

@@ -1,14 +1,23 @@
 // The package as a user gets it: `npm pack`, then a global install into a folder of its own.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { rootTest } from "../support/root.js";
 
 const folder = mkdtempSync(join(tmpdir(), "meshd-pack-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
+interface Version {
+  version: string;
+}
+
+const prefix = join(folder, "prefix");
+const program = join(prefix, "bin", "meshd");
+const name = `k${process.pid}`;
+const roots = ["--state-dir", join(folder, "state"), "--run-dir", join(folder, "run")];
 const quiet = ["--no-audit", "--no-fund", "--loglevel=error"];
 const npm = (argv: string[]) => execFileSync("npm", [...argv, ...quiet], { encoding: "utf8" });
 
@@ -29,17 +38,23 @@ test("npm pack holds the program, the wasm and the addon, and no source of ours"
   );
 });
 
-test("the installed package's meshd runs, with its wasm and addon", () => {
+test("the installed package's meshd starts", () => {
   const [archive = ""] = readdirSync(folder);
-  const prefix = join(folder, "prefix");
   npm(["install", "--global", "--prefix", prefix, join(folder, archive)]);
-  const program = join(prefix, "bin", "meshd");
-  assert.ok(existsSync(program));
   const version = execFileSync(program, ["version", "--json"], { encoding: "utf8" });
-  const parts = JSON.parse(version) as { version: string; wasm: boolean; addon: boolean };
-  assert.is(parts.version, "0.1.0");
-  assert.is(parts.wasm, true);
-  assert.is(parts.addon, true);
+  const { version: wanted } = JSON.parse(readFileSync("package.json", "utf8")) as Version;
+  assert.is((JSON.parse(version) as Version).version, wanted);
+});
+
+rootTest(test, "the installed package carries a mesh: its wasm and its addon work", () => {
+  const lab = (verb: string, ...rest: string[]) =>
+    execFileSync(program, ["lab", verb, "--name", name, ...rest, ...roots], { encoding: "utf8" });
+  try {
+    lab("up", "--nodes", "2", "--pods", "1");
+    assert.match(lab("check"), /^2 of 2 ordered pod pairs reachable/);
+  } finally {
+    lab("down");
+  }
 });
 
 test.run();

@@ -33,7 +33,7 @@ export class Capture {
   readonly #child: ChildProcess;
   #log = "";
 
-  /** Captures what passes the device; `filter` as tcpdump reads it, default: the tunnel's packets. */
+  /** What passes the device; `filter` as tcpdump reads it; default: the tunnel's packets. */
   constructor(namespace: string, device: string, filter = `udp port ${VXLAN_PORT}`) {
     const keepAll = ["--immediate-mode", "-U", "-Z", "root", "-B", "65536", "-s", "0"];
     const argv = ["tcpdump", "-i", device, ...keepAll, "-w", this.file, ...filter.split(" ")];
