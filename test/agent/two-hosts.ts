@@ -1,0 +1,135 @@
+// Two hosts with a real agent each, a real nats-server and controller, joined by tokens:
+//
+//   ns one --192.168.77.1/24-- hub (router, nats-server, controller) --192.168.78.1/24-- ns two
+//   pods p1, p2 behind one and two; VXLAN crosses the hub as ordinary UDP
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as assert from "uvu/assert";
+import type { AgentOptions } from "../../src/agent/index.js";
+import type { Pod } from "../../src/pods/index.js";
+import {
+  adoptNamespace,
+  createNamespace,
+  deleteNamespace,
+  joinByVeth,
+  pings,
+  runSync,
+  uniqueDevice,
+  uniqueName,
+} from "../support/netns.js";
+import { DrivenAgent, DrivenController } from "./driven.js";
+
+const NATS_PORT = 4222;
+const config = {
+  clusterPoolIPv6PodCIDR: "fd00:244::/48",
+  clusterPoolIPv6MaskSize: 64,
+  leaseQuarantine: 600,
+};
+
+export class TwoHosts {
+  private readonly directory = mkdtempSync(join(tmpdir(), "meshd-e2e-"));
+  private readonly hub = createNamespace("hub");
+  private readonly agents: DrivenAgent[] = [];
+  private readonly pods: Pod[] = [];
+  readonly controller: DrivenController;
+
+  private constructor() {
+    runSync(this.hub, ["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"]);
+    this.makeHost("192.168.77");
+    this.makeHost("192.168.78");
+    const mesh = join(this.directory, "mesh");
+    this.controller = new DrivenController(this.hub, mesh, "192.168.77.254", NATS_PORT, config);
+  }
+
+  private readonly namespaces: string[] = [];
+
+  /** Both agents are ready and have joined; no pods yet. */
+  static async start(): Promise<TwoHosts> {
+    const hosts = new TwoHosts();
+    await hosts.controller.started();
+    for (const [index, name] of ["n1", "n2"].entries()) {
+      await hosts.restart(index, await hosts.controller.token(), name);
+    }
+    return hosts;
+  }
+
+  async stop(): Promise<void> {
+    for (const one of this.agents) if (one.child.exitCode === null) await one.end("SIGKILL");
+    await this.controller.stop();
+    for (const one of this.pods) deleteNamespace(one.netns);
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  optionsOf(name: string, token?: string): AgentOptions {
+    return {
+      stateDir: join(this.directory, name, "state"),
+      runDir: join(this.directory, name, "run"),
+      name,
+      version: "0.1.0",
+      // One node with one worker, one with two: both kinds of device are opened and taken up.
+      workers: name === "n2" ? 2 : 1,
+      ...(token === undefined ? {} : { token }),
+    };
+  }
+
+  /** A host at the hub: `subnet`.1, default route by `subnet`.254. */
+  makeHost(subnet: string): string {
+    const device = uniqueDevice("hub");
+    const namespace = createNamespace("node");
+    joinByVeth(
+      { namespace, device: "eth0", addresses: [`${subnet}.1/24`] },
+      { namespace: this.hub, device, addresses: [`${subnet}.254/24`] },
+    );
+    runSync(namespace, ["ip", "route", "add", "default", "via", `${subnet}.254`]);
+    this.namespaces.push(namespace);
+    return namespace;
+  }
+
+  /** Starts the agent of a host whose process has ended, and waits until it is ready. */
+  async restart(index: number, token?: string, name = `n${index + 1}`): Promise<DrivenAgent> {
+    const namespace = this.namespaces[index] ?? "";
+    const started = new DrivenAgent(namespace, this.optionsOf(name, token));
+    this.agents[index] = started;
+    await started.started();
+    return started;
+  }
+
+  agent(index: number): DrivenAgent {
+    return this.agents[index] as DrivenAgent;
+  }
+
+  pod(index: number): Pod {
+    return this.pods[index] as Pod;
+  }
+
+  /** Adds pod p1 to the first host and p2 to the second. */
+  async addPods(): Promise<void> {
+    for (const index of [0, 1]) {
+      const netns = uniqueName(`p${index + 1}`);
+      adoptNamespace(netns);
+      const body = { name: `p${index + 1}`, netns };
+      const answer = await this.agent(index).ask("POST", "/pods", body);
+      assert.is(answer.status, 200, JSON.stringify(answer.json));
+      this.pods[index] = answer.json as Pod;
+    }
+  }
+
+  /** One ping from the first pod to the second. */
+  reaches(): boolean {
+    return pings(this.pod(0).netns, this.pod(1).addresses[0] ?? "", 56, 1);
+  }
+
+  /** Both pods ping each other in both families with `size` bytes of payload. */
+  everyPairPings(size = 56): void {
+    for (const [from, to] of [
+      [0, 1],
+      [1, 0],
+    ] as const) {
+      for (const address of this.pod(to).addresses) {
+        const reached = pings(this.pod(from).netns, address, size);
+        assert.ok(reached, `${this.pod(from).name} -> ${address} (${size} bytes)`);
+      }
+    }
+  }
+}
