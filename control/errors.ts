@@ -24,7 +24,8 @@ export type ControlErrorCode =
   | "MESHD_TOKEN_EXPIRED"
   | "MESHD_TOKEN_INVALID"
   | "MESHD_TOKEN_REVOKED"
-  | "MESHD_TOKEN_USED";
+  | "MESHD_TOKEN_USED"
+  | "MESHD_UNDERLAY_IN_POOL";
 
 export class ControlError extends Error {
   override readonly name = "ControlError";

@@ -32,14 +32,14 @@ export function poolsOf(config: MeshConfig): Pool[] {
   return pools;
 }
 
-/** An underlay inside the overlay would send tunnel packets into the tunnel. MESHD_BAD_REQUEST. */
+/** An underlay inside the overlay would send tunnel packets into the tunnel. MESHD_UNDERLAY_IN_POOL. */
 export function refuseInPool(address: string, config: MeshConfig): void {
   const pool = poolsOf(config).find(({ prefix }) => prefixHolds(prefix, address));
   if (!pool) return;
   const what =
     `underlay address ${address} lies in the mesh's pool ${prefixText(pool.prefix)}; use an ` +
     "address outside of it, or a mesh with another pool";
-  throw new ControlError("MESHD_BAD_REQUEST", what);
+  throw new ControlError("MESHD_UNDERLAY_IN_POOL", what);
 }
 
 export class Leases {

@@ -83,7 +83,7 @@ test("a taken name and a claimed underlay address are refused and spend no token
     assert.is(await codeOf(join("No", 2)), "MESHD_BAD_REQUEST");
     const underlay = { address: "10.244.7.1", port: 8472 };
     const inPool = joinMesh(token, { identity: createIdentity(), name: "n2", underlay });
-    assert.is(await codeOf(inPool), "MESHD_BAD_REQUEST");
+    assert.is(await codeOf(inPool), "MESHD_UNDERLAY_IN_POOL");
     assert.is(await codeOf(join("n2", 2)), "", "neither refusal took name, address or use");
     assert.ok(mesh.log.some((line) => line.event === "address-claimed"));
   });
