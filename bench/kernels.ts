@@ -1,0 +1,66 @@
+// What do the hot path's kernels cost per packet, and how far is that from C? Runs the real module
+// on one thread; no root, no network.
+import { writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { callRow, checksumRows } from "./kernels/checksum.js";
+import { packetRows } from "./kernels/packets.js";
+import { Room } from "./kernels/room.js";
+import { routeRows } from "./kernels/routes.js";
+import type { Row } from "./kernels/row.js";
+import { describeMachine, formatMachine } from "./support/machine.js";
+import { compileFlags } from "./support/native.js";
+import { formatNumber, formatTable } from "./support/table.js";
+
+const USAGE = `Times the hot path's kernels, each beside a C twin where there is one.
+
+Usage: node dist/bench/kernels.js [--json FILE]        (from the repository's root)`;
+
+function cells(row: Row): string[] {
+  const { name, unit, ns, ns99, bytes, twin_ns } = row;
+  return [
+    name,
+    `ns/${unit}`,
+    formatNumber(ns),
+    formatNumber(ns99),
+    formatNumber(1000 / ns),
+    bytes === undefined ? "" : formatNumber(bytes / ns),
+    twin_ns === undefined ? "" : formatNumber(twin_ns),
+    twin_ns === undefined ? "" : (twin_ns / ns).toFixed(2),
+  ];
+}
+
+/** Measures everything and prints the table. */
+export async function runKernels(json?: string): Promise<void> {
+  const machine = describeMachine();
+  const room = await Room.open();
+  const call = callRow(room);
+  const packets = packetRows(room);
+  const rows = [call, ...checksumRows(room, call.ns), ...packets, ...(await routeRows(call.ns))];
+  const head = ["", "", "median", "p99", "M/s", "GB/s", "C", "speed / C's"];
+  process.stdout.write(`${formatMachine(machine)}\n\n`);
+  process.stdout.write(
+    `ns per packet; C by cc ${compileFlags}, its output proven equal; checksum `,
+  );
+  process.stdout.write("and FIB without the call from JavaScript\n\n");
+  process.stdout.write(`${formatTable(head, rows.map(cells))}\n`);
+  if (json === undefined) return;
+  writeFileSync(json, `${JSON.stringify({ bench: "kernels", machine, rows }, null, 2)}\n`);
+}
+
+async function main(argv: string[]): Promise<number> {
+  const text = { json: { type: "string" }, help: { type: "boolean" } } as const;
+  try {
+    const { values } = parseArgs({ args: argv, options: text });
+    if (values.help === true) process.stdout.write(`${USAGE}\n`);
+    else await runKernels(values.json);
+    return 0;
+  } catch (error) {
+    process.stderr.write(`kernels: ${(error as Error).message}\n`);
+    return 1;
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  process.exitCode = await main(process.argv.slice(2));
+}

@@ -1,0 +1,82 @@
+// FIB lookups in tables of a thousand and of 65,000 prefixes of three lengths.
+import { NEXT_PEER } from "../../assembly/shared/tables.js";
+import { loadModule } from "../../test/support/module.js";
+import { contentsOf, peerOf } from "../../test/support/nodes.js";
+import { Random } from "../../test/support/random.js";
+import { type Row, sampleLoop, statistics } from "./row.js";
+import { assertEqualOutput, runTwin } from "./twin.js";
+
+const COUNTS = [1000, 65_000];
+const PEERS = 250;
+const ADDRESSES = 4096;
+/** Every prefix lies in a block of its own, so that none conflicts with another. */
+const BLOCK = 4096;
+const FIRST = 0x10000000;
+/** Most nodes have a /24; some a larger or smaller lease. */
+const LENGTHS = [20, 26, ...new Array<number>(18).fill(24)];
+
+interface Route {
+  prefix: number;
+  length: number;
+  peer: number;
+}
+
+function routesOf(count: number): Route[] {
+  return Array.from({ length: count }, (_, index) => ({
+    prefix: FIRST + index * BLOCK,
+    length: LENGTHS[index % LENGTHS.length] ?? 24,
+    peer: index % PEERS,
+  }));
+}
+
+const text = (address: number) =>
+  [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join(".");
+
+function contents(routes: readonly Route[]) {
+  const own = (peer: number) => routes.filter((route) => route.peer === peer);
+  const peers = Array.from({ length: PEERS }, (_, peer) =>
+    peerOf(2, {
+      address: `198.51.100.${peer + 1}`,
+      prefixes: own(peer).map(({ prefix, length }) => `${text(prefix)}/${length}`),
+    }),
+  );
+  return contentsOf(1, peers);
+}
+
+/** Addresses inside random prefixes. */
+function addressesIn(routes: readonly Route[]): Uint32Array {
+  const random = new Random(3);
+  const pick = () => {
+    const route = random.pick(routes);
+    return route.prefix + random.between(0, 2 ** (32 - route.length) - 1);
+  };
+  return Uint32Array.from({ length: ADDRESSES }, pick);
+}
+
+async function routeRow(count: number, call_ns: number): Promise<Row> {
+  const routes = routesOf(count);
+  const module = await loadModule({ prefixCapacity: 131_072 });
+  module.publish(contents(routes));
+  const addresses = addressesIn(routes);
+  const entries = routes.flatMap(({ prefix, length, peer }) => [prefix, length, NEXT_PEER + peer]);
+  const input = Uint32Array.from([count, ...entries, ...addresses]);
+  const twin = runTwin(["route"], new Uint8Array(input.buffer));
+  const own = addresses.map((address) => module.hot.fibLookup4(address));
+  assertEqualOutput(`FIB ${count}`, new Uint8Array(own.buffer), twin.output);
+  let next = 0;
+  const samples = sampleLoop((calls) => {
+    for (let i = 0; i < calls; i++) {
+      module.hot.fibLookup4(addresses[next] as number);
+      next = (next + 1) % ADDRESSES;
+    }
+  });
+  const { ns, ns99 } = statistics(samples, 1);
+  const net = { ns: ns - call_ns, ns99: ns99 - call_ns, twin_ns: twin.ns };
+  return { name: `FIB lookup, ${count} prefixes`, unit: "lookup", ...net };
+}
+
+export async function routeRows(call_ns: number): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const count of COUNTS) rows.push(await routeRow(count, call_ns));
+  return rows;
+}
