@@ -217,13 +217,12 @@ export class Crew {
   async #relaunch(index: number, place: Place): Promise<void> {
     try {
       await this.#parts.beforeRestart(index, place.reason);
+      if (!this.#stopping) this.#launch(index);
     } catch (error) {
       place.reason = describe(error);
       place.startedAt_ms = performance.now();
       if (!this.#stopping) this.#restartLater(index, place);
-      return;
     }
-    if (!this.#stopping) this.#launch(index);
   }
 
   #stateOf(place: Place): WorkerState {

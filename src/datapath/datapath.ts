@@ -70,6 +70,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   private current: UnderlayAddress;
   private puntHandler: PuntHandler | undefined;
   private changing: Promise<void> = Promise.resolve();
+  private recreating: Promise<void> | undefined;
   private closed = false;
 
   private constructor(parts: Parts) {
@@ -138,7 +139,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     try {
       await this.crew.start();
     } catch (error) {
-      await this.close();
+      await this.close({ removeDevice: !this.handles.adopted });
       throw error;
     }
   }
@@ -248,6 +249,14 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     this.note("worker-died", { worker, reason, lost });
     this.drain(worker);
     if (!this.handles.isDeviceGone()) return;
+    // All workers die of it, one after another: the first makes the device anew for all.
+    this.recreating ??= this.recreateDevice().finally(() => {
+      this.recreating = undefined;
+    });
+    await this.recreating;
+  }
+
+  private async recreateDevice(): Promise<void> {
     await this.handles.reopenDevice();
     this.tellFeatures();
     for (const index of this.handles.workers.keys()) this.crew.wake(index);

@@ -7,9 +7,9 @@ import {
   openWake,
   pollerAdd,
   pollerRemove,
-  setTunPersist,
   type TunQueue,
 } from "node-tun";
+import { DatapathError, describe } from "./errors.js";
 import { HandleTable, TOKEN_DEVICE, TOKEN_WAKE, TOKEN_WIRE } from "./handles.js";
 import {
   assertPortFree,
@@ -18,7 +18,7 @@ import {
   type UnderlayAddress,
   type WorkerSockets,
 } from "./sockets.js";
-import { openTunQueues, type TunSettings } from "./tun.js";
+import { closeTunQueues, type OpenedTun, openTunQueues, type TunSettings } from "./tun.js";
 
 /** Handles of one worker that live as long as the datapath. */
 export interface WorkerPorts {
@@ -47,6 +47,38 @@ export interface GrantedOffloads {
 /** Sockets that were replaced; closed when no worker uses them any more. */
 export type Replaced = WorkerSockets[];
 
+/**
+ * Opens a poller and a wake-up for every worker, or nothing.
+ * @throws {DatapathError} MESHD_POLLER_FAILED
+ */
+export function openPorts(
+  queues: readonly Pick<TunQueue, "fd">[],
+  sockets: readonly Pick<TunQueue, "fd">[][],
+): WorkerPorts[] {
+  const opened: number[] = [];
+  const keep = (fd: number) => {
+    opened.push(fd);
+    return fd;
+  };
+  try {
+    return queues.map((queue, index) => {
+      const ports = {
+        poller: keep(openPoller()),
+        wakeFd: keep(openWake()),
+        table: new HandleTable(),
+      };
+      pollerAdd(ports.poller, ports.wakeFd, TOKEN_WAKE);
+      pollerAdd(ports.poller, queue.fd, TOKEN_DEVICE);
+      pollerAdd(ports.poller, sockets[index]?.[0]?.fd ?? -1, TOKEN_WIRE);
+      return ports;
+    });
+  } catch (error) {
+    for (const fd of opened) closeDescriptor(fd);
+    const why = `a worker's poller cannot be opened: ${describe(error)}`;
+    throw new DatapathError("MESHD_POLLER_FAILED", why, error);
+  }
+}
+
 /** Opens everything or nothing. */
 export class HandleSet {
   readonly workers: readonly WorkerPorts[];
@@ -55,38 +87,26 @@ export class HandleSet {
   #sockets: WorkerSockets[];
   readonly #settings: HandleSettings;
 
-  private constructor(
-    settings: HandleSettings,
-    queues: TunQueue[],
-    adopted: boolean,
-    sockets: WorkerSockets[],
-  ) {
+  private constructor(settings: HandleSettings, tun: OpenedTun, sockets: WorkerSockets[]) {
     this.#settings = settings;
-    this.#queues = queues;
-    this.adopted = adopted;
+    this.#queues = tun.queues;
+    this.adopted = tun.adopted;
     this.#sockets = sockets;
-    this.workers = queues.map(() => ({
-      poller: openPoller(),
-      wakeFd: openWake(),
-      table: new HandleTable(),
-    }));
-    this.workers.forEach((ports, index) => {
-      pollerAdd(ports.poller, ports.wakeFd, TOKEN_WAKE);
-      pollerAdd(ports.poller, this.#queueFd(index), TOKEN_DEVICE);
-      pollerAdd(ports.poller, this.#listeningFd(index), TOKEN_WIRE);
-      this.#tell(index);
-    });
+    this.workers = openPorts(tun.queues, sockets);
+    for (const index of this.workers.keys()) this.#tell(index);
   }
 
   /** Asks for the port first: a device made in vain would take its name away from somebody. */
   static async open(settings: HandleSettings): Promise<HandleSet> {
     assertPortFree(settings.underlay);
-    const { tun, underlay, socketBuffer } = settings;
-    const sockets = openSockets(underlay, tun.queues, socketBuffer);
+    const { underlay, socketBuffer } = settings;
+    const sockets = openSockets(underlay, settings.tun.queues, socketBuffer);
+    let tun: OpenedTun | undefined;
     try {
-      const { queues, adopted } = await openTunQueues(tun);
-      return new HandleSet(settings, queues, adopted, sockets);
+      tun = await openTunQueues(settings.tun);
+      return new HandleSet(settings, tun, sockets);
     } catch (error) {
+      if (tun !== undefined) closeTunQueues(tun.queues, !tun.adopted);
       closeSockets(sockets);
       throw error;
     }
@@ -148,15 +168,13 @@ export class HandleSet {
       pollerAdd(ports.poller, this.#queueFd(index), TOKEN_DEVICE);
       this.#tell(index);
     });
-    for (const queue of old) closeDescriptor(queue.fd);
+    closeTunQueues(old, false);
   }
 
   /** Closes everything; `removeDevice` takes a persistent device away with it. */
   close(removeDevice: boolean): void {
-    const first = this.#queues[0];
-    if (first !== undefined && removeDevice) setTunPersist(first.fd, false);
+    closeTunQueues(this.#queues, removeDevice);
     closeSockets(this.#sockets);
-    for (const queue of this.#queues) closeDescriptor(queue.fd);
     for (const ports of this.workers) {
       closeDescriptor(ports.poller);
       closeDescriptor(ports.wakeFd);

@@ -51,9 +51,19 @@ export async function openTunQueues(settings: TunSettings): Promise<OpenedTun> {
 
 /** Takes the device away, if it is persistent and nobody has it open. */
 export function removeDevice(name: string): void {
-  const queue = open(name, false, false);
-  setTunPersist(queue.fd, false);
-  closeDescriptor(queue.fd);
+  closeTunQueues([open(name, false, false)], true);
+}
+
+/** Closes the queues; `remove` takes the device away with them, if nobody has done so before. */
+export function closeTunQueues(queues: readonly TunQueue[], remove: boolean): void {
+  const first = queues[0];
+  try {
+    if (remove && first !== undefined) setTunPersist(first.fd, false);
+  } catch (error) {
+    if (systemCode(error) !== "EBADFD") throw error;
+  } finally {
+    for (const queue of queues) closeDescriptor(queue.fd);
+  }
 }
 
 function openAll(settings: TunSettings, multiQueue: boolean, adopted: boolean): TunQueue[] {
@@ -66,7 +76,7 @@ function openAll(settings: TunSettings, multiQueue: boolean, adopted: boolean): 
     if (first !== undefined) setTunPersist(first.fd, settings.persist);
     return queues;
   } catch (error) {
-    for (const queue of queues) closeDescriptor(queue.fd);
+    closeTunQueues(queues, false);
     throw error;
   }
 }

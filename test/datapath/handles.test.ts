@@ -1,7 +1,10 @@
 // The handle table: what a worker reads after the control thread replaced its handles.
+import { readdirSync } from "node:fs";
+import { closeDescriptor, openWake } from "node-tun";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ENTROPY_SOCKETS } from "../../assembly/shared/layout.js";
+import { openPorts } from "../../src/datapath/handle-set.js";
 import { HandleTable } from "../../src/datapath/handles.js";
 
 test("a worker takes the handles that were published last and marks them as seen", () => {
@@ -33,6 +36,20 @@ test("as many sockets fit as a worker sends from", () => {
   const sockets = [...Array(ENTROPY_SOCKETS).keys()];
   table.publish(1, sockets);
   assert.equal([...table.take().sockets], sockets);
+});
+
+test("a poller that cannot be set up leaves none of the others open", () => {
+  const open = () => readdirSync("/proc/self/fd").length;
+  const before = open();
+  const good = openWake();
+  const queues = [{ fd: good }, { fd: good }, { fd: -1 }];
+  const sockets = queues.map(() => [{ fd: good }]);
+  assert.throws(
+    () => openPorts(queues, sockets),
+    (error: { code?: string }) => error.code === "MESHD_POLLER_FAILED",
+  );
+  closeDescriptor(good);
+  assert.is(open(), before);
 });
 
 test.run();

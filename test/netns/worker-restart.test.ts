@@ -120,4 +120,26 @@ rootTest(test, "a device that somebody deletes is made anew and said so", async 
   });
 });
 
+rootTest(test, "of all workers whose device is gone, the first makes it anew for all", async () => {
+  await withMesh(3, async ({ node, a, b }) => {
+    runSync(a.namespace, ["ip", "link", "delete", "mesh0"]);
+    await node.event("worker-restarted", 3);
+    await until("the ping answers again", () => pings(a.namespace, b.overlay[4]));
+    const named = (name: string) => node.events.filter(({ event }) => event === name);
+    assert.is(named("device-recreated").length, 1);
+    assert.equal(
+      named("worker-restarted").map(({ restarts }) => restarts),
+      [1, 1, 1],
+    );
+    for (const { reason } of named("worker-died")) assert.match(String(reason), /EBADFD/);
+  });
+});
+
+rootTest(test, "a datapath whose device is gone closes all the same", async () => {
+  await withMesh(1, async ({ node, a }) => {
+    runSync(a.namespace, ["ip", "link", "delete", "mesh0"]);
+    await node.ask({ do: "close" });
+  });
+});
+
 test.run();
