@@ -1,0 +1,290 @@
+// What a mesh lives through: agents killed under traffic, a control plane that is away, a device
+// that somebody deletes; and what it leaves of a host that leaves.
+//
+//   <lab>-n1, -n2 (meshd, default route to the bridge) --- bridge --- host (joins and leaves)
+import { existsSync, readdirSync } from "node:fs";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { AgentStatus, FibRow } from "../../src/agent/index.js";
+import { Capture } from "../support/capture.js";
+import { pings, runIn, runSync, spawnIn, trySync, until } from "../support/netns.js";
+import { isRoot, rootTest } from "../support/root.js";
+import { assertPings, type Guest, MeshLab, meshdAt } from "./mesh-lab.js";
+
+const test = suite("survival");
+const lab = new MeshLab("sv");
+const LEAK = "(net 10.244.0.0/16 or net fd00:10:244::/48) and not udp port 8472";
+const ROUTER = "192.168.77.254";
+
+/** A 20 ms ping that runs until it is ended, and what came of each packet. */
+class LongPing {
+  readonly #child;
+  #said = "";
+
+  constructor(from: string, to: string) {
+    this.#child = spawnIn(from, ["ping", "-n", "-O", "-i", "0.02", to]);
+    this.#child.stdout?.on("data", (piece: Buffer) => {
+      this.#said += piece;
+    });
+  }
+
+  /** Waits for `count` more answers than there are now. */
+  async answers(count: number): Promise<void> {
+    const wanted = this.answered().length + count;
+    await until(`${count} more answers`, () => this.answered().length >= wanted);
+  }
+
+  answered(): number[] {
+    const found = this.#said.matchAll(/bytes from .* icmp_seq=(\d+) /g);
+    return [...found].map(([, sequence]) => Number(sequence));
+  }
+
+  /** Waits until a packet is known to have had no answer. */
+  async misses(): Promise<void> {
+    await until("a packet is lost", () => this.#said.includes("no answer yet"));
+  }
+
+  /** Ends it; sequence numbers without an answer, those of the last moments left out. */
+  async end(): Promise<number[]> {
+    const ended = new Promise((resolve) => this.#child.once("close", resolve));
+    this.#child.kill("SIGINT");
+    await ended;
+    const answered = new Set(this.answered());
+    const last = Math.max(...answered);
+    return Array.from({ length: last }, (_, index) => index + 1).filter((n) => !answered.has(n));
+  }
+}
+
+/** Gives a node a way out for everything the mesh does not take. */
+function addDefaultRoutes(name: string): void {
+  const { namespace } = lab.node(name);
+  runSync(namespace, ["ip", "route", "add", "default", "via", ROUTER]);
+  const shown = runSync(lab.networkSpace, ["ip", "-6", "-o", "address", "show", "dev", "br0"]);
+  const router = /inet6 (fe80::[0-9a-f:]+)/.exec(shown)?.[1];
+  assert.ok(router, shown);
+  const argv = ["ip", "-6", "route", "add", "default", "via", router, "dev", "eth0"];
+  runSync(namespace, argv);
+}
+
+/** Packets of the pools that left the node's underlay interface bare while `body` ran. */
+async function leaksDuring(name: string, body: () => Promise<void>): Promise<string[]> {
+  const capture = new Capture(lab.node(name).namespace, "eth0", LEAK);
+  try {
+    await capture.started();
+    await body();
+    await capture.stop();
+    return capture.frames("");
+  } finally {
+    capture.remove();
+  }
+}
+
+/** Packets of a pod to pods of another node and to nobody: none of them can arrive now. */
+async function knockEverywhere(): Promise<void> {
+  const targets = ["10.244.99.9", "fd00:10:244:99::9"];
+  for (const family of [4, 6] as const) targets.push(address("n2", "p1", family));
+  const pod = lab.podSpace("n1", "p1");
+  const knock = (target: string) => runIn(pod, ["ping", "-n", "-c", "2", "-W", "1", target]);
+  const results = await Promise.all(targets.map(knock));
+  assert.ok(results.every(({ code }) => code !== 0));
+}
+
+const addresses = new Map<string, string>();
+/** Asked once: agents that are down cannot be. */
+function address(node: string, pod: string, family: 4 | 6): string {
+  const found = addresses.get(`${node} ${pod} ${family}`);
+  assert.ok(found);
+  return found;
+}
+
+function kill(name: string): AgentStatus {
+  const status = lab.agent(name);
+  process.kill(status.pid, "SIGKILL");
+  return status;
+}
+
+const podsOf = (name: string) => lab.ask<unknown[]>(name, ["pod", "list"]);
+
+if (isRoot) {
+  test.before(() => {
+    lab.up("--nodes", "2", "--pods", "2");
+    for (const { name, pods } of lab.status().nodes) {
+      addDefaultRoutes(name);
+      for (const pod of pods) {
+        for (const one of pod.addresses) {
+          addresses.set(`${name} ${pod.name} ${one.includes(":") ? 6 : 4}`, one);
+        }
+      }
+    }
+  });
+}
+
+rootTest(
+  test,
+  "a killed agent loses what was in flight and nothing else; nothing leaks",
+  async () => {
+    const before = podsOf("n1");
+    const ping = new LongPing(lab.podSpace("n2", "p1"), address("n1", "p1", 4));
+    await ping.answers(20);
+    let killed: AgentStatus | undefined;
+    const leaks = await leaksDuring("n1", async () => {
+      killed = kill("n1");
+      await ping.misses();
+      await knockEverywhere();
+      assertPings(lab.podSpace("n1", "p1"), address("n1", "p2", 4), 84);
+    });
+    assert.equal(leaks, []);
+    const again = lab.ask<AgentStatus>("n1", ["join"]);
+    assert.is.not(again.pid, killed?.pid);
+    assert.equal([again.lease, again.node], [killed?.lease, killed?.node]);
+    assert.equal(podsOf("n1"), before);
+    const known = ping.answered().length;
+    await ping.answers(50);
+    const lost = await ping.end();
+    assert.ok(lost.length > 0);
+    const [first = 0, last = 0] = [lost[0], lost.at(-1)];
+    assert.is(last - first + 1, lost.length, `one gap, not several: ${lost}`);
+    assert.ok(last <= known + lost.length + 3, "the gap ends when join returns");
+  },
+);
+
+rootTest(
+  test,
+  "a device deleted while the agent is down leaks nothing and comes back",
+  async () => {
+    const leaks = await leaksDuring("n1", async () => {
+      kill("n1");
+      runSync(lab.node("n1").namespace, ["ip", "link", "delete", "mesh0"]);
+      await knockEverywhere();
+    });
+    assert.equal(leaks, []);
+    lab.ask("n1", ["join"]);
+    for (const family of [4, 6] as const) {
+      assertPings(lab.podSpace("n2", "p1"), address("n1", "p1", family), 1450);
+    }
+  },
+);
+
+rootTest(test, "a device deleted under a running agent is made again", async () => {
+  const { pid } = lab.agent("n1");
+  runSync(lab.node("n1").namespace, ["ip", "link", "delete", "mesh0"]);
+  await until("traffic goes again", () =>
+    pings(lab.podSpace("n2", "p1"), address("n1", "p1", 4), 56, 1),
+  );
+  assert.is(lab.agent("n1").pid, pid);
+});
+
+rootTest(test, "without nats-server an agent starts and forwards from its last state", async () => {
+  lab.admin("down");
+  const before = kill("n1");
+  const again = lab.ask<AgentStatus>("n1", ["join"]);
+  assert.equal([again.ready, again.nats.connected], [true, false]);
+  assert.equal(again.lease, before.lease);
+  for (const [from, to] of [
+    ["n1", "n2"],
+    ["n2", "n1"],
+  ] as const) {
+    for (const family of [4, 6] as const) {
+      assertPings(lab.podSpace(from, "p1"), address(to, "p2", family), 1450);
+    }
+  }
+  lab.ask("n1", ["pod", "add", "late", "--netns", lab.podSpace("n1", "late")]);
+  lab.admin("up");
+  for (const name of ["n1", "n2"]) {
+    await lab.untilAgent(name, "NATS is back", ({ nats }) => nats.connected, 30_000);
+  }
+  await until("the pod is known to the mesh", () => {
+    const { endpoints } = lab.admin<{ endpoints: { pod: string }[] }>("node", "show", "n1");
+    return endpoints.some(({ pod }) => pod === "late");
+  });
+  lab.ask("n1", ["pod", "remove", "late"]);
+});
+
+/** What an agent could change of a host, without what the kernel changes by itself. */
+function hostState(host: Guest): string {
+  const run = (argv: string) => trySync(host.namespace, argv.split(" ")).stdout;
+  const sysctls = trySync(host.namespace, ["sysctl", "-a", "-r", "^net.ipv[46].(ip_f|conf.*ing$)"]);
+  const parts = [
+    run("ip -br link").replace(/@\S+/g, ""),
+    run("ip -4 -o address"),
+    run("ip -4 route show table all"),
+    run("ip -6 route show table all").replace(/^.*(local|multicast|anycast).*\n/gm, ""),
+    run("ip -4 rule"),
+    run("nft list ruleset"),
+    sysctls.stdout,
+  ];
+  return parts.join("\n--\n");
+}
+
+function fibOf(name: string): FibRow[] {
+  return lab.ask<FibRow[]>(name, ["route", "list", "--here"]);
+}
+
+rootTest(test, "leave takes everything out, and the others drop their routes", async () => {
+  const host = lab.addGuest("host");
+  const before = hostState(host);
+  const words = ["join", "-", "--name", "host"];
+  const joined = lab.ask<AgentStatus>(host.place, words, lab.token());
+  const pod = `${lab.name}-host-web`;
+  const added = lab.ask<{ addresses: string[] }>(host.place, ["pod", "add", "web", "--netns", pod]);
+  await lab.untilAgent("n1", "the host is a peer", ({ peers }) =>
+    peers.some(({ name, reachable }) => name === "host" && reachable === "reachable"),
+  );
+  for (const one of added.addresses) assertPings(lab.podSpace("n1", "p1"), one, 1450);
+  const refused = meshdAt(host.place, ["leave", "--json"]);
+  assert.is(refused.code, 1);
+  assert.match(refused.stdout, /MESHD_PODS_EXIST/);
+  lab.ask(host.place, ["leave", "--force"]);
+  assert.is(hostState(host), before);
+  assert.not.ok(existsSync(`/run/netns/${pod}`), "the pod's namespace is gone");
+  const files = existsSync(host.place.stateDir) ? readdirSync(host.place.stateDir) : [];
+  assert.equal(
+    files.filter((file) => file !== "agent.log" && file !== "agent.lock"),
+    [],
+  );
+  for (const name of ["n1", "n2"]) {
+    await lab.untilAgent(name, "the host is no peer", ({ peers }) => peers.length === 1);
+    const routes = () =>
+      [4, 6].map((v) => runSync(lab.node(name).namespace, ["ip", `-${v}`, "route"])).join("");
+    await until("its routes are gone", () =>
+      joined.lease.podCIDRs.every((cidr) => !routes().includes(cidr)),
+    );
+    assert.ok(fibOf(name).every(({ prefix }) => !joined.lease.podCIDRs.includes(prefix)));
+  }
+});
+
+rootTest(test, "a host with two underlay addresses sends from the advertised one", async () => {
+  const host = lab.addGuest("two", ["192.168.77.151/24", "192.168.77.152/24"]);
+  const words = ["join", "-", "--name", "two", "--underlay-address", "192.168.77.152"];
+  lab.ask(host.place, words, lab.token());
+  const pod = `${lab.name}-two-web`;
+  lab.ask(host.place, ["pod", "add", "web", "--netns", pod]);
+  const capture = new Capture(host.namespace, host.device);
+  try {
+    await capture.started();
+    await lab.untilAgent("n1", "the host is reachable", ({ peers }) =>
+      peers.some(({ name, reachable }) => name === "two" && reachable === "reachable"),
+    );
+    for (const family of [4, 6] as const) assertPings(pod, address("n1", "p1", family), 1450);
+    await capture.stop();
+    const sent = "udp.dstport == 8472 && ip.dst == 192.168.77.1";
+    assert.ok(capture.frames(`${sent} && ip.src == 192.168.77.152`).length > 4);
+    assert.equal(capture.frames("ip.addr == 192.168.77.151"), []);
+  } finally {
+    capture.remove();
+  }
+  lab.ask(host.place, ["leave", "--force"]);
+});
+
+rootTest(test, "a firewall that drops what is forwarded is said in status", () => {
+  const host = lab.addGuest("wall");
+  const rules =
+    "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }";
+  runSync(host.namespace, ["nft", "-f", "-"], { input: rules });
+  const status = lab.ask<AgentStatus>(host.place, ["join", "-", "--name", "wall"], lab.token());
+  assert.match(status.warnings.join("\n"), /firewall nftables ip filter FORWARD drops forwarded/);
+  assert.match(meshdAt(host.place, ["status"]).stdout, /^warning +firewall nftables ip filter/m);
+  lab.ask(host.place, ["leave"]);
+});
+
+test.run();
