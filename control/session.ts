@@ -174,6 +174,14 @@ export class MemberSession extends EventEmitter {
     return this.#renewing;
   }
 
+  /**
+   * To be called when this host's address changed: the connection from the old one would hang until
+   * its pings time out. Nothing happens while there is no connection.
+   */
+  async reconnect(): Promise<void> {
+    if (this.#link?.connected) await this.#link.reconnect();
+  }
+
   async close(): Promise<void> {
     this.#stop.abort();
     for (const timer of this.#timers) clearInterval(timer);

@@ -133,6 +133,11 @@ export class Link extends EventEmitter {
     return this.#connected;
   }
 
+  /** Gives the connection up and makes a new one: its local address is gone, and it would hang. */
+  reconnect(): Promise<void> {
+    return this.connection.reconnect();
+  }
+
   /** host:port of the server in use. */
   get server(): string | null {
     return this.#connected ? this.connection.getServer() : null;
