@@ -164,10 +164,11 @@ export class Watch {
       const config = session.snapshot()?.config ?? null;
       const kept = underlayOf(await gatherFacts(), now.address);
       const next = kept ?? (await chooseUnderlay(underlayWish(options, config), own));
+      engine.setUnderlay(next);
       if (next.address !== now.address) {
         this.parts.log("agent.underlay", { from: now.address, to: next.address });
+        await session.reconnect();
       }
-      engine.setUnderlay(next);
       this.underlayProblem = undefined;
     } catch (error) {
       this.underlayProblem = messageOf(error);

@@ -95,6 +95,20 @@ rootTest(test, "without NATS the agents forward, and one that restarts does too"
   await until("the controller answers again", answers, 40_000);
 });
 
+rootTest(test, "a host that got another address is found there by the others", async () => {
+  const { namespace } = hosts.agent(1);
+  const ip = (words: string) => runSync(namespace, ["ip", ...words.split(" ")]);
+  ip("address flush dev eth0 scope global");
+  ip("address add 192.168.78.2/24 dev eth0");
+  ip("route add default via 192.168.78.254");
+  await until("pods reach each other again", () => hosts.reaches(), 30_000);
+  const seen = await hosts
+    .agent(0)
+    .statusThat("its new address", (s) => s.peers[0]?.underlay === "192.168.78.2");
+  assert.is(seen.peersTotal, 1);
+  hosts.everyPairPings();
+});
+
 rootTest(test, "a second agent on the same state directory is refused with one line", async () => {
   const second = new DrivenAgent(hosts.agent(0).namespace, hosts.optionsOf("n1"));
   assert.match(await second.first(), /^refused MESHD_STATE_LOCKED /);

@@ -69,6 +69,7 @@ export class TwoHosts {
       version: "0.1.0",
       // One node with one worker, one with two: both kinds of device are opened and taken up.
       workers: name === "n2" ? 2 : 1,
+      metricsListen: { host: "127.0.0.1", port: 9477 },
       ...(token === undefined ? {} : { token }),
     };
   }
