@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { refuseUnbuiltConfig } from "./built.js";
 import { ControlError } from "./errors.js";
 import { readTextFile, writeSecretFile } from "./files.js";
 import {
@@ -104,7 +105,7 @@ async function writeUser(path: string, user: UserFile): Promise<void> {
 /**
  * Makes operator, system and mesh account, signing keys, controller and admin credentials and the
  * mesh's UUID. MESHD_MESH_EXISTS when dir holds a mesh; MESHD_BAD_SETTING for a bad setting or
- * name.
+ * name, or one that this build cannot carry out: no key is written then.
  */
 export async function createMesh(dir: string, options: CreateMeshOptions): Promise<Mesh> {
   const name = options.name ?? "mesh";
@@ -115,6 +116,7 @@ export async function createMesh(dir: string, options: CreateMeshOptions): Promi
     );
   }
   const config = completeConfig({ ...options.config });
+  refuseUnbuiltConfig(config);
   if ((await readTextFile(join(dir, files.mesh))) !== null) {
     throw new ControlError(
       "MESHD_MESH_EXISTS",

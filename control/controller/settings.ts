@@ -1,23 +1,10 @@
-// Changing the mesh's settings: what is allowed, what this build has, what can change while nodes
-// run.
+// Changing the mesh's settings: what is allowed, and what can change while nodes run.
+import { refuseUnbuilt } from "../built.js";
 import { ControlError } from "../errors.js";
 import { keyOf } from "../keys.js";
 import { checkSetting, completeConfig } from "../setting-rules.js";
 import type { MeshConfig, SettingName } from "../settings.js";
 import { type Core, configOf } from "./core.js";
-
-/**
- * Values that this build can carry out, of those that a setting may ever have. A new encapsulation
- * adds its name here.
- */
-const built: { [name in SettingName]?: readonly unknown[] } = {
-  routingMode: ["tunnel"],
-  tunnelProtocol: ["vxlan"],
-  encapMode: ["always"],
-  autoDirectNodeRoutes: [false],
-  pptpServer: [false],
-  pptpFilter: [null],
-};
 
 const perNode =
   "it is read when a node's agent starts: set it in that node's file and restart the agent";
@@ -40,14 +27,7 @@ const notLive: { [name in SettingName]?: string } = {
  */
 export async function changeSetting(core: Core, name: string, value: unknown): Promise<MeshConfig> {
   const setting = checkSetting(name, value);
-  const able = built[setting.name];
-  if (able && !able.includes(setting.value)) {
-    const choices = able.map((one) => JSON.stringify(one)).join(", ");
-    const what =
-      `${name}: ${JSON.stringify(setting.value)} is not in this version of meshd; use ` +
-      `${choices}`;
-    throw new ControlError("MESHD_BAD_SETTING", what);
-  }
+  refuseUnbuilt(setting.name, setting.value);
   const config = await core.store.change<"config">(keyOf.config(), (before) => {
     const current = before ?? configOf(core.store);
     if (current[setting.name] === setting.value) return before ? undefined : current;

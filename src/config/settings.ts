@@ -66,25 +66,37 @@ const port0 = integer(0, limits.PORT_MAX);
 
 /** Every setting. The key is the name in YAML; flagOf and variableOf give the others. */
 export const SETTINGS = {
-  routingMode: mesh(oneOf("tunnel", "native"), "tunnel", "encapsulate, or route on the underlay"),
+  routingMode: mesh(
+    oneOf("tunnel", "native"),
+    "tunnel",
+    "encapsulate, or route on the underlay; this version: tunnel",
+  ),
   tunnelProtocol: mesh(
     oneOf("vxlan", "geneve", "ipip", "gre", "udp", "pptp"),
     "vxlan",
-    "the encapsulation between nodes",
+    "the encapsulation between nodes; this version: vxlan",
   ),
   tunnelPort: both(port0, 0, "UDP port of the tunnel; 0 = the protocol's default (vxlan 8472)"),
   vni: mesh(
     wordOr("identity", integer(limits.VNI_MIN, limits.VNI_MAX)),
     1,
-    "network number in the tunnel header, or the sender's security identity",
+    "network number in the tunnel header; this version: a number",
   ),
   encapMode: mesh(
     oneOf("always", "crossSubnet"),
     "always",
-    "encapsulate always, or between subnets",
+    "encapsulate always, or between subnets; this version: always",
   ),
-  autoDirectNodeRoutes: mesh(boolean, false, "native routing: install a route per node"),
-  ipv4NativeRoutingCIDR: mesh(orNull(cidr(4)), null, "network that the underlay routes by itself"),
+  autoDirectNodeRoutes: mesh(
+    boolean,
+    false,
+    "native routing: install a route per node; this version: false",
+  ),
+  ipv4NativeRoutingCIDR: mesh(
+    orNull(cidr(4)),
+    null,
+    "network that the underlay routes by itself; this version: null",
+  ),
   clusterPoolIPv4PodCIDR: mesh(orNull(cidr(4)), "10.244.0.0/16", "network of all IPv4 PodCIDRs"),
   clusterPoolIPv4MaskSize: mesh(
     integer(limits.MASK4_MIN, limits.MASK4_MAX),
@@ -108,21 +120,25 @@ export const SETTINGS = {
     "largest inner packet; auto = underlay MTU less the overhead",
   ),
   underlayProtocol: both(oneOf("ipv4", "ipv6", "auto"), "auto", "address family between nodes"),
-  udpChecksum: mesh(
-    boolean,
-    true,
-    "outer UDP checksum; false rules out segmentation offload: slow",
-  ),
+  udpChecksum: mesh(boolean, true, "outer UDP checksum; this version: true"),
   dscp: mesh(
     wordOr("inherit", integer(0, limits.DSCP_MAX)),
     "inherit",
     "outer DSCP of tunnel packets",
   ),
-  greKey: mesh(orNull(integer(0, limits.GRE_KEY_MAX)), null, "key in the GRE header (RFC 2890)"),
-  greChecksum: mesh(boolean, false, "checksum in the GRE header"),
-  greSequence: mesh(boolean, false, "sequence numbers in the GRE header"),
-  pptpServer: mesh(boolean, false, "take PPTP calls"),
-  pptpFilter: mesh(orNull(deviceName), null, "interface that takes nothing but PPTP"),
+  greKey: mesh(
+    orNull(integer(0, limits.GRE_KEY_MAX)),
+    null,
+    "key in the GRE header (RFC 2890); this version: null",
+  ),
+  greChecksum: mesh(boolean, false, "checksum in the GRE header; this version: false"),
+  greSequence: mesh(boolean, false, "sequence numbers in the GRE header; this version: false"),
+  pptpServer: mesh(boolean, false, "take PPTP calls; this version: false"),
+  pptpFilter: mesh(
+    orNull(deviceName),
+    null,
+    "interface that takes nothing but PPTP; this version: null",
+  ),
   leaseQuarantine: mesh(
     integer(0, limits.LEASE_QUARANTINE_MAX_S),
     limits.LEASE_QUARANTINE_DEFAULT_S,

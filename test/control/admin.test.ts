@@ -1,5 +1,7 @@
 // Administration: as the command line does it, and as the stock NATS tools do.
-import { stat } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { StringCodec } from "nats";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -72,6 +74,20 @@ test("leases are audited, reclaimed and reserved", async () => {
   });
 });
 
+/** Settings of later versions: taken, they would have no effect. */
+const unbuilt: [string, unknown][] = [
+  ["routingMode", "native"],
+  ["encapMode", "crossSubnet"],
+  ["autoDirectNodeRoutes", true],
+  ["ipv4NativeRoutingCIDR", "10.0.0.0/8"],
+  ["udpChecksum", false],
+  ["greKey", 7],
+  ["greChecksum", true],
+  ["greSequence", true],
+  ["pptpServer", true],
+  ["pptpFilter", "eth0"],
+];
+
 test("settings are checked, and kept when they cannot change live", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
@@ -93,6 +109,11 @@ test("settings are checked, and kept when they cannot change live", async () => 
     );
     assert.match(await refused("workers", 4), /^MESHD_SETTING_NOT_LIVE workers/);
     assert.match(await refused("tunnelProtocol", "geneve"), /^MESHD_BAD_SETTING .*"vxlan"/);
+    assert.match(await refused("vni", "identity"), /^MESHD_BAD_SETTING vni: .*use a number/);
+    assert.match(await refused("underlayAddress", "192.0.2.1"), /^MESHD_BAD_SETTING .*one node/);
+    for (const [name, value] of unbuilt) {
+      assert.match(await refused(name, value), /^MESHD_BAD_SETTING .*not in this version/, name);
+    }
     assert.match(await refused("tunnelProtocol", "smoke"), /vxlan, geneve, ipip, gre, udp, pptp/);
     assert.match(await refused("mtu", 10), /^MESHD_BAD_SETTING mtu: 10 .*auto or a whole number/);
     assert.match(await refused("speed", 1), /^MESHD_BAD_SETTING speed is no setting/);
@@ -170,6 +191,20 @@ test("without a controller and without a server the client says so", async () =>
     const foreign = { ...mesh.mesh, adminCredentials: "/nonexistent" };
     assert.is(await codeOf(AdminClient.forMesh(foreign)), "MESHD_PERMISSION");
   });
+});
+
+test("a mesh of settings that no agent can carry out is not begun", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "meshd-test-"));
+  try {
+    const settings = [...unbuilt, ["tunnelProtocol", "geneve"], ["vni", "identity"]] as const;
+    for (const [name, value] of settings) {
+      const made = createMesh(join(dir, "mesh"), { servers: [], config: { [name]: value } });
+      assert.is(await codeOf(made), "MESHD_BAD_SETTING", name);
+    }
+    assert.equal(await readdir(dir), [], "no key was written");
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
 });
 
 test("a mesh is made once per directory, its files readable by their owner alone", async () => {

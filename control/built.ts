@@ -1,0 +1,48 @@
+// What this build carries out, of all that a setting may ever have: a setting that is taken must
+// have an effect. A new encapsulation, or a setting that the agent learns to follow, changes this
+// table.
+import { ControlError } from "./errors.js";
+import type { MeshConfig, SettingName } from "./settings.js";
+
+const notBuilt = "is not in this version of meshd";
+
+/** Values that can be carried out; settings that are not here are carried out whatever they are. */
+const built: { [name in SettingName]?: readonly unknown[] } = {
+  routingMode: ["tunnel"],
+  tunnelProtocol: ["vxlan"],
+  encapMode: ["always"],
+  autoDirectNodeRoutes: [false],
+  ipv4NativeRoutingCIDR: [null],
+  udpChecksum: [true],
+  greKey: [null],
+  greChecksum: [false],
+  greSequence: [false],
+  pptpServer: [false],
+  pptpFilter: [null],
+};
+
+/** What to use instead of a value that cannot be carried out, else null. */
+function insteadOf(name: SettingName, value: unknown): string | null {
+  if (name === "vni") return value === "identity" ? "a number" : null;
+  if (name === "underlayAddress") {
+    // Every node of the mesh would look for this one address among its own.
+    return value === null ? null : "null here, and 'meshd join --underlay-address' on that node";
+  }
+  const able = built[name];
+  if (able === undefined || able.includes(value)) return null;
+  return able.map((one) => JSON.stringify(one)).join(", ");
+}
+
+/** MESHD_BAD_SETTING for a value that no mesh of this version can carry out. */
+export function refuseUnbuilt(name: SettingName, value: unknown): void {
+  const instead = insteadOf(name, value);
+  if (instead === null) return;
+  const why = name === "underlayAddress" ? "is an address of one node" : notBuilt;
+  const what = `${name}: ${JSON.stringify(value)} ${why}; use ${instead}`;
+  throw new ControlError("MESHD_BAD_SETTING", what);
+}
+
+/** As refuseUnbuilt, for all settings of a mesh. */
+export function refuseUnbuiltConfig(config: MeshConfig): void {
+  for (const [name, value] of Object.entries(config)) refuseUnbuilt(name as SettingName, value);
+}
