@@ -31,6 +31,12 @@ const MAY_IMPORT: Record<string, string[]> = {
   "src/main": ["src/cli", "src/agent", "src/config"],
 };
 
+/** Room -> rooms whose door it may import types from, which load nothing at run time. */
+const MAY_IMPORT_TYPES: Record<string, string[]> = {
+  // The agent's socket answers in the agent's own shapes.
+  "src/cli": ["src/agent"],
+};
+
 /** npm packages -> rooms that may import them. */
 const PACKAGES: Record<string, string[]> = {
   nats: ["control"],
@@ -77,24 +83,29 @@ function roomOf(path: string): string {
 interface Import {
   from: string;
   to: string;
+  /** `import type` or `export type`: erased by the compiler. */
+  typesOnly: boolean;
 }
+
+const STATIC = /^(?:import|export)\s+(type\s)?(?:[^;"'`]*?from\s+)?["']([^"']+)["']/gm;
+const DYNAMIC = /import\(\s*()["']([^"']+)["']/g;
 
 /** Static, dynamic and type imports of one file, relative ones as repository paths. */
 function importsOf(path: string): Import[] {
   const text = readFileSync(path, "utf8");
-  const pattern = /(?:from\s+|import\s+|import\s*\(\s*)["']([^"']+)["']/g;
-  return [...text.matchAll(pattern)].map((match) => {
-    const target = match[1] ?? "";
-    if (!target.startsWith(".")) return { from: path, to: target };
+  return [...text.matchAll(STATIC), ...text.matchAll(DYNAMIC)].map((match) => {
+    const target = match[2] ?? "";
+    const typesOnly = (match[1] ?? "") !== "";
+    if (!target.startsWith(".")) return { from: path, to: target, typesOnly };
     const joined = normalize(join(dirname(path), target)).replace(/\.js$/, "");
     const file = [`${joined}.ts`, `${joined}/index.ts`, joined].find(existsSync) ?? joined;
-    return { from: path, to: file };
+    return { from: path, to: file, typesOnly };
   });
 }
 
 const imports = product.flatMap(importsOf);
 
-function isAllowed({ from, to }: Import): boolean {
+function isAllowed({ from, to, typesOnly }: Import): boolean {
   const room = roomOf(from);
   if (to.startsWith("node:")) return !room.startsWith("assembly");
   if (to === "node-tun") return MAY_IMPORT[room]?.includes("node-tun") ?? false;
@@ -105,7 +116,8 @@ function isAllowed({ from, to }: Import): boolean {
   const target = roomOf(to);
   if (target === room) return true;
   const door = target.startsWith("assembly") || /\/index\.ts$/.test(to);
-  return door && (MAY_IMPORT[room]?.includes(target) ?? false);
+  const rooms = [...(MAY_IMPORT[room] ?? []), ...(typesOnly ? (MAY_IMPORT_TYPES[room] ?? []) : [])];
+  return door && rooms.includes(target);
 }
 
 const linesOf = (path: string) => readFileSync(path, "utf8").split("\n");

@@ -1,5 +1,7 @@
 // What a command is, what it is given, and the two errors it may end with.
+
 import type { Origin, SettingName, Settings } from "../config/index.js";
+import type { AgentOptions } from "./agent-answers.js";
 
 /** An option beside the settings. Without `value` it is a switch. */
 export interface OptionSpec {
@@ -44,28 +46,8 @@ export interface Invocation {
   origins: Readonly<Record<SettingName, Origin>>;
 }
 
-/** What an agent process is started with; a subset of the agent's own options. */
-export interface AgentProcessOptions {
-  stateDir: string;
-  runDir: string;
-  token?: string;
-  name?: string;
-  servers?: string[];
-  deviceName?: string;
-  workers?: number;
-  underlayAddress?: string;
-  underlayInterface?: string;
-  underlayProtocol?: "ipv4" | "ipv6" | "auto";
-  tunnelPort?: number;
-  mtu?: number;
-  peerCapacity?: number;
-  prefixCapacity?: number;
-  socketBuffer?: number;
-  metricsListen?: { host: string; port: number };
-  version?: string;
-  log?: (event: string, fields?: Record<string, unknown>) => void;
-  onReady?: () => void;
-}
+/** What an agent process is started with: the agent's own options, told only that it is ready. */
+export type AgentProcessOptions = Omit<AgentOptions, "onReady"> & { onReady?: () => void };
 
 /** The world around the command line; tests give their own. */
 export interface Context {

@@ -29,7 +29,7 @@ const hasOccurred = (row: DropRow) => row.packets > 0;
 
 /** The agent leaves out what has not occurred. */
 function withEveryReason(rows: readonly DropRow[]): DropRow[] {
-  const missing = ["egress", "ingress"].flatMap((direction) =>
+  const missing = (["egress", "ingress"] as const).flatMap((direction) =>
     dropNames
       .filter((name) => !rows.some((row) => row.reason === name && row.direction === direction))
       .map((reason) => ({ reason, direction, packets: 0, bytes: 0 })),

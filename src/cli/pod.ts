@@ -1,7 +1,7 @@
 // meshd pod add | list | remove: pods of this node, asked of its agent.
 import { basename } from "node:path";
 import { AGENT_WORK_TIMEOUT_MS, checkValue, label as podName } from "../config/index.js";
-import type { PodAnswer } from "./agent-answers.js";
+import type { Pod } from "./agent-answers.js";
 import { askAgent, isObject } from "./agent-client.js";
 import { type CommandGroup, type Context, type Invocation, UsageError } from "./command.js";
 import { agoText, print, tableOr } from "./output.js";
@@ -19,7 +19,7 @@ interface PodView {
   createdAt: string;
 }
 
-function viewOf(pod: PodAnswer): PodView {
+function viewOf(pod: Pod): PodView {
   const { name, netns, addresses, labels, hostDevice, createdAt } = pod;
   return { name, namespace: basename(netns), netns, addresses, labels, hostDevice, createdAt };
 }
@@ -44,7 +44,7 @@ async function add(invocation: Invocation, context: Context): Promise<undefined>
     labels: labelsOf(invocation.list("label")),
   };
   const question = { method: "POST", body, timeout_ms: AGENT_WORK_TIMEOUT_MS } as const;
-  const pod = viewOf((await askAgent(invocation.settings, "/pods", question)) as PodAnswer);
+  const pod = viewOf((await askAgent(invocation.settings, "/pods", question)) as Pod);
   print(
     invocation,
     context,
@@ -55,9 +55,7 @@ async function add(invocation: Invocation, context: Context): Promise<undefined>
 
 async function list(invocation: Invocation, context: Context): Promise<undefined> {
   const answer = await askAgent(invocation.settings, "/pods");
-  const pods = (
-    Array.isArray(answer) ? answer : isObject(answer) ? answer.pods : []
-  ) as PodAnswer[];
+  const pods = (Array.isArray(answer) ? answer : isObject(answer) ? answer.pods : []) as Pod[];
   print(invocation, context, pods.map(viewOf), (views) =>
     tableOr(
       ["POD", "ADDRESSES", "NAMESPACE", "HOST DEVICE", "LABELS", "AGE"],
