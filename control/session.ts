@@ -186,11 +186,10 @@ export class MemberSession extends EventEmitter {
     this.#stop.abort();
     for (const timer of this.#timers) clearInterval(timer);
     this.#own.detach();
-    await this.#view.close();
     const link = this.#link;
     this.#link = null;
-    if (link?.connected) await this.#stopService?.().catch(() => undefined);
-    await link?.close();
+    const goodbye = () => Promise.all([this.#view.close(), this.#stopService?.()]);
+    await (link ? link.close(goodbye) : this.#view.close());
   }
 
   #log(event: string, fields: Record<string, unknown>): void {

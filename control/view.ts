@@ -35,6 +35,7 @@ export class View extends EventEmitter {
   readonly #options: ViewOptions;
   #bucket: Bucket | null = null;
   #watch: Watch | null = null;
+  #starting: Promise<void> = Promise.resolve();
   #freshAt = Number.NEGATIVE_INFINITY;
   #listedAt = Number.NEGATIVE_INFINITY;
   #startedAt = 0;
@@ -78,6 +79,8 @@ export class View extends EventEmitter {
     clearInterval(this.#clock);
     if (this.#restart) clearTimeout(this.#restart);
     if (this.#gather) clearTimeout(this.#gather);
+    // One that is being made at this moment takes itself away.
+    await this.#starting;
     const watch = this.#watch;
     this.#watch = null;
     await watch?.stop(this.#bucket?.link.connected ?? false);
@@ -86,7 +89,9 @@ export class View extends EventEmitter {
   #schedule(wait_ms: number): void {
     if (this.#ended || !this.#bucket) return;
     if (this.#restart) clearTimeout(this.#restart);
-    this.#restart = setTimeout(() => void this.#start(), wait_ms);
+    this.#restart = setTimeout(() => {
+      this.#starting = this.#start();
+    }, wait_ms);
   }
 
   #dropWatch(remove: boolean): void {
@@ -111,7 +116,7 @@ export class View extends EventEmitter {
         lost: (reason) => current() && this.#fail(reason),
       });
       if (current()) this.#watch = watch;
-      else await watch.stop(false);
+      else await watch.stop(this.#ended);
     } catch (error) {
       if (current()) this.#fail(error instanceof Error ? error.message : String(error));
     }

@@ -116,9 +116,10 @@ export class Controller {
   async close(): Promise<void> {
     if (this.#beat) clearInterval(this.#beat);
     this.#revocation.close();
-    if (this.#link.connected) await this.#stopService?.().catch(() => undefined);
-    await Promise.all([this.#views.mesh.close(), this.#views.secrets.close()]);
-    await this.#link.close();
+    const { mesh, secrets } = this.#views;
+    await this.#link.close(() =>
+      Promise.all([this.#stopService?.(), mesh.close(), secrets.close()]),
+    );
   }
 
   async #start(timeout_ms: number): Promise<void> {

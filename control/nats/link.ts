@@ -39,6 +39,11 @@ export interface Message {
 
 const reconnect_min_ms = 100;
 const reconnect_max_ms = 3_000;
+/** Goodbye and end: together less than half a second, whatever the server does. */
+const goodbye_max_ms = 300;
+const end_max_ms = 150;
+/** Two unanswered pings end a connection: a host that lost its network knows within 15 s. */
+const ping_ms = 5_000;
 
 /**
  * Events: "connected", "disconnected", "error" is never emitted, "permission" (operation, subject),
@@ -79,7 +84,7 @@ export class Link extends EventEmitter {
         maxReconnectAttempts: -1,
         reconnectDelayHandler: () => backoff.wait_ms,
         ignoreAuthErrorAbort: true,
-        pingInterval: 20_000,
+        pingInterval: ping_ms,
       });
       return new Link(connection, options.inbox, backoff);
     } catch (cause) {
@@ -193,10 +198,22 @@ export class Link extends EventEmitter {
     return this.connection.subscribe(subject, { callback });
   }
 
-  /** Ends the connection; a disconnected one at once. */
-  async close(): Promise<void> {
-    if (!this.connection.isClosed()) await this.connection.close();
+  /**
+   * Ends the connection after a goodbye. What the server does not answer in time it cleans up by
+   * itself: nobody waits for one that is dying.
+   */
+  async close(goodbye: () => Promise<unknown> = async () => undefined): Promise<void> {
+    await atMost(goodbye_max_ms, goodbye());
+    if (!this.connection.isClosed()) await atMost(end_max_ms, this.connection.close());
   }
+}
+
+/** Waits for work that may fail or take for ever, but no longer than this. */
+async function atMost(wait_ms: number, work: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  const settled = work.catch(() => undefined);
+  await Promise.race([settled, sleep(wait_ms, undefined, { signal: over.signal })]);
+  over.abort();
 }
 
 export interface Answer {
