@@ -2,14 +2,15 @@
 // controller.
 import { readFile } from "node:fs/promises";
 import { ask } from "./answer.js";
-import type { TokenOptions, TokenView } from "./controller/tokens.js";
+import type { MadeToken, TokenOptions, TokenView } from "./controller/tokens.js";
 import type { LeaseFinding, LeaseView, NodeView, RouteView } from "./controller/views.js";
 import { ControlError } from "./errors.js";
 import type { Mesh } from "./mesh.js";
-import { Link, parseCredentials, signingKey } from "./nats/index.js";
+import { createKey, Link, parseCredentials, signingKey } from "./nats/index.js";
 import type { PeerRecord, Refusal } from "./records.js";
 import type { MeshConfig } from "./settings.js";
 import { inboxOf, subjectsOf } from "./subjects.js";
+import { formatToken } from "./token.js";
 
 export interface AdminOptions {
   servers: string[];
@@ -97,8 +98,13 @@ export class AdminClient {
   };
 
   readonly tokens = {
-    create: (options: TokenOptions = {}) =>
-      this.#ask<{ token: string; view: TokenView }>("tokens.create", options),
+    /** The seed is made here and stays here: it does not cross the wire. */
+    create: async (options: TokenOptions = {}): Promise<{ token: string; view: TokenView }> => {
+      const { seed, publicKey } = createKey("user");
+      const request = { ...options, bootstrapKey: publicKey };
+      const { contents, jwt, view } = await this.#ask<MadeToken>("tokens.create", request);
+      return { token: formatToken({ ...contents, bootstrap: { jwt, seed } }), view };
+    },
     list: () => this.#ask<TokenView[]>("tokens.list"),
     revoke: (tokenId: string) => this.#ask<TokenView>("tokens.revoke", { tokenId }),
   };

@@ -27,16 +27,16 @@ export interface JoinRequest {
   nodeId: string;
   name: string;
   underlay: { address: string; port: number };
-  secret: string;
-  /** The node key's signature over joinProof. */
+  /** Signatures over joinProof, base64url: by the node's key, and by the token's seed. */
   proof: string;
+  tokenProof: string;
 }
 
-/** What a node signs to prove that the key is its own, bound to mesh, token and wishes. */
+/** What is signed to prove node key and token, bound to mesh, token and wishes. */
 export function joinProof(
   meshId: string,
   tokenId: string,
-  request: Omit<JoinRequest, "proof" | "secret">,
+  request: Pick<JoinRequest, "nodeId" | "name" | "underlay">,
 ): Buffer {
   const { nodeId, name, underlay } = request;
   return Buffer.from(`meshd join 1\n${canonicalJson({ meshId, tokenId, nodeId, name, underlay })}`);
@@ -60,11 +60,12 @@ export async function joinMesh(tokenText: string, options: JoinOptions): Promise
     throw new ControlError("MESHD_BAD_REQUEST", what);
   }
   const wishes = { nodeId: identity.nodeId, name, underlay: { ...options.underlay, address } };
-  const proof = signingKey(identity.seed).sign(joinProof(token.meshId, token.tokenId, wishes));
+  const proof = joinProof(token.meshId, token.tokenId, wishes);
+  const signed = (seed: string) => Buffer.from(signingKey(seed).sign(proof)).toString("base64url");
   const request = {
     ...wishes,
-    secret: token.secret,
-    proof: Buffer.from(proof).toString("base64url"),
+    proof: signed(identity.seed),
+    tokenProof: signed(token.bootstrap.seed),
   };
   options.log?.("join-asked", { mesh: token.mesh, name, nodeId: identity.nodeId });
   const answer = await askAsBootstrap(token, request, options);

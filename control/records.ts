@@ -147,12 +147,10 @@ export interface MeshSnapshot {
   refused: Refusal[];
 }
 
-/** `tokens.<tokenId>` in the bucket of secrets: a join token, its secret as a hash only. */
+/** `tokens.<tokenId>` in the bucket of secrets: a join token without its seed. */
 export interface TokenRecord {
   tokenId: string;
-  /** SHA-256 of the secret, hex. */
-  secretHash: string;
-  /** User key of the bootstrap credential, revoked with the token. */
+  /** Public key of the token's seed: a join is signed with it. Revoked with the token. */
   bootstrapKey: string;
   description: string;
   role: string;

@@ -1,8 +1,7 @@
 // Join tokens as text: where the mesh is, what may be trusted there, and a credential that can ask
-// to join and nothing else.
-import { createHash } from "node:crypto";
+// to join and nothing else. Its seed is the only secret, and never crosses the wire.
 import { ControlError } from "./errors.js";
-import { isTokenId } from "./keys.js";
+import { isLabel, isTokenId } from "./keys.js";
 import { isPublicKey, signingKey } from "./nats/index.js";
 
 /** What a token says in clear. */
@@ -15,9 +14,8 @@ export interface TokenContents {
   expires: string | null;
 }
 
-/** The rest is secret. */
+/** With the seed, which is secret. */
 export interface TokenSecrets extends TokenContents {
-  secret: string;
   bootstrap: { jwt: string; seed: string };
   accountKey: string;
   grantKey: string;
@@ -27,10 +25,6 @@ const start = "meshd1.";
 
 export function formatToken(token: TokenSecrets): string {
   return start + Buffer.from(JSON.stringify(token)).toString("base64url");
-}
-
-export function hashSecret(secret: string): string {
-  return createHash("sha256").update(secret).digest("hex");
 }
 
 function invalid(why: string): ControlError {
@@ -58,8 +52,9 @@ export function openToken(token: string): TokenSecrets {
 function faultOf(fields: TokenSecrets): string | null {
   if (typeof fields !== "object" || fields === null) return "it is empty";
   const { bootstrap, servers, expires } = fields;
-  const texts = [fields.meshId, fields.mesh, fields.secret, bootstrap?.jwt, bootstrap?.seed];
+  const texts = [fields.meshId, bootstrap?.jwt, bootstrap?.seed];
   if (!texts.every((one) => typeof one === "string" && one.length > 0)) return "it lacks a field";
+  if (!isLabel(fields.mesh)) return "it names no mesh";
   if (!isTokenId(fields.tokenId)) return "it has no id";
   if (!Array.isArray(servers) || servers.length === 0) return "it names no server";
   if (!servers.every((one) => typeof one === "string")) return "it names no server";

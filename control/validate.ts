@@ -146,7 +146,6 @@ function token(fields: Fields): TokenRecord {
   const count = (all: Fields, key: string) => check.whole(all, key, 1, 1_000_000);
   return {
     tokenId: check.text(fields, "tokenId", 32),
-    secretHash: check.text(fields, "secretHash", 64),
     bootstrapKey: check.userKey(fields, "bootstrapKey"),
     description: check.text(fields, "description", 256),
     role: check.label(fields, "role"),

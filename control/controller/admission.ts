@@ -39,9 +39,7 @@ export class Admission {
    */
   async join(tokenId: string, value: unknown): Promise<Membership> {
     const request = readRequest(value);
-    const { meshId } = this.#core.mesh;
-    const proof = Buffer.from(request.proof, "base64url");
-    if (!verifySignature(request.nodeId, joinProof(meshId, tokenId, request), proof)) {
+    if (!isSigned(this.#core.mesh.meshId, tokenId, request, request.nodeId, request.proof)) {
       const what = "the request is not signed by the key it names; join with the node's own key";
       throw new ControlError("MESHD_PROOF_INVALID", what);
     }
@@ -59,8 +57,17 @@ export class Admission {
 
   async #joinInTurn(tokenId: string, request: JoinRequest): Promise<Membership> {
     const { nodeId, name, underlay } = request;
-    const token = await this.#tokens.spend(tokenId, request.secret, nodeId);
-    const undo: (() => Promise<unknown>)[] = [() => this.#tokens.giveBack(tokenId, nodeId)];
+    const { meshId } = this.#core.mesh;
+    const isProven = (key: string) => isSigned(meshId, tokenId, request, key, request.tokenProof);
+    const undo: (() => Promise<unknown>)[] = [];
+    // A use that an earlier join of this node spent stays spent, whatever becomes of this one.
+    const spend = async () => {
+      const { token, fresh } = await this.#tokens.spend(tokenId, isProven, nodeId);
+      if (fresh) undo.push(() => this.#tokens.giveBack(tokenId, nodeId));
+      return token;
+    };
+    const token = await spend();
+    const isTwin = undo.length === 0;
     try {
       if (await this.#members.claim(underlay.address, underlay.port, nodeId)) {
         undo.push(() => this.#members.dropClaim(underlay.address, underlay.port, nodeId));
@@ -70,6 +77,8 @@ export class Admission {
       }
       const member = await this.#admit(request, token.role, undo);
       const leased = await this.#lease(member, undo);
+      // Another controller, where the other request failed, may have given the use back meanwhile.
+      if (isTwin) await spend();
       await this.#dropOld(request);
       this.#core.log("node-joined", { nodeId, name, podCIDRs: leased.podCIDRs, tokenId });
       return await this.#membership(leased);
@@ -217,6 +226,18 @@ async function afterRevocation(nodeId: string, core: Core): Promise<void> {
   if (wait_ms > 0 && wait_ms < 5_000) await sleep(wait_ms);
 }
 
+/** Whether a key signed this request, bound to mesh and token. */
+function isSigned(
+  meshId: string,
+  tokenId: string,
+  request: JoinRequest,
+  key: string,
+  signature: string,
+): boolean {
+  const signed = Buffer.from(signature, "base64url");
+  return verifySignature(key, joinProof(meshId, tokenId, request), signed);
+}
+
 function readRequest(value: unknown): JoinRequest {
   try {
     const fields = fieldsOf(value, "the request");
@@ -228,8 +249,8 @@ function readRequest(value: unknown): JoinRequest {
         address: check.address(underlay, "address"),
         port: check.whole(underlay, "port", 0, 65_535),
       },
-      secret: check.text(fields, "secret", 128),
       proof: check.text(fields, "proof", 128),
+      tokenProof: check.text(fields, "tokenProof", 128),
     };
   } catch (error) {
     if (!(error instanceof Refused)) throw error;

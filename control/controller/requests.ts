@@ -124,7 +124,7 @@ function tokenRequests(tokens: Tokens): Requests {
     "tokens.create": async (fields) => {
       const given = (name: string) => fields[name] !== undefined;
       const whole = (all: Fields, name: string) => check.whole(all, name, 1, 1_000_000_000);
-      return tokens.create({
+      return tokens.create(check.userKey(fields, "bootstrapKey"), {
         description: given("description") ? check.text(fields, "description") : "",
         role: given("role") ? check.label(fields, "role") : "node",
         expires_s: given("expires_s") ? check.nullable(fields, "expires_s", whole) : 86_400,

@@ -1,12 +1,11 @@
-// Join tokens: made, spent by compare-and-set, listed, revoked. The store has their secrets as
-// hashes only.
-import { randomBytes, timingSafeEqual } from "node:crypto";
+// Join tokens: made for a key whose seed the asker keeps, spent by compare-and-set, listed, revoked.
+import { randomBytes } from "node:crypto";
 import { ControlError } from "../errors.js";
 import { isTokenId, keyOf } from "../keys.js";
-import { createKey, userJwt } from "../nats/index.js";
+import { userJwt } from "../nats/index.js";
 import { bootstrapPermissions } from "../permissions.js";
 import type { TokenRecord } from "../records.js";
-import { formatToken, hashSecret } from "../token.js";
+import type { TokenSecrets } from "../token.js";
 import type { Core } from "./core.js";
 
 export interface TokenOptions {
@@ -19,11 +18,18 @@ export interface TokenOptions {
   uses?: number | null;
 }
 
-/** A token without its secret. */
-export type TokenView = Omit<TokenRecord, "secretHash" | "bootstrapKey">;
+/** A token as administrators see it. */
+export type TokenView = Omit<TokenRecord, "bootstrapKey">;
+
+/** A token but for its seed, which only the asker has. */
+export interface MadeToken {
+  contents: Omit<TokenSecrets, "bootstrap">;
+  jwt: string;
+  view: TokenView;
+}
 
 export function viewOfToken(token: TokenRecord): TokenView {
-  const { secretHash: _, bootstrapKey: __, ...view } = token;
+  const { bootstrapKey: _, ...view } = token;
   return view;
 }
 
@@ -35,18 +41,16 @@ export class Tokens {
     this.#core = core;
   }
 
-  async create(options: Required<TokenOptions>): Promise<{ token: string; view: TokenView }> {
+  /** `bootstrapKey` is the public half of the seed that the token will hold. */
+  async create(bootstrapKey: string, options: Required<TokenOptions>): Promise<MadeToken> {
     const { mesh, secrets, store } = this.#core;
     const tokenId = randomBytes(16).toString("hex");
-    const secret = randomBytes(32).toString("base64url");
-    const bootstrap = createKey("user");
     const now = Date.now();
     const ends = options.expires_s === null ? null : now + options.expires_s * 1000;
     const expires = ends === null ? null : new Date(ends).toISOString();
     const record: TokenRecord = {
       tokenId,
-      secretHash: hashSecret(secret),
-      bootstrapKey: bootstrap.publicKey,
+      bootstrapKey,
       description: options.description,
       role: options.role,
       created: new Date(now).toISOString(),
@@ -58,7 +62,7 @@ export class Tokens {
     };
     const jwt = await userJwt({
       name: `token ${tokenId}`,
-      key: bootstrap.publicKey,
+      key: bootstrapKey,
       account: mesh.accountKey,
       signer: secrets.signer,
       permissions: bootstrapPermissions(mesh.name, tokenId),
@@ -67,14 +71,7 @@ export class Tokens {
     await store.change<"tokens">(keyOf.token(tokenId), () => record);
     const { meshId, servers, accountKey, grantKey } = mesh;
     const trust = { meshId, mesh: mesh.name, servers, accountKey, grantKey };
-    const token = formatToken({
-      ...trust,
-      tokenId,
-      expires,
-      secret,
-      bootstrap: { jwt, seed: bootstrap.seed },
-    });
-    return { token, view: viewOfToken(record) };
+    return { contents: { ...trust, tokenId, expires }, jwt, view: viewOfToken(record) };
   }
 
   list(): TokenView[] {
@@ -99,25 +96,33 @@ export class Tokens {
 
   /**
    * Spends one use for a node, before anything else is done; the same node may ask again (its
-   * answer may have been lost). Errors: MESHD_TOKEN_INVALID, MESHD_TOKEN_REVOKED,
+   * answer may have been lost). `isProven` tells whether the request is signed by the token's key.
+   * `fresh`: this call spent it. Errors: MESHD_TOKEN_INVALID, MESHD_TOKEN_REVOKED,
    * MESHD_TOKEN_EXPIRED, MESHD_TOKEN_USED.
    */
-  async spend(tokenId: string, secret: string, nodeId: string): Promise<TokenRecord> {
-    const spent = await this.#core.store.change<"tokens">(keyOf.token(tokenId), (token) => {
-      checkToken(token, secret);
-      if (token.usedBy.includes(nodeId)) return undefined;
-      if (token.usesMax !== null && token.uses >= token.usesMax) {
-        const what = `the token was used up (${token.uses} of ${token.usesMax} joins); get another`;
-        throw new ControlError("MESHD_TOKEN_USED", what);
+  async spend(
+    tokenId: string,
+    isProven: (bootstrapKey: string) => boolean,
+    nodeId: string,
+  ): Promise<{ token: TokenRecord; fresh: boolean }> {
+    let fresh = false;
+    const token = await this.#core.store.change<"tokens">(keyOf.token(tokenId), (before) => {
+      fresh = false;
+      checkToken(before, isProven);
+      if (before.usedBy.includes(nodeId)) return undefined;
+      if (before.usesMax !== null && before.uses >= before.usesMax) {
+        const what = `the token was used up (${before.uses} of ${before.usesMax} joins)`;
+        throw new ControlError("MESHD_TOKEN_USED", `${what}; get another`);
       }
-      const usedBy = [...token.usedBy, nodeId].slice(-keptUsers_max);
-      return { ...token, uses: token.uses + 1, usedBy };
+      fresh = true;
+      const usedBy = [...before.usedBy, nodeId].slice(-keptUsers_max);
+      return { ...before, uses: before.uses + 1, usedBy };
     });
-    if (!spent) throw new ControlError("MESHD_TOKEN_INVALID", "there is no such token");
-    return spent;
+    if (!token) throw new ControlError("MESHD_TOKEN_INVALID", "there is no such token");
+    return { token, fresh };
   }
 
-  /** Gives a use back when the join failed. */
+  /** Gives a use back when the join that spent it failed. */
   async giveBack(tokenId: string, nodeId: string): Promise<void> {
     await this.#core.store.change<"tokens">(keyOf.token(tokenId), (token) => {
       if (!token?.usedBy.includes(nodeId)) return undefined;
@@ -127,8 +132,11 @@ export class Tokens {
   }
 }
 
-function checkToken(token: TokenRecord | null, secret: string): asserts token is TokenRecord {
-  if (!token || !sameHash(token.secretHash, hashSecret(secret))) {
+function checkToken(
+  token: TokenRecord | null,
+  isProven: (bootstrapKey: string) => boolean,
+): asserts token is TokenRecord {
+  if (!token || !isProven(token.bootstrapKey)) {
     throw new ControlError("MESHD_TOKEN_INVALID", "this mesh gave no such token; make a new one");
   }
   if (token.revoked) {
@@ -140,9 +148,4 @@ function checkToken(token: TokenRecord | null, secret: string): asserts token is
       `the token ended at ${token.expires}; make a new one`,
     );
   }
-}
-
-function sameHash(a: string, b: string): boolean {
-  const [left, right] = [Buffer.from(a), Buffer.from(b)];
-  return left.length === right.length && timingSafeEqual(left, right);
 }

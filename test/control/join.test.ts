@@ -1,10 +1,21 @@
 // Joining: what a token allows, what is refused by name, and that a refused join leaves nothing
 // behind.
+import { readFile } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { createIdentity, joinMesh, parseToken } from "../../control/index.js";
+import {
+  AdminClient,
+  createIdentity,
+  joinMesh,
+  parseToken,
+  renewMembership,
+} from "../../control/index.js";
+import { joinProof } from "../../control/join.js";
+import { parseCredentials, signingKey } from "../../control/nats/index.js";
 import { formatToken, openToken } from "../../control/token.js";
 import { codeOf, eventually, factsOf, joinNode, underlayOf, withMesh } from "./fixture.js";
+import { connectUser } from "./raw.js";
+import { recordedWire } from "./wire.js";
 
 test("a token joins one node, again with the same lease, but no second one", async () => {
   await withMesh({}, async (mesh) => {
@@ -47,8 +58,9 @@ test("ended, revoked, damaged and foreign tokens are refused by name", async () 
     assert.is(await codeOf(joinNode("meshd1.AAAA", 1)), "MESHD_TOKEN_INVALID");
     assert.is(await codeOf(joinNode("something", 1)), "MESHD_TOKEN_INVALID");
     const good = openToken((await admin.tokens.create()).token);
-    const guessed = formatToken({ ...good, secret: "guessed" });
-    assert.is(await codeOf(joinNode(guessed, 1)), "MESHD_TOKEN_INVALID");
+    const bootstrap = { ...good.bootstrap, seed: createIdentity().seed };
+    const guessed = formatToken({ ...good, bootstrap });
+    assert.is(await codeOf(joinNode(guessed, 1)), "MESHD_TOKEN_REVOKED", "the server refuses it");
     assert.is(await codeOf(admin.tokens.revoke("f".repeat(32))), "MESHD_NOT_FOUND");
     assert.equal(await admin.leases.list(), []);
   });
@@ -63,6 +75,70 @@ test("a request signed by another key than it names is refused", async () => {
     const identity = { nodeId: other.nodeId, seed: mine.seed };
     assert.is(await codeOf(joinNode(token, 1, identity)), "MESHD_PROOF_INVALID");
     assert.equal(await admin.nodes.list(), []);
+  });
+});
+
+test("a join that the token's seed did not sign is refused by the controller", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { tokenId, meshId, bootstrap } = openToken((await admin.tokens.create()).token);
+    const { nodeId, seed } = createIdentity();
+    const wishes = { nodeId, name: "n1", underlay: { address: underlayOf(1), port: 8472 } };
+    const proof = signingKey(seed).sign(joinProof(meshId, tokenId, wishes));
+    const signed = Buffer.from(proof).toString("base64url");
+    const guest = await connectUser(mesh, bootstrap.jwt, bootstrap.seed);
+    const ask = async (request: object) => {
+      const inbox = `_INBOX_TOKEN_${tokenId}.a`;
+      const replies = guest.connection.subscribe(inbox, { max: 1 });
+      guest.publish(`mesh.join.${tokenId}`, JSON.stringify(request), inbox);
+      for await (const one of replies) return one.headers?.get("Nats-Service-Error") ?? "";
+      return "";
+    };
+    assert.match(await ask({ ...wishes, proof: signed }), /^MESHD_BAD_REQUEST: .*tokenProof/);
+    const byNode = { ...wishes, proof: signed, tokenProof: signed };
+    assert.match(await ask(byNode), /^MESHD_TOKEN_INVALID: /);
+    assert.equal(await admin.nodes.list(), []);
+  });
+});
+
+test("a used token stays used when its node asks again and is refused", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create();
+    const first = await joinNode(token, 1);
+    await joinNode((await admin.tokens.create()).token, 2);
+    const underlay = { address: underlayOf(1), port: 8472 };
+    const taken = joinMesh(token, { identity: first.identity, name: "n2", underlay });
+    assert.is(await codeOf(taken), "MESHD_NAME_TAKEN");
+    assert.is(await codeOf(joinNode(token, 3)), "MESHD_TOKEN_USED");
+    assert.equal((await joinNode(token, 1, first.identity)).membership.name, "n1");
+  });
+});
+
+test("no secret of a token, a node or an administrator crosses the wire", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const wire = await recordedWire(mesh.server.port);
+    mesh.later(() => wire.close());
+    const servers = [wire.url];
+    const { adminCredentials: credentials, name } = mesh.mesh;
+    const admin = await AdminClient.connect({ servers, credentials, mesh: name });
+    const { token } = await admin.tokens.create();
+    const identity = createIdentity();
+    const underlay = { address: underlayOf(1), port: 8472 };
+    const membership = await joinMesh(token, { identity, name: "n1", underlay, servers });
+    await renewMembership(membership, identity, { servers });
+    await admin.close();
+    const seen = wire.bytes();
+    assert.ok(seen.includes(membership.jwt), "the recording works");
+    assert.not(/\bS[UAO][A-Z2-7]{50,}/.test(seen), "no seed in it");
+    assert.not(seen.includes(token), "nor the token");
+    const adminSeed = parseCredentials(await readFile(credentials, "utf8")).seed;
+    for (const seed of [identity.seed, openToken(token).bootstrap.seed, adminSeed]) {
+      assert.not(seen.includes(seed));
+    }
   });
 });
 

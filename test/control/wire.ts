@@ -1,0 +1,43 @@
+// A wire that somebody listens on: passes connections on to a nats-server and keeps every byte.
+import { connect, createServer, type Socket } from "node:net";
+
+export interface RecordedWire {
+  /** What a client connects to instead of the server. */
+  url: string;
+  /** Everything that crossed so far, both ways. */
+  bytes(): string;
+  close(): Promise<void>;
+}
+
+/** Listens on a free port of loopback for a server on `port`. */
+export function recordedWire(port: number): Promise<RecordedWire> {
+  const pieces: Buffer[] = [];
+  const sockets = new Set<Socket>();
+  const pass = (from: Socket, to: Socket) => {
+    sockets.add(from);
+    from.on("data", (bytes) => {
+      pieces.push(bytes);
+      to.write(bytes);
+    });
+    from.on("close", () => to.destroy());
+    from.on("error", () => to.destroy());
+  };
+  const server = createServer((client) => {
+    const upstream = connect({ host: "127.0.0.1", port });
+    pass(client, upstream);
+    pass(upstream, client);
+  });
+  const close = () =>
+    new Promise<void>((resolve) => {
+      for (const socket of sockets) socket.destroy();
+      server.close(() => resolve());
+    });
+  return new Promise((resolve) =>
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      const own = typeof address === "object" && address ? address.port : 0;
+      const bytes = () => Buffer.concat(pieces).toString("latin1");
+      resolve({ url: `nats://127.0.0.1:${own}`, bytes, close });
+    }),
+  );
+}
