@@ -15,7 +15,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 64, SIZE_MAX_UDP = 9000, BUFFER_BYTES = 32 << 20, QUIET_MS = 300 };
+enum {
+  BATCH = 64,
+  BURST = 16,     // most packets that a paced sender sends at once
+  PATIENCE = 3,   // times the planned length after which a paced sender gives up
+  SIZE_MAX_UDP = 9000,
+  BUFFER_BYTES = 32 << 20,
+  QUIET_MS = 300
+};
 
 static uint64_t now_ns(void) {
   struct timespec now;
@@ -68,14 +75,18 @@ static int run_send(char **argv) {
     messages[i].msg_hdr.msg_iov = &vector;
     messages[i].msg_hdr.msg_iovlen = 1;
   }
-  uint64_t start = now_ns(), end = start + (uint64_t)(atof(argv[3]) * 1e9), now, sent = 0;
-  while ((now = now_ns()) < end) {
+  double seconds = atof(argv[3]);
+  uint64_t start = now_ns(), length = (uint64_t)(seconds * 1e9), now, sent = 0;
+  // A paced flow has a fixed count of packets. After a pause of the sender it goes on at its rate
+  // and ends later: catching up would be a burst that nobody asked for.
+  uint64_t wanted = rate > 0 ? (uint64_t)(rate * seconds) : UINT64_MAX;
+  uint64_t began = start;
+  while ((now = now_ns()) - began < length * (rate > 0 ? PATIENCE : 1) && sent < wanted) {
     uint64_t due = BATCH;
-    // Never catches up after a pause of the sender: that would be a burst nobody asked for.
     if (rate > 0) {
       uint64_t planned = (uint64_t)((double)(now - start) * rate / 1e9);
       due = planned > sent ? planned - sent : 0;
-      if (due > BATCH) start += (uint64_t)((double)(due - BATCH) / rate * 1e9), due = BATCH;
+      if (due > BURST) start += (uint64_t)((double)(due - BURST) / rate * 1e9), due = BURST;
     }
     if (due > 0) sent += send_some(fd, messages, (unsigned)due);
   }

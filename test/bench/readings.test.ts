@@ -1,0 +1,79 @@
+// What the benches read from ping and /proc, and which options they take.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { parsePing } from "../../bench/measure/ping.js";
+import { parseThroughputOptions, UsageError } from "../../bench/support/options.js";
+import { parseCpuSeconds, parseResident } from "../../bench/support/processes.js";
+import { Results } from "../../bench/support/results.js";
+
+test("round-trip times are taken from ping's lines, lost ones are not there", () => {
+  const text = [
+    "PING 10.1.0.0 (10.1.0.0) 56(84) bytes of data.",
+    "64 bytes from 10.1.0.0: icmp_seq=1 ttl=64 time=0.061 ms",
+    "64 bytes from 10.1.0.0: icmp_seq=3 ttl=64 time=1.25 ms",
+    "--- 10.1.0.0 ping statistics ---",
+    "3 packets transmitted, 2 received, 33.3333% packet loss, time 4ms",
+    "rtt min/avg/max/mdev = 0.061/0.655/1.250/0.594 ms",
+  ].join("\n");
+  assert.equal(parsePing(text), [61, 1250]);
+});
+
+test("CPU time is user and system time, also of a program with brackets in its name", () => {
+  const fields = "S 1 2 3 4 5 6 7 8 9 10 250 150 0 0 20 0 11 0 4242 1 2";
+  assert.is(parseCpuSeconds(`77 (a) b (c) ${fields}`), 4);
+});
+
+test("resident memory is read in bytes", () => {
+  assert.is(parseResident("VmHWM:\t  200 kB\nVmRSS:\t    100 kB\n"), 102_400);
+});
+
+test("without options everything is measured at MTU 1500", () => {
+  const options = parseThroughputOptions([]);
+  assert.ok(options !== "help");
+  assert.equal(options.carriers, ["raw", "vxlan", "meshd"]);
+  assert.is(options.measures.length, 6);
+  assert.equal(
+    [options.rounds, options.mtu, options.offloads, options.workers],
+    [3, 1500, true, 1],
+  );
+});
+
+test("--only names carriers, measures or both", () => {
+  const some = parseThroughputOptions(["--only", "ping,meshd,tcp1"]);
+  assert.ok(some !== "help");
+  assert.equal([some.carriers, some.measures], [["meshd"], ["tcp1", "ping"]]);
+  const pings = parseThroughputOptions(["--only", "ping"]);
+  assert.ok(pings !== "help");
+  assert.is(pings.carriers.length, 3);
+});
+
+for (const [what, argv] of Object.entries({
+  "an unknown measure": ["--only", "tcp1,sctp"],
+  "an unknown option": ["--fast"],
+  "another MTU": ["--mtu", "1400"],
+  "no rounds": ["--rounds", "0"],
+  "half a second": ["--seconds", "0.5"],
+  "offloads neither on nor off": ["--offloads", "maybe"],
+})) {
+  test(`${what} is refused as a mistake of usage`, () => {
+    assert.throws(
+      () => parseThroughputOptions(argv),
+      (error: unknown) => error instanceof UsageError,
+    );
+  });
+}
+
+test("results compare each carrier with kernel VXLAN of the same rounds", () => {
+  const results = new Results();
+  results.add(1, "vxlan", { tcp1: 10 });
+  results.add(1, "meshd", { tcp1: 8, daemons: 1.5 });
+  results.add(2, "vxlan", { tcp1: 20 });
+  results.add(2, "meshd", { tcp1: 10 });
+  assert.equal(results.ratio("meshd", "tcp1"), { median: 0.6, min: 0.5, max: 0.8, count: 2 });
+  assert.is(results.summary("raw", "tcp1"), undefined);
+  const rows = results.table(["vxlan", "meshd"]).split("\n");
+  assert.is(rows.length, 4, "head, rule, TCP and CPU: what nobody measured has no row");
+  assert.match(rows[2] ?? "", /TCP 1 stream .* 15\.0 \(10\.0-20\.0\) .* 0\.60 \(0\.50-0\.80\)$/);
+});
+
+test.run();
