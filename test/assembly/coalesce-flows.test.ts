@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { ARENA_SIZE, INGRESS } from "../../assembly/shared/layout.js";
 import { shapeOf } from "../support/judge.js";
 import type { PacketOptions } from "../support/packets.js";
-import { ACK, buildPacket, CWR, FIN, PSH, SYN, TCP, UDP } from "../support/packets.js";
+import { ACK, address4, buildPacket, CWR, FIN, PSH, SYN, TCP, UDP } from "../support/packets.js";
 import { counts, deliver, packetsOf, random, room, TIMESTAMPS, train } from "../support/trains.js";
 import { comparable, expand, type TunOutput } from "../support/worker-room.js";
 
@@ -29,6 +29,16 @@ test("eight flows interleaved are joined apart, and a ninth still comes out whol
       expectSame(mine, own);
     }
   }
+});
+
+test("a packet that cannot be joined ends what is open between its own addresses alone", () => {
+  const packets = train({}, [500, 500, 500, 500]);
+  const stray = (source: Uint8Array) => {
+    const gre = buildPacket({ version: 4, protocol: 47, payload: new Uint8Array(40), source });
+    return [...packets.slice(0, 2), gre, ...packets.slice(2)];
+  };
+  assert.equal(counts(deliver(stray(address4(10, 0, 9, 9)))), [1, 4]);
+  assert.equal(counts(deliver(stray(packets[0]?.slice(12, 16) ?? new Uint8Array(4)))), [2, 1, 2]);
 });
 
 /**

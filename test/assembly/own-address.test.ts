@@ -4,6 +4,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
   ARENA_SIZE,
+  D_LENGTH,
   PROBE_ICMP_ID,
   PROBE_PORT,
   W_WIRE_ARENA_USED,
@@ -29,6 +30,8 @@ import {
   setBe32,
   slowChecksum,
   slowSum,
+  TCP,
+  UDP,
 } from "../support/packets.js";
 
 const ICMP = 1;
@@ -111,6 +114,26 @@ function echoReply(version: 4 | 6, identifier: number): Uint8Array {
   });
 }
 
+test("only ICMP is taken for an echo reply, whatever another protocol's bytes look like", async () => {
+  const module = await node1();
+  const lookalikes = ([4, 6] as const).flatMap((version) =>
+    [TCP, UDP, version === 4 ? ICMPV6 : ICMP].map((protocol) =>
+      podPacket(version, 2, 1, {
+        ...{ protocol, destination: pod(version, 1, 1), payload: new Uint8Array(20) },
+        ...{ sourcePort: (version === 4 ? 0 : 129) << 8, sequence: PROBE_ICMP_ID << 16 },
+      }),
+    ),
+  );
+  for (const packet of lookalikes) {
+    const offset = (packet[0] ?? 0) >> 4 === 4 ? 20 : 40;
+    packet[offset] = offset === 20 ? 0 : 129;
+    setBe16(packet, offset + 4, PROBE_ICMP_ID);
+    module.feedWire(vxlanDatagram(packet), from2());
+  }
+  assert.is(module.run().tun.length, lookalikes.length);
+  assert.is(module.punts().length, 0);
+});
+
 test("a full ring to the control thread drops probes and counts them", async () => {
   const module = await node1();
   for (let batch = 0; batch < 2; batch++) {
@@ -152,6 +175,21 @@ test("an ARP request for our VTEP address is answered through the tunnel", async
   assert.equal([ingress.consumed, ingress.generated, ingress.forwarded], [1, 1, 1]);
   assert.is(ingress.drops.BROADCAST?.packets, 1);
   exact(module);
+});
+
+test("a question that is cut short is not answered, whatever stands behind it", async () => {
+  const module = await node1();
+  const asker = Uint8Array.of(0xfe, 0x80, ...new Array(13).fill(0), 2);
+  for (const [question, size] of [
+    [arpRequest(pod4(1, 1)), 50],
+    [solicitation(asker, pod6(1, 1)), 86],
+  ] as const) {
+    for (let length = 8; length < size; length++) {
+      const descriptor = module.feedWire(question, from2());
+      module.view.setUint32(descriptor + D_LENGTH, length, true);
+      assert.is(module.run().wire.length, 0, `${length} of ${question.length} bytes`);
+    }
+  }
 });
 
 /** A neighbour solicitation inside VXLAN to the solicited-node group (RFC 4861 section 4.3). */
