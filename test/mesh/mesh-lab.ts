@@ -8,7 +8,7 @@ import { join } from "node:path";
 import * as assert from "uvu/assert";
 import type { AgentStatus, DropRow } from "../../src/agent/index.js";
 import type { WorkerCounters } from "../../src/datapath/index.js";
-import type { LabStatus, LabStatusNode } from "../../src/lab/index.js";
+import type { LabStatus } from "../../src/lab/index.js";
 import {
   createNamespace,
   type Finished,
@@ -64,6 +64,7 @@ export class MeshLab {
   readonly control: Place;
   private readonly roots: Place;
   private guests = 0;
+  private podAddresses: Map<string, string> | undefined;
   private environment: Record<string, string> | undefined;
 
   constructor(label: string) {
@@ -112,19 +113,24 @@ export class MeshLab {
     return JSON.parse(good(["lab", "status"], this.lab("status", "--json"))) as LabStatus;
   }
 
-  nodeStatus(name: string): LabStatusNode {
-    const found = this.status().nodes.find((node) => node.name === name);
-    assert.ok(found, `lab status has no ${name}`);
-    return found;
-  }
-
-  /** First address of a pod in a family. */
+  /** Address of one of the lab's own pods in a family; asked once, they keep them. */
   address(node: string, pod: string, family: 4 | 6): string {
-    const pods = this.nodeStatus(node).pods;
-    const addresses = pods.find(({ name }) => name === pod)?.addresses ?? [];
-    const address = addresses.find((one) => one.includes(":") === (family === 6));
+    this.podAddresses ??= this.listAddresses();
+    const address = this.podAddresses.get(`${node} ${pod} ${family}`);
     assert.ok(address, `${node} ${pod} has no IPv${family} address`);
     return address;
+  }
+
+  private listAddresses(): Map<string, string> {
+    const entries = this.status().nodes.flatMap((node) =>
+      node.pods.flatMap((pod) =>
+        pod.addresses.map((address): [string, string] => {
+          const family = address.includes(":") ? 6 : 4;
+          return [`${node.name} ${pod.name} ${family}`, address];
+        }),
+      ),
+    );
+    return new Map(entries);
   }
 
   /** A command on a node or on the control host, which must succeed: its JSON. */
