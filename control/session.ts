@@ -97,6 +97,10 @@ export class MemberSession extends EventEmitter {
   get server(): string | null {
     return this.#link?.server ?? null;
   }
+  /** Whether TLS protects the connection to that server. */
+  get encrypted(): boolean {
+    return this.#link?.encrypted ?? false;
+  }
   /** When the credentials end, or null = never. */
   get credentialsEnd(): Date | null {
     const expires = readUserJwt(this.#membership.jwt)?.expires ?? null;

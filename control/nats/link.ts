@@ -148,6 +148,12 @@ export class Link extends EventEmitter {
     return this.#connected ? this.connection.getServer() : null;
   }
 
+  /** Whether TLS protects the connection: the client takes it wherever the server has it. */
+  get encrypted(): boolean {
+    const { tls_required, tls_available } = this.connection.info ?? {};
+    return tls_required === true || tls_available === true;
+  }
+
   /**
    * One request, one answer as text. Errors that the service sent become ControlErrors through
    * `fromService`; MESHD_TIMEOUT, MESHD_NO_CONTROLLER (nobody listens), MESHD_PERMISSION,

@@ -50,6 +50,7 @@ function natsStatus({ session }: StatusParts): AgentStatus["nats"] {
   return {
     connected: session.connected,
     url: session.server,
+    encrypted: session.encrypted,
     viewAge_ms: Number.isFinite(age) ? Math.round(age) : null,
     revision: session.snapshot()?.revision ?? 0,
     error: session.connected ? null : "no server answers; the last good state stays in force",

@@ -99,6 +99,8 @@ export interface AgentStatus {
   nats: {
     connected: boolean;
     url: string | null;
+    /** TLS protects the connection. */
+    encrypted: boolean;
     viewAge_ms: number | null;
     revision: number;
     error: string | null;

@@ -4,7 +4,7 @@ import { Controller, type Mesh } from "../../control/index.js";
 import { startNatsServer } from "../natsd/index.js";
 import { createLogger, eventLog, type Log } from "../telemetry/index.js";
 import type { Invocation } from "./command.js";
-import { removeControllerState, writeControllerState } from "./controller-state.js";
+import { plainWarnings, removeControllerState, writeControllerState } from "./controller-state.js";
 import { forgetProcess, type Place, rememberProcess } from "./process-files.js";
 
 /** How often the nats-server's process is looked at. */
@@ -46,6 +46,7 @@ export async function runController(
       writeControllerState(settings, {
         ...{ pid: process.pid, mesh: mesh.name, meshId: mesh.meshId, natsPid, started },
         ...{ controllerId: controller.controllerId, nats: urls.join(",") },
+        warnings: own === undefined ? [] : plainWarnings(own),
       });
     say(server?.pid ?? null);
     log("controller.ready", { mesh: mesh.name, nats: urls.join(",") });

@@ -13,6 +13,23 @@ export interface ControllerState {
   /** Process of the nats-server it runs; null when it uses one of somebody else. */
   natsPid: number | null;
   started: string;
+  /** What an operator should know of this mesh's safety. */
+  warnings: string[];
+}
+
+/** Whether an address, "host:port" or a URL stays on this host. */
+export function isLoopback(place: string): boolean {
+  return /^([a-z]+:\/\/)?(127(\.\d{1,3}){3}|localhost|::1|\[::1\])(:\d+)?$/.test(place);
+}
+
+/** What to say of a nats-server of ours that others reach: it has no TLS. */
+export function plainWarnings({ host, port }: { host: string; port: number }): string[] {
+  if (isLoopback(host)) return [];
+  const place = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  const what =
+    `NATS on ${place} is not encrypted: no secret crosses, but who is on that network can read ` +
+    "all records and requests, and take a connection over; keep it on a network you trust";
+  return [what];
 }
 
 const fileIn = (place: Place) => `${place.runDir}/controller.json`;

@@ -9,6 +9,7 @@ import {
   UsageError,
 } from "./command.js";
 import { commandHelp, groupHelp, programHelp } from "./help.js";
+import { plainText } from "./output.js";
 import { COMMON_OPTIONS, cutWords, invocationOf, optionsOf } from "./parse.js";
 import { COMMANDS } from "./table.js";
 
@@ -126,7 +127,7 @@ function unknownCommand(word: string, known: readonly string[], before: string):
 function report(error: unknown, argv: readonly string[], context: Context): number {
   const { code, message } = describe(error);
   if (argv.includes("--json")) context.out(`${JSON.stringify({ error: { code, message } })}\n`);
-  context.err(`meshd: ${message}\n`);
+  context.err(`meshd: ${plainText(message)}\n`);
   const isUsage = code === "MESHD_USAGE" || code.startsWith("MESHD_CONFIG_");
   return isUsage ? EXIT_USAGE : EXIT_FAILED;
 }

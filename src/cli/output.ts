@@ -10,13 +10,18 @@ export function print<T>(
   value: T,
   text: (value: T) => string,
 ): void {
-  context.out(invocation.json ? `${JSON.stringify(value, null, 2)}\n` : text(value));
+  context.out(invocation.json ? `${JSON.stringify(value, null, 2)}\n` : plainText(text(value)));
+}
+
+/** Text from the mesh may hold anything; control bytes must not reach the terminal. */
+export function plainText(text: string): string {
+  return text.replace(/[^\P{Cc}\n]/gu, "?");
 }
 
 /** A cell as text; nothing shows as a hyphen so that columns stay columns. */
 function cellText(cell: Cell): string {
   if (cell === null || cell === undefined || cell === "") return "-";
-  // Text from the mesh may hold anything; control bytes must not reach the terminal.
+  // A line feed within a cell would break the table.
   return String(cell).replace(/\p{Cc}/gu, "?");
 }
 
@@ -53,6 +58,11 @@ export function fields(rows: readonly (readonly [string, Cell])[]): string {
   const shown = rows.filter(([, value]) => value !== undefined);
   const width = Math.max(0, ...shown.map(([name]) => name.length));
   return shown.map(([name, value]) => `${name.padEnd(width)}  ${cellText(value)}\n`).join("");
+}
+
+/** What an operator should know, a line each. */
+export function warningLines(warnings: readonly string[]): string {
+  return warnings.map((warning) => `warning     ${warning}\n`).join("");
 }
 
 /** "1 pod", "2 pods". */

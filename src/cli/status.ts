@@ -2,8 +2,17 @@
 import type { AgentStatus, PeerStatus } from "./agent-answers.js";
 import { askAgent } from "./agent-client.js";
 import { type Command, CommandError, type Context, type Invocation } from "./command.js";
-import { type ControllerState, controllerState } from "./controller-state.js";
-import { agoText, bytesText, count, durationText, fields, print, table } from "./output.js";
+import { type ControllerState, controllerState, isLoopback } from "./controller-state.js";
+import {
+  agoText,
+  bytesText,
+  count,
+  durationText,
+  fields,
+  print,
+  table,
+  warningLines,
+} from "./output.js";
 
 export const command: Command = {
   usage: "",
@@ -66,14 +75,14 @@ function agentText(status: AgentStatus): string {
     ["agent", `${status.version}, process ${status.pid}, started ${agoText(status.startedAt)}`],
   ]);
   const refused = status.refused.map(({ key, reason }) => `refused     ${key}: ${reason}\n`);
-  const warnings = status.warnings.map((warning) => `warning     ${warning}\n`);
-  return [lines, ...refused, ...warnings].join("");
+  return [lines, ...refused, warningLines(status.warnings)].join("");
 }
 
 function natsText({ nats }: AgentStatus): string {
   const age =
     nats.viewAge_ms === null ? "no view yet" : `view ${durationText(nats.viewAge_ms)} old`;
-  const state = nats.connected ? `connected to ${nats.url}` : "not connected";
+  const bare = nats.encrypted || isLoopback(nats.url ?? "") ? "" : " (not encrypted)";
+  const state = nats.connected ? `connected to ${nats.url}${bare}` : "not connected";
   const error = nats.error === null || nats.connected ? "" : `; ${nats.error}`;
   return `${state}, ${age}, revision ${nats.revision}${error}`;
 }
@@ -93,7 +102,8 @@ function workersText({ workers }: AgentStatus): string {
 }
 
 function controllerText(controller: ControllerState): string {
-  return `controller  process ${controller.pid}, nats ${controller.nats}\n`;
+  const line = `controller  process ${controller.pid}, nats ${controller.nats}\n`;
+  return line + warningLines(controller.warnings);
 }
 
 function peersText(peers: readonly PeerStatus[]): string {

@@ -13,7 +13,7 @@ import { CommandError, type Context, type Invocation } from "./command.js";
 import { runController } from "./controller-process.js";
 import { type ControllerState, controllerState } from "./controller-state.js";
 import { launch } from "./launch.js";
-import { fields, Progress, print } from "./output.js";
+import { fields, Progress, print, warningLines } from "./output.js";
 import { runningPid } from "./process-files.js";
 import {
   advertisedUrl,
@@ -31,6 +31,7 @@ interface UpView {
   adminCredentials: string;
   controllerPid: number;
   natsPid: number | null;
+  warnings: string[];
   /** What the stock `nats` client needs to talk to this mesh as its administrator. */
   natsClient: NatsClientHelp;
 }
@@ -144,12 +145,13 @@ async function viewOf(mesh: Mesh, state: ControllerState): Promise<UpView> {
     adminCredentials: mesh.adminCredentials,
     controllerPid: state.pid,
     natsPid: state.natsPid,
+    warnings: state.warnings,
     natsClient: natsClientHelp(mesh),
   };
 }
 
 function upText(view: UpView): string {
-  return fields([
+  const lines = fields([
     ["mesh", `${view.mesh} ${view.meshId}`],
     ["nats", `${view.servers.join(",")} (process ${view.natsPid})`],
     ["controller", `process ${view.controllerPid}`],
@@ -157,4 +159,5 @@ function upText(view: UpView): string {
     ["nats tool", view.natsClient.examples[0]],
     ["next", "meshd token create   (then, on each host: meshd join TOKEN)"],
   ]);
+  return lines + warningLines(view.warnings);
 }

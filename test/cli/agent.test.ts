@@ -70,7 +70,7 @@ test("status shows node, mesh, NATS, routing, lease, peers, workers, packets and
   const lines = [
     /^node +n1 \(active\), 10\.244\.0\.1$/m,
     /^mesh +mesh 0a1b$/m,
-    /^nats +connected to nats:\/\/a:4222, view 120 ms old, revision 17$/m,
+    /^nats +connected to 192\.0\.2\.1:4222 \(not encrypted\), view 120 ms old, revision 17$/m,
     /^routing +tunnel, vxlan on port 8472$/m,
     /^device +mesh0 mtu 1450$/m,
     /^lease +10\.244\.0\.0\/24, epoch 1$/m,
