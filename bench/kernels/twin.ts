@@ -16,7 +16,7 @@ export function runTwin(argv: string[], input: Uint8Array): TwinResult {
   return { output: done.stdout, ns: Number(said) };
 }
 
-/** Proves that module and twin agree before anybody compares their times. @throws when they differ */
+/** Module and twin must agree before anybody compares their times. @throws when they differ */
 export function assertEqualOutput(name: string, own: Uint8Array, twin: Uint8Array): void {
   if (Buffer.compare(own, twin) === 0) return;
   throw new Error(`${name}: the module and its C twin give different bytes`);

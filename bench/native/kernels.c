@@ -1,6 +1,6 @@
 // C twins of the hot path's kernels: the same work on the same bytes, for comparison.
 //   kernels checksum                 stdin: bytes; stdout: folded sum, 2 bytes
-//   kernels cut SIZE                 stdin: 22 outer bytes, IPv4 TCP super-packet; stdout: datagrams
+//   kernels cut SIZE                 stdin: outer bytes, IPv4 TCP super-packet; stdout: datagrams
 //   kernels route                    stdin: u32 count, (prefix, length, next)..., addresses;
 //                                    stdout: next hops
 // The time of one checksum, one datagram or one lookup in ns is printed on stderr: the median of
@@ -135,7 +135,9 @@ static void patch_tcp(uint8_t *ip, size_t header, size_t bytes, size_t done, int
   write_sum(tcp + 16, sum + payload);
 }
 
-static size_t cut_header(const uint8_t *ip) { return IP_HEADER + 4 * (size_t)(ip[IP_HEADER + 12] >> 4); }
+static size_t cut_header(const uint8_t *ip) {
+  return IP_HEADER + 4 * (size_t)(ip[IP_HEADER + 12] >> 4);
+}
 
 static void work_cut(void) {
   const uint8_t *ip = input + OUTER;
