@@ -35,9 +35,9 @@ export class HandleTable {
   /** Control thread: replaces the handles. The old ones stay open until `isSeen`. */
   publish(tun: number, sockets: readonly number[]): void {
     Atomics.add(this.#words, VERSION, 1);
-    this.#words[TUN] = tun;
-    this.#words[SOCKET_COUNT] = sockets.length;
-    this.#words.set(sockets, SOCKETS);
+    this.#store(TUN, tun);
+    this.#store(SOCKET_COUNT, sockets.length);
+    for (const [index, socket] of sockets.entries()) this.#store(SOCKETS + index, socket);
     Atomics.add(this.#words, VERSION, 1);
   }
 
@@ -54,12 +54,21 @@ export class HandleTable {
   take(): WorkerHandles {
     for (;;) {
       const version = this.version();
-      const count = this.#words[SOCKET_COUNT] ?? 0;
-      const sockets = Int32Array.from(this.#words.subarray(SOCKETS, SOCKETS + count));
-      const tun = this.#words[TUN] ?? -1;
+      const sockets = new Int32Array(this.#load(SOCKET_COUNT));
+      for (const index of sockets.keys()) sockets[index] = this.#load(SOCKETS + index);
+      const tun = this.#load(TUN);
       if (version % 2 !== 0 || version !== this.version()) continue;
       Atomics.store(this.#words, SEEN, version);
       return { version, tun, sockets };
     }
+  }
+
+  /** Atomic, all of them: only such accesses keep their order on every processor. */
+  #load(index: number): number {
+    return Atomics.load(this.#words, index);
+  }
+
+  #store(index: number, value: number): void {
+    Atomics.store(this.#words, index, value);
   }
 }
