@@ -16,6 +16,7 @@ const HELD: usize = 8;
 const CHAINS: usize = 64;
 /** Flows that may be open at once in a worker. */
 const CHAIN_COUNT: u32 = 8;
+export const STATE_NEEDED: usize = CHAINS + 8 * chains.CHAIN_SIZE;
 
 function chainAt(state: usize, index: u32): usize {
   return state + CHAINS + <usize>index * chains.CHAIN_SIZE;

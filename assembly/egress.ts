@@ -2,13 +2,13 @@
 // and counts it, here and nowhere else.
 import * as counters from "./counters";
 import * as encap from "./encap";
+import { isInSlots } from "./input";
 import * as output from "./output";
 import * as ring from "./ring";
 import { Drop } from "./shared/drop";
 import {
   BATCH,
   D_ADDRESS,
-  D_CAPACITY,
   D_LENGTH,
   DESCRIPTOR_SIZE,
   EGRESS,
@@ -19,7 +19,6 @@ import {
   INJECT_PACKET,
   MAX_CUT_BYTES,
   MAX_SEND,
-  SLOT_SIZE,
   VNET_HEADER_SIZE,
   W_TUN_IN,
   W_TUN_IN_COUNT,
@@ -49,15 +48,6 @@ function drop(result: i32, packets: u32, bytes: u32): void {
   counters.dropped(EGRESS, -result, packets, bytes);
 }
 
-/** Whether the descriptor's bytes lie in this worker's slots, with the headroom before them. */
-function isInSlot(descriptor: usize): bool {
-  const address: u64 = load<u32>(descriptor, D_ADDRESS);
-  const length = load<u32>(descriptor, D_LENGTH);
-  const slots: u64 = worker + W_TUN_SLOTS;
-  if (length > load<u32>(descriptor, D_CAPACITY)) return false;
-  return address >= slots + HEADROOM && address + length <= slots + SLOT_SIZE * BATCH;
-}
-
 function superPacket(vnetAt: usize, innerAt: usize, length: u32, now_us: f64): void {
   const segments = encap.segmentsOf(vnetAt, innerAt, length);
   if (segments < 0) {
@@ -74,7 +64,7 @@ function superPacket(vnetAt: usize, innerAt: usize, length: u32, now_us: f64): v
 /** One packet or super-packet read from TUN; `more` may follow in this run. */
 function take(descriptor: usize, more: u32, now_us: f64): void {
   const length = load<u32>(descriptor, D_LENGTH);
-  if (!isInSlot(descriptor) || length < <u32>VNET_HEADER_SIZE) {
+  if (!isInSlots(descriptor, worker + W_TUN_SLOTS) || length < <u32>VNET_HEADER_SIZE) {
     counters.received(EGRESS, 1, 0);
     drop(length < <u32>VNET_HEADER_SIZE ? -Drop.TOO_SHORT : -Drop.BAD_LENGTH, 1, 0);
     return;

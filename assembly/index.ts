@@ -1,7 +1,7 @@
 // The hot path's door: everything the module exports. It knows no host, no clock and no file, and
 // owns no memory: all addresses come from shared/layout.ts.
 import { partial } from "./checksum";
-import { flush, forget } from "./coalesce";
+import { STATE_NEEDED as COALESCE_STATE_NEEDED, flush, forget } from "./coalesce";
 import * as egress from "./egress";
 import * as fib from "./fib";
 import * as ingress from "./ingress";
@@ -9,6 +9,7 @@ import { closeTrains } from "./send";
 import { settle as settleOutputs } from "./settle";
 import { Drop } from "./shared/drop";
 import {
+  COALESCE_STATE_SIZE,
   ENTROPY_SOCKETS,
   HEADROOM,
   ICMP_STATE_SIZE,
@@ -30,6 +31,7 @@ if (<usize>VXLAN_OVERHEAD > HEADROOM) ERROR("an encapsulation does not fit the h
 if (P_TEMPLATE + 24 > PEER_SIZE) ERROR("a template does not fit the peer's entry");
 if (W_TRAINS + 8 * <usize>ENTROPY_SOCKETS > W_ICMP_STATE) ERROR("trains overlap ICMP state");
 if (W_ICMP_STATE + ICMP_STATE_SIZE > W_COALESCE_STATE) ERROR("ICMP state overlaps coalescing");
+if (COALESCE_STATE_NEEDED > COALESCE_STATE_SIZE) ERROR("chains do not fit their state");
 if ((RING_ENTRIES & (RING_ENTRIES - 1)) !== 0) ERROR("ring entries are no power of two");
 
 /** Binds this instance to the worker whose region starts at `workerBase`. Once, before all else. */

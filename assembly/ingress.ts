@@ -2,6 +2,7 @@
 // here and nowhere else.
 import * as counters from "./counters";
 import * as decap from "./decap";
+import { isInSlots } from "./input";
 import { ANSWER_SIZE_MAX } from "./neighbour";
 import * as output from "./output";
 import * as peers from "./peers";
@@ -9,7 +10,6 @@ import { Drop } from "./shared/drop";
 import {
   BATCH,
   D_ADDRESS,
-  D_CAPACITY,
   D_FAMILY,
   D_FLAG_TRUNCATED,
   D_FLAGS,
@@ -19,7 +19,6 @@ import {
   D_SOCKET,
   D_TOS,
   DESCRIPTOR_SIZE,
-  HEADROOM,
   INGRESS,
   SLOT_SIZE,
   W_WIRE_IN,
@@ -56,15 +55,6 @@ function hasRoom(descriptor: usize): bool {
   );
 }
 
-/** Whether the descriptor's bytes lie in this worker's slots, with the headroom before them. */
-function isInSlot(descriptor: usize): bool {
-  const address: u64 = load<u32>(descriptor, D_ADDRESS);
-  const length = load<u32>(descriptor, D_LENGTH);
-  const slots: u64 = worker + W_WIRE_SLOTS;
-  if (length > load<u32>(descriptor, D_CAPACITY)) return false;
-  return address >= slots + HEADROOM && address + length <= slots + SLOT_SIZE * BATCH;
-}
-
 function count(result: i32, bytes: u32): void {
   if (result === decap.DELIVERED) return;
   if (result < 0) {
@@ -89,7 +79,7 @@ function takeSegments(descriptor: usize, peerIndex: u32, length: u32, segments: 
 
 /** One descriptor: a datagram or a train, all of one outer source. */
 function take(descriptor: usize): void {
-  if (!isInSlot(descriptor)) {
+  if (!isInSlots(descriptor, worker + W_WIRE_SLOTS)) {
     counters.received(INGRESS, 1, 0);
     counters.dropped(INGRESS, Drop.BAD_LENGTH, 1, 0);
     return;

@@ -12,6 +12,8 @@ import {
   PROBE_SIZE,
 } from "./shared/layout";
 import * as transport from "./transport";
+import * as icmp from "./wire/icmp";
+import * as icmpv6 from "./wire/icmpv6";
 import * as ipv4 from "./wire/ipv4";
 import * as ipv6 from "./wire/ipv6";
 import * as udp from "./wire/udp";
@@ -20,9 +22,6 @@ export const NONE: u32 = 0;
 export const REQUEST: u32 = 1;
 export const REPLY: u32 = 2;
 
-const ECHO_REPLY4: u32 = 0;
-const ECHO_REPLY6: u32 = 129;
-const ECHO_SIZE: u32 = 8;
 const ECHO_ID: usize = 4;
 
 function ofUdp(at: usize, length: u32): u32 {
@@ -35,7 +34,7 @@ function ofUdp(at: usize, length: u32): u32 {
 }
 
 function ofEcho(at: usize, length: u32, type: u32): u32 {
-  if (length < ECHO_SIZE || load<u8>(at) !== type) return NONE;
+  if (length < icmp.SIZE || load<u8>(at) !== type) return NONE;
   return bswap<u16>(load<u16>(at, ECHO_ID)) === PROBE_ICMP_ID ? REPLY : NONE;
 }
 
@@ -48,8 +47,8 @@ export function classify(innerAt: usize, length: u32): u32 {
   const at = innerAt + offset;
   if (protocol === udp.PROTOCOL) return ofUdp(at, length - offset);
   const isV4 = packet.isIpv4(innerAt);
-  if (isV4 && protocol === ipv4.ICMP) return ofEcho(at, length - offset, ECHO_REPLY4);
-  if (!isV4 && protocol === ipv6.ICMPV6) return ofEcho(at, length - offset, ECHO_REPLY6);
+  if (isV4 && protocol === ipv4.ICMP) return ofEcho(at, length - offset, icmp.ECHO_REPLY);
+  if (!isV4 && protocol === ipv6.ICMPV6) return ofEcho(at, length - offset, icmpv6.ECHO_REPLY);
   return NONE;
 }
 

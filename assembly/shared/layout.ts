@@ -103,8 +103,6 @@ export const C_TABLES_SIZE: usize = 28;
 /** u32: capacities the tables were laid out for. */
 export const C_PEER_CAPACITY: usize = 32;
 export const C_PREFIX_CAPACITY: usize = 36;
-/** First address after the tables directory, for the table layout's own words. */
-export const C_TABLE_WORDS: usize = 64;
 
 // --- worker region: offsets from the worker's base -----------------------------------------------
 // block: words the pump, the addon and the control thread share (u32 unless said)
@@ -130,7 +128,6 @@ export const COMMAND_RUN: u32 = 0;
 export const COMMAND_STOP: u32 = 1;
 
 // counters: u64 each, one writer (the worker's wasm instance)
-export const DIRECTIONS: u32 = 2;
 export const EGRESS: u32 = 0; //  overlay -> underlay
 export const INGRESS: u32 = 1; // underlay -> overlay
 export const MAX_DROPS: u32 = 64;

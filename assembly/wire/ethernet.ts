@@ -7,7 +7,6 @@ const TYPE: usize = 12;
 const MAC_MASK: u64 = 0xffffffffffff;
 
 export const SIZE: u32 = 14;
-export const MAC_SIZE: usize = 6;
 export const TYPE_IPV4: u32 = 0x0800;
 export const TYPE_ARP: u32 = 0x0806;
 export const TYPE_IPV6: u32 = 0x86dd;

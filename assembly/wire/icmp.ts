@@ -17,10 +17,8 @@ export const ECHO_REPLY: u32 = 0;
 export const UNREACHABLE: u32 = 3;
 export const SOURCE_QUENCH: u32 = 4;
 export const REDIRECT: u32 = 5;
-export const ECHO: u32 = 8;
 export const TIME_EXCEEDED: u32 = 11;
 export const PARAMETER_PROBLEM: u32 = 12;
-export const CODE_NET: u32 = 0;
 export const CODE_FRAGMENTATION_NEEDED: u32 = 4;
 /** An error datagram, IP header included, is at most this long (RFC 1812 section 4.3.2.3). */
 export const ERROR_SIZE_MAX: u32 = 576;

@@ -14,7 +14,6 @@ export const SIZE: u32 = 8;
 export const UNREACHABLE: u32 = 1;
 export const TOO_BIG: u32 = 2;
 export const TIME_EXCEEDED: u32 = 3;
-export const ECHO_REQUEST: u32 = 128;
 export const ECHO_REPLY: u32 = 129;
 /** Types below this are errors, which must never be answered by an error (RFC 4443 2.4 e). */
 export const FIRST_INFORMATIONAL: u32 = 128;

@@ -14,7 +14,6 @@ const SOURCE: usize = 8;
 const DESTINATION: usize = 24;
 
 export const SIZE: u32 = 40;
-export const ADDRESS_SIZE: usize = 16;
 export const ICMPV6: u32 = 58;
 export const HOP_LIMIT_DEFAULT: u32 = 64;
 

@@ -36,10 +36,6 @@ export function fits(at: usize, length: u32): bool {
   return length >= SIZE && headerLength(at) >= SIZE && headerLength(at) <= length;
 }
 
-export function sourcePort(at: usize): u32 {
-  return bswap<u16>(load<u16>(at));
-}
-
 export function sequence(at: usize): u32 {
   return bswap<u32>(load<u32>(at, SEQUENCE));
 }

@@ -12,10 +12,6 @@ export const SIZE: u32 = 8;
 /** Offset of the checksum field: csum_offset of a virtio_net_hdr. */
 export const CHECKSUM: u32 = 6;
 
-export function sourcePort(at: usize): u32 {
-  return bswap<u16>(load<u16>(at));
-}
-
 export function destinationPort(at: usize): u32 {
   return bswap<u16>(load<u16>(at, DESTINATION_PORT));
 }

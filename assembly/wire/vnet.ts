@@ -23,19 +23,9 @@ export function flags(at: usize): u32 {
   return load<u8>(at);
 }
 
-/** gso_type with its ECN bit. */
-export function gsoType(at: usize): u32 {
-  return load<u8>(at, GSO_TYPE);
-}
-
 /** gso_type without its ECN bit. */
 export function gsoKind(at: usize): u32 {
   return load<u8>(at, GSO_TYPE) & ~GSO_ECN;
-}
-
-/** What the sender believes all headers take; a hint, never to be trusted. */
-export function headerLength(at: usize): u32 {
-  return load<u16>(at, HEADER_LENGTH);
 }
 
 /** Payload bytes of each segment. */

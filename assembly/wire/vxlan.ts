@@ -17,9 +17,3 @@ export function hasVni(at: usize): bool {
 export function vni(at: usize): u32 {
   return bswap<u32>(load<u32>(at, VNI)) >> 8;
 }
-
-/** Writes a whole header. */
-export function write(at: usize, network: u32): void {
-  store<u32>(at, FLAG_VNI);
-  store<u32>(at, bswap<u32>(network << 8), VNI);
-}
