@@ -16,7 +16,7 @@ export interface ThroughputOptions {
   json?: string;
 }
 
-export const USAGE = `Measures meshd beside kernel VXLAN and the bare underlay, in namespaces of its own.
+export const USAGE = `Measures meshd beside kernel VXLAN and the bare underlay, in own namespaces.
 
 Usage: node dist/bench/throughput.js [OPTIONS]        (as root, from the repository's root)
 
