@@ -114,7 +114,7 @@ function echoReply(version: 4 | 6, identifier: number): Uint8Array {
   });
 }
 
-test("only ICMP is taken for an echo reply, whatever another protocol's bytes look like", async () => {
+test("only ICMP counts as an echo reply, whatever another protocol's bytes look like", async () => {
   const module = await node1();
   const lookalikes = ([4, 6] as const).flatMap((version) =>
     [TCP, UDP, version === 4 ? ICMPV6 : ICMP].map((protocol) =>

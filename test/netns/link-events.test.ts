@@ -1,5 +1,5 @@
 // Links and addresses that go and come back under a running datapath: nothing dies, nothing spins,
-// what cannot be sent is a counted drop, and packets flow again. Topology: test/support/two-hosts.ts.
+// what cannot be sent is a counted drop, and packets flow again. See test/support/two-hosts.ts.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { WorkerStatus } from "../../src/datapath/index.js";
@@ -71,7 +71,7 @@ rootTest(
       await assertCalmOutage(scene);
       assert.ok((await dropsOf(node)).includes("TUN_WRITE_FAILED"));
       ip("link", "set", "mesh0", "up");
-      // The kernel has taken the routes and the IPv6 address away: the host's job, not the datapath's.
+      // The kernel took the routes and the IPv6 address away: mending that is the host's job.
       for (const address of config.addresses) ip("address", "replace", address, "dev", "mesh0");
       for (const route of config.routes) ip("route", "replace", route, "dev", "mesh0");
       await assertRecovered(scene);
