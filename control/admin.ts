@@ -73,6 +73,9 @@ export class AdminClient {
     drain: (node: string, on = true) => this.#ask<NodeView>("nodes.drain", { node, on }),
     remove: (node: string) => this.#ask<NodeView>("nodes.remove", { node }),
     rename: (node: string, name: string) => this.#ask<NodeView>("nodes.rename", { node, name }),
+    /** Routes a prefix to a node beside its PodCIDRs; `on` false ends it. */
+    grant: (node: string, cidr: string, on = true) =>
+      this.#ask<NodeView>("nodes.grant", { node, cidr, on }),
     /**
      * What the agent itself says of its state; MESHD_NO_CONTROLLER or MESHD_TIMEOUT when it is
      * away.

@@ -1,7 +1,6 @@
 // PodCIDR leases by compare-and-set alone: give, end (into quarantine), reserve. Two controllers
 // may do all of it at once.
 import {
-  canonicalPrefix,
   overlaps,
   type Prefix,
   parsePrefix,
@@ -104,11 +103,14 @@ export class Leases {
   *#candidates(pool: Pool, nodeId: string): Generator<string> {
     const all = this.#records();
     const known = new Map(all.map((lease) => [lease.cidr, lease]));
-    const fits = (cidr: string) => fitsPool(cidr, pool);
+    const blocked = this.#blocked(pool, all);
+    const fits = (cidr: string) => {
+      const prefix = parsePrefix(cidr);
+      return fitsPool(cidr, pool) && !blocked.some((one) => prefix && overlaps(one, prefix));
+    };
     const resting = all.filter((lease) => lease.state === "quarantined" && fits(lease.cidr));
     const own = resting.filter((lease) => lease.nodeId === nodeId);
     yield* own.map((lease) => lease.cidr);
-    const blocked = this.#blocked(pool, all);
     for (let index = 0; index < pieceCount(pool.prefix, pool.maskSize); index++) {
       const piece = pieceAt(pool.prefix, pool.maskSize, index);
       const cidr = prefixText(piece);
@@ -168,10 +170,9 @@ export class Leases {
    * Keeps a CIDR of a pool from being given. MESHD_BAD_REQUEST, MESHD_CONFLICT when a node holds
    * it.
    */
-  async reserve(text: string): Promise<LeaseRecord> {
-    const cidr = canonicalPrefix(text);
-    if (cidr === null || !poolsOf(this.#config()).some((pool) => fitsPool(cidr, pool))) {
-      const what = `${JSON.stringify(text)} is no PodCIDR of a pool of this mesh`;
+  async reserve(cidr: string): Promise<LeaseRecord> {
+    if (!poolsOf(this.#config()).some((pool) => fitsPool(cidr, pool))) {
+      const what = `${cidr} is no PodCIDR of a pool of this mesh`;
       throw new ControlError("MESHD_BAD_REQUEST", what);
     }
     const lease = await this.#store.change<"leases">(keyOf.lease(cidr), (before) => {

@@ -1,14 +1,15 @@
 // What administrators may ask: one entry per request, its arguments checked, its answer plain JSON.
 import * as check from "../check.js";
 import { type Fields, fieldsOf, Refused } from "../check.js";
-import { overlaps, parsePrefix } from "../cidr.js";
+import { canonicalAddress, canonicalPrefix } from "../cidr.js";
 import { ControlError } from "../errors.js";
-import { claimName, keyOf } from "../keys.js";
+import { keyOf } from "../keys.js";
 import type { PeerRecord } from "../records.js";
 import { checkRecord } from "../validate.js";
 import { type Core, configOf } from "./core.js";
 import { refuseInPool } from "./leases.js";
 import type { Members } from "./members.js";
+import { grantPrefix, refuseEndpoint, refuseOverlap } from "./prefixes.js";
 import { changeSetting } from "./settings.js";
 import type { Tokens } from "./tokens.js";
 import { auditLeases, leaseViews, nodeView, type Roster, routeViews } from "./views.js";
@@ -52,6 +53,11 @@ function nodeRequests(core: Core, members: Members, roster: Roster): Requests {
       shown(await members.rename(node(fields), check.text(fields, "name"))),
     "nodes.remove": async (fields) =>
       shown(await members.remove(members.find(node(fields)).nodeId)),
+    "nodes.grant": async (fields) => {
+      const on = fields.on === undefined ? true : check.flag(fields, "on");
+      const request = { node: node(fields), cidr: cidrOf(fields), on };
+      return shown(await grantPrefix(core, members, request));
+    },
   };
 }
 
@@ -60,14 +66,14 @@ function leaseRequests(core: Core, members: Members): Requests {
     "leases.list": async () => leaseViews(core),
     "leases.audit": async () => auditLeases(core),
     "leases.reserve": async (fields) => {
-      const { cidr } = await core.leases.reserve(check.text(fields, "cidr"));
+      const { cidr } = await core.leases.reserve(cidrOf(fields));
       return leaseViews(core).find((lease) => lease.cidr === cidr);
     },
     "leases.reclaim": async (fields) =>
       fields.cidr === undefined || fields.cidr === null
         ? reclaimFound(core, members)
         : {
-            reclaimed: [await reclaimOne(core, members, check.prefix(fields, "cidr"))],
+            reclaimed: [await reclaimOne(core, members, cidrOf(fields))],
             findings: [],
           },
   };
@@ -144,10 +150,10 @@ function peerRequests(core: Core): Requests {
   return {
     "peers.add": async (fields) => {
       const key = keyOf.peer(check.label(fields, "name"));
-      const peer: PeerRecord = checkRecord("peers", key, fields);
+      const peer: PeerRecord = checkRecord("peers", key, canonicalPeer(fields));
       refuseInPool(peer.endpoint, configOf(core.store));
       refuseEndpoint(core, peer);
-      refuseOverlap(core, peer);
+      refuseOverlap(core, { via: "peer", name: peer.name }, peer.podCIDRs);
       return core.store.change<"peers">(key, () => peer);
     },
     "peers.list": async () => {
@@ -170,35 +176,21 @@ function peerRequests(core: Core): Requests {
   };
 }
 
-/** Received packets are told apart by their outer address: no two may share one. */
-function refuseEndpoint(core: Core, peer: PeerRecord): void {
-  const { mesh } = core.store.ledgers;
-  const { endpoint, port } = peer;
-  const claim = mesh.get<"claims">(keyOf.claim(endpoint, port))?.record;
-  const twin = [...mesh.records("peers")].find(
-    (one) => one.name !== peer.name && one.endpoint === endpoint && one.port === port,
-  );
-  if (!claim && !twin) return;
-  const owner = twin ? `peer ${twin.name}` : "a node of the mesh";
-  const what = `${claimName(endpoint, port)} is the endpoint of ${owner}; give the peer its own`;
-  throw new ControlError("MESHD_ADDRESS_CLAIMED", what);
+/** As an administrator may spell it: "FD00:0::/48" too. */
+function spelt(value: unknown, canonical: (text: string) => string | null): unknown {
+  return typeof value === "string" ? (canonical(value) ?? value) : value;
 }
 
-/** A static peer may have no prefix that a node or another peer has. */
-function refuseOverlap(core: Core, peer: PeerRecord): void {
-  const others = routeViews(core).filter((one) => one.via === "node" || one.name !== peer.name);
-  const prefixes = peer.podCIDRs.map((text) => ({ text, prefix: parsePrefix(text) }));
-  for (const { text, prefix } of prefixes) {
-    const clash = others.find((one) => {
-      const other = parsePrefix(one.prefix);
-      return prefix && other && overlaps(prefix, other);
-    });
-    if (!clash) continue;
-    const what =
-      `${text} overlaps ${clash.prefix} of ${clash.via} ${clash.name}; give the peer other ` +
-      "prefixes";
-    throw new ControlError("MESHD_CONFLICT", what);
-  }
+function cidrOf(fields: Fields): string {
+  return check.prefix({ cidr: spelt(fields.cidr, canonicalPrefix) }, "cidr");
+}
+
+function canonicalPeer(fields: Fields): Fields {
+  const { endpoint, podCIDRs } = fields;
+  const prefixes = Array.isArray(podCIDRs)
+    ? podCIDRs.map((one) => spelt(one, canonicalPrefix))
+    : podCIDRs;
+  return { ...fields, endpoint: spelt(endpoint, canonicalAddress), podCIDRs: prefixes };
 }
 
 /** The arguments of a request: JSON object, or nothing. MESHD_BAD_REQUEST. */

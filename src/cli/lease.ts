@@ -1,4 +1,5 @@
-// meshd lease list | audit | reclaim: who holds which PodCIDR.
+// meshd lease list | audit | reclaim | reserve: who holds which PodCIDR.
+import { checkValue, kinds } from "../config/index.js";
 import { withAdmin } from "./admin.js";
 import type { CommandGroup, Context, Invocation } from "./command.js";
 import { agoText, count, print, tableOr } from "./output.js";
@@ -42,6 +43,13 @@ async function reclaim(invocation: Invocation, context: Context): Promise<undefi
   });
 }
 
+async function reserve(invocation: Invocation, context: Context): Promise<undefined> {
+  const cidr = checkValue(kinds.anyCidr, "CIDR", invocation.words[0]);
+  const lease = await withAdmin(invocation.settings, (admin) => admin.leases.reserve(cidr));
+  const text = () => `${lease.cidr} is reserved: no node gets it until 'meshd lease reclaim'\n`;
+  print(invocation, context, lease, text);
+}
+
 export const command: CommandGroup = {
   about: "PodCIDR leases. A lease ends by leave, removal or reclaim, never by time.",
   commands: {
@@ -65,6 +73,15 @@ export const command: CommandGroup = {
       example: "meshd lease reclaim 10.244.7.0/24",
       words: [0, 1],
       run: reclaim,
+    },
+    reserve: {
+      usage: "CIDR",
+      about:
+        "Keeps a PodCIDR of the pool from being given to a node; 'meshd lease reclaim CIDR' frees " +
+        "it again.",
+      example: "meshd lease reserve 10.244.9.0/24",
+      words: [1, 1],
+      run: reserve,
     },
   },
 };

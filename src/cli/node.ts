@@ -1,6 +1,6 @@
-// meshd node list | show | drain | remove | rename: members of the mesh, asked of the controllers.
+// meshd node list | show | drain | remove | grant | rename: members of the mesh, asked of the controllers.
 import type { NodeView } from "../../control/index.js";
-import { checkValue, label } from "../config/index.js";
+import { checkValue, kinds, label } from "../config/index.js";
 import { withAdmin } from "./admin.js";
 import type { CommandGroup, Context, Invocation } from "./command.js";
 import { agoText, fields, print, tableOr } from "./output.js";
@@ -83,6 +83,16 @@ async function rename(invocation: Invocation, context: Context): Promise<undefin
   print(invocation, context, node, () => `node ${node.nodeId} is called ${node.name} now\n`);
 }
 
+async function grant(invocation: Invocation, context: Context): Promise<undefined> {
+  const cidr = checkValue(kinds.anyCidr, "CIDR", invocation.words[1]);
+  const on = !invocation.has("remove");
+  const node = await withAdmin(invocation.settings, (admin) =>
+    admin.nodes.grant(word(invocation), cidr, on),
+  );
+  const all = node.grantedPrefixes.join(" ") || "nothing";
+  print(invocation, context, node, () => `node ${node.name} is granted ${all} now\n`);
+}
+
 const word = (invocation: Invocation) => invocation.words[0] ?? "";
 
 export const command: CommandGroup = {
@@ -118,6 +128,16 @@ export const command: CommandGroup = {
       example: "meshd node remove n3",
       words: [1, 1],
       run: remove,
+    },
+    grant: {
+      usage: "NODE CIDR",
+      about:
+        "Routes one more network to a node, such as one that stands behind it; the node's own " +
+        "routes take its packets on. With --remove it ends.",
+      example: "meshd node grant n1 10.9.0.0/24\nmeshd node grant n1 10.9.0.0/24 --remove",
+      options: { remove: { about: "take it away again" } },
+      words: [2, 2],
+      run: grant,
     },
     rename: {
       usage: "NODE NEW-NAME",

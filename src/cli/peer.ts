@@ -8,10 +8,6 @@ import { print, tableOr } from "./output.js";
 const mac = kinds.text("a unicast MAC address such as 02:00:00:00:00:01", (given) =>
   /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i.test(given),
 );
-const anyCidr: kinds.Kind<string> = {
-  allowed: "an IPv4 or IPv6 network such as 10.9.0.0/24",
-  parse: (given) => kinds.cidr(4).parse(given) ?? kinds.cidr(6).parse(given),
-};
 const protocol = kinds.oneOf("vxlan");
 
 function peerOf(invocation: Invocation): PeerRecord {
@@ -29,7 +25,7 @@ function peerOf(invocation: Invocation): PeerRecord {
     name: checkValue(label, "NAME", invocation.words[0]),
     endpoint: checkValue(kinds.address, "--endpoint", need("endpoint")),
     port: checkValue(kinds.integer(1, limits.PORT_MAX), "--port", port),
-    podCIDRs: cidrs.map((cidr) => checkValue(anyCidr, "--cidr", cidr)),
+    podCIDRs: cidrs.map((cidr) => checkValue(kinds.anyCidr, "--cidr", cidr)),
     vtepMac: checkValue(mac, "--mac", need("mac")).toLowerCase(),
     protocol: spoken,
     vni: checkValue(vni, "--vni", invocation.text("vni") ?? 1),

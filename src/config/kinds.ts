@@ -86,6 +86,12 @@ export function cidr(family: 4 | 6): Kind<string> {
   );
 }
 
+/** A network of either family. */
+export const anyCidr: Kind<string> = {
+  allowed: "an IPv4 or IPv6 network such as 10.9.0.0/24",
+  parse: (given) => cidr(4).parse(given) ?? cidr(6).parse(given),
+};
+
 /** The text itself when it is a network of that family with no host bits set. */
 function networkOf(family: 4 | 6, given: string): string | undefined {
   const found = /^([0-9a-fA-F.:]+)\/(\d{1,3})$/.exec(given);

@@ -149,11 +149,72 @@ test("a static peer must be whole and may not take a node's prefix", async () =>
     await admin.peers.add(peer);
     const twin = { ...peer, name: "twin", podCIDRs: ["10.251.0.0/24"] };
     assert.is(await codeOf(admin.peers.add(twin)), "MESHD_ADDRESS_CLAIMED");
+    const other = { ...peer, name: "v6", endpoint: "2001:DB8::7", podCIDRs: ["FD00:9::/48"] };
+    const added = await admin.peers.add(other);
+    assert.equal([added.endpoint, added.podCIDRs], ["2001:db8::7", ["fd00:9::/48"]]);
+    await admin.peers.remove("v6");
     await admin.peers.add({ ...peer, vni: 7 });
     assert.equal(await admin.peers.list(), [{ ...peer, vni: 7 }]);
     assert.is(await codeOf(admin.peers.remove("other")), "MESHD_NOT_FOUND");
     await admin.peers.remove("router");
     assert.equal(await admin.peers.list(), []);
+  });
+});
+
+test("a prefix is granted to a node, seen by all, kept from others, and taken away", async () => {
+  const config = { clusterPoolIPv6PodCIDR: "fd00:1::/48" };
+  await withMesh({ config }, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create({ uses: 3 });
+    const [a] = [await joinNode(token, 1), await joinNode(token, 2)];
+    const session = await mesh.session(a);
+    await session.ready(10_000);
+    const granted = () => session.snapshot()?.members.get(session.nodeId)?.grantedPrefixes;
+    const { grantedPrefixes } = await admin.nodes.grant("n1", "10.250.0.0/24");
+    assert.equal(grantedPrefixes, ["10.250.0.0/24"]);
+    await admin.nodes.grant("n1", "FD00:2:0::/48");
+    await admin.nodes.grant("n1", "10.250.0.0/24");
+    await eventually("both are seen", () => granted()?.length === 2);
+    assert.equal(granted(), ["10.250.0.0/24", "fd00:2::/48"]);
+    const routes = (await admin.routes.list()).filter((one) => one.name === "n1");
+    assert.ok(routes.some((one) => one.prefix === "10.250.0.0/24"));
+    const refused = [
+      ["10.250.0.0/25", "overlaps another's"],
+      ["10.244.1.0/25", "a held lease"],
+      ["10.240.0.0/12", "a whole pool"],
+      ["192.0.2.0/28", "an underlay address"],
+    ] as const;
+    for (const [cidr, why] of refused) {
+      assert.is(await codeOf(admin.nodes.grant("n2", cidr)), "MESHD_CONFLICT", why);
+    }
+    assert.is(await codeOf(admin.nodes.grant("n2", "10.1.1.1/24")), "MESHD_BAD_REQUEST");
+    assert.is(await codeOf(admin.nodes.grant("n2", "10.1.1.0/24", false)), "MESHD_NOT_FOUND");
+    await admin.nodes.grant("n1", "10.244.2.0/24");
+    assert.equal((await joinNode(token, 3)).membership.podCIDRs[0], "10.244.3.0/24");
+    assert.equal((await admin.nodes.grant("n1", "10.250.0.0/24", false)).grantedPrefixes, [
+      "fd00:2::/48",
+      "10.244.2.0/24",
+    ]);
+    await eventually("its end is seen", () => granted()?.includes("10.250.0.0/24") === false);
+    await admin.nodes.remove("n1");
+    assert.is(await codeOf(admin.nodes.grant(session.nodeId, "10.9.0.0/24")), "MESHD_REMOVED");
+  });
+});
+
+test("a lease that rests inside a granted prefix is not given any more", async () => {
+  const config = { clusterPoolIPv4PodCIDR: "10.9.0.0/22", leaseQuarantine: 0 };
+  await withMesh({ config }, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create({ uses: null });
+    await admin.leases.reserve("10.9.0.0/24");
+    await joinNode(token, 1);
+    await admin.nodes.grant("n1", "10.9.0.0/24");
+    await admin.leases.reclaim("10.9.0.0/24");
+    await joinNode(token, 2);
+    await joinNode(token, 3);
+    assert.is(await codeOf(joinNode(token, 4)), "MESHD_POOL_EXHAUSTED");
   });
 });
 
