@@ -52,7 +52,7 @@ function toSelf(peerIndex: u32, innerAt: usize, length: u32): i32 {
   if (kind === probe.NONE) return deliver(worker, innerAt, length, INGRESS);
   if (kind === probe.REQUEST) {
     probe.turnRound(innerAt, length);
-    encap.toPeer(peerIndex, innerAt, length, INGRESS, 0);
+    encap.toPeer(peerIndex, innerAt, length, INGRESS);
     return ANSWERED;
   }
   return ring.punt(PUNT_PROBE, peerIndex, innerAt, length) ? CONSUMED : -Drop.RING_FULL;

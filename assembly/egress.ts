@@ -18,7 +18,6 @@ import {
   HEADROOM,
   INJECT_PACKET,
   MAX_CUT_BYTES,
-  MAX_SEND,
   VNET_HEADER_SIZE,
   W_TUN_IN,
   W_TUN_IN_COUNT,
@@ -31,8 +30,8 @@ import { worker } from "./worker";
 /** Output descriptors and TUN arena bytes that one packet may take at most. */
 const DESCRIPTORS_MAX: u32 = 64;
 const ANSWER_BYTES_MAX: usize = 4096;
-/** Underlay arena bytes: all segments of a super-packet, or a new train. */
-const ARENA_BYTES_MAX: usize = MAX_CUT_BYTES + MAX_SEND + 128;
+/** Underlay arena bytes: all segments of a super-packet, or an injected packet, and alignment. */
+const ARENA_BYTES_MAX: usize = MAX_CUT_BYTES + 64;
 
 /** Whether the outputs hold whatever the next packet makes. */
 function hasRoom(): bool {
@@ -61,8 +60,8 @@ function superPacket(vnetAt: usize, innerAt: usize, length: u32, now_us: f64): v
   if (result < 0) drop(result, segments, length);
 }
 
-/** One packet or super-packet read from TUN; `more` may follow in this run. */
-function take(descriptor: usize, more: u32, now_us: f64): void {
+/** One packet or super-packet read from TUN. */
+function take(descriptor: usize, now_us: f64): void {
   const length = load<u32>(descriptor, D_LENGTH);
   if (!isInSlots(descriptor, worker + W_TUN_SLOTS) || length < <u32>VNET_HEADER_SIZE) {
     counters.received(EGRESS, 1, 0);
@@ -77,7 +76,7 @@ function take(descriptor: usize, more: u32, now_us: f64): void {
     return;
   }
   counters.received(EGRESS, 1, bytes);
-  const result = encap.single(vnetAt, innerAt, bytes, more, now_us);
+  const result = encap.single(vnetAt, innerAt, bytes, now_us);
   if (result < 0) drop(result, 1, bytes);
 }
 
@@ -86,7 +85,7 @@ export function run(now_us: f64): void {
   const count = min<u32>(load<u32>(worker, W_TUN_IN_COUNT), BATCH);
   let next = load<u32>(worker, W_TUN_IN_NEXT);
   for (; next < count && hasRoom(); next++) {
-    take(worker + W_TUN_IN + <usize>next * DESCRIPTOR_SIZE, count - next - 1, now_us);
+    take(worker + W_TUN_IN + <usize>next * DESCRIPTOR_SIZE, now_us);
   }
   store<u32>(worker, next, W_TUN_IN_NEXT);
 }

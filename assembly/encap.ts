@@ -57,28 +57,22 @@ function outerTos(peer: usize, innerAt: usize): u32 {
 
 /**
  * Adds the outer headers in place and sends a checked packet to a peer, whatever its size. There
- * are as many bytes free before it as the peer's encapsulation needs. `more` as in send.datagram.
+ * are as many bytes free before it as the peer's encapsulation needs.
  */
-export function toPeer(
-  peerIndex: u32,
-  innerAt: usize,
-  length: u32,
-  direction: u32,
-  more: u32,
-): void {
+export function toPeer(peerIndex: u32, innerAt: usize, length: u32, direction: u32): void {
   const peer = peers.at(peerIndex);
   const outer = protocols.overhead(peer);
   const tos = outerTos(peer, innerAt);
   const hash = flow.hash(innerAt, length);
   protocols.encap(peer, innerAt);
-  send.datagram(peerIndex, innerAt - outer, outer + length, length, tos, hash, direction, more);
+  send.datagram(peerIndex, innerAt - outer, outer + length, length, tos, hash, direction);
 }
 
 /**
  * Sends one packet from TUN, `length` bytes at `innerAt` behind its vnet header at `vnetAt`.
  * Returns 0 or -Drop.
  */
-export function single(vnetAt: usize, innerAt: usize, length: u32, more: u32, now_us: f64): i32 {
+export function single(vnetAt: usize, innerAt: usize, length: u32, now_us: f64): i32 {
   const total = packet.check(innerAt, length);
   if (total < 0) return total;
   if (vnet.flags(vnetAt) & vnet.NEEDS_CHECKSUM) {
@@ -91,7 +85,7 @@ export function single(vnetAt: usize, innerAt: usize, length: u32, more: u32, no
   const mtu = load<u32>(peers.at(peerIndex), P_MTU);
   if (<u32>total > mtu) return refuse(Drop.TOO_BIG, innerAt, total, mtu, now_us);
   mss.clamp(innerAt, total, mtu);
-  toPeer(peerIndex, innerAt, total, EGRESS, more);
+  toPeer(peerIndex, innerAt, total, EGRESS);
   return 0;
 }
 
@@ -104,7 +98,7 @@ export function injected(innerAt: usize, length: u32): i32 {
   if (total < 0) return total;
   const peerIndex = nextHop(innerAt);
   if (peerIndex < 0) return peerIndex;
-  toPeer(peerIndex, innerAt, total, EGRESS, 0);
+  toPeer(peerIndex, innerAt, total, EGRESS);
   return 0;
 }
 

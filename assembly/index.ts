@@ -14,8 +14,13 @@ import {
   HEADROOM,
   ICMP_STATE_SIZE,
   LAYOUT_VERSION,
+  MAX_CUT_BYTES,
   MAX_DROPS,
+  MAX_SEND,
   RING_ENTRIES,
+  RING_ENTRY_SIZE,
+  SLOT_SIZE,
+  VNET_HEADER_SIZE,
   VXLAN_OVERHEAD,
   W_COALESCE_STATE,
   W_ICMP_STATE,
@@ -29,7 +34,9 @@ import { bind, worker } from "./worker";
 if (<u32>Drop.COUNT > MAX_DROPS) ERROR("more drop reasons than counters");
 if (<usize>VXLAN_OVERHEAD > HEADROOM) ERROR("an encapsulation does not fit the headroom");
 if (P_TEMPLATE + 24 > PEER_SIZE) ERROR("a template does not fit the peer's entry");
-if (W_TRAINS + 8 * <usize>ENTROPY_SOCKETS > W_ICMP_STATE) ERROR("trains overlap ICMP state");
+if (HEADROOM + VNET_HEADER_SIZE + MAX_SEND > SLOT_SIZE) ERROR("a train does not fit a slot");
+if (RING_ENTRY_SIZE + HEADROOM > MAX_CUT_BYTES) ERROR("an injected packet does not fit its room");
+if (W_TRAINS + 4 * <usize>ENTROPY_SOCKETS > W_ICMP_STATE) ERROR("trains overlap ICMP state");
 if (W_ICMP_STATE + ICMP_STATE_SIZE > W_COALESCE_STATE) ERROR("ICMP state overlaps coalescing");
 if (COALESCE_STATE_NEEDED > COALESCE_STATE_SIZE) ERROR("chains do not fit their state");
 if ((RING_ENTRIES & (RING_ENTRIES - 1)) !== 0) ERROR("ring entries are no power of two");

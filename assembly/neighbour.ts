@@ -29,7 +29,7 @@ function begin(peer: usize, outer: u32, length: u32): usize {
 /** Sends the answer whose Ethernet frame stands at `frame`. */
 function finish(peerIndex: u32, frame: usize, outer: u32, length: u32): i32 {
   const bytes = outer + ethernet.SIZE + length;
-  send.datagram(peerIndex, frame - outer, bytes, length, 0, 0, INGRESS, 0);
+  send.datagram(peerIndex, frame - outer, bytes, length, 0, 0, INGRESS);
   return ANSWERED;
 }
 

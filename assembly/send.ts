@@ -3,6 +3,7 @@
 import * as output from "./output";
 import * as peers from "./peers";
 import {
+  BATCH,
   D_ADDRESS,
   D_CAPACITY,
   D_FAMILY,
@@ -14,18 +15,18 @@ import {
   D_SEGMENTS,
   D_SOCKET,
   D_TOS,
-  EGRESS,
   ENTROPY_SOCKETS,
   MAX_SEGMENTS,
   MAX_SEND,
+  SLOT_SIZE,
   W_TRAINS,
+  W_TUN_SLOTS,
 } from "./shared/layout";
 import { P_ADDRESS, P_FAMILY, P_PORT } from "./shared/tables";
 import { worker } from "./worker";
 
-// An open train per socket: u32 descriptor (0 = none), u32 bytes its place in memory has.
-const TRAIN_SIZE: usize = 8;
-const TRAIN_ROOM: usize = 4;
+// An open train per socket: u32 descriptor, 0 = none.
+const TRAIN_SIZE: usize = 4;
 
 /** Socket of a flow: never the listening one, and always the same for the same hash. */
 function socketOf(hash: u32): u32 {
@@ -38,7 +39,7 @@ function trainAt(socket: u32): usize {
 
 /** Forgets all open trains: their descriptors are gone. */
 export function closeTrains(): void {
-  for (let socket: u32 = 0; socket < ENTROPY_SOCKETS; socket++) store<u64>(trainAt(socket), 0);
+  for (let socket: u32 = 0; socket < ENTROPY_SOCKETS; socket++) store<u32>(trainAt(socket), 0);
 }
 
 /** Fills in where a descriptor goes. */
@@ -62,55 +63,34 @@ function fits(train: usize, peerIndex: u32, tos: u32, length: u32): bool {
     load<u16>(train, D_PRIVATE) === peerIndex &&
     load<u8>(train, D_TOS) === tos &&
     length <= first &&
+    load<u32>(train, D_LENGTH) + length <= MAX_SEND &&
     load<u16>(train, D_SEGMENTS) < MAX_SEGMENTS
   );
 }
 
 /**
- * Moves a train's only datagram to the arena, with room for `more` others. Returns the room or 0.
+ * Adds a datagram to the socket's open train, behind the others in the first one's slot. Returns
+ * false where there is none that it fits.
  */
-function widen(train: usize, more: u32): u32 {
-  const length = load<u32>(train, D_LENGTH);
-  const room = min<u32>(length * (min<u32>(more, MAX_SEGMENTS - 1) + 1), MAX_SEND);
-  if (room < 2 * length || output.wireArenaRoom() < room) return 0;
-  const at = output.takeWire(room);
-  memory.copy(at, load<u32>(train, D_ADDRESS), length);
-  store<u32>(train, at, D_ADDRESS);
-  store<u16>(train, length, D_SEGMENT);
-  return room;
-}
-
-/** Adds a datagram to the socket's open train. Returns false where there is none that it fits. */
-function join(
-  slot: usize,
-  peerIndex: u32,
-  at: usize,
-  length: u32,
-  innerLength: u32,
-  tos: u32,
-  more: u32,
-): bool {
+function join(slot: usize, peerIndex: u32, at: usize, length: u32, inner: u32, tos: u32): bool {
   const train: usize = load<u32>(slot);
   if (train === 0 || !fits(train, peerIndex, tos, length)) return false;
-  let room = load<u32>(slot, TRAIN_ROOM);
-  if (room === 0) room = widen(train, more + 1);
   const used = load<u32>(train, D_LENGTH);
-  if (used + length > room) return false;
+  const segments: u32 = load<u16>(train, D_SEGMENTS);
+  if (segments === 1) store<u16>(train, used, D_SEGMENT);
   memory.copy(load<u32>(train, D_ADDRESS) + used, at, length);
   store<u32>(train, used + length, D_LENGTH);
-  store<u32>(train, load<u32>(train, D_CAPACITY) + innerLength, D_CAPACITY);
-  store<u16>(train, load<u16>(train, D_SEGMENTS) + 1, D_SEGMENTS);
+  store<u32>(train, load<u32>(train, D_CAPACITY) + inner, D_CAPACITY);
+  store<u16>(train, segments + 1, D_SEGMENTS);
   // A shorter datagram ends a train: all but the last must be equal.
-  const isLast = length < <u32>load<u16>(train, D_SEGMENT);
-  store<u32>(slot, isLast ? 0 : <u32>train);
-  store<u32>(slot, room, TRAIN_ROOM);
+  if (length < <u32>load<u16>(train, D_SEGMENT)) store<u32>(slot, 0);
   return true;
 }
 
 /**
  * Sends one datagram of `length` bytes at `at`, which stay untouched until settle. `innerLength` is
- * what of it is the inner packet; `more` how many packets may still come in this run: with none, a
- * train is not begun, so that a lone packet is never copied.
+ * what of it is the inner packet. One that lies in a slot of TUN, with room for a whole send behind
+ * it, opens a train for those that follow in this run.
  */
 export function datagram(
   peerIndex: u32,
@@ -120,17 +100,14 @@ export function datagram(
   tos: u32,
   hash: u32,
   direction: u32,
-  more: u32,
 ): void {
   const socket = socketOf(hash);
   const slot = trainAt(socket);
-  // Answers are few, and may take no more of the arena than ingress has asked room for: not joined.
-  const isForwarded = direction === EGRESS;
-  if (isForwarded && join(slot, peerIndex, at, length, innerLength, tos, more)) return;
+  const isFromTun = at - (worker + W_TUN_SLOTS) < SLOT_SIZE * BATCH;
+  if (isFromTun && join(slot, peerIndex, at, length, innerLength, tos)) return;
   const descriptor = output.toWire(at, length, innerLength, direction);
   direct(descriptor, peerIndex, socket, tos);
-  store<u32>(slot, isForwarded ? <u32>descriptor : 0);
-  store<u32>(slot, 0, TRAIN_ROOM);
+  store<u32>(slot, isFromTun ? <u32>descriptor : 0);
 }
 
 /**
@@ -149,7 +126,7 @@ export function train(
   direction: u32,
 ): void {
   const socket = socketOf(hash);
-  store<u64>(trainAt(socket), 0);
+  store<u32>(trainAt(socket), 0);
   const step = min<u32>(MAX_SEGMENTS, MAX_SEND / stride);
   for (let done: u32 = 0; done < count; done += step) {
     const segments = min<u32>(step, count - done);

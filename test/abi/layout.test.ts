@@ -34,7 +34,7 @@ test("the regions of a worker follow each other without overlap", () => {
 });
 
 test("parts of the state region do not overlap", () => {
-  const trains = layout.W_TRAINS + 8 * layout.ENTROPY_SOCKETS;
+  const trains = layout.W_TRAINS + 4 * layout.ENTROPY_SOCKETS;
   assert.ok(trains <= layout.W_ICMP_STATE);
   assert.is(layout.W_ICMP_STATE + layout.ICMP_STATE_SIZE, layout.W_COALESCE_STATE);
   const end = layout.W_STATE_REGION + layout.STATE_REGION_SIZE;

@@ -160,6 +160,24 @@ test("equal packets of one flow leave as one train, a shorter one ends it", asyn
   exact(module);
 });
 
+test("full trains grow in their first packet's slot and touch no other", async () => {
+  const module = await node1();
+  for (const size of [18, 990, 1400]) {
+    const packets = Array.from({ length: 64 }, (_, i) =>
+      podPacket(4, 1, 2, { payload: new Uint8Array(size).fill(i + 1), identification: i }),
+    );
+    for (const packet of packets) module.feedTun(packet);
+    const { wire } = module.run();
+    const most = Math.min(MAX_SEGMENTS, Math.floor(MAX_SEND / (size + 28 + 22)));
+    assert.is(wire[0]?.segments, most);
+    assert.equal(
+      wire.flatMap((out) => out.datagrams),
+      packets.map((packet) => expected(packet)),
+    );
+  }
+  exact(module);
+});
+
 test("packets of different marks or peers never share a train", async () => {
   const module = await node1();
   module.feedTun(podPacket(4, 1, 2));
