@@ -3,8 +3,16 @@
 import { ControlError } from "../errors.js";
 import { claimName, isLabel, keyOf } from "../keys.js";
 import { isPublicKey } from "../nats/index.js";
-import type { MemberRecord } from "../records.js";
+import type { ClaimRecord, MemberRecord, NameRecord } from "../records.js";
+import type { RecordOfKind } from "../validate.js";
 import type { Core } from "./core.js";
+import { peerAt } from "./prefixes.js";
+import type { Stored } from "./store.js";
+
+/** A join or a rename is done or undone long before. */
+const unfinished_ms = 60_000;
+/** Compare-and-set writes that another controller was faster with, in a row. */
+const attempts_max = 5;
 
 export class Members {
   readonly #core: Core;
@@ -44,18 +52,41 @@ export class Members {
     return member;
   }
 
-  async #isGone(nodeId: string): Promise<boolean> {
-    const owner = await this.#core.store.read<"members">(keyOf.member(nodeId));
-    return owner.record === null || owner.record.state === "removed";
+  /**
+   * Takes a name or an address for a node by compare-and-set. False: it was its own before. Null:
+   * another has it.
+   */
+  async #take<K extends "names" | "claims">(
+    key: string,
+    wanted: RecordOfKind[K],
+  ): Promise<boolean | null> {
+    const { store } = this.#core;
+    for (let attempt = 0; attempt < attempts_max; attempt++) {
+      const before = await store.read<K>(key);
+      const { record } = before as Stored<"names" | "claims">;
+      if (record?.nodeId === wanted.nodeId) return false;
+      if (record && !(await this.#isLeftOver(record, before.serial))) return null;
+      if (await store.write(before, wanted)) return true;
+    }
+    return null;
+  }
+
+  /**
+   * Whether a name or an address is what a controller left behind that ended half-way: its owner is
+   * no member or has another name, for longer than a join or a rename takes.
+   */
+  async #isLeftOver(taken: NameRecord | ClaimRecord, serial: number): Promise<boolean> {
+    const { record } = await this.#core.store.read<"members">(keyOf.member(taken.nodeId));
+    const isLiving = record !== null && record.state !== "removed";
+    if (isLiving && !("name" in taken && taken.name !== record.name)) return false;
+    // Serials follow the clock (nextSerial).
+    return Date.now() - serial > unfinished_ms;
   }
 
   /** Takes a name for a node. True when it was not its own before. MESHD_NAME_TAKEN. */
   async takeName(name: string, nodeId: string): Promise<boolean> {
-    const before = await this.#core.store.read<"names">(keyOf.name(name));
-    const owner = before.record?.nodeId;
-    if (owner === nodeId) return false;
-    const free = owner === undefined || (await this.#isGone(owner));
-    if (free && (await this.#core.store.write<"names">(before, { name, nodeId }))) return true;
+    const taken = await this.#take<"names">(keyOf.name(name), { name, nodeId });
+    if (taken !== null) return taken;
     const what = `the name ${name} belongs to another node of the mesh; choose another with --name`;
     throw new ControlError("MESHD_NAME_TAKEN", what);
   }
@@ -66,22 +97,31 @@ export class Members {
     );
   }
 
+  /** Name of the living member that claims an address, whatever the port; not `except`. */
+  at(address: string, except?: string): string | null {
+    const { mesh } = this.#core.store.ledgers;
+    for (const claim of mesh.records("claims")) {
+      if (claim.address !== address || claim.nodeId === except) continue;
+      const holder = mesh.get<"members">(keyOf.member(claim.nodeId))?.record;
+      if (holder && holder.state !== "removed") return holder.name;
+    }
+    return null;
+  }
+
   /**
    * Claims an underlay address and port. True when it was not its own before.
    * MESHD_ADDRESS_CLAIMED.
    */
   async claim(address: string, port: number, nodeId: string): Promise<boolean> {
-    const before = await this.#core.store.read<"claims">(keyOf.claim(address, port));
-    const owner = before.record?.nodeId;
-    if (owner === nodeId) return false;
-    const free = owner === undefined || (await this.#isGone(owner));
-    const record = { address, port, nodeId };
-    if (free && (await this.#core.store.write<"claims">(before, record))) return true;
-    const name = this.all().find((one) => one.nodeId === owner)?.name ?? owner ?? "another node";
+    const key = keyOf.claim(address, port);
+    const holder = this.at(address, nodeId) ?? peerAt(this.#core, address);
+    const taken =
+      holder === null ? await this.#take<"claims">(key, { address, port, nodeId }) : null;
+    if (taken !== null) return taken;
     const what =
-      `underlay address ${claimName(address, port)} is claimed by ${name}; use another ` +
-      "address or port, or remove that node first";
-    this.#core.log("address-claimed", { address, port, nodeId, owner: owner ?? null });
+      `underlay address ${claimName(address, port)} is claimed by ${holder ?? "another node"}; ` +
+      "use another address, or remove that one first";
+    this.#core.log("address-claimed", { address, port, nodeId, owner: holder });
     throw new ControlError("MESHD_ADDRESS_CLAIMED", what);
   }
 

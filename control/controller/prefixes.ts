@@ -2,7 +2,6 @@
 // readers would have to choose between them.
 import { contains, overlaps, parsePrefix, prefixHolds } from "../cidr.js";
 import { ControlError } from "../errors.js";
-import { claimName, keyOf } from "../keys.js";
 import type { MemberRecord, PeerRecord } from "../records.js";
 import { type Core, configOf } from "./core.js";
 import { poolsOf } from "./leases.js";
@@ -16,18 +15,22 @@ interface Owner {
   name: string;
 }
 
-/** Received packets are told apart by their outer address: no two may share one. */
-export function refuseEndpoint(core: Core, peer: PeerRecord): void {
-  const { mesh } = core.store.ledgers;
-  const { endpoint, port } = peer;
-  const claim = mesh.get<"claims">(keyOf.claim(endpoint, port))?.record;
-  const twin = [...mesh.records("peers")].find(
-    (one) => one.name !== peer.name && one.endpoint === endpoint && one.port === port,
-  );
-  if (!claim && !twin) return;
-  const owner = twin ? `peer ${twin.name}` : "a node of the mesh";
-  const what = `${claimName(endpoint, port)} is the endpoint of ${owner}; give the peer its own`;
+/**
+ * Received packets are told apart by their outer source address alone (the port is a flow's): no
+ * two may share one. MESHD_ADDRESS_CLAIMED.
+ */
+export function refuseEndpoint(core: Core, members: Members, peer: PeerRecord): void {
+  const owner = members.at(peer.endpoint) ?? peerAt(core, peer.endpoint, peer.name);
+  if (owner === null) return;
+  const what = `${peer.endpoint} is the underlay address of ${owner}; give the peer its own`;
   throw new ControlError("MESHD_ADDRESS_CLAIMED", what);
+}
+
+/** "peer NAME" of the static peer at an address; not `except`. */
+export function peerAt(core: Core, address: string, except?: string): string | null {
+  const peers = [...core.store.ledgers.mesh.records("peers")];
+  const found = peers.find((one) => one.endpoint === address && one.name !== except);
+  return found ? `peer ${found.name}` : null;
 }
 
 /**

@@ -27,7 +27,7 @@ export function adminRequests(
     ...nodeRequests(core, members, roster),
     ...leaseRequests(core, members),
     ...tokenRequests(tokens),
-    ...peerRequests(core),
+    ...peerRequests(core, members),
     "config.get": async () => configOf(core.store),
     "config.set": async (fields) =>
       changeSetting(core, check.text(fields, "name"), fields.value ?? null),
@@ -146,13 +146,13 @@ function usesOf(fields: Fields, name: string): number {
   return check.whole(fields, name, 1, 1_000_000);
 }
 
-function peerRequests(core: Core): Requests {
+function peerRequests(core: Core, members: Members): Requests {
   return {
     "peers.add": async (fields) => {
       const key = keyOf.peer(check.label(fields, "name"));
       const peer: PeerRecord = checkRecord("peers", key, canonicalPeer(fields));
       refuseInPool(peer.endpoint, configOf(core.store));
-      refuseEndpoint(core, peer);
+      refuseEndpoint(core, members, peer);
       refuseOverlap(core, { via: "peer", name: peer.name }, peer.podCIDRs);
       return core.store.change<"peers">(key, () => peer);
     },

@@ -165,6 +165,28 @@ test("a taken name and a claimed underlay address are refused and spend no token
   });
 });
 
+test("an underlay address is one member's whatever the port, and no static peer's", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create({ uses: 3 });
+    await joinNode(token, 1);
+    const peer = { name: "rack", port: 8472, podCIDRs: ["10.9.0.0/24"], vni: 1 };
+    const endpoint = "192.0.2.7";
+    const vtepMac = "02:00:00:00:00:07";
+    await admin.peers.add({ ...peer, endpoint, vtepMac, protocol: "vxlan" });
+    for (const address of [underlayOf(1), endpoint]) {
+      const underlay = { address, port: 9000 };
+      const second = joinMesh(token, { identity: createIdentity(), name: "n2", underlay });
+      assert.is(await codeOf(second), "MESHD_ADDRESS_CLAIMED", address);
+    }
+    const onNode = { ...peer, name: "other", podCIDRs: ["10.10.0.0/24"], port: 9000 };
+    const clash = { ...onNode, endpoint: underlayOf(1), vtepMac, protocol: "vxlan" as const };
+    assert.is(await codeOf(admin.peers.add(clash)), "MESHD_ADDRESS_CLAIMED");
+    await joinNode(token, 2);
+  });
+});
+
 test("an exhausted pool is a clear error and leaves nothing half-done", async () => {
   const config = {
     clusterPoolIPv4PodCIDR: "10.9.0.0/23",

@@ -2,7 +2,8 @@
 // compare-and-set alone.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { joinNode, withMesh } from "./fixture.js";
+import { createIdentity, joinMesh } from "../../control/index.js";
+import { codeOf, joinNode, type TestMesh, underlayOf, withMesh } from "./fixture.js";
 
 const count = 200;
 
@@ -26,6 +27,35 @@ test("200 joins at once through two controllers get 200 PodCIDRs of each family"
     assert.equal(await admin.leases.audit(), []);
     const [view] = await admin.tokens.list();
     assert.is(view?.uses, count);
+  });
+});
+
+async function winnersOf(mesh: TestMesh, wish: (index: number) => { name: string; host: number }) {
+  const admin = await mesh.admin();
+  const { token } = await admin.tokens.create({ uses: null });
+  const joins = Array.from({ length: 20 }, (_, index) => {
+    const { name, host } = wish(index);
+    const underlay = { address: underlayOf(host), port: 8472 };
+    return codeOf(joinMesh(token, { identity: createIdentity(), name, underlay }));
+  });
+  const codes = await Promise.all(joins);
+  assert.is((await admin.nodes.list()).length, codes.filter((code) => code === "").length);
+  return codes.sort();
+}
+
+test("of twenty nodes that join at once under one name, one gets it", async () => {
+  await withMesh({}, async (mesh) => {
+    await Promise.all([mesh.controller(), mesh.controller()]);
+    const codes = await winnersOf(mesh, (index) => ({ name: "web", host: index + 1 }));
+    assert.equal(codes, ["", ...new Array(19).fill("MESHD_NAME_TAKEN")]);
+  });
+});
+
+test("of twenty nodes that join at once with one underlay address, one gets it", async () => {
+  await withMesh({}, async (mesh) => {
+    await Promise.all([mesh.controller(), mesh.controller()]);
+    const codes = await winnersOf(mesh, (index) => ({ name: `n${index}`, host: 1 }));
+    assert.equal(codes, ["", ...new Array(19).fill("MESHD_ADDRESS_CLAIMED")]);
   });
 });
 
