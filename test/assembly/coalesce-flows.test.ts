@@ -5,7 +5,21 @@ import * as assert from "uvu/assert";
 import { ARENA_SIZE, INGRESS } from "../../assembly/shared/layout.js";
 import { shapeOf } from "../support/judge.js";
 import type { PacketOptions } from "../support/packets.js";
-import { ACK, address4, buildPacket, CWR, FIN, PSH, SYN, TCP, UDP } from "../support/packets.js";
+import {
+  ACK,
+  address4,
+  buildPacket,
+  CWR,
+  concat,
+  FIN,
+  PSH,
+  pseudoHeader,
+  SYN,
+  setBe16,
+  slowChecksum,
+  TCP,
+  UDP,
+} from "../support/packets.js";
 import { counts, deliver, packetsOf, random, room, TIMESTAMPS, train } from "../support/trains.js";
 import { comparable, expand, type TunOutput } from "../support/worker-room.js";
 
@@ -29,6 +43,20 @@ test("eight flows interleaved are joined apart, and a ninth still comes out whol
       expectSame(mine, own);
     }
   }
+});
+
+test("a protocol whose header looks like that of UDP is not joined", () => {
+  const packets = [1, 2, 3].map((identification) => {
+    const body = new Uint8Array(108).fill(identification, 8);
+    body.set([0x13, 0x88, 0x14, 0x51, 0, body.length, 0, 0]);
+    const options = { version: 4 as const, protocol: 136, identification };
+    const pseudo = pseudoHeader(buildPacket({ ...options, payload: body }), 136, body.length);
+    setBe16(body, 6, slowChecksum(concat(pseudo, body)));
+    return buildPacket({ ...options, payload: body });
+  });
+  assert.equal(counts(deliver(packets)), [1, 1, 1]);
+  const asUdp = train({ protocol: UDP }, [100, 100, 100]);
+  assert.equal(counts(deliver(asUdp)), [3]);
 });
 
 test("a packet that cannot be joined ends what is open between its own addresses alone", () => {
