@@ -63,7 +63,7 @@ export class MeshLab {
   readonly folder: string;
   readonly control: Place;
   private readonly roots: Place;
-  private guests = 0;
+  private readonly guests: string[] = [];
   private podAddresses: Map<string, string> | undefined;
   private environment: Record<string, string> | undefined;
 
@@ -104,9 +104,12 @@ export class MeshLab {
     return meshdAt(this.roots, ["lab", verb, "--name", this.name, ...rest]);
   }
 
-  /** Brings it up, or mends what is missing. */
+  /** Brings it up, or mends what is missing. MESHD_TEST_WORKERS=N runs a whole suite with N. */
   up(...argv: string[]): void {
-    good(["lab", "up"], this.lab("up", ...argv));
+    const workers = process.env.MESHD_TEST_WORKERS;
+    const said = workers === undefined || argv.includes("--workers");
+    const more = said ? [] : ["--workers", workers];
+    good(["lab", "up"], this.lab("up", ...argv, ...more));
   }
 
   status(): LabStatus {
@@ -184,10 +187,10 @@ export class MeshLab {
 
   /** Puts one more host on the lab's first bridge. */
   addGuest(label: string, addresses?: string[]): Guest {
-    this.guests++;
     const namespace = createNamespace(label);
-    const address = `${UNDERLAY}.${100 + this.guests}`;
-    const port = `guest${this.guests}`;
+    this.guests.push(namespace);
+    const address = `${UNDERLAY}.${100 + this.guests.length}`;
+    const port = `guest${this.guests.length}`;
     const own = { namespace, device: "eth0", addresses: addresses ?? [`${address}/24`] };
     joinByVeth(own, { namespace: this.networkSpace, device: port });
     runSync(this.networkSpace, ["ip", "link", "set", port, "master", "br0"]);
@@ -215,8 +218,12 @@ export class MeshLab {
     }
   }
 
-  /** Takes the lab down; safe to call again. */
+  /** Takes the lab down, agents of guests first; safe to call again. */
   remove(): void {
+    for (const namespace of this.guests) {
+      const pids = runHere(["ip", "netns", "pids", namespace]).stdout.split("\n").filter(Boolean);
+      for (const pid of pids) process.kill(Number(pid), "SIGKILL");
+    }
     this.lab("down");
     rmSync(this.folder, { recursive: true, force: true });
   }
@@ -229,9 +236,9 @@ export function assertPings(from: string, to: string, size: number): void {
     "ping",
     "-n",
     "-c",
-    "3",
+    "2",
     "-i",
-    "0.2",
+    "0.02",
     "-W",
     "2",
     "-M",

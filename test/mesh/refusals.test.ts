@@ -230,8 +230,11 @@ rootTest(test, "a token that is damaged", () => {
   const cut = { says, code: "MESHD_TOKEN_INVALID" };
   assertRefused("no token", { token: "hello", ...cut });
   assertRefused("cut short", { token: token.slice(0, -9), ...cut });
-  const contents = JSON.parse(Buffer.from(token.slice(7), "base64url").toString()) as object;
-  const changed = { ...contents, secret: "A".repeat(43) };
+  const contents = JSON.parse(Buffer.from(token.slice(7), "base64url").toString()) as {
+    bootstrap: { jwt: string; seed: string };
+  };
+  const { bootstrap } = contents;
+  const changed = { ...contents, bootstrap: { ...bootstrap, seed: bootstrap.jwt.slice(0, 58) } };
   const forged = `meshd1.${Buffer.from(JSON.stringify(changed)).toString("base64url")}`;
   assertRefused("forged", { token: forged, ...cut });
 });

@@ -1,0 +1,92 @@
+// Much traffic at once through two workers a node, over a routed underlay: every pod of two nodes
+// sends and receives at the same time.
+//
+//   <lab>-n1 --- br0 --- router --- br1 --- <lab>-n2      (meshd --workers 2)
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { WorkerCounters } from "../../src/datapath/index.js";
+import type { CheckReport } from "../../src/lab/index.js";
+import { runIn, runSync, spawnIn, until } from "../support/netns.js";
+import { isRoot, rootTest } from "../support/root.js";
+import { MeshLab, unexpectedDrops } from "./mesh-lab.js";
+
+const test = suite("traffic");
+const lab = new MeshLab("tr");
+const NODES = ["n1", "n2"];
+const PODS = ["p1", "p2"];
+const PORTS = { there: "5201", back: "5202" };
+
+interface Report {
+  error?: string;
+  end: { sum_received: { bytes: number } };
+}
+
+/** One transfer of 2 s from a pod to another; the bytes that arrived. */
+async function send(from: string, to: string, address: string, port: string): Promise<number> {
+  const serving = spawnIn(to, ["iperf3", "-s", "-1", "-p", port]);
+  const ended = new Promise((resolve) => serving.once("close", resolve));
+  await until("iperf3 listens", () => runSync(to, ["ss", "-ltnH"]).includes(`:${port} `));
+  const { stdout } = await runIn(from, ["iperf3", "-c", address, "-p", port, "-J", "-t", "2"]);
+  const report = JSON.parse(stdout) as Report;
+  if (report.error !== undefined) serving.kill();
+  await ended;
+  assert.is(report.error, undefined);
+  return report.end.sum_received.bytes;
+}
+
+const sum = (workers: WorkerCounters[], key: "forwarded" | "super") =>
+  workers.reduce((total, { egress, ingress }) => total + egress[key] + ingress[key], 0);
+
+if (isRoot) {
+  test.before(() => {
+    lab.up("--nodes", "2", "--pods", "2", "--subnets", "2", "--workers", "2");
+  });
+}
+
+rootTest(test, "hosts on routed subnets with two workers reach each other", () => {
+  const report = JSON.parse(lab.lab("check", "--json").stdout) as CheckReport;
+  assert.equal(report.failures, []);
+  assert.equal([report.pairs, report.pairsReachable], [12, 12]);
+  for (const name of NODES) assert.is(lab.agent(name).workers.length, 2);
+});
+
+rootTest(test, "all pods exchange TCP in both directions at once and nothing breaks", async () => {
+  const before = NODES.map((name) => lab.agent(name));
+  for (const family of [4, 6] as const) {
+    const transfers = PODS.flatMap((one) =>
+      [NODES, [...NODES].reverse()].map(([from = "", to = ""]) => {
+        const target = lab.address(to, one, family);
+        const port = from === "n1" ? PORTS.there : PORTS.back;
+        return send(lab.podSpace(from, one), lab.podSpace(to, one), target, port);
+      }),
+    );
+    const bytes = await Promise.all(transfers);
+    assert.ok(
+      bytes.every((one) => one > 5_000_000),
+      `${bytes}`,
+    );
+  }
+  for (const [index, name] of NODES.entries()) {
+    const after = lab.agent(name);
+    assert.is(after.pid, before[index]?.pid, "no agent crashed");
+    assert.ok(after.workers.every(({ restarts }) => restarts === 0));
+    assert.equal(after.warnings, []);
+  }
+});
+
+rootTest(test, "the counters add up, and nothing was dropped but multicast", async () => {
+  for (const name of NODES) {
+    const workers = await lab.counters(name);
+    assert.is(workers.length, 2);
+    assert.ok(sum(workers, "forwarded") > 20_000);
+    assert.ok(sum(workers, "super") > 0, "offloads were at work");
+    assert.equal(unexpectedDrops(lab.drops(name)), []);
+  }
+});
+
+rootTest(test, "traffic is shared out: no worker of a node stays idle", async () => {
+  const workers = await lab.counters("n1");
+  assert.ok(workers.every(({ egress, ingress }) => egress.received + ingress.received > 100));
+});
+
+test.run();
