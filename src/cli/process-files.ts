@@ -68,9 +68,11 @@ export async function waitFor<T>(
 export async function stopProcess(place: Place, name: ServiceName): Promise<boolean> {
   const pid = runningPid(place, name);
   if (pid === undefined) return false;
+  // Its pid file goes a moment before the process does: the process itself is what is waited for.
+  const started = startTime(pid);
   for (const signal of ["SIGTERM", "SIGKILL"] as const) {
     process.kill(pid, signal);
-    const gone = () => (runningPid(place, name) === undefined ? true : undefined);
+    const gone = () => (startTime(pid) === started ? undefined : true);
     if (await waitFor(gone, STOP_TIMEOUT_MS / 2)) {
       rmSync(pidFile(place, name), { force: true });
       return true;
