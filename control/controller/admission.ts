@@ -149,11 +149,17 @@ export class Admission {
       }
       const lease = await leases.give(pool, nodeId, epoch);
       // Nothing was ever sent from it: it needs no rest.
-      undo.push(() => leases.end(lease.cidr, nodeId, 0));
+      undo.push(() => leases.end(lease.cidr, { nodeId, epoch }, 0));
       cidrs.push(lease.cidr);
     }
     if (cidrs.join() === member.podCIDRs.join()) return member;
-    return this.#members.change(nodeId, (record) => ({ ...record, podCIDRs: cidrs }));
+    return this.#members.change(nodeId, (record) => {
+      if (record.state === "removed" || record.epoch !== epoch) {
+        const what = `node ${record.name} was removed while it joined; join again`;
+        throw new ControlError("MESHD_REMOVED", what);
+      }
+      return { ...record, podCIDRs: cidrs };
+    });
   }
 
   /** Name and claims of an earlier join of the same key. */

@@ -141,6 +141,7 @@ export class Controller {
       this.#sendBeat().catch((error) => this.#log("beat-failed", { reason: String(error) }));
     }, this.#options.beat_ms ?? 5_000);
     await this.#serve();
+    await this.#members.finishRemovals();
     this.#revocation.ensure(this.#owedRevocations());
     for (const member of this.#members.all()) await this.#followNode(member.nodeId);
   }

@@ -17,6 +17,9 @@ export interface Core {
   revoke(userKeys: string[]): void;
 }
 
+/** A join, a rename or a removal is done or undone long before. */
+export const unfinished_ms = 60_000;
+
 /** Settings in force. */
 export function configOf(store: Store): MeshConfig {
   return store.ledgers.mesh.get<"config">("config")?.record ?? { ...defaultConfig };

@@ -41,6 +41,12 @@ export function refuseInPool(address: string, config: MeshConfig): void {
   throw new ControlError("MESHD_UNDERLAY_IN_POOL", what);
 }
 
+/** Whose lease is meant; `epoch`: only one that was given under it. */
+export interface Holder {
+  nodeId: string | null;
+  epoch?: number;
+}
+
 export class Leases {
   readonly #store: Store;
   readonly #config: () => MeshConfig;
@@ -138,15 +144,17 @@ export class Leases {
   }
 
   /**
-   * Ends a lease that `nodeId` holds (any holder: null): it rests for the quarantine time. False
-   * when it did not hold it.
+   * Ends a lease that a node holds: it rests for the quarantine time. False when it does not hold
+   * it, or under another epoch than the one that is named.
    */
-  async end(cidr: string, nodeId: string | null, rest_s?: number): Promise<boolean> {
+  async end(cidr: string, holder: Holder, rest_s?: number): Promise<boolean> {
     const now = Date.now();
     const quarantine_s = rest_s ?? this.#config().leaseQuarantine;
     let ended = false;
     await this.#store.change<"leases">(keyOf.lease(cidr), (lease) => {
-      ended = lease?.state === "held" && (nodeId === null || lease.nodeId === nodeId);
+      const { nodeId, epoch } = holder;
+      const isSame = lease?.nodeId === nodeId && (epoch === undefined || lease.epoch === epoch);
+      ended = lease?.state === "held" && isSame;
       if (!lease || !ended) return undefined;
       const until = new Date(now + quarantine_s * 1000).toISOString();
       return { ...lease, state: "quarantined", since: new Date(now).toISOString(), until };

@@ -5,12 +5,10 @@ import { claimName, isLabel, keyOf } from "../keys.js";
 import { isPublicKey } from "../nats/index.js";
 import type { ClaimRecord, MemberRecord, NameRecord } from "../records.js";
 import type { RecordOfKind } from "../validate.js";
-import type { Core } from "./core.js";
+import { type Core, unfinished_ms } from "./core.js";
 import { peerAt } from "./prefixes.js";
 import type { Stored } from "./store.js";
 
-/** A join or a rename is done or undone long before. */
-const unfinished_ms = 60_000;
 /** Compare-and-set writes that another controller was faster with, in a row. */
 const attempts_max = 5;
 
@@ -92,7 +90,12 @@ export class Members {
   }
 
   async dropName(name: string, nodeId: string): Promise<void> {
-    await this.#core.store.change<"names">(keyOf.name(name), (record) =>
+    await this.#drop(keyOf.name(name), nodeId);
+  }
+
+  /** Takes a name or an address from a node; not from another that has it by now. */
+  async #drop(key: string, nodeId: string): Promise<void> {
+    await this.#core.store.change<"names" | "claims">(key, (record) =>
       record?.nodeId === nodeId ? null : undefined,
     );
   }
@@ -126,9 +129,7 @@ export class Members {
   }
 
   async dropClaim(address: string, port: number, nodeId: string): Promise<void> {
-    await this.#core.store.change<"claims">(keyOf.claim(address, port), (record) =>
-      record?.nodeId === nodeId ? null : undefined,
-    );
+    await this.#drop(keyOf.claim(address, port), nodeId);
   }
 
   /** Claims that a node holds. */
@@ -173,22 +174,39 @@ export class Members {
    * are free, its credentials end. Each step may be done again after a crash.
    */
   async remove(nodeId: string): Promise<MemberRecord> {
-    const { store, leases } = this.#core;
     const member = await this.change(nodeId, (before) => ({
       ...before,
       state: "removed",
       podCIDRs: [],
       grantedPrefixes: [],
     }));
-    const held = [...store.ledgers.mesh.records("leases")].filter((one) => one.nodeId === nodeId);
-    for (const lease of held) await leases.end(lease.cidr, nodeId);
+    await this.#release(member, Number.POSITIVE_INFINITY);
     await this.dropName(member.name, nodeId);
-    for (const { address, port } of this.claimsOf(nodeId)) {
-      await this.dropClaim(address, port, nodeId);
-    }
     this.#core.revoke([nodeId]);
     this.#core.log("node-removed", { nodeId, name: member.name });
     return member;
+  }
+
+  /** What a removed member still has, given before a time (unix ms): it may be joining again. */
+  async #release({ nodeId, epoch }: MemberRecord, before_ms: number): Promise<void> {
+    const { mesh } = this.#core.store.ledgers;
+    const left = <K extends "names" | "claims">(kind: K) =>
+      [...mesh.ofKind(kind)].filter(
+        ({ record, serial }) => record?.nodeId === nodeId && serial < before_ms,
+      );
+    const held = [...mesh.records("leases")].filter(
+      (one) => one.nodeId === nodeId && one.state === "held" && one.epoch <= epoch,
+    );
+    for (const lease of held) {
+      await this.#core.leases.end(lease.cidr, { nodeId, epoch: lease.epoch });
+    }
+    for (const { key } of [...left("names"), ...left("claims")]) await this.#drop(key, nodeId);
+  }
+
+  /** Finishes removals that a controller began and did not live to end. */
+  async finishRemovals(): Promise<void> {
+    const removed = this.all().filter((member) => member.state === "removed");
+    for (const member of removed) await this.#release(member, Date.now() - unfinished_ms);
   }
 
   /**

@@ -94,7 +94,7 @@ async function reclaimOne(core: Core, members: Members, cidr: string): Promise<s
     return cidr;
   }
   await unlist(core, members, cidr, record.nodeId);
-  await core.leases.end(cidr, null);
+  await core.leases.end(cidr, { nodeId: record.nodeId, epoch: record.epoch });
   return cidr;
 }
 
@@ -120,9 +120,9 @@ async function reclaimFound(core: Core, members: Members) {
   for (const { cidr, kind, nodeId } of findings) {
     if (kind === "unheld") await unlist(core, members, cidr, nodeId);
     else if (kind === "overlap") continue;
-    else if (await core.leases.end(cidr, nodeId)) reclaimed.push(cidr);
+    else if (await core.leases.end(cidr, { nodeId })) reclaimed.push(cidr);
   }
-  return { reclaimed, findings };
+  return { reclaimed, findings: auditLeases(core) };
 }
 
 function tokenRequests(tokens: Tokens): Requests {

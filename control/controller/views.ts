@@ -10,7 +10,7 @@ import type {
   NodeRecord,
 } from "../records.js";
 import { tunnelPortOf } from "../setting-rules.js";
-import { type Core, configOf } from "./core.js";
+import { type Core, configOf, unfinished_ms } from "./core.js";
 
 export interface NodeView {
   nodeId: string;
@@ -42,8 +42,9 @@ export interface LeaseView {
 export interface LeaseFinding {
   cidr: string;
   /**
-   * orphan: held by no member. unlisted: held by a member that does not list it. unheld: listed by
-   * a member that does not hold it. epoch: of an older membership. overlap: with another.
+   * orphan: held by no member. unlisted: held by a member that does not list it, for longer than a
+   * join takes. unheld: listed by a member that does not hold it. epoch: of an older membership.
+   * overlap: with another.
    */
   kind: "orphan" | "unlisted" | "unheld" | "epoch" | "overlap";
   detail: string;
@@ -141,7 +142,9 @@ export function auditLeases(core: Core): LeaseFinding[] {
       findings.push({ cidr, kind, detail, nodeId });
     if (!member || member.state === "removed") find("orphan", "its holder is no member");
     else if (lease.epoch !== member.epoch) find("epoch", `${lease.epoch}, not ${member.epoch}`);
-    else if (!member.podCIDRs.includes(cidr)) find("unlisted", `${member.name} does not list it`);
+    else if (!member.podCIDRs.includes(cidr) && isOld(lease.since)) {
+      find("unlisted", `${member.name} does not list it`);
+    }
   }
   const holders = new Map(held.map((lease) => [lease.cidr, lease.nodeId]));
   for (const { nodeId, name, podCIDRs } of members.values()) {
@@ -153,6 +156,8 @@ export function auditLeases(core: Core): LeaseFinding[] {
   }
   return [...findings, ...overlapping(held.map((lease) => lease.cidr))];
 }
+
+const isOld = (since: string) => Date.now() - Date.parse(since) > unfinished_ms;
 
 /** Neighbours in address order: enough to find every overlap of prefixes. */
 function overlapping(cidrs: string[]): LeaseFinding[] {
