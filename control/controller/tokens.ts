@@ -1,4 +1,4 @@
-// Join tokens: made for a key whose seed the asker keeps, spent by compare-and-set, listed, revoked.
+// Join tokens: made for a key whose seed the asker keeps, spent by compare-and-set, revoked.
 import { randomBytes } from "node:crypto";
 import { ControlError } from "../errors.js";
 import { isTokenId, keyOf } from "../keys.js";

@@ -27,7 +27,7 @@ async function withBoth(
   });
 }
 
-test("sessions and controllers end at once although the server died the moment before", async () => {
+test("sessions and controllers end at once though the server just died", async () => {
   await withBoth(async (mesh, session, controller) => {
     process.kill(mesh.server.pid, "SIGKILL");
     const ends = Promise.all([session.close(), controller.close()]);
@@ -35,7 +35,7 @@ test("sessions and controllers end at once although the server died the moment b
   });
 });
 
-test("sessions and controllers end at once although the server does not answer any more", async () => {
+test("sessions and controllers end at once though the server answers no more", async () => {
   await withBoth(async (mesh, session, controller) => {
     process.kill(mesh.server.pid, "SIGSTOP");
     try {
