@@ -28,7 +28,7 @@ const numbers: Partial<Record<ControlErrorCode, number>> = {
 export function serviceError(error: unknown): { code: number; text: string } {
   const message = error instanceof Error ? error.message : String(error);
   const line = message.replace(/\s+/g, " ").slice(0, 500);
-  if (!(error instanceof ControlError)) return { code: 500, text: `MESHD_CONFLICT: ${line}` };
+  if (!(error instanceof ControlError)) return { code: 500, text: `MESHD_INTERNAL: ${line}` };
   return { code: numbers[error.code] ?? 500, text: `${error.code}: ${line}` };
 }
 
@@ -44,7 +44,8 @@ async function requestPatiently(link: Link, subject: string, text: string, timeo
     } catch (error) {
       const unheard = error instanceof ControlError && error.code === "MESHD_NO_CONTROLLER";
       if (!unheard || performance.now() > end) throw error;
-      await sleep(200);
+      // Not all of those who wait for a controller at the same moment.
+      await sleep(100 + Math.random() * 200);
     }
   }
 }
@@ -62,7 +63,7 @@ export async function ask(
   const answer = await requestPatiently(link, subject, JSON.stringify(request), timeout_ms);
   if (answer.error) {
     const match = /^(MESHD_[A-Z_]+): (.*)$/s.exec(answer.error.error);
-    const code = (match?.[1] ?? "MESHD_CONFLICT") as ControlErrorCode;
+    const code = (match?.[1] ?? "MESHD_INTERNAL") as ControlErrorCode;
     throw new ControlError(code, match?.[2] ?? answer.error.error);
   }
   try {

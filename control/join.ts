@@ -4,9 +4,10 @@ import { canonicalAddress } from "./cidr.js";
 import { canonicalJson, open } from "./envelope.js";
 import { ControlError, type ControlLog } from "./errors.js";
 import type { Identity } from "./identity.js";
-import { isLabel } from "./keys.js";
+import { isLabel, keyOf } from "./keys.js";
 import { checkMembership, type Membership } from "./membership.js";
 import { Link, signingKey } from "./nats/index.js";
+import type { MemberRecord } from "./records.js";
 import { inboxOf, subjectsOf } from "./subjects.js";
 import { openToken, type TokenSecrets } from "./token.js";
 
@@ -69,7 +70,7 @@ export async function joinMesh(tokenText: string, options: JoinOptions): Promise
   };
   options.log?.("join-asked", { mesh: token.mesh, name, nodeId: identity.nodeId });
   const answer = await askAsBootstrap(token, request, options);
-  return readGrants(answer, token, identity.nodeId);
+  return readGrants(answer, { ...token, nodeId: identity.nodeId });
 }
 
 async function askAsBootstrap(
@@ -99,22 +100,39 @@ async function askAsBootstrap(
   });
   try {
     return await ask(link, subjectsOf(token.mesh).join(token.tokenId), request, timeout_ms);
+  } catch (cause) {
+    if (!(cause instanceof ControlError) || cause.code !== "MESHD_PERMISSION") throw cause;
+    const what = 'the token\'s parts do not belong together; "meshd token create" makes a new one';
+    throw new ControlError("MESHD_TOKEN_INVALID", what, { cause });
   } finally {
     await link.close();
   }
 }
 
-/** Believes an answer only as far as the mesh's grant key signed it. */
-function readGrants(answer: unknown, token: TokenSecrets, nodeId: string): Membership {
+/**
+ * Believes an answer only as far as the mesh's grant key signed it: what it says of membership and
+ * leases must stand in the grants. MESHD_PROOF_INVALID.
+ */
+function readGrants(
+  answer: unknown,
+  trust: { meshId: string; grantKey: string; nodeId: string },
+): Membership {
   try {
     const membership = checkMembership(answer);
-    const { meshId, grantKey } = token;
+    const { meshId, grantKey, nodeId } = trust;
     if (membership.meshId !== meshId || membership.grantKey !== grantKey) throw new Error("mesh");
     if (membership.nodeId !== nodeId) throw new Error("another node's");
+    const granted = new Map<string, unknown>();
     for (const { key, value } of membership.grants) {
       const opened = open({ meshId, grantKey }, key, value);
       if (typeof opened === "string") throw new Error(`${key}: ${opened}`);
+      granted.set(key, opened.record);
     }
+    const member = granted.get(keyOf.member(nodeId)) as MemberRecord | undefined;
+    const { name, epoch, podCIDRs } = membership;
+    const said = canonicalJson({ name, epoch, podCIDRs });
+    const signed = member && { name: member.name, epoch: member.epoch, podCIDRs: member.podCIDRs };
+    if (said !== canonicalJson(signed ?? null)) throw new Error("not what the grant says");
     return membership;
   } catch (cause) {
     const what = "the controller's answer is not signed by this mesh or damaged; do not trust it";
@@ -148,7 +166,7 @@ export async function renewMembership(
   }
 }
 
-/** The same over a connection that is there. */
+/** The same over a connection that is there. MESHD_PROOF_INVALID: the old ones are kept. */
 export async function renewOver(
   link: Link,
   membership: Membership,
@@ -156,12 +174,5 @@ export async function renewOver(
 ): Promise<Membership> {
   const subject = subjectsOf(membership.mesh).member(membership.nodeId, "renew");
   const answer = await ask(link, subject, {}, timeout_ms);
-  const renewed = checkMembership(answer);
-  const { nodeId, meshId, grantKey } = membership;
-  const same = renewed.nodeId === nodeId && renewed.meshId === meshId;
-  if (!same || renewed.grantKey !== grantKey) {
-    const what = "renewed credentials are of another node or mesh; kept the old ones";
-    throw new ControlError("MESHD_PROOF_INVALID", what);
-  }
-  return renewed;
+  return readGrants(answer, membership);
 }

@@ -2,6 +2,7 @@
 // Written 0600.
 import { ControlError } from "./errors.js";
 import { readTextFile, writeSecretFile } from "./files.js";
+import { isLabel } from "./keys.js";
 import { isPublicKey } from "./nats/index.js";
 import { completeConfig } from "./setting-rules.js";
 import type { MeshConfig } from "./settings.js";
@@ -46,11 +47,13 @@ export async function readMembership(file: string): Promise<Membership | null> {
 /** Throws when a value is no membership. */
 export function checkMembership(value: unknown): Membership {
   const fields = value as Membership;
-  const texts = [fields.meshId, fields.mesh, fields.name, fields.jwt, fields.renewalJwt];
+  const texts = [fields.meshId, fields.jwt, fields.renewalJwt];
   const lists = [fields.servers, fields.podCIDRs];
   const good =
     texts.every((one) => typeof one === "string" && one !== "") &&
     lists.every((list) => Array.isArray(list) && list.every((one) => typeof one === "string")) &&
+    isLabel(fields.mesh) &&
+    isLabel(fields.name) &&
     isPublicKey(fields.nodeId, "U") &&
     isPublicKey(fields.accountKey, "A") &&
     isPublicKey(fields.grantKey, "A") &&

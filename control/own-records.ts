@@ -6,7 +6,8 @@ import type { Ledger } from "./ledger.js";
 import type { Bucket, SigningKey } from "./nats/index.js";
 import type { EndpointRecord, NodeRecord } from "./records.js";
 
-const retry_ms = 1_000;
+const retry_min_ms = 500;
+const retry_max_ms = 30_000;
 
 export class OwnRecords {
   readonly #meshId: string;
@@ -22,6 +23,7 @@ export class OwnRecords {
   #flushing: Promise<void> | null = null;
   #again = false;
   #retry: NodeJS.Timeout | null = null;
+  #failures = 0;
   #knowsEndpoints = false;
 
   constructor(
@@ -43,6 +45,7 @@ export class OwnRecords {
   /** The view was listed over this bucket: what it shows is what the store has. */
   verify(bucket: Bucket): Promise<void> {
     this.#bucket = bucket;
+    this.#failures = 0;
     this.#written.clear();
     return this.flush();
   }
@@ -92,17 +95,24 @@ export class OwnRecords {
       while (this.#again && this.#bucket) {
         this.#again = false;
         await this.#writeDifferences(this.#bucket);
+        this.#failures = 0;
       }
     } catch (error) {
       this.#onTrouble(error instanceof Error ? error.message : String(error));
       this.#retry ??= setTimeout(() => {
         this.#retry = null;
         void this.flush();
-      }, retry_ms);
+      }, this.#wait_ms());
     } finally {
       // Not in a later turn: who asks from now on must find nothing running.
       this.#flushing = null;
     }
+  }
+
+  /** Doubles with each failure in a row; between half and the whole, not all nodes at once. */
+  #wait_ms(): number {
+    const whole_ms = Math.min(retry_min_ms * 2 ** this.#failures++, retry_max_ms);
+    return whole_ms * (0.5 + Math.random() / 2);
   }
 
   async #writeDifferences(bucket: Bucket): Promise<void> {

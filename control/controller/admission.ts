@@ -201,10 +201,15 @@ export class Admission {
     return { left: member.name };
   }
 
-  async #membership(member: MemberRecord): Promise<Membership> {
+  async #membership(admitted: MemberRecord): Promise<Membership> {
     const { mesh, secrets, store } = this.#core;
-    const { nodeId, name, podCIDRs, epoch } = member;
+    const { nodeId } = admitted;
     await afterRevocation(nodeId, this.#core);
+    // Record and grants of one moment: the node compares them.
+    const { name, podCIDRs, epoch } =
+      store.ledgers.mesh.get<"members">(keyOf.member(nodeId))?.record ?? admitted;
+    const keys = [keyOf.member(nodeId), ...podCIDRs.map((cidr) => keyOf.lease(cidr))];
+    const grants = keys.map((key) => store.grant(key)).filter((grant) => grant !== null);
     const user = { name, key: nodeId, account: mesh.accountKey, signer: secrets.signer };
     const jwt = await userJwt({
       ...user,
@@ -213,8 +218,6 @@ export class Admission {
     });
     const permissions = renewalPermissions(mesh.name, nodeId);
     const renewalJwt = await userJwt({ ...user, permissions });
-    const keys = [keyOf.member(nodeId), ...podCIDRs.map((cidr) => keyOf.lease(cidr))];
-    const grants = keys.map((key) => store.grant(key)).filter((grant) => grant !== null);
     const { meshId, servers, accountKey, grantKey } = mesh;
     const trust = { meshId, mesh: mesh.name, servers, accountKey, grantKey };
     const config = configOf(store);

@@ -7,7 +7,9 @@ import type { Mesh, MeshSecrets } from "../mesh.js";
 import { accountJwt, Link, readAccountJwt, signingKey } from "../nats/index.js";
 import { inboxOf } from "../subjects.js";
 
-const retry_ms = 1_000;
+/** Between two looks when all goes well, and at most when it does not. */
+const look_ms = 1_000;
+const retry_max_ms = 60_000;
 
 export class Revocation {
   readonly #mesh: Mesh;
@@ -21,6 +23,8 @@ export class Revocation {
   readonly #owed = new Map<string, number>();
   #working: Promise<void> | null = null;
   #retry: NodeJS.Timeout | null = null;
+  #link: Link | null = null;
+  #failures = 0;
   #ended = false;
 
   constructor(mesh: Mesh, secrets: MeshSecrets, servers: string[], log: ControlLog) {
@@ -54,18 +58,34 @@ export class Revocation {
 
   close(): void {
     this.#ended = true;
+    void this.#link?.close();
     if (this.#retry) clearTimeout(this.#retry);
   }
 
   #work(): void {
     if (this.#ended || this.#waiting.size + this.#owed.size === 0) return;
     this.#working ??= this.#send()
-      .catch((error: unknown) => this.#log("revocation-delayed", { reason: String(error) }))
+      .then(
+        () => {
+          this.#failures = 0;
+        },
+        (error: unknown) => {
+          this.#failures++;
+          this.#log("revocation-delayed", { reason: String(error) });
+        },
+      )
       .finally(() => {
         this.#working = null;
-        if (this.#retry) clearTimeout(this.#retry);
-        this.#retry = setTimeout(() => this.#work(), retry_ms);
+        this.#workLater();
       });
+  }
+
+  /** A failure in a row doubles the wait: a key that is missing must not fill the log. */
+  #workLater(): void {
+    if (this.#retry) clearTimeout(this.#retry);
+    if (this.#ended) return;
+    const whole_ms = Math.min(look_ms * 2 ** this.#failures, retry_max_ms);
+    this.#retry = setTimeout(() => this.#work(), whole_ms * (0.5 + Math.random() / 2));
   }
 
   async #send(): Promise<void> {
@@ -84,9 +104,11 @@ export class Revocation {
       inbox: inboxOf.controller(key),
       name: "meshd revocation",
     });
+    this.#link = link;
     try {
-      await this.#update(link);
+      if (!this.#ended) await this.#update(link);
     } finally {
+      this.#link = null;
       await link.close();
     }
   }

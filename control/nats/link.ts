@@ -58,6 +58,8 @@ export class Link extends EventEmitter {
     backoff: Backoff,
   ) {
     super();
+    // Each request under way listens for the end of the connection.
+    this.setMaxListeners(0);
     void this.#followStatus(backoff);
     void connection.closed().then(() => {
       this.#connected = false;

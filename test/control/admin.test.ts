@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { StringCodec } from "nats";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { serviceError } from "../../control/answer.js";
 import { AdminClient, type ControlError, createMesh, natsClientHelp } from "../../control/index.js";
 import { codeOf, eventually, factsOf, joinNode, withMesh } from "./fixture.js";
 import { connectFile } from "./raw.js";
@@ -241,6 +242,11 @@ test("the stock client finds the service and reads its answers and errors", asyn
       );
     assert.is(JSON.parse(value.string()).record.vni, 1);
   });
+});
+
+test("a fault of the program itself is told as such, in one line", () => {
+  const { code, text } = serviceError(new TypeError("x is\nundefined"));
+  assert.equal([code, text], [500, "MESHD_INTERNAL: x is undefined"]);
 });
 
 test("without a controller and without a server the client says so", async () => {

@@ -117,6 +117,30 @@ test("a used token stays used when its node asks again and is refused", async ()
   });
 });
 
+test("an answer that says more than its grants is not believed", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create({ uses: 2 });
+    const identity = createIdentity();
+    const underlay = { address: underlayOf(1), port: 8472 };
+    // Same lengths, so that the protocol's own counts stay right.
+    const wire = await recordedWire(mesh.server.port, (text) =>
+      text.replace(
+        '"podCIDRs":["10.244.0.0/24"],"epoch":1',
+        '"podCIDRs":["10.244.9.0/24"],"epoch":1',
+      ),
+    );
+    mesh.later(() => wire.close());
+    const servers = [wire.url];
+    const join = joinMesh(token, { identity, name: "n1", underlay, servers });
+    assert.is(await codeOf(join), "MESHD_PROOF_INVALID");
+    const { membership } = await joinNode(token, 1, identity);
+    const renewed = renewMembership(membership, identity, { servers });
+    assert.is(await codeOf(renewed), "MESHD_PROOF_INVALID");
+  });
+});
+
 test("no secret of a token, a node or an administrator crosses the wire", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();

@@ -9,23 +9,26 @@ export interface RecordedWire {
   close(): Promise<void>;
 }
 
-/** Listens on a free port of loopback for a server on `port`. */
-export function recordedWire(port: number): Promise<RecordedWire> {
+/** Listens on a free port of loopback for a server on `port`; `change` alters what it says. */
+export function recordedWire(
+  port: number,
+  change: (text: string) => string = (text) => text,
+): Promise<RecordedWire> {
   const pieces: Buffer[] = [];
   const sockets = new Set<Socket>();
-  const pass = (from: Socket, to: Socket) => {
+  const pass = (from: Socket, to: Socket, alter: (text: string) => string) => {
     sockets.add(from);
     from.on("data", (bytes) => {
       pieces.push(bytes);
-      to.write(bytes);
+      to.write(Buffer.from(alter(bytes.toString("latin1")), "latin1"));
     });
     from.on("close", () => to.destroy());
     from.on("error", () => to.destroy());
   };
   const server = createServer((client) => {
     const upstream = connect({ host: "127.0.0.1", port });
-    pass(client, upstream);
-    pass(upstream, client);
+    pass(client, upstream, (text) => text);
+    pass(upstream, client, change);
   });
   const close = () =>
     new Promise<void>((resolve) => {
