@@ -18,6 +18,8 @@ const POOL = "10.60.0.0/16";
 const MAY_STAY = new Set(["node.key", "agent.lock", "agent.log"]);
 let host: Guest;
 let attempts = 0;
+/** One for many joins, so that each refusal costs one command less. */
+let goodToken: string;
 
 /** State and run directory of their own for every attempt. */
 function freshPlace(): Place {
@@ -53,11 +55,11 @@ interface Refusal {
   says: RegExp;
 }
 
-/** Joins, expects the refusal, and that host, files and mesh are as before. */
+/** Joins, expects the refusal, and that host and files are as before. */
 function assertRefused(what: string, { words = [], token, code, exit = 1, says }: Refusal): void {
   const place = freshPlace();
   const before = hostState();
-  const given = token ?? lab.token();
+  const given = token ?? goodToken;
   const named = words.includes("--name") ? words : ["--name", `h${attempts}`, ...words];
   const done = meshdAt(place, ["join", "-", "--json", ...named], `${given}\n`);
   assert.is(done.code, exit, `${what}: ${done.stdout}${done.stderr}`);
@@ -74,15 +76,15 @@ function assertRefused(what: string, { words = [], token, code, exit = 1, says }
     what,
   );
   assert.equal(existsSync(place.runDir) ? readdirSync(place.runDir) : [], [], what);
-  assertOnlyFirstNode(what);
 }
 
-function assertOnlyFirstNode(what: string): void {
+/** No refused host is a node or holds a lease. */
+function assertOnlyFirstNode(): void {
   const names = lab.admin<{ name: string }[]>("node", "list").map(({ name }) => name);
-  assert.equal(names, ["n1"], what);
+  assert.equal(names, ["n1"]);
   const held = lab.admin<{ state: string; name: string }[]>("lease", "list");
   const others = held.filter(({ state, name }) => state === "held" && name !== "n1");
-  assert.equal(others, [], what);
+  assert.equal(others, []);
 }
 
 const ip = (argv: string, at = "") => runSync(at || host.namespace, ["ip", ...argv.split(" ")]);
@@ -120,7 +122,9 @@ if (isRoot) {
   test.before(() => {
     lab.up("--nodes", "1", "--pods", "0", "--set", `clusterPoolIPv4PodCIDR=${POOL}`);
     host = lab.addGuest("host");
+    goodToken = lab.token("--uses", "unlimited");
   });
+  test.after.each(() => assertOnlyFirstNode());
 }
 
 rootTest(test, "a route of the host that overlaps the pool", () => {
@@ -231,6 +235,8 @@ interface TokenText {
 
 const open = (token: string) =>
   JSON.parse(Buffer.from(token.slice(7), "base64url").toString()) as TokenText;
+const closed = (contents: TokenText) =>
+  `meshd1.${Buffer.from(JSON.stringify(contents)).toString("base64url")}`;
 
 rootTest(test, "a token that is damaged", () => {
   const token = lab.token();
@@ -239,16 +245,12 @@ rootTest(test, "a token that is damaged", () => {
   assertRefused("no token", { token: "hello", ...cut });
   assertRefused("cut short", { token: token.slice(0, -9), ...cut });
   const [one, two] = [open(token), open(lab.token())];
-  const forged = [
-    { ...one, bootstrap: two.bootstrap },
-    { ...one, tokenId: two.tokenId },
-    { ...one, bootstrap: { ...one.bootstrap, seed: two.bootstrap.seed } },
-  ];
-  for (const [index, contents] of forged.entries()) {
-    const text = `meshd1.${Buffer.from(JSON.stringify(contents)).toString("base64url")}`;
-    assertRefused(`forged ${index}`, { token: text, ...cut });
-  }
-});
+  assertRefused("other key", { token: closed({ ...one, bootstrap: two.bootstrap }), ...cut });
+  assertRefused("other id", { token: closed({ ...one, tokenId: two.tokenId }), ...cut });
+  const bootstrap = { ...one.bootstrap, seed: two.bootstrap.seed };
+  // The server alone sees this one, and says no more than that it does not take it.
+  const forged = { token: closed({ ...one, bootstrap }), code: "MESHD_TOKEN_REVOKED", says };
+  assertRefused("other seed", forged);
 });
 
 rootTest(test, "after all that the host joins, and leave takes everything out", () => {
@@ -260,7 +262,6 @@ rootTest(test, "after all that the host joins, and leave takes everything out", 
   assert.equal([status.ready, status.device], [true, "mesh0"]);
   lab.ask(place, ["leave"]);
   assert.is(hostState(), before);
-  assertOnlyFirstNode("left");
 });
 
 test.run();
