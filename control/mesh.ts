@@ -1,6 +1,6 @@
 // A mesh as its founder keeps it: keys, JWTs and credentials in one directory, all files 0600.
 import { randomUUID } from "node:crypto";
-import { mkdir } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { refuseUnbuiltConfig } from "./built.js";
 import { ControlError } from "./errors.js";
@@ -117,14 +117,19 @@ export async function createMesh(dir: string, options: CreateMeshOptions): Promi
   }
   const config = completeConfig({ ...options.config });
   refuseUnbuiltConfig(config);
-  if ((await readTextFile(join(dir, files.mesh))) !== null) {
-    throw new ControlError(
-      "MESHD_MESH_EXISTS",
-      `${dir} already holds a mesh; use another directory`,
-    );
+  // Beside it and then in its place, whole: a crash leaves no half mesh, and of two at once one wins.
+  const draft = `${dir}.${process.pid}-${randomUUID().slice(0, 8)}.new`;
+  try {
+    await mkdir(draft, { recursive: true, mode: 0o700 });
+    await writeKeys(draft, { name, servers: options.servers, config });
+    await rename(draft, dir);
+  } catch (cause) {
+    await rm(draft, { recursive: true, force: true });
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code !== "ENOTEMPTY" && code !== "EEXIST" && code !== "ENOTDIR") throw cause;
+    const what = `${dir} already holds a mesh or other files; use another directory`;
+    throw new ControlError("MESHD_MESH_EXISTS", what, { cause });
   }
-  await mkdir(dir, { recursive: true, mode: 0o700 });
-  await writeKeys(dir, { name, servers: options.servers, config });
   return loadMesh(dir);
 }
 
@@ -192,7 +197,6 @@ async function writeKeys(
     name: "admin",
     permissions: (key) => adminPermissions(start.name, key),
   });
-  // Last: a directory with mesh.json is a complete mesh.
   await writeSecretFile(join(dir, files.mesh), `${JSON.stringify(contents, null, 2)}\n`);
 }
 

@@ -1,5 +1,5 @@
 // Administration: as the command line does it, and as the stock NATS tools do.
-import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { StringCodec } from "nats";
@@ -7,6 +7,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { serviceError } from "../../control/answer.js";
 import { AdminClient, type ControlError, createMesh, natsClientHelp } from "../../control/index.js";
+import { signingKey } from "../../control/nats/index.js";
 import { codeOf, eventually, factsOf, joinNode, withMesh } from "./fixture.js";
 import { connectFile } from "./raw.js";
 
@@ -269,6 +270,21 @@ test("a mesh of settings that no agent can carry out is not begun", async () => 
       assert.is(await codeOf(made), "MESHD_BAD_SETTING", name);
     }
     assert.equal(await readdir(dir), [], "no key was written");
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+});
+
+test("of two meshes made at once in one directory one stands, whole", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "meshd-test-"));
+  try {
+    const make = () => createMesh(join(dir, "mesh"), { servers: [] });
+    const [one, two] = await Promise.allSettled([make(), make()]);
+    const made = [one, two].flatMap((each) => (each?.status === "fulfilled" ? [each.value] : []));
+    assert.is(made.length, 1);
+    assert.equal(await readdir(dir), ["mesh"]);
+    const grant = await readFile(join(dir, "mesh", "grant.nk"), "utf8");
+    assert.is(signingKey(grant.trim()).publicKey, made[0]?.grantKey);
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
