@@ -29,6 +29,7 @@ const NEEDS = {
     { command: "tshark", package: "tshark" },
     { command: "ethtool", package: "ethtool" },
     { command: "git", package: "git" },
+    { command: "sysctl", package: "procps" },
   ],
 };
 const PURPOSES = {

@@ -16,7 +16,8 @@ test.before(async () => {
   if (isRoot) await hosts.addPods();
 });
 test.after(async () => {
-  if (isRoot) await hosts.stop();
+  // Not there when the start failed, whose error is the one to show.
+  await (hosts as TwoHosts | undefined)?.stop();
 });
 
 /** Binds the UDP port there; resolves when it is taken, to what frees it. */

@@ -15,7 +15,8 @@ test.before(async () => {
   if (isRoot) hosts = await TwoHosts.start();
 });
 test.after(async () => {
-  if (isRoot) await hosts.stop();
+  // Not there when the start failed, whose error is the one to show.
+  await (hosts as TwoHosts | undefined)?.stop();
 });
 
 rootTest(
