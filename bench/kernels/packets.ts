@@ -5,7 +5,7 @@ import { pod4, podPacket, underlayOf, vxlanDatagram } from "../../test/support/n
 import { ACK, buildPacket, concat, PSH, TCP, UDP } from "../../test/support/packets.js";
 import { Random } from "../../test/support/random.js";
 import type { Room } from "./room.js";
-import { type Row, statistics } from "./row.js";
+import type { Subject } from "./row.js";
 import { assertEqualOutput, runTwin } from "./twin.js";
 
 const BATCH = 64;
@@ -39,91 +39,93 @@ function superPacket(from: number, to: number): Uint8Array {
 const vnet = { flags: 1, gsoType: GSO_TCP4, headerLength: IP_AND_TCP, gsoSize: SEGMENT };
 const superVnet = { ...vnet, checksumStart: 20, checksumOffset: 16 };
 
-function encapRow(room: Room, size: number): Row {
+function encapSubject(room: Room, size: number): Subject {
   const packet = udpPacket(1, 2, size, 4000);
-  room.prepare("tun", BATCH, VNET_HEADER_SIZE + size, () => {
+  const batch = room.prepare("tun", BATCH, VNET_HEADER_SIZE + size, () => {
     for (let i = 0; i < BATCH; i++) room.module.feedTun(packet);
   });
-  const ns = statistics(room.measure(), BATCH);
-  return { name: `encap ${size} B, one flow`, unit: "packet", bytes: size, ...ns };
+  const sample = () => room.measure(batch, BATCH);
+  return { name: `encap ${size} B, one flow`, unit: "packet", bytes: size, sample };
 }
 
 /** Datagrams that cannot be merged: all of flows of their own. */
-function decapRow(room: Room, size: number): Row {
+function decapSubject(room: Room, size: number): Subject {
   const datagrams = Array.from({ length: BATCH }, (_, i) =>
     vxlanDatagram(udpPacket(2, 1, size, 4000 + i)),
   );
-  room.prepare("wire", BATCH, OUTER + size, () => {
+  const batch = room.prepare("wire", BATCH, OUTER + size, () => {
     for (const datagram of datagrams) room.module.feedWire(datagram, { from: underlayOf(2) });
   });
-  const ns = statistics(room.measure(), BATCH);
-  return { name: `decap ${size} B, many flows`, unit: "packet", bytes: size, ...ns };
+  const sample = () => room.measure(batch, BATCH);
+  return { name: `decap ${size} B, many flows`, unit: "packet", bytes: size, sample };
 }
 
-/** Datagrams as segmentation makes them of one super-packet. */
-function cutBySelf(room: Room): Uint8Array[] {
-  room.module.feedTun(superPacket(1, 2), superVnet);
-  return room.module.run().wire.flatMap((output) => output.datagrams);
+/** The outer bytes that the module puts before every packet to node 2. */
+function outerBytes(room: Room): Uint8Array {
+  room.module.feedTun(udpPacket(1, 2, 64, 4000));
+  const [output] = room.module.run().wire;
+  if (output === undefined) throw new Error("nothing was sent");
+  return output.bytes.slice(0, OUTER);
 }
 
-function segmentRow(room: Room): Row {
+const SEGMENTS = Math.ceil(SUPER_PAYLOAD / SEGMENT);
+
+function segmentSubject(room: Room): Subject {
   const packet = superPacket(1, 2);
-  const [first] = cutBySelf(room);
-  if (first === undefined) throw new Error("nothing was cut");
+  const input = concat(outerBytes(room), packet);
+  const twin = () => runTwin(["cut", `${SEGMENT}`], input);
   room.module.feedTun(packet, superVnet);
   const own = room.module.run().wire.map((output) => output.bytes);
-  const twin = runTwin(["cut", `${SEGMENT}`], concat(first.slice(0, OUTER), packet));
-  assertEqualOutput("segmentation", concat(...own), twin.output);
-  room.prepare("tun", LARGE_BATCH, VNET_HEADER_SIZE + packet.length, () => {
+  assertEqualOutput("segmentation", concat(...own), twin().output);
+  const batch = room.prepare("tun", LARGE_BATCH, VNET_HEADER_SIZE + packet.length, () => {
     for (let i = 0; i < LARGE_BATCH; i++) room.module.feedTun(packet, superVnet);
   });
-  const segments = Math.ceil(SUPER_PAYLOAD / SEGMENT);
-  const ns = statistics(room.measure(), LARGE_BATCH * segments);
-  const bytes = IP_AND_TCP + SEGMENT;
-  return { name: "segment + encap 60 KB TCP", unit: "segment", bytes, ...ns, twin_ns: twin.ns };
+  return {
+    ...{ name: "segment + encap 60 KB TCP", unit: "segment", bytes: IP_AND_TCP + SEGMENT },
+    sample: () => room.measure(batch, LARGE_BATCH * SEGMENTS),
+    sampleTwin: () => twin().ns,
+  };
 }
 
-/** A train as another node's segmentation makes it: addressed to node 1. */
-function trainFor1(): { train: Uint8Array; segment: number; segments: number } {
+/** A train as another node's segmentation makes it of a super-packet for node 1. */
+function coalesceTcpSubject(room: Room): Subject {
   const whole = superPacket(2, 1);
   const header = vxlanDatagram(whole).slice(0, OUTER);
-  const { output } = runTwin(["cut", `${SEGMENT}`], concat(header, whole));
+  const train = runTwin(["cut", `${SEGMENT}`], concat(header, whole)).output;
   const segment = OUTER + IP_AND_TCP + SEGMENT;
-  return { train: output, segment, segments: Math.ceil(output.length / segment) };
-}
-
-function coalesceTcpRow(room: Room): Row {
-  const { train, segment, segments } = trainFor1();
-  room.prepare("wire", LARGE_BATCH, train.length, () => {
+  const batch = room.prepare("wire", LARGE_BATCH, train.length, () => {
     const input = { from: underlayOf(2), segment };
     for (let i = 0; i < LARGE_BATCH; i++) room.module.feedWire(train, input);
   });
-  const ns = statistics(room.measure(), LARGE_BATCH * segments);
-  const bytes = segment - OUTER;
-  return { name: "decap + coalesce 60 KB TCP", unit: "segment", bytes, ...ns };
+  const sample = () => room.measure(batch, LARGE_BATCH * SEGMENTS);
+  const bytes = IP_AND_TCP + SEGMENT;
+  return { name: "decap + coalesce 60 KB TCP", unit: "segment", bytes, sample };
 }
 
-function coalesceUdpRow(room: Room): Row {
+function coalesceUdpSubject(room: Room): Subject {
   const size = 64;
   const packet = podPacket(4, 2, 1, { protocol: UDP, payload: random.bytes(size - IP_AND_UDP) });
   const datagram = vxlanDatagram(packet);
   const train = concat(...new Array<Uint8Array>(BATCH).fill(datagram));
-  room.module.setWord(W_FEATURES, FEATURE_TUN_USO);
-  room.prepare("wire", LARGE_BATCH, train.length, () => {
+  const batch = room.prepare("wire", LARGE_BATCH, train.length, () => {
     const input = { from: underlayOf(2), segment: datagram.length };
     for (let i = 0; i < LARGE_BATCH; i++) room.module.feedWire(train, input);
   });
-  const ns = statistics(room.measure(), LARGE_BATCH * BATCH);
-  room.module.setWord(W_FEATURES, 0);
-  return { name: `decap + coalesce ${size} B UDP`, unit: "packet", bytes: size, ...ns };
+  const sample = () => {
+    room.module.setWord(W_FEATURES, FEATURE_TUN_USO);
+    const samples = room.measure(batch, LARGE_BATCH * BATCH);
+    room.module.setWord(W_FEATURES, 0);
+    return samples;
+  };
+  return { name: `decap + coalesce ${size} B UDP`, unit: "packet", bytes: size, sample };
 }
 
-export function packetRows(room: Room): Row[] {
+export function packetSubjects(room: Room): Subject[] {
   return [
-    ...SIZES.map((size) => encapRow(room, size)),
-    segmentRow(room),
-    ...SIZES.map((size) => decapRow(room, size)),
-    coalesceTcpRow(room),
-    coalesceUdpRow(room),
+    ...SIZES.map((size) => encapSubject(room, size)),
+    segmentSubject(room),
+    ...SIZES.map((size) => decapSubject(room, size)),
+    coalesceTcpSubject(room),
+    coalesceUdpSubject(room),
   ];
 }

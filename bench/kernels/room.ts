@@ -21,8 +21,8 @@ import {
 import { loadModule, type TestModule } from "../../test/support/module.js";
 import { contentsOf } from "../../test/support/nodes.js";
 
-const WARM_UP_MS = 300;
-const SAMPLES = 2000;
+const WARM_UP_MS = 200;
+const SAMPLES = 1000;
 
 /** Bytes of memory as they were, to be put back. */
 interface Saved {
@@ -31,6 +31,13 @@ interface Saved {
 }
 
 export type Side = "tun" | "wire";
+
+/** Inputs as a read left them. */
+export interface Batch {
+  side: Side;
+  count: number;
+  saved: Saved[];
+}
 
 const SIDES = {
   tun: { slots: W_TUN_SLOTS, list: W_TUN_IN, count: W_TUN_IN_COUNT, next: W_TUN_IN_NEXT },
@@ -41,9 +48,6 @@ const SIDES = {
 export class Room {
   readonly module: TestModule;
   readonly #view: DataView;
-  #side: Side = "tun";
-  #count = 0;
-  #saved: Saved[] = [];
 
   constructor(module: TestModule) {
     this.module = module;
@@ -57,29 +61,28 @@ export class Room {
   }
 
   /**
-   * Remembers `count` inputs that `feed` puts in, of at most `length` bytes each with headers;
-   * call `measure` next.
+   * A batch of `count` inputs that `feed` puts in, of at most `length` bytes each with headers.
+   * Several batches of one room may be kept and measured in any order.
    */
-  prepare(side: Side, count: number, length: number, feed: () => void): void {
+  prepare(side: Side, count: number, length: number, feed: () => void): Batch {
     feed();
-    this.#side = side;
-    this.#count = count;
     const { slots, list } = SIDES[side];
     const { base, views } = this.module;
     const keep = (at: number, size: number) => ({ at, bytes: views.bytes.slice(at, at + size) });
-    this.#saved = [keep(base + list, count * DESCRIPTOR_SIZE)];
+    const saved = [keep(base + list, count * DESCRIPTOR_SIZE)];
     for (let index = 0; index < count; index++) {
-      this.#saved.push(keep(base + slots + index * SLOT_SIZE + HEADROOM, length));
+      saved.push(keep(base + slots + index * SLOT_SIZE + HEADROOM, length));
     }
     // The stand-in pump's own run takes the inputs, so that its next feed begins at the first slot.
     this.module.run();
+    return { side, count, saved };
   }
 
-  #restore(): void {
+  #restore(batch: Batch): void {
     const { bytes } = this.module.views;
-    for (const saved of this.#saved) bytes.set(saved.bytes, saved.at);
-    this.module.setWord(SIDES[this.#side].count, this.#count);
-    this.module.setWord(SIDES[this.#side].next, 0);
+    for (const saved of batch.saved) bytes.set(saved.bytes, saved.at);
+    this.module.setWord(SIDES[batch.side].count, batch.count);
+    this.module.setWord(SIDES[batch.side].next, 0);
   }
 
   #markWritten(list: number, count: number): void {
@@ -90,10 +93,10 @@ export class Room {
     }
   }
 
-  /** One batch. @returns ms spent in the hot path */
-  #batch(): number {
+  /** @returns ms spent in the hot path */
+  #run(batch: Batch): number {
     const { hot, now_us } = this.module;
-    this.#restore();
+    this.#restore(batch);
     const start = performance.now();
     hot.run(now_us);
     const made = performance.now();
@@ -105,27 +108,27 @@ export class Room {
   }
 
   /**
-   * Times the prepared batch; ns per batch, one value a run.
+   * Times a batch; ns per `units` in it, one value a run.
    * @throws when packets were dropped or stayed: then something else was measured
    */
-  measure(): number[] {
-    const before = this.#totals();
+  measure(batch: Batch, units: number): number[] {
+    const before = this.#totals(batch.side);
     const warm = performance.now() + WARM_UP_MS;
-    while (performance.now() < warm) this.#batch();
-    const samples = Array.from({ length: SAMPLES }, () => this.#batch() * 1e6);
-    const after = this.#totals();
+    while (performance.now() < warm) this.#run(batch);
+    const samples = Array.from({ length: SAMPLES }, () => (this.#run(batch) * 1e6) / units);
+    const after = this.#totals(batch.side);
     const received = after.received - before.received;
     if (received === 0 || received !== after.forwarded - before.forwarded) {
       throw new Error(`${received} packets in, ${after.forwarded - before.forwarded} out`);
     }
-    this.module.setWord(SIDES[this.#side].count, 0);
-    this.module.setWord(SIDES[this.#side].next, 0);
+    this.module.setWord(SIDES[batch.side].count, 0);
+    this.module.setWord(SIDES[batch.side].next, 0);
     return samples;
   }
 
-  #totals(): { received: number; forwarded: number } {
+  #totals(side: Side): { received: number; forwarded: number } {
     const { egress, ingress } = this.module.counters();
-    const { received, forwarded } = this.#side === "tun" ? egress : ingress;
+    const { received, forwarded } = side === "tun" ? egress : ingress;
     return { received: Number(received), forwarded: Number(forwarded) };
   }
 }

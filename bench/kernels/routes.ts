@@ -3,7 +3,7 @@ import { NEXT_PEER } from "../../assembly/shared/tables.js";
 import { loadModule } from "../../test/support/module.js";
 import { contentsOf, peerOf } from "../../test/support/nodes.js";
 import { Random } from "../../test/support/random.js";
-import { type Row, sampleLoop, statistics } from "./row.js";
+import { type Subject, sampleLoop } from "./row.js";
 import { assertEqualOutput, runTwin } from "./twin.js";
 
 const COUNTS = [1000, 65_000];
@@ -53,30 +53,32 @@ function addressesIn(routes: readonly Route[]): Uint32Array {
   return Uint32Array.from({ length: ADDRESSES }, pick);
 }
 
-async function routeRow(count: number, call_ns: number): Promise<Row> {
+async function routeSubject(count: number): Promise<Subject> {
   const routes = routesOf(count);
   const module = await loadModule({ prefixCapacity: 131_072 });
   module.publish(contents(routes));
   const addresses = addressesIn(routes);
   const entries = routes.flatMap(({ prefix, length, peer }) => [prefix, length, NEXT_PEER + peer]);
   const input = Uint32Array.from([count, ...entries, ...addresses]);
-  const twin = runTwin(["route"], new Uint8Array(input.buffer));
+  const twin = () => runTwin(["route"], new Uint8Array(input.buffer));
   const own = addresses.map((address) => module.hot.fibLookup4(address));
-  assertEqualOutput(`FIB ${count}`, new Uint8Array(own.buffer), twin.output);
+  assertEqualOutput(`FIB ${count}`, new Uint8Array(own.buffer), twin().output);
   let next = 0;
-  const samples = sampleLoop((calls) => {
+  const work = (calls: number) => {
     for (let i = 0; i < calls; i++) {
       module.hot.fibLookup4(addresses[next] as number);
       next = (next + 1) % ADDRESSES;
     }
-  });
-  const { ns, ns99 } = statistics(samples, 1);
-  const net = { ns: ns - call_ns, ns99: ns99 - call_ns, twin_ns: twin.ns };
-  return { name: `FIB lookup, ${count} prefixes`, unit: "lookup", ...net };
+  };
+  return {
+    ...{ name: `FIB lookup, ${count} prefixes`, unit: "lookup" },
+    sample: () => sampleLoop(work),
+    sampleTwin: () => twin().ns,
+  };
 }
 
-export async function routeRows(call_ns: number): Promise<Row[]> {
-  const rows: Row[] = [];
-  for (const count of COUNTS) rows.push(await routeRow(count, call_ns));
-  return rows;
+export async function routeSubjects(): Promise<Subject[]> {
+  const subjects: Subject[] = [];
+  for (const count of COUNTS) subjects.push(await routeSubject(count));
+  return subjects;
 }

@@ -1,21 +1,34 @@
 // A row of the kernels' table, and how its times are taken.
 import { median, percentile } from "../support/statistics.js";
 
-export interface Row {
+/** Something that can be timed again and again. */
+export interface Subject {
   name: string;
   /** What one of "ns" is: a packet, a segment, a lookup. */
   unit: string;
-  /** Median and 99th percentile of samples, ns per unit. */
-  ns: number;
-  ns99: number;
   /** Bytes of a unit, where a byte rate means something. */
   bytes?: number;
+  /** Times it for a while; ns per unit, one value a sample. */
+  sample(): number[];
   /** The C twin's median ns per unit; its output was equal. */
+  sampleTwin?(): number;
+}
+
+/** What the samples of a subject came to. */
+export interface Row {
+  name: string;
+  unit: string;
+  ns: number;
+  ns99: number;
+  bytes?: number;
   twin_ns?: number;
 }
 
-const SAMPLES = 40;
-const SAMPLE_MS = 3;
+/** Every subject has its turn that often, so that a busy minute of the machine is not one row's. */
+const PASSES = 3;
+const SAMPLES = 300;
+/** Short, so that most samples are free of other processes. */
+const SAMPLE_MS = 0.3;
 const WARM_UP_MS = 200;
 
 /** Runs `work` for at least `wanted_ms`. @returns ms per call */
@@ -39,10 +52,28 @@ export function sampleLoop(work: (calls: number) => void): number[] {
   return Array.from({ length: SAMPLES }, () => timeCalls(work, SAMPLE_MS) * 1e6);
 }
 
-/** Median and percentile of samples in ns, each of `units` packets. */
-export function statistics(
-  samples: readonly number[],
-  units: number,
-): { ns: number; ns99: number } {
-  return { ns: median(samples) / units, ns99: percentile(samples, 99) / units };
+/** Times all subjects in turn, several passes, each right beside its twin. */
+export function timeAll(subjects: readonly Subject[]): Row[] {
+  const own = subjects.map((): number[] => []);
+  const twins = subjects.map((): number[] => []);
+  for (let pass = 0; pass < PASSES; pass++) {
+    subjects.forEach((subject, index) => {
+      own[index]?.push(...subject.sample());
+      const twin_ns = subject.sampleTwin?.();
+      if (twin_ns !== undefined) twins[index]?.push(twin_ns);
+    });
+  }
+  return subjects.map(({ name, unit, bytes }, index) => {
+    const samples = own[index] ?? [];
+    const twin = twins[index] ?? [];
+    const times = { ns: median(samples), ns99: percentile(samples, 99) };
+    const size = bytes === undefined ? {} : { bytes };
+    return {
+      name,
+      unit,
+      ...times,
+      ...size,
+      ...(twin.length === 0 ? {} : { twin_ns: median(twin) }),
+    };
+  });
 }

@@ -14,8 +14,8 @@
 enum {
   INPUT_MAX = 4 << 20,
   OUTPUT_MAX = 4 << 20,
-  SAMPLES = 25,
-  SAMPLE_NS = 4000000,
+  SAMPLES = 301,
+  SAMPLE_NS = 300000,
   OUTER = 22,
   IP_HEADER = 20
 };
