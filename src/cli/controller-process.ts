@@ -9,6 +9,7 @@ import { forgetProcess, type Place, rememberProcess } from "./process-files.js";
 
 /** How often the nats-server's process is looked at. */
 const WATCH_MS = 1000;
+const WATCH_MAX_MS = 30_000;
 
 /** The nats-server that this process runs. */
 export interface OwnServer {
@@ -19,6 +20,7 @@ export interface OwnServer {
 interface RunningServer {
   url: string;
   pid: number;
+  running(): Promise<boolean>;
   stop(): Promise<void>;
 }
 
@@ -64,8 +66,11 @@ export async function runController(
   }
 }
 
+/** Where the nats-server of `up` has its files. */
+export const natsDir = (place: Pick<Place, "stateDir">) => `${place.stateDir}/nats`;
+
 function startServer(place: Place, mesh: Mesh, own: OwnServer): Promise<RunningServer> {
-  const dir = `${place.stateDir}/nats`;
+  const dir = natsDir(place);
   // A group of its own: Ctrl-C reaches this process alone, which then stops the server in order.
   return startNatsServer({ mesh, dir, host: own.host, port: own.port, detached: true });
 }
@@ -86,28 +91,26 @@ async function keepServer(kept: Kept, stopped: Promise<void>): Promise<RunningSe
   void stopped.then(() => {
     stop = true;
   });
+  let wait_ms = WATCH_MS;
   while (!stop) {
-    await Promise.race([stopped, sleep(WATCH_MS, undefined, { ref: false })]);
-    if (stop || isAlive(server.pid)) continue;
+    await Promise.race([stopped, sleep(wait_ms, undefined, { ref: false })]);
+    if (stop) break;
+    if (await server.running()) {
+      wait_ms = WATCH_MS;
+      continue;
+    }
     kept.log("nats-server.lost", { pid: server.pid });
+    // A full disk or a taken port stays so for a while: neither the host nor the log is to fill up.
+    wait_ms = Math.min(2 * wait_ms, WATCH_MAX_MS);
     try {
       server = await startServer(kept.place, kept.mesh, kept.own);
       kept.restarted(server);
       kept.log("nats-server.started", { pid: server.pid, url: server.url });
     } catch (error) {
-      kept.log("nats-server.failed", { error });
+      kept.log("nats-server.failed", { error, again_ms: wait_ms });
     }
   }
   return server;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function stopSignal(): Promise<void> {

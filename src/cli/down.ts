@@ -19,15 +19,25 @@ export const command: Command = {
   run,
 };
 
+/** A controller that was killed could not stop its server. */
+async function stopServerLeft({ settings }: Invocation): Promise<boolean> {
+  const { natsDir } = await import("./controller-process.js");
+  const { stopNatsServer } = await import("../natsd/index.js");
+  return stopNatsServer(natsDir(settings));
+}
+
 async function run(invocation: Invocation, context: Context): Promise<undefined> {
   const all = invocation.has("all");
   const names: ServiceName[] = all || invocation.has("agent") ? ["agent"] : ["controller"];
   if (all) names.push("controller");
   const progress = new Progress(context);
-  const stopped: ServiceName[] = [];
+  const stopped: string[] = [];
   for (const name of names) {
     progress.step(`stopping the ${name}`);
     if (await stopService(invocation.settings, name)) stopped.push(name);
+  }
+  if (names.includes("controller") && (await stopServerLeft(invocation))) {
+    stopped.push("nats-server");
   }
   progress.done();
   if (stopped.length === 0) {

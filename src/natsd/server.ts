@@ -34,6 +34,8 @@ export interface NatsServer {
   adopted: boolean;
   /** Path of its log. */
   log: string;
+  /** Whether its process still runs. */
+  running(): Promise<boolean>;
   /** SIGTERM, then SIGKILL after five seconds; resolves when it is gone. */
   stop(): Promise<void>;
 }
@@ -45,21 +47,19 @@ interface Place {
 }
 
 /**
- * Starts nats-server and waits until it takes connections; one that already runs for the same
- * directory is adopted. Errors: MESHD_NO_NATS_SERVER (binary missing), MESHD_PORT_IN_USE,
- * MESHD_NATS_SERVER (it ended; the log's last line).
+ * Starts nats-server and waits until it takes connections. One that already runs for the same
+ * directory is adopted, or stopped first when it listens elsewhere than asked for. Errors:
+ * MESHD_NO_NATS_SERVER (binary missing), MESHD_PORT_IN_USE, MESHD_NATS_SERVER (it ended; the log's
+ * last line).
  */
 export async function startNatsServer(options: NatsServerOptions): Promise<NatsServer> {
   const { dir } = options;
   const host = options.host ?? "127.0.0.1";
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  const place = {
-    config: join(dir, "nats-server.conf"),
-    log: join(dir, "nats-server.log"),
-    pid: join(dir, "nats-server.json"),
-  };
+  const place = placeIn(dir);
   const running = await findRunning(place);
-  if (running) return running;
+  if (running?.host === host && [0, running.port].includes(options.port)) return running;
+  await running?.stop();
   const binary = options.binary ?? (await findBinary());
   const port = await freePort(host, options.port);
   const config = await natsServerConfig(options.mesh, { host, port, storeDir: dir });
@@ -72,13 +72,34 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   return handle(server, place, false);
 }
 
+function placeIn(dir: string): Place {
+  return {
+    config: join(dir, "nats-server.conf"),
+    log: join(dir, "nats-server.log"),
+    pid: join(dir, "nats-server.json"),
+  };
+}
+
+/** Stops the server that runs for a directory, whoever started it. False when there is none. */
+export async function stopNatsServer(dir: string): Promise<boolean> {
+  const running = await findRunning(placeIn(dir));
+  await running?.stop();
+  return running !== null;
+}
+
 function handle(
   server: { host: string; port: number; pid: number },
   place: Place,
   adopted: boolean,
 ): NatsServer {
-  const stop = () => stopProcess(server.pid, place);
-  return { ...server, url: urlOf(server.host, server.port), adopted, log: place.log, stop };
+  return {
+    ...server,
+    url: urlOf(server.host, server.port),
+    adopted,
+    log: place.log,
+    running: () => isOurs(server.pid, place),
+    stop: () => stopProcess(server.pid, place),
+  };
 }
 
 function urlOf(host: string, port: number): string {
@@ -208,9 +229,18 @@ async function stopProcess(pid: number, place: Place): Promise<void> {
   const killAt = Date.now() + 5_000;
   let signal: NodeJS.Signals | null = "SIGTERM";
   while (await isOurs(pid, place)) {
-    if (signal) process.kill(pid, signal);
+    if (signal) signalTo(pid, signal);
     signal = Date.now() > killAt ? "SIGKILL" : null;
     await sleep(20);
   }
   await rm(place.pid, { force: true });
+}
+
+/** It may have ended a moment ago: that is what was wanted. */
+function signalTo(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
 }

@@ -236,6 +236,22 @@ test("down stops both processes; up without flags brings the same mesh back", as
   assert.is((await meshd(world, "config", "get", "masquerade")).out, "false\n");
 });
 
+test("down after a killed controller stops the nats-server that it left behind", async ({
+  world,
+}) => {
+  const { controller } = await ask<{ controller: { pid: number; natsPid: number } }>(
+    world,
+    "status",
+  );
+  process.kill(controller.pid, "SIGKILL");
+  await waitFor(() => (isAlive(controller.pid) ? undefined : true), DEADLINE_MS);
+  assert.ok(isAlive(controller.natsPid), "it went on by itself");
+  assert.equal(await ask(world, "down"), { stopped: ["nats-server"] });
+  assert.not.ok(isAlive(controller.natsPid));
+  assert.is((await meshd(world, "down")).code, 1);
+  await ask<UpView>(world, "up");
+});
+
 test("a port in use is refused by the child's own line, nothing is left running", async () => {
   const other = makeWorld();
   const blocker = createServer();

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createMesh, type Mesh } from "../../control/index.js";
-import { NatsdError, startNatsServer } from "../../src/natsd/index.js";
+import { NatsdError, startNatsServer, stopNatsServer } from "../../src/natsd/index.js";
 
 async function inDirectory(work: (dir: string, mesh: Mesh) => Promise<void>): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), "meshd-natsd-"));
@@ -47,6 +47,25 @@ test("a server is started on a free port, found by the next start, and stopped",
       assert.not(again.adopted);
     } finally {
       await again.stop();
+    }
+  });
+});
+
+test("a server that listens elsewhere than asked for is stopped and started anew", async () => {
+  await inDirectory(async (dir, mesh) => {
+    const place = { mesh, dir: join(dir, "nats") };
+    const first = await startNatsServer({ ...place, port: 0, detached: true });
+    const second = await startNatsServer({ ...place, host: "127.0.0.2", port: first.port });
+    try {
+      assert.not(second.adopted);
+      assert.is(second.url, `nats://127.0.0.2:${first.port}`);
+      assert.not(await first.running());
+      assert.ok(await second.running());
+      assert.ok(await stopNatsServer(place.dir), "whoever started it");
+      assert.not(await second.running());
+      assert.not(await stopNatsServer(place.dir));
+    } finally {
+      await second.stop();
     }
   });
 });
