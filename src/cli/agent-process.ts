@@ -14,7 +14,8 @@ import {
 } from "./command.js";
 import { readIfThere, writeSecret } from "./files.js";
 import { launch } from "./launch.js";
-import { forgetProcess, rememberProcess, runningPid } from "./process-files.js";
+import { limitLogs } from "./log-limit.js";
+import { forgetProcess, logFile, rememberProcess, runningPid } from "./process-files.js";
 
 /** Settings that `join` takes as flags. */
 export const AGENT_SETTINGS: readonly SettingName[] = [
@@ -113,6 +114,7 @@ export async function runInForeground(
   const pending = pendingToken(place.stateDir);
   const used = token ?? readIfThere(pending)?.trim();
   rememberProcess(place, "agent");
+  const stopLimit = limitLogs([logFile(place, "agent")]);
   try {
     return await context.runAgent({
       ...agentOptions(invocation, context),
@@ -120,6 +122,7 @@ export async function runInForeground(
       onReady: () => rmSync(pending, { force: true }),
     });
   } finally {
+    stopLimit();
     // A token that did not work would not work the next time either.
     rmSync(pending, { force: true });
     forgetProcess(place, "agent");

@@ -5,7 +5,8 @@ import { startNatsServer } from "../natsd/index.js";
 import { createLogger, eventLog, type Log } from "../telemetry/index.js";
 import type { Invocation } from "./command.js";
 import { plainWarnings, removeControllerState, writeControllerState } from "./controller-state.js";
-import { forgetProcess, type Place, rememberProcess } from "./process-files.js";
+import { limitLogs } from "./log-limit.js";
+import { forgetProcess, logFile, type Place, rememberProcess } from "./process-files.js";
 
 /** How often the nats-server's process is looked at. */
 const WATCH_MS = 1000;
@@ -38,6 +39,8 @@ export async function runController(
   const stopped = stopSignal();
   const log = eventLog(createLogger({ level: settings.logLevel, format: settings.logFormat }));
   rememberProcess(settings, "controller");
+  const logs = [logFile(settings, "controller"), `${natsDir(settings)}/nats-server.log`];
+  const stopLimit = limitLogs(logs);
   let server: RunningServer | undefined;
   try {
     server = own && (await startServer(settings, mesh, own));
@@ -60,6 +63,7 @@ export async function runController(
     await controller.close();
     return 0;
   } finally {
+    stopLimit();
     await server?.stop();
     removeControllerState(settings);
     forgetProcess(settings, "controller");

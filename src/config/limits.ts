@@ -69,6 +69,10 @@ export const TOKEN_BYTES_MAX = 16384;
 /** Longest YAML file of settings. */
 export const CONFIG_FILE_BYTES_MAX = 1 << 20;
 
+/** Size at which a log file is begun anew; one older piece is kept. */
+export const LOG_BYTES_MAX = 16 << 20;
+export const LOG_LOOK_MS = 60_000;
+
 /** How long a join token works at most. */
 export const TOKEN_TTL_MAX_MS = 365 * 86_400_000;
 /** Times a token may be used, at most (1 is the default). */
