@@ -4,6 +4,8 @@ import * as assert from "uvu/assert";
 import { NEXT_LOCAL, NEXT_NONE, NEXT_PEER } from "../../assembly/shared/tables.js";
 import { parseAddress } from "../../src/datapath/address.js";
 import { TableError } from "../../src/datapath/contents.js";
+import { createMemory } from "../../src/datapath/memory.js";
+import { writeTables } from "../../src/datapath/tables.js";
 import type { TableContents } from "../../src/datapath/types.js";
 import { loadModule, type TestModule } from "../support/module.js";
 import { contentsOf, peerOf } from "../support/nodes.js";
@@ -174,6 +176,33 @@ function refusal(change: (contents: TableContents) => void): string {
 }
 
 const published = await loadModule({ peerCapacity: 4, prefixCapacity: 64 });
+
+test("tables written over older ones are those written into fresh memory, byte for byte", () => {
+  const tables = (net: number): TableContents => {
+    const hosts = Array.from({ length: 500 }, (_, i) => i);
+    const contents = contentsOf(
+      1,
+      hosts.slice(0, 60).map((i) =>
+        peerOf(2, {
+          ...{ address: `198.${net}.2.${i}`, prefixes: [] },
+        }),
+      ),
+    );
+    contents.self.prefixes = hosts.flatMap((i) => [
+      `10.${net}.${i >> 4}.${(i & 15) << 4}/28`,
+      `fd00:${net}:${i.toString(16)}::/48`,
+    ]);
+    contents.self.addresses = [];
+    return contents;
+  };
+  const write = (...list: TableContents[]) => {
+    const { bytes, bases } = createMemory({ workers: 1, peerCapacity: 60, prefixCapacity: 500 });
+    for (const contents of list) writeTables(bytes, 0, contents);
+    return Buffer.from(bytes.subarray(0, bases[0]));
+  };
+  assert.ok(write(tables(1), tables(2)).equals(write(tables(2))));
+  assert.not(write(tables(1)).equals(write(tables(2))));
+});
 
 test("two owners of a prefix or of an underlay address are refused", () => {
   const peer = (contents: TableContents) => contents.peers[1] ?? peerOf(3);
