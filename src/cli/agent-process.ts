@@ -13,7 +13,7 @@ import {
   UsageError,
 } from "./command.js";
 import { readIfThere, writeSecret } from "./files.js";
-import { launch } from "./launch.js";
+import { launch, serviceArgv } from "./launch.js";
 import { limitLogs } from "./log-limit.js";
 import { forgetProcess, logFile, rememberProcess, runningPid } from "./process-files.js";
 
@@ -136,14 +136,13 @@ export async function startAgent(
   token: string | undefined,
 ): Promise<{ answer: AgentStatus; how: "systemd" | "detached" }> {
   const { settings } = invocation;
-  const { stateDir, runDir } = settings;
+  const { stateDir } = settings;
   if (token !== undefined) writeSecret(pendingToken(stateDir), `${token}\n`);
   try {
     return await launch(context, {
       service: "agent",
       place: settings,
-      // JSON, so that an error's code comes back to the command that started it.
-      argv: ["join", "--foreground", "--json", "--state-dir", stateDir, "--run-dir", runDir],
+      argv: serviceArgv(["join"], invocation),
       ready: (pid) => readyStatus(invocation, pid),
       wantSystemd: !invocation.has("no-systemd"),
     });

@@ -4,7 +4,7 @@ import { meshDir, meshHere } from "./admin.js";
 import { CommandError, type Context, type Invocation } from "./command.js";
 import { runController } from "./controller-process.js";
 import type { ControllerState } from "./controller-state.js";
-import { launch } from "./launch.js";
+import { launch, serviceArgv } from "./launch.js";
 import { Progress, print } from "./output.js";
 import { runningPid } from "./process-files.js";
 import { remember } from "./remembered.js";
@@ -23,16 +23,18 @@ export async function controller(
   }
   const mesh = await needMesh(invocation);
   const servers = settings.nats ?? mesh.servers;
-  remember(invocation, ["nats"]);
-  if (invocation.has("foreground")) return runController(invocation, mesh, undefined, servers);
+  const takeBack = remember(invocation, ["nats"]);
   const progress = new Progress(context);
-  progress.step("starting the controller");
   try {
+    if (invocation.has("foreground")) {
+      return await runController(invocation, mesh, undefined, servers);
+    }
+    progress.step("starting the controller");
     const { stateDir, runDir } = settings;
     const { answer } = await launch<ControllerState>(context, {
       service: "controller",
       place: { stateDir, runDir },
-      argv: ["controller", "--foreground", "--state-dir", stateDir, "--run-dir", runDir],
+      argv: serviceArgv(["controller"], invocation),
       ready: (pid) => answering(invocation, mesh, pid),
       wantSystemd: !invocation.has("no-systemd"),
     });
@@ -42,6 +44,7 @@ export async function controller(
     return undefined;
   } catch (error) {
     progress.done();
+    takeBack();
     throw error;
   }
 }

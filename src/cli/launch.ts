@@ -1,8 +1,8 @@
 // Starts a service and returns when it is ready: a systemd unit, or a detached process with a log.
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, fstatSync, mkdirSync, openSync, readFileSync } from "node:fs";
-import { READY_TIMEOUT_MS } from "../config/index.js";
-import { CommandError, type Context } from "./command.js";
+import { flagOf, READY_TIMEOUT_MS } from "../config/index.js";
+import { CommandError, type Context, type Invocation } from "./command.js";
 import { logFile, type Place, runningPid, type ServiceName, waitFor } from "./process-files.js";
 import {
   hasUnit,
@@ -81,6 +81,25 @@ async function launchDetached<T>(context: Context, what: Launch<T>): Promise<T> 
   if (outcome !== undefined && "answer" in outcome) return outcome.answer;
   if (!ended) child.kill("SIGTERM");
   throw notReady(what.service, lastWords(readFrom(path, before)), path);
+}
+
+/**
+ * Words that run a command in the foreground as it was given here: directories, and what only flags
+ * and variables said of the log, because a service sees neither.
+ */
+export function serviceArgv(words: readonly string[], invocation: Invocation): string[] {
+  const { settings, origins, namedFile } = invocation;
+  const given = (["logLevel", "logFormat"] as const).filter((name) =>
+    ["flag", "variable"].includes(origins[name]),
+  );
+  return [
+    ...words,
+    // JSON, so that an error's code comes back to the command that started it.
+    ...["--foreground", "--json"],
+    ...["--state-dir", settings.stateDir, "--run-dir", settings.runDir],
+    ...(namedFile === undefined ? [] : ["--config", namedFile]),
+    ...given.flatMap((name) => [`--${flagOf(name)}`, settings[name]]),
+  ];
 }
 
 function spawnDetached(context: Context, argv: readonly string[], log: number): ChildProcess {

@@ -44,7 +44,8 @@ function contentsOf(path: string): string | undefined {
 }
 
 /**
- * Keeps what flags and variables said now, together with what was remembered before.
+ * Keeps what flags and variables said now of the settings `among`, and what was remembered before
+ * of these and all others.
  * @returns takes it back: for a start that failed, whose flags must not bind the next one.
  */
 export function remember(invocation: Invocation, among: readonly SettingName[]): () => void {
@@ -54,7 +55,9 @@ export function remember(invocation: Invocation, among: readonly SettingName[]):
   const lasting = ["flag", "variable", "remembered"];
   const kept = among.filter((name) => lasting.includes(origins[name]));
   const values = Object.fromEntries(kept.map((name) => [name, settings[name]]));
-  const file: File = { ...(namedFile && { config: namedFile }), settings: values };
+  const others = readRemembered(settings.stateDir).values;
+  const all = { ...others, ...values };
+  const file: File = { ...(namedFile && { config: namedFile }), settings: all };
   writeSecret(path, `${JSON.stringify(file, null, 2)}\n`);
   return () => (before === undefined ? rmSync(path, { force: true }) : writeSecret(path, before));
 }

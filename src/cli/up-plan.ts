@@ -1,4 +1,5 @@
 // What `up` is to start: remembered from the last time, changed by flags.
+import { rmSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { checkSetting } from "../../control/index.js";
 import {
@@ -22,6 +23,11 @@ export interface UpPlan {
 }
 
 const port = kinds.integer(1, limits.PORT_MAX);
+const host = kinds.text(
+  "an IPv4 or IPv6 address, or a host's name",
+  (given) =>
+    kinds.address.parse(given) !== undefined || /^[A-Za-z0-9]([A-Za-z0-9.-]{0,252})$/.test(given),
+);
 const fileIn = (stateDir: string) => `${stateDir}/up.json`;
 
 /** Flags over what was remembered over defaults. @throws ConfigError */
@@ -32,12 +38,30 @@ export async function planUp(invocation: Invocation): Promise<UpPlan> {
   const portText = invocation.text("port") ?? before?.port ?? limits.NATS_PORT_DEFAULT;
   const given = invocation.text("advertise");
   const kept = invocation.has("listen") ? undefined : before?.advertise;
-  const advertise = given ?? kept ?? (await advertisedFor(listen));
+  const text = given ?? kept ?? (await advertisedFor(listen));
+  const advertise = checkValue(host, "--advertise", text);
   return { listen, port: checkValue(port, "--port", portText), advertise };
 }
 
-export function rememberPlan(stateDir: string, plan: UpPlan): void {
-  writeSecret(fileIn(stateDir), `${JSON.stringify(plan, null, 2)}\n`);
+/** @returns takes it back: for a start that failed, whose flags must not bind the next one. */
+export function rememberPlan(stateDir: string, plan: UpPlan): () => void {
+  const path = fileIn(stateDir);
+  const before = readIfThere(path);
+  writeSecret(path, `${JSON.stringify(plan, null, 2)}\n`);
+  return () => (before === undefined ? rmSync(path, { force: true }) : writeSecret(path, before));
+}
+
+/** A server that runs listens where it was started: other flags are refused, not ignored. */
+export async function checkSamePlan(invocation: Invocation): Promise<void> {
+  const before = rememberedPlan(invocation.settings.stateDir);
+  const plan = await planUp(invocation);
+  const names = ["listen", "port", "advertise"] as const;
+  const differs = names.find((name) => invocation.has(name) && plan[name] !== before?.[name]);
+  if (differs === undefined) return;
+  const message =
+    `--${differs} ${plan[differs]}: it runs with ${before?.[differs]}; 'meshd down' first, ` +
+    "then 'meshd up' with the new flags";
+  throw new CommandError("MESHD_ALREADY_RUNNING", message);
 }
 
 function rememberedPlan(stateDir: string): Partial<UpPlan> | undefined {

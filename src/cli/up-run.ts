@@ -12,11 +12,12 @@ import { meshDir, meshHere } from "./admin.js";
 import { CommandError, type Context, type Invocation } from "./command.js";
 import { runController } from "./controller-process.js";
 import { type ControllerState, controllerState } from "./controller-state.js";
-import { launch } from "./launch.js";
+import { launch, serviceArgv } from "./launch.js";
 import { fields, Progress, print, warningLines } from "./output.js";
 import { runningPid } from "./process-files.js";
 import {
   advertisedUrl,
+  checkSamePlan,
   checkUnchanged,
   givenMeshSettings,
   planUp,
@@ -39,24 +40,28 @@ interface UpView {
 /** Runs `meshd up`. */
 export async function up(invocation: Invocation, context: Context): Promise<undefined | number> {
   const { settings } = invocation;
-  if (settings.nats !== undefined) throw noServerOfYours(settings.nats);
+  // What a controller of another server was given once does not speak of this one.
+  const isMeant = invocation.origins.nats !== "remembered";
+  if (settings.nats !== undefined && isMeant) throw noServerOfYours(settings.nats);
   const running = runningPid(settings, "controller");
   if (running !== undefined) return alreadyUp(invocation, context, running);
   const plan = await planUp(invocation);
   const mesh = await ensureMesh(invocation, advertisedUrl(plan));
-  rememberPlan(settings.stateDir, plan);
-  if (invocation.has("foreground")) {
-    return runController(invocation, mesh, { host: plan.listen, port: plan.port }, []);
-  }
+  const takeBack = rememberPlan(settings.stateDir, plan);
   const progress = new Progress(context);
-  progress.step("starting nats-server and controller");
   try {
+    if (invocation.has("foreground")) {
+      const own = { host: plan.listen, port: plan.port };
+      return await runController(invocation, mesh, own, []);
+    }
+    progress.step("starting nats-server and controller");
     const state = await startUp(invocation, context, mesh);
     progress.done();
     print(invocation, context, await viewOf(mesh, state), upText);
     return undefined;
   } catch (error) {
     progress.done();
+    takeBack();
     throw error;
   }
 }
@@ -70,7 +75,7 @@ async function startUp(
   const { answer } = await launch(context, {
     service: "controller",
     place: { stateDir, runDir },
-    argv: ["up", "--foreground", "--state-dir", stateDir, "--run-dir", runDir],
+    argv: serviceArgv(["up"], invocation),
     ready: (pid) => answering(invocation, mesh, pid),
     wantSystemd: !invocation.has("no-systemd"),
   });
@@ -101,17 +106,23 @@ export async function answering(
 async function ensureMesh(invocation: Invocation, url: string): Promise<Mesh> {
   const dir = meshDir(invocation.settings);
   const mesh = await meshHere(invocation.settings);
-  const name = invocation.text("name");
   if (mesh === undefined) {
+    const name = invocation.text("name");
     const config = givenMeshSettings(invocation);
     return createMesh(dir, { servers: [url], config, ...(name === undefined ? {} : { name }) });
   }
+  checkSame(invocation, mesh);
+  return mesh.servers.includes(url) ? mesh : setMeshServers(dir, [url]);
+}
+
+/** Flags that speak of another mesh than the one that is here are refused, not ignored. */
+function checkSame(invocation: Invocation, mesh: Mesh): void {
+  const name = invocation.text("name");
   if (name !== undefined && name !== mesh.name) {
-    const message = `${dir} holds mesh ${mesh.name}, not ${name}; use another --state-dir`;
+    const message = `${mesh.dir} holds mesh ${mesh.name}, not ${name}; use another --state-dir`;
     throw new CommandError("MESHD_MESH_EXISTS", message);
   }
   checkUnchanged(invocation, { ...mesh.config });
-  return mesh.servers.includes(url) ? mesh : setMeshServers(dir, [url]);
 }
 
 async function alreadyUp(
@@ -125,7 +136,8 @@ async function alreadyUp(
     throw new CommandError("MESHD_ALREADY_RUNNING", message);
   }
   const mesh = await loadMesh(meshDir(invocation.settings));
-  checkUnchanged(invocation, { ...mesh.config });
+  checkSame(invocation, mesh);
+  await checkSamePlan(invocation);
   print(invocation, context, await viewOf(mesh, state), upText);
 }
 

@@ -1,7 +1,7 @@
 // The commands of an administrator against a real nats-server and a real controller, as processes
 // that the command line itself started.
 import { execFile } from "node:child_process";
-import { cpSync, existsSync, readFileSync, statSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { suite } from "uvu";
@@ -102,6 +102,11 @@ test("up again is a no-op; flags that differ from the mesh are refused", async (
   const { code, err } = await meshd(world, "up", "--mtu", "1300");
   assert.is(code, 1);
   assert.match(err, /mtu: the mesh exists and began with 1400; use 'meshd config set mtu 1300'/);
+  const elsewhere = await meshd(world, "up", "--port", "1");
+  assert.is(elsewhere.code, 1);
+  assert.match(elsewhere.err, /--port 1: it runs with \d+; 'meshd down' first/);
+  assert.match((await meshd(world, "up", "--name", "other")).err, /holds mesh prod, not other/);
+  assert.is((await meshd(world, "up", "--advertise", "no host")).code, 2);
 });
 
 test("status on the controller's host shows the controller", async ({ world, first }) => {
@@ -190,7 +195,21 @@ test("a second controller runs from a copy of the keys", async ({ world, first }
   const second = makeWorld();
   cpSync(join(world.stateDir, "mesh"), join(second.stateDir, "mesh"), { recursive: true });
   const nats = first.servers.join(",");
-  const state = await ask<{ pid: number; natsPid: null }>(second, "controller", "--nats", nats);
+  const remembered = join(second.stateDir, "settings.json");
+  const node = { settings: { underlayAddress: "192.0.2.9" } };
+  writeFileSync(remembered, JSON.stringify(node));
+  const none = await meshd(second, "controller", "--nats", "nats://127.0.0.1:1", "--json");
+  assert.is((none.json as { error: { code: string } }).error.code, "MESHD_NO_NATS");
+  assert.equal(JSON.parse(readFileSync(remembered, "utf8")), node, "as it was before");
+  const level = ["--log-level", "debug"];
+  const state = await ask<{ pid: number; natsPid: null }>(
+    second,
+    ...["controller", "--nats", nats, ...level],
+  );
+  const { settings } = JSON.parse(readFileSync(remembered, "utf8"));
+  assert.equal(settings, { ...node.settings, nats: [nats] }, "the node's own flags stay");
+  const argv = readFileSync(`/proc/${state.pid}/cmdline`, "utf8").split("\0");
+  assert.equal(argv.slice(argv.indexOf("--log-level"), -1), level);
   assert.is(state.natsPid, null);
   assert.not.equal(state.pid, first.controllerPid);
   assert.is((await meshd(second, "controller")).code, 1);
@@ -263,6 +282,9 @@ test("a port in use is refused by the child's own line, nothing is left running"
   );
   const words = ["--listen", "127.0.0.1", "--port", String(port)];
   const { code, err } = await meshd(other, "up", ...words);
+  const { json } = await meshd(other, "up", ...words, "--json");
+  assert.is((json as { error: { code: string } }).error.code, "MESHD_PORT_IN_USE");
+  assert.not.ok(existsSync(join(other.stateDir, "up.json")), "flags that failed do not stay");
   blocker.close();
   assert.is(code, 1);
   assert.match(
