@@ -139,5 +139,7 @@ function describe(error: unknown): { code: string; message: string } {
     const message = `${path} is not open to this user; try again as root`;
     return { code: "MESHD_PERMISSION", message };
   }
-  return { code: code ?? "MESHD_FAILED", message: error.message.replace(/\s*\n\s*/g, " ") };
+  const message = error.message.replace(/\s*\n\s*/g, " ");
+  // A code of the system's or of a library's is no promise of ours; it stands in the message.
+  return { code: code?.startsWith("MESHD_") ? code : "MESHD_FAILED", message };
 }

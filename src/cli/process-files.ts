@@ -28,8 +28,17 @@ function startTime(pid: number): string | undefined {
   }
 }
 
-/** Marks this process as the service's; removed by {@link forgetProcess}. */
+/**
+ * Marks this process as the service's; removed by {@link forgetProcess}.
+ * @throws CommandError MESHD_ALREADY_RUNNING when another one is it: two starts at the same moment
+ */
 export function rememberProcess(place: Place, name: ServiceName): void {
+  const other = runningPid(place, name);
+  if (other !== undefined && other !== process.pid) {
+    const way = name === "agent" ? "meshd down --agent" : "meshd down";
+    const message = `the ${name} runs here already (process ${other}); '${way}' stops it`;
+    throw new CommandError("MESHD_ALREADY_RUNNING", message);
+  }
   writeSecret(pidFile(place, name), `${process.pid} ${startTime(process.pid) ?? ""}\n`);
 }
 

@@ -50,8 +50,15 @@ function inHostNamespace(): boolean {
   }
 }
 
-/** A word of ExecStart: quoted, with systemd's specifiers and variables switched off. */
+/**
+ * A word of ExecStart: quoted, with systemd's specifiers and variables switched off. A line feed
+ * would begin another directive.
+ */
 function unitWord(word: string): string {
+  if (/\p{Cc}/u.test(word)) {
+    const message = `${JSON.stringify(word)} cannot stand in a unit file; --no-systemd does without`;
+    throw new CommandError("MESHD_SYSTEMD", message);
+  }
   const escaped = word.replace(/[\\"]/g, "\\$&").replaceAll("%", "%%").replaceAll("$", "$$$$");
   return /^[A-Za-z0-9_@./:=,+-]+$/.test(word) ? word : `"${escaped}"`;
 }

@@ -101,7 +101,7 @@ export const command: CommandGroup = {
     revoke: {
       usage: "TOKEN-ID",
       about: "Makes a token useless. Nodes that joined with it stay.",
-      example: "meshd token revoke 3f9c0a12",
+      example: "meshd token revoke 3f9c0a12d8e44b7790c2a15be6f80d31",
       words: [1, 1],
       run: revoke,
     },

@@ -42,7 +42,8 @@ export async function up(invocation: Invocation, context: Context): Promise<unde
   const { settings } = invocation;
   // What a controller of another server was given once does not speak of this one.
   const isMeant = invocation.origins.nats !== "remembered";
-  if (settings.nats !== undefined && isMeant) throw noServerOfYours(settings.nats);
+  if (settings.nats !== undefined && isMeant)
+    throw noServerOfYours(settings.nats, settings.stateDir);
   const running = runningPid(settings, "controller");
   if (running !== undefined) return alreadyUp(invocation, context, running);
   const plan = await planUp(invocation);
@@ -141,11 +142,13 @@ async function alreadyUp(
   print(invocation, context, await viewOf(mesh, state), upText);
 }
 
-function noServerOfYours(servers: readonly string[]): CommandError {
+function noServerOfYours(servers: readonly string[], stateDir: string): CommandError {
   const message =
-    `--nats ${servers.join(",")}: a server of yours needs an account of the mesh with its ` +
-    "signing key, or nodes could not be held to their records; use 'meshd up' without --nats, " +
-    "or 'meshd controller --nats URL' once your server preloads the account of its mesh folder";
+    `--nats ${servers.join(",")}: 'meshd up' cannot take a server of yours in this version: it ` +
+    "needs an account's signing key to hold nodes to their records, and the operator's to revoke " +
+    "them, and no flag takes these yet; use 'meshd up' without --nats, or give your servers " +
+    `operator, system_account and resolver of ${stateDir}/nats/nats-server.conf, which 'meshd up' ` +
+    "writes, and run 'meshd controller --nats URL'";
   return new CommandError("MESHD_NO_ACCOUNT_KEY", message);
 }
 

@@ -63,7 +63,7 @@ export const address: Kind<string> = text(
 /** An absolute path. */
 export const path: Kind<string> = text(
   "an absolute path",
-  (given) => given.startsWith("/") && !given.includes("\0") && given.length < 4096,
+  (given) => given.startsWith("/") && !/\p{Cc}/u.test(given) && given.length < 4096,
 );
 
 /** What `other` allows, or null: off. Variables and flags say "null" or "none". */

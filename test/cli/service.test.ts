@@ -155,6 +155,7 @@ function fakeSystemd(dir: string, state: string): Systemd & { calls: string[] } 
 test("a unit runs the program in the foreground, restarts it, and starts at boot", ({ world }) => {
   const argv = ["/usr/bin/node", "/opt/my mesh/bin/meshd", "join", "--foreground", "a%b$c"];
   const text = unitText("agent", argv);
+  assert.throws(() => unitText("agent", ["/a\nExecStartPre=/b"]), /cannot stand in a unit file/);
   assert.match(
     text,
     '\nExecStart=/usr/bin/node "/opt/my mesh/bin/meshd" join --foreground "a%%b$$c"\n',
@@ -222,6 +223,31 @@ test("systemd is for the host's own directories only, and not when refused", ({ 
   assert.is(systemdFits(world, true), false);
   assert.is(systemdFits({ ...host, runDir: world.runDir }, true), false);
   assert.is(systemdFits(host, false), false);
+});
+
+test("a process does not take a service over from one that runs", async ({ world }) => {
+  const other = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
+  const started = readFileSync(`/proc/${other.pid}/stat`, "utf8").split(") ")[1]?.split(" ")[19];
+  mkdirSync(world.runDir, { recursive: true });
+  writeFileSync(pidFile(world, "controller"), `${other.pid} ${started}\n`);
+  assert.throws(() => rememberProcess(world, "controller"), /runs here already/);
+  other.kill("SIGKILL");
+  await waitFor(() => (runningPid(world, "controller") === undefined ? true : undefined), 10_000);
+  rememberProcess(world, "controller");
+  assert.is(runningPid(world, "controller"), process.pid);
+});
+
+test("an error of the system has a code of ours, and says its own in the line", async ({
+  world,
+}) => {
+  const fails = () =>
+    Promise.reject(Object.assign(new Error("bind EADDRINUSE"), { code: "EADDRINUSE" }));
+  const { code, err, json } = await world.run(["join", "--foreground", "--json"], {
+    runAgent: fails,
+  });
+  assert.is(code, 1);
+  assert.is(err, "meshd: bind EADDRINUSE\n");
+  assert.equal(json, { error: { code: "MESHD_FAILED", message: "bind EADDRINUSE" } });
 });
 
 test.run();
