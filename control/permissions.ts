@@ -60,7 +60,7 @@ export function bootstrapPermissions(mesh: string, tokenId: string): Permissions
 /** A controller: grants and settings but not the nodes' own records; both buckets; the service. */
 export function controllerPermissions(mesh: string, key: string): Permissions {
   const subjects = subjectsOf(mesh);
-  const kinds = ["members", "names", "leases", "claims", "peers", "identities"];
+  const kinds = ["members", "names", "leases", "claims", "peers"];
   const api = [subjects.bucket, subjects.secrets].flatMap((bucket) => [
     `$JS.API.STREAM.CREATE.KV_${bucket}`,
     `$JS.API.STREAM.INFO.KV_${bucket}`,

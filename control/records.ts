@@ -3,10 +3,8 @@
 // passed.
 import type { MeshConfig } from "./settings.js";
 
-/**
- * active: routed to. draining: routed to, no new pods. quarantined and removed: never routed to.
- */
-export type MemberState = "active" | "draining" | "quarantined" | "removed";
+/** active: routed to. draining: routed to, no new pods. removed: never routed to. */
+export type MemberState = "active" | "draining" | "removed";
 
 /** `members.<nodeId>`: a grant, written by controllers and signed with the mesh's grant key. */
 export interface MemberRecord {

@@ -19,7 +19,7 @@ import { completeConfig } from "./setting-rules.js";
 import type { MeshConfig } from "./settings.js";
 
 const epoch_max = Number.MAX_SAFE_INTEGER;
-const memberStates = ["active", "draining", "quarantined", "removed"] as const;
+const memberStates = ["active", "draining", "removed"] as const;
 const leaseStates = ["held", "quarantined", "reserved"] as const;
 
 export interface RecordOfKind {
