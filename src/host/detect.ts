@@ -108,17 +108,25 @@ export function underlayOf(facts: HostFacts, address: string): Underlay | undefi
 }
 
 /**
- * Addresses that other hosts may reach: global, of a link that is up, not ours, not in a pool,
- * IPv4 first. Pure.
+ * Addresses that other hosts may reach: global, of a link that is up, of no mesh's device, not in
+ * a pool, IPv4 first. Pure.
  */
 export function underlayCandidates(facts: HostFacts, own: Own): Underlay[] {
   const up = new Set(facts.links.filter((link) => link.up).map((link) => link.name));
+  const overlay = new Set(["lo", ...own.devices, ...meshDevices(facts)]);
   return facts.addresses
     .filter((item) => item.scope === 0 && !item.tentative && up.has(item.device))
-    .filter((item) => item.device !== "lo" && !own.devices.includes(item.device))
+    .filter((item) => !overlay.has(item.device))
     .filter((item) => prefixHolding(item.address, own.pools) === undefined)
     .flatMap((item) => underlayOf(facts, item.address) ?? [])
     .sort((a, b) => a.family - b.family);
+}
+
+/** Devices of every agent of this host, known by the routes that only agents make. */
+function meshDevices(facts: HostFacts): string[] {
+  const protocols: number[] = [MESH_ROUTE_PROTOCOL, POD_ROUTE_PROTOCOL];
+  const made = facts.routes.filter(({ protocol }) => protocols.includes(protocol));
+  return made.flatMap(({ device }) => (device === undefined || device === "lo" ? [] : [device]));
 }
 
 /** A test address of each family (RFC 5737, RFC 3849): routed as the default route says. */

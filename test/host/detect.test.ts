@@ -84,6 +84,18 @@ rootTest(test, "the underlay's interface and MTU are known by its address", asyn
   );
 });
 
+rootTest(test, "the device of another agent of this host is no underlay", async () => {
+  const netns = makeNode();
+  const add = (...words: string[]) => run(["ip", ...words], { netns });
+  await add("tuntap", "add", "mode", "tun", "mesh9");
+  await add("address", "add", "10.99.1.0/32", "dev", "mesh9");
+  await add("link", "set", "mesh9", "up");
+  assert.is((await suggestUnderlay(OWN, 4, { netns })).chosen, undefined);
+  const proto = ["proto", `${MESH_ROUTE_PROTOCOL}`];
+  await add("route", "add", "10.99.2.0/24", "dev", "mesh9", ...proto);
+  assert.is((await suggestUnderlay(OWN, 4, { netns })).chosen?.address, "192.168.9.1");
+});
+
 rootTest(
   test,
   "the advertised address follows the default route, else it is the only one",
