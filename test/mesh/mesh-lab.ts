@@ -222,7 +222,7 @@ export class MeshLab {
   remove(): void {
     for (const namespace of this.guests) {
       const pids = runHere(["ip", "netns", "pids", namespace]).stdout.split("\n").filter(Boolean);
-      for (const pid of pids) process.kill(Number(pid), "SIGKILL");
+      if (pids.length > 0) runHere(["kill", "-9", ...pids]);
     }
     this.lab("down");
     rmSync(this.folder, { recursive: true, force: true });
