@@ -77,8 +77,8 @@ export const command: CommandGroup = {
     reserve: {
       usage: "CIDR",
       about:
-        "Keeps a PodCIDR of the pool from being given to a node; 'meshd lease reclaim CIDR' frees " +
-        "it again.",
+        "Keeps a PodCIDR of the pool from being given to a node; 'meshd lease reclaim CIDR' " +
+        "frees it again.",
       example: "meshd lease reserve 10.244.9.0/24",
       words: [1, 1],
       run: reserve,

@@ -1,4 +1,4 @@
-// meshd node list | show | drain | remove | grant | rename: members of the mesh, asked of the controllers.
+// meshd node list | show | drain | remove | grant | rename: members, asked of the controllers.
 import type { NodeView } from "../../control/index.js";
 import { checkValue, kinds, label } from "../config/index.js";
 import { withAdmin } from "./admin.js";

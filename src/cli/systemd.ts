@@ -56,7 +56,7 @@ function inHostNamespace(): boolean {
  */
 function unitWord(word: string): string {
   if (/\p{Cc}/u.test(word)) {
-    const message = `${JSON.stringify(word)} cannot stand in a unit file; --no-systemd does without`;
+    const message = `${JSON.stringify(word)} cannot stand in a unit file; try --no-systemd`;
     throw new CommandError("MESHD_SYSTEMD", message);
   }
   const escaped = word.replace(/[\\"]/g, "\\$&").replaceAll("%", "%%").replaceAll("$", "$$$$");

@@ -147,8 +147,8 @@ function noServerOfYours(servers: readonly string[], stateDir: string): CommandE
     `--nats ${servers.join(",")}: 'meshd up' cannot take a server of yours in this version: it ` +
     "needs an account's signing key to hold nodes to their records, and the operator's to revoke " +
     "them, and no flag takes these yet; use 'meshd up' without --nats, or give your servers " +
-    `operator, system_account and resolver of ${stateDir}/nats/nats-server.conf, which 'meshd up' ` +
-    "writes, and run 'meshd controller --nats URL'";
+    `operator, system_account and resolver of ${stateDir}/nats/nats-server.conf, which ` +
+    "'meshd up' writes, and run 'meshd controller --nats URL'";
   return new CommandError("MESHD_NO_ACCOUNT_KEY", message);
 }
 

@@ -383,13 +383,7 @@ test("an injected packet takes the same way and counts as generated", async () =
 
 test("a batch of the largest super-packets is worked off in several runs", async () => {
   const module = await node1();
-  const packet = buildPacket({
-    version: 4,
-    protocol: TCP,
-    payload: new Uint8Array(65_000),
-    source: pod4(1, 7),
-    destination: pod4(2, 9),
-  });
+  const packet = superPacket(4, 65_000);
   for (let i = 0; i < 64; i++)
     module.feedTun(packet, { gsoType: GSO_TCP4, gsoSize: 100, flags: 1 });
   const { wire, runs } = module.run();

@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import { shorten } from "../../src/cli/log-limit.js";
 import { makeWorld } from "./world.js";
 
-test("a log that is too long goes on from its beginning, its past beside it, private too", async () => {
+test("a log that is too long begins anew, its past beside it, private too", async () => {
   const world = makeWorld();
   const path = join(world.dir, "agent.log");
   const log = openSync(path, "a", 0o600);

@@ -34,7 +34,7 @@ const joinAs = (token: string, name: string, host: number) => {
   return codeOf(joinMesh(token, { identity: createIdentity(), name, underlay }));
 };
 
-test("name and address of a join that never ended are free after a while, not at once", async () => {
+test("name and address of a join that never ended are free later, not at once", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const admin = await mesh.admin();
@@ -86,7 +86,7 @@ test("a removal that a controller began is finished by the next one", async () =
   });
 });
 
-test("a lease that its member does not list is a finding only when no join can be under way", async () => {
+test("a lease that its member does not list is found only when no join can be under way", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const admin = await mesh.admin();
