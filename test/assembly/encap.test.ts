@@ -17,7 +17,7 @@ import {
   VXLAN_PORT,
   vxlanDatagram,
 } from "../support/nodes.js";
-import { ACK, be16, be32, buildPacket, concat, PSH, TCP, UDP } from "../support/packets.js";
+import { ACK, be16, be32, concat, PSH, TCP, UDP } from "../support/packets.js";
 
 const GSO_TCP4 = 1;
 const GSO_TCP6 = 4;
