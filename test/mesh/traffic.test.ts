@@ -89,4 +89,45 @@ rootTest(test, "traffic is shared out: no worker of a node stays idle", async ()
   assert.ok(workers.every(({ egress, ingress }) => egress.received + ingress.received > 100));
 });
 
+const GARBAGE = 2000;
+
+/** Sends datagrams of random bytes to the tunnel's port of n1, one after another. */
+async function sendGarbage(from: string): Promise<void> {
+  const script = `
+    import { randomBytes } from "node:crypto";
+    import { createSocket } from "node:dgram";
+    const socket = createSocket("udp4");
+    const send = (bytes) => new Promise((done) => socket.send(bytes, 8472, "192.168.77.1", done));
+    for (let n = 0; n < ${GARBAGE}; n++) await send(randomBytes((n * 7) % 1400));
+    socket.close();`;
+  const argv = [process.execPath, "--input-type=module", "-e", script];
+  const { code, stderr } = await runIn(from, argv);
+  assert.is(code, 0, stderr);
+}
+
+/** Drops of n1 on the way in, by reason. */
+function ingressDrops(): Map<string, number> {
+  const rows = lab.drops("n1").filter(({ direction }) => direction === "ingress");
+  return new Map(rows.map(({ reason, packets }) => [reason, packets]));
+}
+
+rootTest(
+  test,
+  "garbage from a stranger and from a member is counted to the last packet",
+  async () => {
+    const before = ingressDrops();
+    const stranger = lab.addGuest("stranger");
+    await sendGarbage(stranger.namespace);
+    const foreign = () =>
+      (ingressDrops().get("UNKNOWN_PEER") ?? 0) - (before.get("UNKNOWN_PEER") ?? 0);
+    await until("all of it is counted", () => foreign() === GARBAGE);
+    await sendGarbage(lab.node("n2").namespace);
+    const reasons = ["TOO_SHORT", "BAD_FLAGS", "WRONG_VNI"];
+    const damaged = () => reasons.reduce((total, one) => total + (ingressDrops().get(one) ?? 0), 0);
+    await until("all of that is counted", () => damaged() === GARBAGE);
+    await lab.counters("n1");
+    await lab.untilReachable("n1", "n2");
+  },
+);
+
 test.run();
