@@ -21,6 +21,7 @@ const numbers: Partial<Record<ControlErrorCode, number>> = {
   MESHD_CONFLICT: 409,
   MESHD_UNDERLAY_IN_POOL: 409,
   MESHD_SETTING_NOT_LIVE: 409,
+  MESHD_HOLD_OFF: 503,
   MESHD_POOL_EXHAUSTED: 507,
 };
 

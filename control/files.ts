@@ -1,11 +1,12 @@
 // Small files that must not be half-written or readable by others.
+import { randomBytes } from "node:crypto";
 import { mkdir, open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Writes a file 0600 in one step: a crash leaves the old or the new one, never a mixture. */
 export async function writeSecretFile(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const draft = `${path}.${process.pid}.new`;
+  const draft = `${path}.${process.pid}-${randomBytes(4).toString("hex")}.new`;
   const file = await open(draft, "w", 0o600);
   try {
     await file.writeFile(text);

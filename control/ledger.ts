@@ -145,6 +145,11 @@ export class Ledger {
     return this.#held.has("config");
   }
 
+  /** Whether the store's value of a key is refused now. */
+  refuses(key: string): boolean {
+    return this.#refused.has(key);
+  }
+
   get refused(): Refusal[] {
     return [...this.#refused.values()];
   }

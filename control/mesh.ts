@@ -234,6 +234,17 @@ export async function setMeshServers(dir: string, servers: string[]): Promise<Me
   return loadMesh(dir);
 }
 
+const storeSeen = (mesh: Mesh) => join(mesh.dir, "store-seen");
+
+/** Whether a controller of this directory has ever had a store: an empty one is a lost one then. */
+export async function hadStore(mesh: Mesh): Promise<boolean> {
+  return (await readTextFile(storeSeen(mesh))) !== null;
+}
+
+export async function rememberStore(mesh: Mesh): Promise<void> {
+  if (!(await hadStore(mesh))) await writeSecretFile(storeSeen(mesh), "");
+}
+
 async function readKey(path: string): Promise<SigningKey | null> {
   const text = await readTextFile(path);
   return text === null ? null : signingKey(text.trim());

@@ -11,6 +11,7 @@ import { Ledger } from "./ledger.js";
 import type { Membership } from "./membership.js";
 import { Bucket, Link, type Message, readUserJwt, serve, signingKey } from "./nats/index.js";
 import { OwnRecords } from "./own-records.js";
+import { type Presented, Presenter } from "./present.js";
 import type { EndpointRecord, MeshSnapshot, NodeRecord } from "./records.js";
 import { agentServiceName, inboxOf, isAdminReply, subjectsOf } from "./subjects.js";
 import { View } from "./view.js";
@@ -47,6 +48,7 @@ export class MemberSession extends EventEmitter {
   readonly #ledger: Ledger;
   readonly #view: View;
   readonly #own: OwnRecords;
+  readonly #presenter: Presenter;
   readonly #stop = new AbortController();
   readonly #timers: NodeJS.Timeout[] = [];
   #membership: Membership;
@@ -66,6 +68,7 @@ export class MemberSession extends EventEmitter {
     this.#own = new OwnRecords(meshId, signingKey(options.identity.seed), this.#ledger, (reason) =>
       log("own-record-not-written", { reason }),
     );
+    this.#presenter = new Presenter(this.#ledger, (batch) => this.#present(batch));
     this.#view = new View({
       ledger: this.#ledger,
       consumer: nodeId,
@@ -190,6 +193,7 @@ export class MemberSession extends EventEmitter {
     this.#stop.abort();
     for (const timer of this.#timers) clearInterval(timer);
     this.#own.detach();
+    this.#presenter.close();
     const link = this.#link;
     this.#link = null;
     const goodbye = () => Promise.all([this.#view.close(), this.#stopService?.()]);
@@ -208,6 +212,7 @@ export class MemberSession extends EventEmitter {
       this.#log("record-refused", { ...refusal });
       this.emit("refused", refusal);
       if (this.connected) void this.#own.restore(refusal.key);
+      this.#presenter.notice(refusal.key);
     });
     this.#view.on("trouble", (reason) => this.#log("watch-lost", { reason }));
     if (saved !== undefined) {
@@ -256,6 +261,15 @@ export class MemberSession extends EventEmitter {
     } catch (error) {
       this.#log("status-not-served", { reason: String(error) });
     }
+  }
+
+  /** Hands signed records back to a store that lost them. */
+  async #present(records: Presented[]): Promise<void> {
+    const link = this.#link;
+    if (!link?.connected) throw new ControlError("MESHD_NO_NATS", "not connected");
+    const subject = subjectsOf(this.#membership.mesh).member(this.nodeId, "present");
+    const answer = await ask(link, subject, { records }, 10_000);
+    this.#log("records-presented", { count: records.length, ...(answer as object) });
   }
 
   #connectFailed(error: ControlError): void {

@@ -11,7 +11,7 @@ import type { Membership } from "../membership.js";
 import { userJwt, verifySignature } from "../nats/index.js";
 import { nodePermissions, renewalPermissions } from "../permissions.js";
 import type { LeaseRecord, MemberRecord } from "../records.js";
-import { type Core, configOf } from "./core.js";
+import { type Core, configOf, refuseInHoldOff } from "./core.js";
 import { poolsOf, refuseInPool } from "./leases.js";
 import type { Members } from "./members.js";
 import type { Tokens } from "./tokens.js";
@@ -39,6 +39,7 @@ export class Admission {
    */
   async join(tokenId: string, value: unknown): Promise<Membership> {
     const request = readRequest(value);
+    refuseInHoldOff(this.#core);
     if (!isSigned(this.#core.mesh.meshId, tokenId, request, request.nodeId, request.proof)) {
       const what = "the request is not signed by the key it names; join with the node's own key";
       throw new ControlError("MESHD_PROOF_INVALID", what);

@@ -8,7 +8,7 @@ import { valueLength_max } from "../envelope.js";
 import { ControlError, type ControlLog } from "../errors.js";
 import { keyOf, parseKey } from "../keys.js";
 import { Ledger } from "../ledger.js";
-import { loadSecrets, type Mesh, type MeshSecrets } from "../mesh.js";
+import { hadStore, loadSecrets, type Mesh, type MeshSecrets, rememberStore } from "../mesh.js";
 import { Bucket, Link, parseCredentials, serve, signingKey } from "../nats/index.js";
 import type { Refusal } from "../records.js";
 import { inboxOf, serviceName, subjectsOf } from "../subjects.js";
@@ -32,6 +32,11 @@ export interface ControllerOptions {
   beat_ms?: number;
   /** Replicas of the buckets, for a cluster; default 1. */
   replicas?: number;
+  /**
+   * Milliseconds in which nothing new is given after the store was lost, default 60,000: nodes hand
+   * back meanwhile what it had.
+   */
+  holdOff_ms?: number;
   /** Seconds that node credentials last; default 30 days. Members renew at half of it. */
   credentials_s?: number;
   /** Milliseconds until it must be ready; default 15,000. */
@@ -51,6 +56,8 @@ export class Controller {
   readonly #revocation: Revocation;
   readonly #roster = new Roster();
   #beat: NodeJS.Timeout | null = null;
+  #configLater: NodeJS.Timeout | null = null;
+  #holdOffEnd: number | null = null;
   #stopService: (() => Promise<void>) | null = null;
 
   private constructor(options: ControllerOptions, secrets: MeshSecrets, link: Link, id: string) {
@@ -76,6 +83,7 @@ export class Controller {
       secrets,
       store,
       log,
+      holdOffEnd: () => this.#holdOffEnd,
       leases: new Leases(store, () => configOf(store)),
       revoke: (keys) => this.#revocation.add(keys),
       revokedAt: (key) => this.#revocation.at(key),
@@ -115,6 +123,7 @@ export class Controller {
 
   async close(): Promise<void> {
     if (this.#beat) clearInterval(this.#beat);
+    if (this.#configLater) clearTimeout(this.#configLater);
     this.#revocation.close();
     const { mesh, secrets } = this.#views;
     await this.#link.close(() =>
@@ -123,7 +132,6 @@ export class Controller {
   }
 
   async #start(timeout_ms: number): Promise<void> {
-    const { mesh } = this.#options;
     await this.#ensureBuckets();
     // A server may come back without its store: what this controller remembers is then put back
     // (mend).
@@ -133,9 +141,7 @@ export class Controller {
       );
     });
     await this.#follow(timeout_ms);
-    await this.#core.store.change<"config">(keyOf.config(), (config) =>
-      config === null ? mesh.config : undefined,
-    );
+    await this.#beginConfig();
     await this.#sendBeat();
     this.#beat = setInterval(() => {
       this.#sendBeat().catch((error) => this.#log("beat-failed", { reason: String(error) }));
@@ -148,10 +154,35 @@ export class Controller {
 
   async #ensureBuckets(): Promise<void> {
     const { bucket, secrets } = subjectsOf(this.#core.mesh.name);
-    for (const name of [bucket, secrets]) {
-      const made = new Bucket(this.#link, name);
-      await made.ensure({ replicas: this.#options.replicas ?? 1, value_max: valueLength_max });
+    const { replicas = 1, holdOff_ms = 60_000 } = this.#options;
+    const options = { replicas, value_max: valueLength_max };
+    // Asked first: of two controllers that begin a mesh together, neither is to think it lost.
+    const had = await hadStore(this.#core.mesh);
+    const isNew = await new Bucket(this.#link, bucket).ensure(options);
+    await new Bucket(this.#link, secrets).ensure(options);
+    if (had && isNew && this.#members.all().length === 0) {
+      this.#holdOffEnd = Date.now() + holdOff_ms;
+      this.#log("store-lost", { holdOff_ms });
     }
+    await rememberStore(this.#core.mesh);
+  }
+
+  /**
+   * The settings the mesh began with, unless there are others. After a lost store nodes hand back
+   * those in force first.
+   */
+  async #beginConfig(): Promise<void> {
+    const wait_ms = (this.#holdOffEnd ?? 0) - Date.now();
+    if (wait_ms > 0) {
+      this.#configLater = setTimeout(() => {
+        this.#beginConfig().catch((error) => this.#log("config-failed", { reason: String(error) }));
+      }, wait_ms);
+      return;
+    }
+    const { config } = this.#core.mesh;
+    await this.#core.store.change<"config">(keyOf.config(), (now) =>
+      now === null ? config : undefined,
+    );
   }
 
   /** A controller may have ended between a removal and its revocation. */

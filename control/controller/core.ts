@@ -1,5 +1,5 @@
 // What the parts of a controller share.
-import type { ControlLog } from "../errors.js";
+import { ControlError, type ControlLog } from "../errors.js";
 import type { Mesh, MeshSecrets } from "../mesh.js";
 import { defaultConfig, type MeshConfig } from "../settings.js";
 import type { Leases } from "./leases.js";
@@ -11,10 +11,23 @@ export interface Core {
   store: Store;
   leases: Leases;
   log: ControlLog;
+  /** Unix milliseconds; null: the store was never lost. */
+  holdOffEnd(): number | null;
   /** Unix seconds of a user key's revocation, or null. */
   revokedAt(userKey: string): number | null;
   /** Ends the credentials of user keys, on all servers, for good; does not wait. */
   revoke(userKeys: string[]): void;
+}
+
+/** Refuses while nodes may still hand back what a lost store had. MESHD_HOLD_OFF. */
+export function refuseInHoldOff(core: Core): void {
+  const end = core.holdOffEnd();
+  if (end === null || Date.now() >= end) return;
+  const what =
+    "the store was lost: until " +
+    `${new Date(end).toISOString()} nodes hand back what it had, and nothing new is given; try ` +
+    "again then";
+  throw new ControlError("MESHD_HOLD_OFF", what);
 }
 
 /** A join, a rename or a removal is done or undone long before. */

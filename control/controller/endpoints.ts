@@ -1,8 +1,10 @@
 // The controller's endpoints: joins, members' requests, administrators' requests. Each answers only
 // into the inbox of the one whose permissions allow the request's subject, so that nobody can make
 // a controller write elsewhere.
+import { fieldsOf } from "../check.js";
 import { ControlError } from "../errors.js";
 import type { Endpoint, Message } from "../nats/index.js";
+import { batchCount_max } from "../present.js";
 import { inboxOf, isAdminReply, isOwnReply, subjectsOf } from "../subjects.js";
 import type { Admission } from "./admission.js";
 import type { Core } from "./core.js";
@@ -50,8 +52,26 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
       if (!isOwnReply(request.reply, inboxOf.node(nodeId))) return refuseReply(request);
       if (verb === "renew") return JSON.stringify(await parts.admission.renew(nodeId));
       if (verb === "leave") return JSON.stringify(await parts.admission.leave(nodeId));
+      if (verb === "present") return JSON.stringify(await adopt(core, request.text));
       throw new ControlError("MESHD_BAD_REQUEST", `no member may ask for ${verb}`);
     },
   };
   return [join, member, ...admin];
+}
+
+/** Signed records that a member hands back after the store lost them: never older ones. */
+async function adopt(core: Core, text: string): Promise<{ adopted: number }> {
+  const { records } = readArguments(text);
+  if (!Array.isArray(records) || records.length > batchCount_max) {
+    const what = `records: a list of at most ${batchCount_max} is needed`;
+    throw new ControlError("MESHD_BAD_REQUEST", what);
+  }
+  let adopted = 0;
+  for (const one of records) {
+    const { key, value } = fieldsOf(one, "a record");
+    if (typeof key !== "string" || typeof value !== "string") continue;
+    if (await core.store.adopt(key, value)) adopted++;
+  }
+  if (adopted > 0) core.log("records-adopted", { adopted });
+  return { adopted };
 }

@@ -4,7 +4,7 @@ import { ControlError } from "../errors.js";
 import { keyOf } from "../keys.js";
 import { checkSetting, completeConfig } from "../setting-rules.js";
 import type { MeshConfig, SettingName } from "../settings.js";
-import { type Core, configOf } from "./core.js";
+import { type Core, configOf, refuseInHoldOff } from "./core.js";
 
 const perNode =
   "it is read when a node's agent starts: set it in that node's file and restart the agent";
@@ -28,6 +28,7 @@ const notLive: { [name in SettingName]?: string } = {
 export async function changeSetting(core: Core, name: string, value: unknown): Promise<MeshConfig> {
   const setting = checkSetting(name, value);
   refuseUnbuilt(setting.name, setting.value);
+  refuseInHoldOff(core);
   const config = await core.store.change<"config">(keyOf.config(), (before) => {
     const current = before ?? configOf(core.store);
     if (current[setting.name] === setting.value) return before ? undefined : current;

@@ -142,6 +142,23 @@ export class Store {
     return false;
   }
 
+  /**
+   * Takes a signed record that a member held when the store lost it, or has an older one. True when
+   * it was written.
+   */
+  async adopt(key: string, value: string): Promise<boolean> {
+    const place = parseKey(key);
+    const opened = open(this.trust, key, value);
+    if (typeof opened === "string" || place?.writer !== null) return false;
+    if (this.#place(key) !== "mesh" || opened.kind === "heartbeat") return false;
+    const before = await this.read(key);
+    if (opened.serial <= before.serial) return false;
+    const revision = await this.#buckets.mesh.put(key, value, before.revision);
+    if (revision === null) return false;
+    this.ledgers.mesh.apply({ key, revision, value, deleted: false });
+    return true;
+  }
+
   /** A record's signed text as stored, for a node to keep. */
   grant(key: string): { key: string; value: string } | null {
     const held = this.ledgers.mesh.get(key);

@@ -45,12 +45,12 @@ export class Bucket {
     return `$KV.${this.name}.${key}`;
   }
 
-  /** Makes the stream when there is none. */
-  async ensure(options: { replicas: number; value_max: number }): Promise<void> {
+  /** Makes the stream when there is none; true when there was none. */
+  async ensure(options: { replicas: number; value_max: number }): Promise<boolean> {
     const manager = await this.link.connection.jetstreamManager({ checkAPI: false });
     try {
       await manager.streams.info(this.stream);
-      return;
+      return false;
     } catch (error) {
       if (apiCode(error) !== noStream) throw wrap(`bucket ${this.name}`, error);
     }
@@ -72,6 +72,7 @@ export class Bucket {
       // Another controller made it at the same moment.
       if (apiCode(error) !== streamExists) throw wrap(`bucket ${this.name}`, error);
     }
+    return true;
   }
 
   /**

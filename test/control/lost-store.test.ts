@@ -1,0 +1,123 @@
+// A store that was lost together with every controller's memory: nodes hand back what it had, and
+// nobody is given anything new meanwhile.
+import { rm } from "node:fs/promises";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { type MeshSnapshot, serializeSnapshot } from "../../control/index.js";
+import { Ledger } from "../../control/ledger.js";
+import { type Presented, Presenter } from "../../control/present.js";
+import {
+  codeOf,
+  eventually,
+  factsOf,
+  type Joined,
+  joinNode,
+  type TestMesh,
+  withMesh,
+} from "./fixture.js";
+import { connectAs } from "./raw.js";
+
+async function loseStore(mesh: TestMesh): Promise<void> {
+  await mesh.restartServer(() =>
+    rm(`${mesh.dir}/nats/jetstream`, { recursive: true, force: true }),
+  );
+}
+
+test("one node hands back the whole mesh; new leases wait for the end of the hold-off", async () => {
+  await withMesh({}, async (mesh) => {
+    const first = await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create({ uses: 3 });
+    const [a] = [await joinNode(token, 1), await joinNode(token, 2), await joinNode(token, 3)];
+    await admin.nodes.remove("n3");
+    await admin.nodes.grant("n2", "10.9.0.0/24");
+    await admin.config.set("mtu", 1400);
+    const session = await mesh.session(a);
+    await session.ready(10_000);
+    await session.writeNode(factsOf(1));
+    const before = await admin.leases.list();
+    await first.close();
+    await loseStore(mesh);
+    const holdOff_ms = 15_000;
+    await mesh.controller({ holdOff_ms });
+    const late = (await admin.tokens.create()).token;
+    assert.is(await codeOf(joinNode(late, 4)), "MESHD_HOLD_OFF");
+    assert.is(await codeOf(admin.config.set("mtu", 1300)), "MESHD_HOLD_OFF");
+    await eventually("leases are back", async () => (await admin.leases.list()).length === 3);
+    assert.equal(await admin.leases.list(), before);
+    await eventually("and nodes", async () => (await admin.nodes.list()).length === 2);
+    assert.equal((await admin.nodes.show("n2")).grantedPrefixes, ["10.9.0.0/24"]);
+    assert.is((await admin.config.get()).mtu, 1400);
+    assert.equal(await admin.leases.audit(), []);
+    assert.equal(session.snapshot()?.refused, []);
+    await eventually(
+      "the hold-off is over",
+      async () => (await codeOf(joinNode(late, 4))) === "",
+      2 * holdOff_ms,
+    );
+    assert.equal((await admin.nodes.show("n4")).podCIDRs, ["10.244.3.0/24"]);
+    assert.is((await admin.config.get()).mtu, 1400, "not the settings it began with");
+  });
+});
+
+test("what a node hands back is taken only when it is signed and newer", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create({ uses: 2 });
+    const [a, b] = [await joinNode(token, 1), await joinNode(token, 2)];
+    const records = b.membership.grants;
+    await admin.nodes.drain("n2");
+    const forged = records.map(({ key, value }) => ({
+      key,
+      value: value.replace(/"serial":\d+/, `"serial":${Date.now() + 1e9}`),
+    }));
+    const node = { key: `nodes.${a.identity.nodeId}`, value: records[0]?.value };
+    const answer = await present(mesh, a, [...records, ...forged, node, { key: "config" }]);
+    assert.equal(answer, { adopted: 0 });
+    assert.is((await admin.nodes.show("n2")).state, "draining");
+    assert.match(JSON.stringify(await present(mesh, a, "no list")), /MESHD_BAD_REQUEST/);
+  });
+});
+
+async function present(mesh: TestMesh, member: Joined, records: unknown): Promise<unknown> {
+  const raw = await connectAs(mesh, member);
+  const { nodeId } = member.identity;
+  const inbox = `_INBOX_${nodeId}.present`;
+  const replies = raw.connection.subscribe(inbox, { max: 1 });
+  raw.publish(`mesh.node.${nodeId}.present`, JSON.stringify({ records }), inbox);
+  for await (const reply of replies) {
+    const error = reply.headers?.get("Nats-Service-Error");
+    return error ? error : reply.json();
+  }
+  return null;
+}
+
+test("a node hands back in batches what is still missing, and again when nobody took it", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create();
+    const session = await mesh.session(await joinNode(token, 1));
+    const text = serializeSnapshot((await session.ready(10_000)) as MeshSnapshot);
+    const { meshId, grantKey } = mesh.mesh;
+    const ledger = new Ledger({ meshId, grantKey });
+    assert.ok(ledger.load(text));
+    const sent: Presented[][] = [];
+    const presenter = new Presenter(ledger, async (batch) => {
+      sent.push(batch);
+      if (sent.length === 1) throw new Error("no controller");
+    });
+    ledger.beginListing();
+    const gone = ledger.endListing();
+    for (const { key } of gone) presenter.notice(key);
+    await eventually("it was tried twice", () => sent.length === 2);
+    presenter.close();
+    const keys = (batch: Presented[] | undefined) => batch?.map((one) => one.key).sort();
+    const wanted = gone.map((one) => one.key).filter((key) => key !== "heartbeat");
+    assert.equal(keys(sent[1]), wanted.sort());
+    assert.equal(keys(sent[0]), keys(sent[1]));
+  });
+});
+
+test.run();
