@@ -156,6 +156,22 @@ rootTest(
   },
 );
 
+rootTest(test, "a node that was removed leaves and joins again under its name", async () => {
+  const host = lab.addGuest("twice");
+  const before = join(host, "twice");
+  addPod(host.place, "twice");
+  lab.admin("node", "remove", "twice");
+  const status = () => lab.ask<AgentStatus>(host.place, ["status"]);
+  await until("it knows", () => status().node.state === "removed");
+  lab.ask(host.place, ["leave", "--force"]);
+  const after = join(host, "twice");
+  assert.is.not(after.node.id, before.node.id);
+  assert.ok(after.lease.podCIDRs.every((cidr) => !before.lease.podCIDRs.includes(cidr)));
+  const { addresses } = addPod(host.place, "twice");
+  for (const address of addresses) await untilPings(pod1(), address);
+  lab.ask(host.place, ["leave", "--force"]);
+});
+
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);

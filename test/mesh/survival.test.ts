@@ -2,7 +2,7 @@
 // that somebody deletes; and what it leaves of a host that leaves.
 //
 //   <lab>-n1, -n2 (meshd, default route to the bridge) --- bridge --- host (joins and leaves)
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { AgentStatus, FibRow } from "../../src/agent/index.js";
@@ -192,6 +192,31 @@ rootTest(test, "without nats-server an agent starts and forwards from its last s
   });
   lab.ask("n1", ["pod", "remove", "late"]);
 });
+
+/** Kills the processes of the control host whose command line holds the word. */
+function killControl(word: string): void {
+  const { namespace } = lab.control;
+  const pids = runSync(lab.networkSpace, ["ip", "netns", "pids", namespace]).trim().split("\n");
+  const found = pids.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(word));
+  assert.is(found.length, 1, `${word}: ${found}`);
+  process.kill(Number(found[0]), "SIGKILL");
+}
+
+rootTest(
+  test,
+  "a killed nats-server is started again, and up replaces a killed controller",
+  async () => {
+    const online = () =>
+      meshdAt(lab.control, ["node", "list", "--json"]).stdout.split('"online": true').length - 1;
+    killControl("nats-server.conf");
+    await until("the nodes are back", () => online() === 2, 30_000);
+    killControl("--foreground");
+    assert.is(meshdAt(lab.control, ["node", "list"]).code, 1);
+    lab.admin("up");
+    await until("the new one hears the nodes", () => online() === 2, 30_000);
+    assertPings(lab.podSpace("n1", "p1"), lab.address("n2", "p1", 4), 1450);
+  },
+);
 
 /** What an agent could change of a host, without what the kernel changes by itself. */
 function hostState(host: Guest): string {
