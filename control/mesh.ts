@@ -117,7 +117,7 @@ export async function createMesh(dir: string, options: CreateMeshOptions): Promi
   }
   const config = completeConfig({ ...options.config });
   refuseUnbuiltConfig(config);
-  // Beside it and then in its place, whole: a crash leaves no half mesh, and of two at once one wins.
+  // Beside it and then in its place, whole: a crash leaves no half mesh, of two at once one wins.
   const draft = `${dir}.${process.pid}-${randomUUID().slice(0, 8)}.new`;
   try {
     await mkdir(draft, { recursive: true, mode: 0o700 });

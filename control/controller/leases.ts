@@ -31,7 +31,7 @@ export function poolsOf(config: MeshConfig): Pool[] {
   return pools;
 }
 
-/** An underlay inside the overlay would send tunnel packets into the tunnel. MESHD_UNDERLAY_IN_POOL. */
+/** An underlay inside the overlay sends tunnel packets into the tunnel: MESHD_UNDERLAY_IN_POOL. */
 export function refuseInPool(address: string, config: MeshConfig): void {
   const pool = poolsOf(config).find(({ prefix }) => prefixHolds(prefix, address));
   if (!pool) return;

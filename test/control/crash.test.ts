@@ -86,7 +86,7 @@ test("a removal that a controller began is finished by the next one", async () =
   });
 });
 
-test("a lease that its member does not list is found only when no join can be under way", async () => {
+test("a lease that its member does not list is found when no join is under way", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const admin = await mesh.admin();

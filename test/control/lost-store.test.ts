@@ -23,7 +23,7 @@ async function loseStore(mesh: TestMesh): Promise<void> {
   );
 }
 
-test("one node hands back the whole mesh; new leases wait for the end of the hold-off", async () => {
+test("one node hands back the whole mesh; new leases wait for the hold-off", async () => {
   await withMesh({}, async (mesh) => {
     const first = await mesh.controller();
     const admin = await mesh.admin();
@@ -93,7 +93,7 @@ async function present(mesh: TestMesh, member: Joined, records: unknown): Promis
   return null;
 }
 
-test("a node hands back in batches what is still missing, and again when nobody took it", async () => {
+test("a node hands back in batches what is missing, and again when nobody took it", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const admin = await mesh.admin();
