@@ -21,6 +21,11 @@ import type { WantedMasquerade, WantedRoute } from "./plan-types.js";
 
 /** A larger super-packet does not fit one send with a tunnel header per segment. */
 const GSO_MAX_SIZE = 61_000;
+/**
+ * Packets the kernel keeps for a worker that waits for a CPU. Its default of 500 is 1.5 ms at 340
+ * kpps, and every longer gap lost packets (docs/benchmarks.md).
+ */
+const TUN_QUEUE_LENGTH = 4096;
 /** rtnetlink's number for routes learned from router advertisements. */
 const PROTOCOL_RA = 9;
 
@@ -96,7 +101,8 @@ export class HostKeeper {
   }
 
   private setLink(mtu: number): Promise<number> {
-    const wanted = { up: true, mtu, gsoMaxSize: GSO_MAX_SIZE, addressMode: "none" } as const;
+    const sizes = { mtu, gsoMaxSize: GSO_MAX_SIZE, queueLength: TUN_QUEUE_LENGTH };
+    const wanted = { up: true, ...sizes, addressMode: "none" } as const;
     return setLink(this.device, wanted);
   }
 

@@ -17,6 +17,8 @@ export interface Link {
   mac: string | undefined;
   /** Largest super-packet in bytes that the stack hands this device. */
   gsoMaxSize: number | undefined;
+  /** Packets its transmit queue holds; for a TUN device those its reader has not taken yet. */
+  queueLength: number | undefined;
   /** Index of the veth peer in its own namespace; undefined when that is this namespace too. */
   peerIndex: number | undefined;
   /** How IPv6 link-local addresses come about: "eui64", "none", "random", ... */
@@ -29,6 +31,8 @@ export interface LinkSettings {
   mtu?: number;
   /** Bytes, IPv6 and IPv4 alike. */
   gsoMaxSize?: number;
+  /** Packets. */
+  queueLength?: number;
   mac?: string;
   /** "none": the kernel makes no IPv6 link-local address by itself. */
   addressMode?: "none" | "eui64";
@@ -112,6 +116,9 @@ export function linkChanges(link: Link, wanted: LinkSettings): string[] {
   if (wanted.gsoMaxSize !== undefined && wanted.gsoMaxSize !== link.gsoMaxSize) {
     lines.push(`${set} gso_max_size ${checkNumber("gso_max_size", wanted.gsoMaxSize, 1, 524_280)}`);
   }
+  if (wanted.queueLength !== undefined && wanted.queueLength !== link.queueLength) {
+    lines.push(`${set} txqueuelen ${checkNumber("txqueuelen", wanted.queueLength, 1, 1_000_000)}`);
+  }
   if (wanted.up === true && !link.up) lines.push(`${set} up`);
   return lines;
 }
@@ -183,6 +190,7 @@ function readLink(object: JsonObject): Link {
     operState: textAt(object, "operstate") ?? "UNKNOWN",
     mac: textAt(object, "address"),
     gsoMaxSize: numberAt(object, "gso_max_size"),
+    queueLength: numberAt(object, "txqlen"),
     peerIndex: numberAt(object, "link_index"),
     addressMode: textAt(object, "inet6_addr_gen_mode"),
   };

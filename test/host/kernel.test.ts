@@ -55,12 +55,19 @@ async function codeFrom(work: Promise<unknown>): Promise<string | undefined> {
 rootTest(test, "a link is set once and then left alone", async () => {
   const netns = createNamespace("host");
   await run(["ip", "tuntap", "add", "mode", "tun", "mesh0"], { netns });
-  const wanted = { up: true, mtu: 1400, gsoMaxSize: 32_768, addressMode: "none" as const };
-  assert.is(await setLink("mesh0", wanted, { netns }), 4);
+  const wanted = {
+    up: true,
+    mtu: 1400,
+    gsoMaxSize: 32_768,
+    queueLength: 900,
+    addressMode: "none" as const,
+  };
+  assert.is(await setLink("mesh0", wanted, { netns }), 5);
   assert.is(await setLink("mesh0", wanted, { netns }), 0);
   const link = await findLink("mesh0", { netns });
   assert.is(link?.mtu, 1400);
   assert.is(link?.gsoMaxSize, 32_768);
+  assert.is(link?.queueLength, 900);
   assert.is(link?.kind, "tun");
   assert.is(link?.up, true);
   assert.is(await setLink("mesh0", { up: false }, { netns }), 1);

@@ -17,6 +17,7 @@ const LINK: Link = {
   operState: "DOWN",
   mac: undefined,
   gsoMaxSize: 65_536,
+  queueLength: 500,
   peerIndex: undefined,
   addressMode: "eui64",
 };
