@@ -74,6 +74,11 @@ export interface Binding {
   openWake(): number;
   wake(fd: number): void;
   clearWake(fd: number): void;
+  steerTun(fd: number, cpus: Uint32Array): void;
+  unsteerTun(fd: number): void;
+  steerUdp(fd: number, cpus: Uint32Array): void;
+  pinThread(cpu: number): void;
+  allowedCpus(): number[];
   descriptorLayout: Record<string, number>;
 }
 

@@ -226,6 +226,39 @@ export const wake: (fd: number) => void = binding.wake;
 /** Makes it not ready, however often it was woken. */
 export const clearWake: (fd: number) => void = binding.clearWake;
 
+/** CPUs the calling thread may run on, ascending. */
+export const allowedCpus: () => number[] = binding.allowedCpus;
+/** The calling thread runs on this CPU alone. @throws SystemCallError EINVAL when it may not */
+export const pinThread: (cpu: number) => void = binding.pinThread;
+
+/**
+ * A packet that CPU `cpus[i]` sends into the device of this queue comes out of queue i (queues
+ * count in the order they were opened); other CPUs: their number modulo the queues. All queues must
+ * be open, and hold until unsteerTun or another call.
+ * @throws SystemCallError EPERM (needs CAP_BPF or root), EINVAL or ENOSYS (a kernel without)
+ */
+export function steerTun(fd: number, cpus: readonly number[]): void {
+  binding.steerTun(fd, checkCpus(cpus));
+}
+
+/** The kernel chooses queues by flow again. */
+export const unsteerTun: (fd: number) => void = binding.unsteerTun;
+
+/**
+ * A datagram that arrives on CPU `cpus[i]` goes to socket i of this socket's SO_REUSEPORT group
+ * (sockets count in the order they were bound); of other CPUs: by the kernel's hash.
+ * @throws SystemCallError EINVAL (no SO_REUSEPORT), ENOPROTOOPT (a kernel without)
+ */
+export function steerUdp(fd: number, cpus: readonly number[]): void {
+  binding.steerUdp(fd, checkCpus(cpus));
+}
+
+function checkCpus(cpus: readonly number[]): Uint32Array {
+  const isCpu = (cpu: number) => Number.isInteger(cpu) && cpu >= 0 && cpu < 1 << 20;
+  if (!Array.isArray(cpus) || !cpus.every(isCpu)) throw new TypeError("cpus must be CPU numbers");
+  return Uint32Array.from(cpus);
+}
+
 /** Names and offsets of a descriptor's fields, as C has them. */
 export const descriptorLayout: Readonly<Record<string, number>> = Object.freeze(
   binding.descriptorLayout,

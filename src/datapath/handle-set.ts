@@ -18,6 +18,7 @@ import {
   type UnderlayAddress,
   type WorkerSockets,
 } from "./sockets.js";
+import { steerDevice, steerSockets } from "./steering.js";
 import { closeTunQueues, type OpenedTun, openTunQueues, type TunSettings } from "./tun.js";
 
 /** Handles of one worker that live as long as the datapath. */
@@ -31,6 +32,8 @@ export interface HandleSettings {
   tun: TunSettings;
   underlay: UnderlayAddress;
   socketBuffer: number;
+  /** CPU of each worker's packets; empty = the kernel spreads flows. */
+  cpus: readonly number[];
 }
 
 /** What the kernel granted. A false is a slow path, worth a line in status. */
@@ -96,14 +99,19 @@ export class HandleSet {
     for (const index of this.workers.keys()) this.#tell(index);
   }
 
-  /** Asks for the port first: a device made in vain would take its name away from somebody. */
+  /**
+   * Asks for the port first: a device made in vain would take its name away from somebody.
+   * @throws {SteeringRefused} when CPUs are given and the kernel does not steer to them.
+   */
   static async open(settings: HandleSettings): Promise<HandleSet> {
     assertPortFree(settings.underlay);
     const { underlay, socketBuffer } = settings;
     const sockets = openSockets(underlay, settings.tun.queues, socketBuffer);
     let tun: OpenedTun | undefined;
     try {
+      steerSockets(sockets, settings.cpus);
       tun = await openTunQueues(settings.tun);
+      steerDevice(tun.queues, settings.cpus);
       return new HandleSet(settings, tun, sockets);
     } catch (error) {
       if (tun !== undefined) closeTunQueues(tun.queues, !tun.adopted);
@@ -129,6 +137,7 @@ export class HandleSet {
     assertPortFree(underlay);
     const old = this.#sockets;
     this.#sockets = openSockets(underlay, this.workers.length, this.#settings.socketBuffer);
+    steerSockets(this.#sockets, this.#settings.cpus);
     this.workers.forEach((ports, index) => {
       pollerAdd(ports.poller, this.#listeningFd(index), TOKEN_WIRE);
       this.#tell(index);
@@ -163,6 +172,7 @@ export class HandleSet {
     const old = this.#queues;
     const { queues } = await openTunQueues(this.#settings.tun);
     this.#queues = queues;
+    steerDevice(queues, this.#settings.cpus);
     this.workers.forEach((ports, index) => {
       pollerRemove(ports.poller, old[index]?.fd ?? -1);
       pollerAdd(ports.poller, this.#queueFd(index), TOKEN_DEVICE);

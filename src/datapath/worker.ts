@@ -1,7 +1,7 @@
 // Entry of a worker thread: blocks in the native poller, never in the event loop, and pumps what is
 // there. It learns everything from workerData; it ends when told to stop.
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
-import { clearWake, pollerWait } from "node-tun";
+import { clearWake, pinThread, pollerWait } from "node-tun";
 import {
   COMMAND_RUN,
   RING_HEAD,
@@ -14,6 +14,7 @@ import {
   WORKER_RUNNING,
 } from "../../assembly/shared/layout.js";
 import { TunDevice, UdpUnderlay } from "./device.js";
+import { systemCode } from "./errors.js";
 import {
   HandleTable,
   TOKEN_DEVICE,
@@ -33,6 +34,8 @@ export interface WorkerSetup {
   poller: number;
   wakeFd: number;
   handles: SharedArrayBuffer;
+  /** The CPU whose packets this worker gets, or -1. */
+  cpu: number;
 }
 
 /** To the control thread: it runs with the handles it was given, or its punt ring has packets. */
@@ -83,7 +86,17 @@ class WorkerLoop {
     });
   }
 
+  /** A CPU may have been taken from us since the start: the worker then runs where it can. */
+  #pin(): void {
+    try {
+      if (this.#setup.cpu >= 0) pinThread(this.#setup.cpu);
+    } catch (error) {
+      if (systemCode(error) !== "EINVAL") throw error;
+    }
+  }
+
   run(): void {
+    this.#pin();
     this.#store(W_STATE, WORKER_RUNNING);
     this.#post("ready");
     while (this.#load(W_COMMAND) === COMMAND_RUN) {
