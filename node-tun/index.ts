@@ -4,6 +4,7 @@ import { binding, type NativeQueue, type NativeSocket } from "./binding.js";
 import type {
   DescriptorMessage,
   RawOptions,
+  SteeringOrder,
   TunOffloads,
   TunOptions,
   TunQueue,
@@ -15,6 +16,7 @@ export { SystemCallError } from "./errors.js";
 export type {
   DescriptorMessage,
   RawOptions,
+  SteeringOrder,
   TunOffloads,
   TunOptions,
   TunQueue,
@@ -237,8 +239,20 @@ export const pinThread: (cpu: number) => void = binding.pinThread;
  * be open, and hold until unsteerTun or another call.
  * @throws SystemCallError EPERM (needs CAP_BPF or root), EINVAL or ENOSYS (a kernel without)
  */
-export function steerTun(fd: number, cpus: readonly number[]): void {
-  binding.steerTun(fd, checkCpus(cpus));
+export function steerTun(fd: number, order: SteeringOrder): void {
+  binding.steerTun(fd, checkCpus(order.cpus), order.busy, order.stamps);
+}
+
+/** A map that steering programs read and workers write; a device and a group need one each. */
+export const openStamps: () => number = binding.openStamps;
+
+/**
+ * The map as memory: element 2 * i is queue i's stamp. Its worker stores `Math.floor(t / 1.024)`
+ * modulo 2^32, where t is the CLOCK_MONOTONIC microsecond since which the queue was empty and all
+ * that came out of it is sent.
+ */
+export function mapStamps(fd: number): Uint32Array {
+  return new Uint32Array(binding.mapStamps(fd));
 }
 
 /** The kernel chooses queues by flow again. */
@@ -249,8 +263,8 @@ export const unsteerTun: (fd: number) => void = binding.unsteerTun;
  * (sockets count in the order they were bound); of other CPUs: by the kernel's hash.
  * @throws SystemCallError EINVAL (no SO_REUSEPORT), ENOPROTOOPT (a kernel without)
  */
-export function steerUdp(fd: number, cpus: readonly number[]): void {
-  binding.steerUdp(fd, checkCpus(cpus));
+export function steerUdp(fd: number, order: SteeringOrder): void {
+  binding.steerUdp(fd, checkCpus(order.cpus), order.busy, order.stamps);
 }
 
 function checkCpus(cpus: readonly number[]): Uint32Array {

@@ -98,6 +98,8 @@ export class Datapath extends EventEmitter<DatapathEvents> {
         poller: ports.poller,
         wakeFd: ports.wakeFd,
         handles: ports.table.buffer,
+        stamps: parts.handles.stamps(),
+        index,
         cpu: parts.steering.cpus[index] ?? -1,
       })),
       beforeRestart: (worker, reason) => this.mend(worker, reason),
@@ -288,8 +290,9 @@ export class Datapath extends EventEmitter<DatapathEvents> {
 async function openPlan(
   options: DatapathOptions,
   module: WebAssembly.Module,
-  { workers, cpus }: CrewPlan,
+  plan: CrewPlan,
 ): Promise<Pick<Parts, "memory" | "handles">> {
+  const { workers } = plan;
   const { peerCapacity, prefixCapacity } = options;
   const memory = createMemory({
     workers,
@@ -301,7 +304,7 @@ async function openPlan(
     tun: { name: options.deviceName, queues: workers, persist: options.persist ?? true },
     underlay: options.underlay,
     socketBuffer: options.socketBuffer ?? SOCKET_BUFFER_DEFAULT,
-    cpus,
+    plan,
   });
   return { memory, handles };
 }

@@ -18,7 +18,7 @@ import {
   type UnderlayAddress,
   type WorkerSockets,
 } from "./sockets.js";
-import { steerDevice, steerSockets } from "./steering.js";
+import { type CrewPlan, type Stamps, Steerer } from "./steering.js";
 import { closeTunQueues, type OpenedTun, openTunQueues, type TunSettings } from "./tun.js";
 
 /** Handles of one worker that live as long as the datapath. */
@@ -32,8 +32,7 @@ export interface HandleSettings {
   tun: TunSettings;
   underlay: UnderlayAddress;
   socketBuffer: number;
-  /** CPU of each worker's packets; empty = the kernel spreads flows. */
-  cpus: readonly number[];
+  plan: CrewPlan;
 }
 
 /** What the kernel granted. A false is a slow path, worth a line in status. */
@@ -89,9 +88,16 @@ export class HandleSet {
   #queues: TunQueue[];
   #sockets: WorkerSockets[];
   readonly #settings: HandleSettings;
+  readonly #steerer: Steerer;
 
-  private constructor(settings: HandleSettings, tun: OpenedTun, sockets: WorkerSockets[]) {
+  private constructor(
+    settings: HandleSettings,
+    tun: OpenedTun,
+    sockets: WorkerSockets[],
+    steerer: Steerer,
+  ) {
     this.#settings = settings;
+    this.#steerer = steerer;
     this.#queues = tun.queues;
     this.adopted = tun.adopted;
     this.#sockets = sockets;
@@ -106,18 +112,24 @@ export class HandleSet {
   static async open(settings: HandleSettings): Promise<HandleSet> {
     assertPortFree(settings.underlay);
     const { underlay, socketBuffer } = settings;
+    const steerer = new Steerer(settings.plan);
     const sockets = openSockets(underlay, settings.tun.queues, socketBuffer);
     let tun: OpenedTun | undefined;
     try {
-      steerSockets(sockets, settings.cpus);
+      steerer.steerSockets(sockets);
       tun = await openTunQueues(settings.tun);
-      steerDevice(tun.queues, settings.cpus);
-      return new HandleSet(settings, tun, sockets);
+      steerer.steerDevice(tun.queues);
+      return new HandleSet(settings, tun, sockets, steerer);
     } catch (error) {
       if (tun !== undefined) closeTunQueues(tun.queues, !tun.adopted);
       closeSockets(sockets);
+      steerer.close();
       throw error;
     }
+  }
+
+  stamps(): Stamps {
+    return this.#steerer.stamps;
   }
 
   /** What the kernel granted to the first queue and the first sockets; the others are equal. */
@@ -137,7 +149,7 @@ export class HandleSet {
     assertPortFree(underlay);
     const old = this.#sockets;
     this.#sockets = openSockets(underlay, this.workers.length, this.#settings.socketBuffer);
-    steerSockets(this.#sockets, this.#settings.cpus);
+    this.#steerer.steerSockets(this.#sockets);
     this.workers.forEach((ports, index) => {
       pollerAdd(ports.poller, this.#listeningFd(index), TOKEN_WIRE);
       this.#tell(index);
@@ -172,7 +184,7 @@ export class HandleSet {
     const old = this.#queues;
     const { queues } = await openTunQueues(this.#settings.tun);
     this.#queues = queues;
-    steerDevice(queues, this.#settings.cpus);
+    this.#steerer.steerDevice(queues);
     this.workers.forEach((ports, index) => {
       pollerRemove(ports.poller, old[index]?.fd ?? -1);
       pollerAdd(ports.poller, this.#queueFd(index), TOKEN_DEVICE);
@@ -185,6 +197,7 @@ export class HandleSet {
   close(removeDevice: boolean): void {
     closeTunQueues(this.#queues, removeDevice);
     closeSockets(this.#sockets);
+    this.#steerer.close();
     for (const ports of this.workers) {
       closeDescriptor(ports.poller);
       closeDescriptor(ports.wakeFd);

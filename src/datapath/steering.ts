@@ -1,16 +1,17 @@
-// One worker per CPU: packets stay on the CPU they are on, so that a worker is woken there and not
-// on another, halted one. Says who works where, and what became of it.
-import { allowedCpus, steerTun, steerUdp } from "node-tun";
+// Workers pinned one per CPU for the packets of that CPU, so that a worker is woken where the packet
+// is and not on another, halted CPU; busy flows go to workers beside them that are not pinned.
+import { allowedCpus, closeDescriptor, openStamps, steerTun, steerUdp } from "node-tun";
 import { MAX_WORKERS } from "../../assembly/shared/layout.js";
 import { DatapathError, describe } from "./errors.js";
 
 /** "auto": where kernel and rights allow it. "on": as auto, and a refusal is a failed start. */
 export type Steering = "auto" | "on" | "off";
 
-/** Workers to open, and for each the CPU it is pinned to; no CPUs = not steered. */
+/** Workers to open: one pinned to each of `cpus`, then `busy` others. No CPUs = not steered. */
 export interface CrewPlan {
   workers: number;
   cpus: readonly number[];
+  busy: number;
 }
 
 /** What `status` says: whether packets are steered, to which CPUs, or why not. */
@@ -26,23 +27,54 @@ export class SteeringRefused extends Error {
   override readonly name = "SteeringRefused";
 }
 
-/** A plan that steers: one worker for every CPU this process may run on. */
-export function steeredPlan(): CrewPlan {
-  const cpus = allowedCpus().slice(0, MAX_WORKERS);
+/** One worker for every CPU this process may run on, and `busy` for busy flows. */
+export function steeredPlan(busy: number): CrewPlan {
+  const cpus = allowedCpus().slice(0, MAX_WORKERS - busy);
   if (cpus.length < 2) throw new SteeringRefused("this process may run on one CPU only");
-  return { workers: cpus.length, cpus };
+  return { workers: cpus.length + busy, cpus, busy };
 }
 
-/** Steers an opened device. @throws {SteeringRefused} */
-export function steerDevice(queues: readonly { fd: number }[], cpus: readonly number[]): void {
-  const fd = queues[0]?.fd;
-  if (fd !== undefined && cpus.length > 0) attempt(() => steerTun(fd, cpus));
+/** Maps in which workers say up to when their queue and socket are empty; -1 = not steered. */
+export interface Stamps {
+  tun: number;
+  wire: number;
 }
 
-/** Steers the listening sockets of all workers, the first of each. @throws {SteeringRefused} */
-export function steerSockets(sockets: readonly { fd: number }[][], cpus: readonly number[]): void {
-  const fd = sockets[0]?.[0]?.fd;
-  if (fd !== undefined && cpus.length > 0) attempt(() => steerUdp(fd, cpus));
+/** The kernel's side of one plan: programs on device and sockets, and the maps they read. */
+export class Steerer {
+  readonly stamps: Stamps;
+  readonly #plan: CrewPlan;
+
+  /** @throws {SteeringRefused} */
+  constructor(plan: CrewPlan) {
+    this.#plan = plan;
+    this.stamps = { tun: -1, wire: -1 };
+    if (plan.cpus.length === 0) return;
+    attempt(() => {
+      this.stamps.tun = openStamps();
+      this.stamps.wire = openStamps();
+    });
+  }
+
+  /** Steers an opened device, again when it was made anew. @throws {SteeringRefused} */
+  steerDevice(queues: readonly { fd: number }[]): void {
+    const { cpus, busy } = this.#plan;
+    const fd = queues[0]?.fd;
+    if (fd === undefined || this.stamps.tun < 0) return;
+    attempt(() => steerTun(fd, { cpus, busy, stamps: this.stamps.tun }));
+  }
+
+  /** Steers the listening sockets, the first of each worker. @throws {SteeringRefused} */
+  steerSockets(sockets: readonly { fd: number }[][]): void {
+    const { cpus, busy } = this.#plan;
+    const fd = sockets[0]?.[0]?.fd;
+    if (fd === undefined || this.stamps.wire < 0) return;
+    attempt(() => steerUdp(fd, { cpus, busy, stamps: this.stamps.wire }));
+  }
+
+  close(): void {
+    for (const fd of [this.stamps.tun, this.stamps.wire]) if (fd >= 0) closeDescriptor(fd);
+  }
 }
 
 function attempt(action: () => void): void {
@@ -65,7 +97,7 @@ export async function openSteered<T>(
   let reason = "";
   if (steering !== "off") {
     try {
-      const plan = steeredPlan();
+      const plan = steeredPlan(Number(process.env.MBUSY ?? workers));
       const opened = await open(plan);
       return { opened, status: { active: true, cpus: plan.cpus, reason } };
     } catch (error) {
@@ -74,7 +106,7 @@ export async function openSteered<T>(
       reason = error.message;
     }
   }
-  const opened = await open({ workers, cpus: [] });
+  const opened = await open({ workers, cpus: [], busy: 0 });
   return { opened, status: { active: false, cpus: [], reason } };
 }
 
