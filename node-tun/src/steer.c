@@ -9,13 +9,16 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <stdio.h>
 
 #include "common.h"
 
-enum { MOST_QUEUES = 64, MOST_STEPS = 2 * MOST_QUEUES + 80, FLOW_BITS = 10 };
+enum { MOST_QUEUES = 64, MOST_STEPS = 3 * MOST_QUEUES + 100, FLOW_BITS = 10 };
 // A flow is busy for a while after it had more than this in a window.
-enum { WINDOW_NS = 1000000, BUSY_PACKETS = 16, BUSY_BYTES = 65536, BUSY_NS = 10000000 };
+enum { WINDOW_NS = 1000000, BUSY_PACKETS = 8, BUSY_BYTES = 65536, BUSY_NS = 1000000000 };
+// A flow not seen for 55 * 2^30 ns is new, and new ones are busy until they had time to show it.
+enum { NEW_SHIFT = 30, NEW_AFTER = 55, NEW_BUSY_NS = 100000000 };
+// What the old worker sent may still wait in a CPU's backlog: a flow moves in a pause.
+enum { PAUSE_NS = 200000 };
 // A worker that said nothing for so long after the flow's last packet is taken to be through.
 enum { SILENCE_NS = 20000000, STAMP_SHIFT = 10 };
 
@@ -161,6 +164,19 @@ static void choose_own(struct program *p, const struct order *order) {
   }
 }
 
+// Sets busy_until of a new flow.
+static void note_new(struct program *p) {
+  load(p, BPF_DW, R2, FLOW, FIELD(last));
+  copy(p, R1, NOW);
+  put(p, BPF_ALU64 | BPF_SUB | BPF_X, R1, R2, 0, 0);
+  put(p, BPF_ALU64 | BPF_RSH | BPF_K, R1, 0, 0, NEW_SHIFT);
+  uint32_t known = jump(p, BPF_JLE, R1, NEW_AFTER);
+  copy(p, R1, NOW);
+  put(p, BPF_ALU64 | BPF_ADD | BPF_K, R1, 0, 0, NEW_BUSY_NS);
+  store(p, BPF_DW, FLOW, FIELD(busy_until), R1);
+  land(p, known);
+}
+
 // stack[TARGET] = the queue where the flow should be
 static void choose_target(struct program *p, const struct order *order) {
   uint32_t many = jump(p, BPF_JGT, R3, BUSY_PACKETS), large = jump(p, BPF_JGT, R4, BUSY_BYTES);
@@ -193,9 +209,11 @@ static uint32_t change_queue(struct program *p, int stamps) {
   load(p, BPF_W, R0, FRAME, TARGET);
   put(p, BPF_ALU64 | BPF_SUB | BPF_X, NOW, R2, 0, 0);
   uint32_t silent = jump(p, BPF_JGT, NOW, SILENCE_NS);
+  uint32_t no_pause = jump(p, BPF_JLE, NOW, PAUSE_NS);
   put(p, BPF_ALU64 | BPF_RSH | BPF_K, R2, 0, 0, STAMP_SHIFT);
   put(p, BPF_ALU | BPF_SUB | BPF_X, R1, R2, 0, 0);
   uint32_t through = put(p, BPF_JMP32 | BPF_JSGT | BPF_K, R1, 0, 0, 0);
+  land(p, no_pause);
   load(p, BPF_W, R0, FLOW, FIELD(queue));
   land(p, silent);
   land(p, through);
@@ -217,6 +235,7 @@ static void write_program(struct program *p, const struct order *order, bool out
   if (outer) hash_outer(p);
   if (!outer) hash_inner(p);
   uint32_t no_flow = find_flow(p, flows);
+  note_new(p);
   count_packet(p);
   choose_target(p, order);
   uint32_t no_stamp = change_queue(p, stamps);
@@ -252,10 +271,7 @@ static int load_program(const struct order *order, bool outer, int stamps) {
   attributes.insns = (uint64_t)(uintptr_t)program.steps;
   attributes.insn_cnt = program.length;
   attributes.license = (uint64_t)(uintptr_t)"Apache-2.0";
-  char text[65536] = {0};
-  attributes.log_buf = (uint64_t)(uintptr_t)text; attributes.log_size = sizeof text; attributes.log_level = 1;
   int loaded = call_bpf(BPF_PROG_LOAD, &attributes), error = errno;
-  if (loaded < 0) fprintf(stderr, "%s\n", text);
   close(flows);
   errno = error;
   return loaded;

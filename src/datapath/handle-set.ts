@@ -111,8 +111,8 @@ export class HandleSet {
    */
   static async open(settings: HandleSettings): Promise<HandleSet> {
     assertPortFree(settings.underlay);
-    const { underlay, socketBuffer } = settings;
-    const steerer = new Steerer(settings.plan);
+    const { underlay, socketBuffer, plan } = settings;
+    const steerer = new Steerer(plan);
     const sockets = openSockets(underlay, settings.tun.queues, socketBuffer);
     let tun: OpenedTun | undefined;
     try {
@@ -148,8 +148,14 @@ export class HandleSet {
   replaceSockets(underlay: UnderlayAddress): Replaced {
     assertPortFree(underlay);
     const old = this.#sockets;
-    this.#sockets = openSockets(underlay, this.workers.length, this.#settings.socketBuffer);
-    this.#steerer.steerSockets(this.#sockets);
+    const sockets = openSockets(underlay, this.workers.length, this.#settings.socketBuffer);
+    try {
+      this.#steerer.steerSockets(sockets);
+    } catch (error) {
+      closeSockets(sockets);
+      throw error;
+    }
+    this.#sockets = sockets;
     this.workers.forEach((ports, index) => {
       pollerAdd(ports.poller, this.#listeningFd(index), TOKEN_WIRE);
       this.#tell(index);

@@ -1,8 +1,8 @@
-// Workers pinned one per CPU for the packets of that CPU, so that a worker is woken where the packet
-// is and not on another, halted CPU; busy flows go to workers beside them that are not pinned.
-import { allowedCpus, closeDescriptor, openStamps, steerTun, steerUdp } from "node-tun";
+// Workers pinned one per CPU for that CPU's packets, so that a worker is woken where the packet is
+// and not on another, halted CPU; busy flows go to workers beside them that are not pinned.
+import { allowedCpus, closeDescriptor, openStamps, steerTun, steerUdp, unsteerTun } from "node-tun";
 import { MAX_WORKERS } from "../../assembly/shared/layout.js";
-import { DatapathError, describe } from "./errors.js";
+import { DatapathError, describe, systemCode } from "./errors.js";
 
 /** "auto": where kernel and rights allow it. "on": as auto, and a refusal is a failed start. */
 export type Steering = "auto" | "on" | "off";
@@ -42,38 +42,51 @@ export interface Stamps {
 
 /** The kernel's side of one plan: programs on device and sockets, and the maps they read. */
 export class Steerer {
-  readonly stamps: Stamps;
+  readonly stamps: Stamps = { tun: -1, wire: -1 };
   readonly #plan: CrewPlan;
 
-  /** @throws {SteeringRefused} */
   constructor(plan: CrewPlan) {
     this.#plan = plan;
-    this.stamps = { tun: -1, wire: -1 };
-    if (plan.cpus.length === 0) return;
-    attempt(() => {
-      this.stamps.tun = openStamps();
-      this.stamps.wire = openStamps();
-    });
   }
 
-  /** Steers an opened device, again when it was made anew. @throws {SteeringRefused} */
+  /**
+   * Steers an opened device, again when it was made anew. A persistent one keeps the program of the
+   * process before: without a plan it is taken away.
+   * @throws {SteeringRefused}
+   */
   steerDevice(queues: readonly { fd: number }[]): void {
     const { cpus, busy } = this.#plan;
     const fd = queues[0]?.fd;
-    if (fd === undefined || this.stamps.tun < 0) return;
-    attempt(() => steerTun(fd, { cpus, busy, stamps: this.stamps.tun }));
+    if (fd === undefined) return;
+    if (cpus.length === 0) unsteer(fd);
+    else attempt(() => steerTun(fd, { cpus, busy, stamps: this.#open("tun") }));
   }
 
   /** Steers the listening sockets, the first of each worker. @throws {SteeringRefused} */
   steerSockets(sockets: readonly { fd: number }[][]): void {
     const { cpus, busy } = this.#plan;
     const fd = sockets[0]?.[0]?.fd;
-    if (fd === undefined || this.stamps.wire < 0) return;
-    attempt(() => steerUdp(fd, { cpus, busy, stamps: this.stamps.wire }));
+    if (fd === undefined || cpus.length === 0) return;
+    attempt(() => steerUdp(fd, { cpus, busy, stamps: this.#open("wire") }));
+  }
+
+  /** One map for all programs of a side, so that workers keep the memory they have. */
+  #open(side: "tun" | "wire"): number {
+    if (this.stamps[side] < 0) this.stamps[side] = openStamps();
+    return this.stamps[side];
   }
 
   close(): void {
     for (const fd of [this.stamps.tun, this.stamps.wire]) if (fd >= 0) closeDescriptor(fd);
+  }
+}
+
+/** Kernels before 4.16 know no such program, so there is none to take away. */
+function unsteer(fd: number): void {
+  try {
+    unsteerTun(fd);
+  } catch (error) {
+    if (!["EINVAL", "ENOTTY"].includes(systemCode(error))) throw error;
   }
 }
 
@@ -97,7 +110,7 @@ export async function openSteered<T>(
   let reason = "";
   if (steering !== "off") {
     try {
-      const plan = steeredPlan(Number(process.env.MBUSY ?? workers));
+      const plan = steeredPlan(workers);
       const opened = await open(plan);
       return { opened, status: { active: true, cpus: plan.cpus, reason } };
     } catch (error) {

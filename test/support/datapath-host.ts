@@ -18,7 +18,7 @@ export interface HostConfig {
 
 /** Every later line. */
 export type HostCommand =
-  | { do: "counters" | "workers" | "offloads" | "generation" | "usage" | "steering" }
+  | { do: "counters" | "workers" | "offloads" | "generation" | "usage" | "steering" | "pid" }
   | { do: "publish"; contents: TableContents }
   | { do: "rebind"; underlay: DatapathOptions["underlay"] }
   | { do: "inject"; packet: string }
@@ -74,6 +74,8 @@ async function answer(datapath: Datapath, command: HostCommand): Promise<unknown
       return datapath.generation();
     case "steering":
       return datapath.steering();
+    case "pid":
+      return process.pid;
     case "usage":
       return process.cpuUsage();
     case "publish":
