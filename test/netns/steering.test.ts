@@ -63,6 +63,29 @@ rootTest(test, "a calm flow's packets go to the worker of the CPU they are sent 
   });
 });
 
+const egressOf = async (node: DatapathNode) =>
+  (await node.settledCounters()).map((worker) => worker.egress.received);
+
+rootTest(test, "a device taken up again without steering is not steered any more", async () => {
+  const { a, b } = makeHostPair();
+  const config = configOf(a, b, { steering: "auto", workers: 2 });
+  config.datapath.persist = true;
+  await (await DatapathNode.start(a.namespace, config)).stop();
+  config.datapath.steering = "off";
+  const left = await DatapathNode.start(a.namespace, config);
+  const right = await DatapathNode.start(b.namespace, configOf(b, a));
+  try {
+    pingOn(cpus[0] ?? 0, a, b, 5);
+    const before = await egressOf(left);
+    for (const cpu of cpus) pingOn(cpu, a, b, 5);
+    const after = await egressOf(left);
+    const got = after.map((count, index) => count - (before[index] ?? 0));
+    assert.ok(Math.max(...got) >= 5 * cpus.length, `one worker has the flow of all CPUs: ${got}`);
+  } finally {
+    await Promise.all([left.stop(), right.stop()]);
+  }
+});
+
 /** Starts a datapath by hand, so that a command can stand before it; gives its answers. */
 function answersOf(before: string[], steering: "auto" | "on"): Record<string, unknown>[] {
   const { a, b } = makeHostPair();
