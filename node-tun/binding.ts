@@ -74,6 +74,13 @@ export interface Binding {
   openWake(): number;
   wake(fd: number): void;
   clearWake(fd: number): void;
+  steerTun(fd: number, cpus: Uint32Array, busy: number, stamps: number): void;
+  unsteerTun(fd: number): void;
+  steerUdp(fd: number, cpus: Uint32Array, busy: number, stamps: number): void;
+  openStamps(): number;
+  mapStamps(fd: number): ArrayBuffer;
+  pinThread(cpu: number): void;
+  allowedCpus(): number[];
   descriptorLayout: Record<string, number>;
 }
 

@@ -4,6 +4,7 @@ import { binding, type NativeQueue, type NativeSocket } from "./binding.js";
 import type {
   DescriptorMessage,
   RawOptions,
+  SteeringOrder,
   TunOffloads,
   TunOptions,
   TunQueue,
@@ -15,6 +16,7 @@ export { SystemCallError } from "./errors.js";
 export type {
   DescriptorMessage,
   RawOptions,
+  SteeringOrder,
   TunOffloads,
   TunOptions,
   TunQueue,
@@ -225,6 +227,51 @@ export const openWake: () => number = binding.openWake;
 export const wake: (fd: number) => void = binding.wake;
 /** Makes it not ready, however often it was woken. */
 export const clearWake: (fd: number) => void = binding.clearWake;
+
+/** CPUs the calling thread may run on, ascending. */
+export const allowedCpus: () => number[] = binding.allowedCpus;
+/** The calling thread runs on this CPU alone. @throws SystemCallError EINVAL when it may not */
+export const pinThread: (cpu: number) => void = binding.pinThread;
+
+/**
+ * A packet that CPU `cpus[i]` sends into the device of this queue comes out of queue i (queues
+ * count in the order they were opened); other CPUs: their number modulo the queues. All queues must
+ * be open, and hold until unsteerTun or another call.
+ * @throws SystemCallError EPERM (needs CAP_BPF or root), EINVAL or ENOSYS (a kernel without)
+ */
+export function steerTun(fd: number, order: SteeringOrder): void {
+  binding.steerTun(fd, checkCpus(order.cpus), order.busy, order.stamps);
+}
+
+/** A map that steering programs read and workers write; a device and a group need one each. */
+export const openStamps: () => number = binding.openStamps;
+
+/**
+ * The map as memory: element 2 * i is queue i's stamp. Its worker stores `Math.floor(t / 1.024)`
+ * modulo 2^32, where t is the CLOCK_MONOTONIC microsecond since which the queue was empty and all
+ * that came out of it is sent.
+ */
+export function mapStamps(fd: number): Uint32Array {
+  return new Uint32Array(binding.mapStamps(fd));
+}
+
+/** The kernel chooses queues by flow again. */
+export const unsteerTun: (fd: number) => void = binding.unsteerTun;
+
+/**
+ * A datagram that arrives on CPU `cpus[i]` goes to socket i of this socket's SO_REUSEPORT group
+ * (sockets count in the order they were bound); of other CPUs: by the kernel's hash.
+ * @throws SystemCallError EINVAL (no SO_REUSEPORT), ENOPROTOOPT (a kernel without)
+ */
+export function steerUdp(fd: number, order: SteeringOrder): void {
+  binding.steerUdp(fd, checkCpus(order.cpus), order.busy, order.stamps);
+}
+
+function checkCpus(cpus: readonly number[]): Uint32Array {
+  const isCpu = (cpu: number) => Number.isInteger(cpu) && cpu >= 0 && cpu < 1 << 20;
+  if (!Array.isArray(cpus) || !cpus.every(isCpu)) throw new TypeError("cpus must be CPU numbers");
+  return Uint32Array.from(cpus);
+}
 
 /** Names and offsets of a descriptor's fields, as C has them. */
 export const descriptorLayout: Readonly<Record<string, number>> = Object.freeze(

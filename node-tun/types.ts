@@ -97,3 +97,13 @@ export interface DescriptorMessage {
   fds: number[];
   data: Uint8Array;
 }
+
+/** Which queue or socket gets what; both count in the order they were opened. */
+export interface SteeringOrder {
+  /** Number i is for packets of CPU cpus[i]; of other CPUs: by their number. */
+  cpus: readonly number[];
+  /** So many further ones are for flows that have many packets or bytes, by flow. */
+  busy: number;
+  /** Of openStamps. */
+  stamps: number;
+}

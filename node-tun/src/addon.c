@@ -129,6 +129,7 @@ NAPI_MODULE_INIT() {
   add_functions(env, exports, raw_entries);
   add_functions(env, exports, poll_entries);
   add_functions(env, exports, pass_entries);
+  add_functions(env, exports, steer_entries);
   napi_set_named_property(env, exports, "descriptorLayout", make_layout(env));
   return exports;
 }

@@ -93,7 +93,7 @@ struct entry {
   napi_callback function;
 };
 extern const struct entry tun_entries[], udp_entries[], raw_entries[], poll_entries[],
-    pass_entries[];
+    pass_entries[], steer_entries[];
 
 // A private copy: another thread may change the descriptor while we look at it.
 static inline struct descriptor snapshot(const struct descriptor *at) {

@@ -96,6 +96,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     workers: datapath
       .workers()
       .map(({ index, state, restarts, generation }) => ({ index, state, restarts, generation })),
+    steering: { ...datapath.steering() },
     packets: { egress: egress.packets, ingress: ingress.packets },
     bytes: { egress: egress.bytes, ingress: ingress.bytes },
     drops: drops(parts),

@@ -1,4 +1,5 @@
 // What the agent is given, what it answers: options of runAgent and the JSON shapes of its socket.
+import type { Steering, SteeringStatus } from "../datapath/index.js";
 
 /** Writes one structured log line; `event` is a stable dotted name, `fields` are flat values. */
 export type AgentLog = (event: string, fields?: Record<string, unknown>) => void;
@@ -19,6 +20,8 @@ export interface AgentOptions {
   deviceName?: string;
   /** Worker threads and TUN queues, default 1. */
   workers?: number;
+  /** Besides, one worker per CPU for calm flows. Default "off". */
+  steering?: Steering;
   /**
    * Address other nodes send to and outer source. Default: of underlayInterface or default route.
    */
@@ -117,6 +120,7 @@ export interface AgentStatus {
   peersTotal: number;
   pods: number;
   workers: WorkerSummary[];
+  steering: SteeringStatus;
   packets: { egress: number; ingress: number };
   bytes: { egress: number; ingress: number };
   drops: number;

@@ -145,6 +145,11 @@ export const SETTINGS = {
     "seconds a PodCIDR rests before another node may get it",
   ),
   workers: both(integer(1, limits.WORKERS_MAX), limits.WORKERS_DEFAULT, "worker threads"),
+  steering: node(
+    oneOf("auto", "on", "off"),
+    "off",
+    "besides, one worker pinned to each CPU for calm flows; auto = where the kernel allows it",
+  ),
   underlayAddress: both(orNull(address), null, "address other nodes send to"),
   underlayInterface: both(
     orNull(deviceName),

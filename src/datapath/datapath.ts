@@ -13,6 +13,7 @@ import { TablePublisher } from "./publisher.js";
 import { drainPunts, type PuntHandler, putInject } from "./punt.js";
 import { mendRegion } from "./recovery.js";
 import type { UnderlayAddress } from "./sockets.js";
+import { type CrewPlan, openSteered, type Steering, type SteeringStatus } from "./steering.js";
 import type { TableContents } from "./types.js";
 
 /** Asked for on every socket; the kernel gives it when we are privileged, else its own limit. */
@@ -25,6 +26,8 @@ export interface DatapathOptions {
   deviceName: string;
   /** Worker threads, TUN queues and listening sockets: 1 to MAX_WORKERS. */
   workers: number;
+  /** One worker per CPU, with the packets of that CPU; `workers` counts where it is refused. */
+  steering?: Steering;
   underlay: UnderlayAddress;
   /** Device and its routes outlive the process (default true). */
   persist?: boolean;
@@ -51,6 +54,7 @@ interface Parts {
   memory: DatapathMemory;
   module: WebAssembly.Module;
   handles: HandleSet;
+  steering: SteeringStatus;
 }
 
 /**
@@ -66,6 +70,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   private readonly memory: DatapathMemory;
   private readonly handles: HandleSet;
   private readonly crew: Crew;
+  private readonly steered: SteeringStatus;
   private readonly publisher: TablePublisher;
   private current: UnderlayAddress;
   private puntHandler: PuntHandler | undefined;
@@ -79,6 +84,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     this.memory = parts.memory;
     this.handles = parts.handles;
     this.current = parts.options.underlay;
+    this.steered = parts.steering;
     this.publisher = new TablePublisher({
       ...parts.memory,
       onFailure: (error) => this.emit("publish-failed", { error }),
@@ -92,6 +98,9 @@ export class Datapath extends EventEmitter<DatapathEvents> {
         poller: ports.poller,
         wakeFd: ports.wakeFd,
         handles: ports.table.buffer,
+        stamps: parts.handles.stamps(),
+        index,
+        cpu: parts.steering.cpus[index] ?? -1,
       })),
       beforeRestart: (worker, reason) => this.mend(worker, reason),
       onRestart: (worker, reason, restarts) => {
@@ -110,19 +119,12 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   static async open(options: DatapathOptions): Promise<Datapath> {
     checkOptions(options);
     const module = await compileModule();
-    const { workers, peerCapacity, prefixCapacity } = options;
-    const memory = createMemory({
-      workers,
-      ...(peerCapacity === undefined ? {} : { peerCapacity }),
-      ...(prefixCapacity === undefined ? {} : { prefixCapacity }),
-    });
-    instantiateModule(module, memory.memory);
-    const handles = await HandleSet.open({
-      tun: { name: options.deviceName, queues: workers, persist: options.persist ?? true },
-      underlay: options.underlay,
-      socketBuffer: options.socketBuffer ?? SOCKET_BUFFER_DEFAULT,
-    });
-    const datapath = new Datapath({ options, memory, module, handles });
+    const { opened, status } = await openSteered(
+      options.steering ?? "off",
+      options.workers,
+      (plan) => openPlan(options, module, plan),
+    );
+    const datapath = new Datapath({ options, module, ...opened, steering: status });
     await datapath.startWorkers();
     return datapath;
   }
@@ -184,6 +186,11 @@ export class Datapath extends EventEmitter<DatapathEvents> {
 
   workers(): WorkerStatus[] {
     return this.crew.status();
+  }
+
+  /** Whether each CPU's packets are its own worker's, and if not though asked for, why. */
+  steering(): SteeringStatus {
+    return this.steered;
   }
 
   /** The address and port in use: those of open or of the last rebind. */
@@ -277,6 +284,29 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   private assertOpen(): void {
     if (this.closed) throw new DatapathError("MESHD_DATAPATH_CLOSED", "the datapath is closed");
   }
+}
+
+/** Takes memory and opens handles for that many workers. @throws {SteeringRefused} */
+async function openPlan(
+  options: DatapathOptions,
+  module: WebAssembly.Module,
+  plan: CrewPlan,
+): Promise<Pick<Parts, "memory" | "handles">> {
+  const { workers } = plan;
+  const { peerCapacity, prefixCapacity } = options;
+  const memory = createMemory({
+    workers,
+    ...(peerCapacity === undefined ? {} : { peerCapacity }),
+    ...(prefixCapacity === undefined ? {} : { prefixCapacity }),
+  });
+  instantiateModule(module, memory.memory);
+  const handles = await HandleSet.open({
+    tun: { name: options.deviceName, queues: workers, persist: options.persist ?? true },
+    underlay: options.underlay,
+    socketBuffer: options.socketBuffer ?? SOCKET_BUFFER_DEFAULT,
+    plan,
+  });
+  return { memory, handles };
 }
 
 /** Bad values of our own callers; what an operator types is checked by the settings. */

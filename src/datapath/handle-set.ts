@@ -18,6 +18,7 @@ import {
   type UnderlayAddress,
   type WorkerSockets,
 } from "./sockets.js";
+import { type CrewPlan, type Stamps, Steerer } from "./steering.js";
 import { closeTunQueues, type OpenedTun, openTunQueues, type TunSettings } from "./tun.js";
 
 /** Handles of one worker that live as long as the datapath. */
@@ -31,6 +32,7 @@ export interface HandleSettings {
   tun: TunSettings;
   underlay: UnderlayAddress;
   socketBuffer: number;
+  plan: CrewPlan;
 }
 
 /** What the kernel granted. A false is a slow path, worth a line in status. */
@@ -86,9 +88,16 @@ export class HandleSet {
   #queues: TunQueue[];
   #sockets: WorkerSockets[];
   readonly #settings: HandleSettings;
+  readonly #steerer: Steerer;
 
-  private constructor(settings: HandleSettings, tun: OpenedTun, sockets: WorkerSockets[]) {
+  private constructor(
+    settings: HandleSettings,
+    tun: OpenedTun,
+    sockets: WorkerSockets[],
+    steerer: Steerer,
+  ) {
     this.#settings = settings;
+    this.#steerer = steerer;
     this.#queues = tun.queues;
     this.adopted = tun.adopted;
     this.#sockets = sockets;
@@ -96,20 +105,31 @@ export class HandleSet {
     for (const index of this.workers.keys()) this.#tell(index);
   }
 
-  /** Asks for the port first: a device made in vain would take its name away from somebody. */
+  /**
+   * Asks for the port first: a device made in vain would take its name away from somebody.
+   * @throws {SteeringRefused} when CPUs are given and the kernel does not steer to them.
+   */
   static async open(settings: HandleSettings): Promise<HandleSet> {
     assertPortFree(settings.underlay);
-    const { underlay, socketBuffer } = settings;
+    const { underlay, socketBuffer, plan } = settings;
+    const steerer = new Steerer(plan);
     const sockets = openSockets(underlay, settings.tun.queues, socketBuffer);
     let tun: OpenedTun | undefined;
     try {
+      steerer.steerSockets(sockets);
       tun = await openTunQueues(settings.tun);
-      return new HandleSet(settings, tun, sockets);
+      steerer.steerDevice(tun.queues);
+      return new HandleSet(settings, tun, sockets, steerer);
     } catch (error) {
       if (tun !== undefined) closeTunQueues(tun.queues, !tun.adopted);
       closeSockets(sockets);
+      steerer.close();
       throw error;
     }
+  }
+
+  stamps(): Stamps {
+    return this.#steerer.stamps;
   }
 
   /** What the kernel granted to the first queue and the first sockets; the others are equal. */
@@ -128,7 +148,14 @@ export class HandleSet {
   replaceSockets(underlay: UnderlayAddress): Replaced {
     assertPortFree(underlay);
     const old = this.#sockets;
-    this.#sockets = openSockets(underlay, this.workers.length, this.#settings.socketBuffer);
+    const sockets = openSockets(underlay, this.workers.length, this.#settings.socketBuffer);
+    try {
+      this.#steerer.steerSockets(sockets);
+    } catch (error) {
+      closeSockets(sockets);
+      throw error;
+    }
+    this.#sockets = sockets;
     this.workers.forEach((ports, index) => {
       pollerAdd(ports.poller, this.#listeningFd(index), TOKEN_WIRE);
       this.#tell(index);
@@ -163,6 +190,7 @@ export class HandleSet {
     const old = this.#queues;
     const { queues } = await openTunQueues(this.#settings.tun);
     this.#queues = queues;
+    this.#steerer.steerDevice(queues);
     this.workers.forEach((ports, index) => {
       pollerRemove(ports.poller, old[index]?.fd ?? -1);
       pollerAdd(ports.poller, this.#queueFd(index), TOKEN_DEVICE);
@@ -175,6 +203,7 @@ export class HandleSet {
   close(removeDevice: boolean): void {
     closeTunQueues(this.#queues, removeDevice);
     closeSockets(this.#sockets);
+    this.#steerer.close();
     for (const ports of this.workers) {
       closeDescriptor(ports.poller);
       closeDescriptor(ports.wakeFd);

@@ -13,4 +13,5 @@ export { DatapathError, type DatapathErrorCode } from "./errors.js";
 export type { GrantedOffloads } from "./handle-set.js";
 export { type PuntHandler, RING_PACKET_MAX } from "./punt.js";
 export type { UnderlayAddress } from "./sockets.js";
+export type { Steering, SteeringStatus } from "./steering.js";
 export type { ProtocolName, TableContents, TablePeer, TableSelf } from "./types.js";

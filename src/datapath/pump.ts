@@ -55,6 +55,8 @@ export class Pump {
   /** When the hot path wants to run again without input, in `now_us` time; +Infinity = never. */
   deadline_us = 0;
   readonly ready: Readiness = { device: true, wire: true };
+  /** When each side was last seen empty with all that came out of it written. */
+  readonly drained = { device_us: 0, wire_us: 0 };
   /** Replaced between rounds when the handles behind them were. */
   device: Device;
   underlay: Underlay;
@@ -81,12 +83,16 @@ export class Pump {
    * @returns true when a side may hold more: call again before blocking.
    */
   round(): boolean {
-    const fromDevice = this.ready.device ? this.#readDevice() : 0;
-    const fromWire = this.ready.wire ? this.#readWire() : 0;
+    const start_us = this.#now_us();
+    const { device, wire } = this.ready;
+    const fromDevice = device ? this.#readDevice() : 0;
+    const fromWire = wire ? this.#readWire() : 0;
     const mayHoldMore = fromDevice === BATCH || fromWire === BATCH;
     this.ready.device = mayHoldMore;
     this.ready.wire = mayHoldMore;
     this.#work(fromDevice, fromWire);
+    if (device && fromDevice < BATCH) this.drained.device_us = start_us;
+    if (wire && fromWire < BATCH) this.drained.wire_us = start_us;
     return mayHoldMore;
   }
 

@@ -1,7 +1,7 @@
 // Entry of a worker thread: blocks in the native poller, never in the event loop, and pumps what is
 // there. It learns everything from workerData; it ends when told to stop.
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
-import { clearWake, pollerWait } from "node-tun";
+import { clearWake, mapStamps, pinThread, pollerWait } from "node-tun";
 import {
   COMMAND_RUN,
   RING_HEAD,
@@ -14,6 +14,7 @@ import {
   WORKER_RUNNING,
 } from "../../assembly/shared/layout.js";
 import { TunDevice, UdpUnderlay } from "./device.js";
+import { systemCode } from "./errors.js";
 import {
   HandleTable,
   TOKEN_DEVICE,
@@ -23,6 +24,7 @@ import {
 } from "./handles.js";
 import { instantiateModule } from "./module.js";
 import { Pump } from "./pump.js";
+import type { Stamps } from "./steering.js";
 
 /** What the control thread hands to a new worker. Handles stay the control thread's. */
 export interface WorkerSetup {
@@ -33,18 +35,35 @@ export interface WorkerSetup {
   poller: number;
   wakeFd: number;
   handles: SharedArrayBuffer;
+  /** The CPU whose packets this worker gets, or -1. */
+  cpu: number;
+  stamps: Stamps;
+  index: number;
 }
 
 /** To the control thread: it runs with the handles it was given, or its punt ring has packets. */
 export type WorkerMessage = "ready" | "punt";
 
 /** Longest sleep when the hot path named a deadline, so that a far one cannot overflow. */
+const CLOCK_SAMPLES = 16;
 const SLEEP_MAX_US = 1_000_000_000;
 
-/** performance.now() counts from the thread's own start; this makes it CLOCK_MONOTONIC for all. */
+/**
+ * performance.now() counts from the thread's own start; this makes it CLOCK_MONOTONIC for all. Time
+ * lost between the two calls makes the offset too small, so the largest of several is the best.
+ */
 function monotonicClock(): () => number {
-  const offset_us = Number(process.hrtime.bigint()) / 1000 - performance.now() * 1000;
+  const sample = () => Number(process.hrtime.bigint()) / 1000 - performance.now() * 1000;
+  const offset_us = Math.max(...Array.from({ length: CLOCK_SAMPLES }, sample));
   return () => offset_us + performance.now() * 1000;
+}
+
+/** A packet is in its queue so much later than the program chose it. */
+const ENQUEUE_US = 2;
+const toStamp = (time_us: number): number => Math.floor((time_us - ENQUEUE_US) / 1.024) >>> 0;
+
+function stampsOf(fd: number): Uint32Array {
+  return fd < 0 ? new Uint32Array(0) : mapStamps(fd);
 }
 
 class WorkerLoop {
@@ -58,6 +77,8 @@ class WorkerLoop {
   #handles: WorkerHandles;
   #pump: Pump;
   #puntHead = 0;
+  readonly #deviceStamps: Uint32Array;
+  readonly #wireStamps: Uint32Array;
 
   constructor(setup: WorkerSetup, post: (message: WorkerMessage) => void) {
     this.#setup = setup;
@@ -66,6 +87,8 @@ class WorkerLoop {
     this.#words = new Uint32Array(setup.memory.buffer);
     this.#table = new HandleTable(setup.handles);
     this.#handles = this.#table.take();
+    this.#deviceStamps = stampsOf(setup.stamps.tun);
+    this.#wireStamps = stampsOf(setup.stamps.wire);
     this.#pump = this.#makePump();
   }
 
@@ -83,13 +106,24 @@ class WorkerLoop {
     });
   }
 
+  /** A CPU may have been taken from us since the start: the worker then runs where it can. */
+  #pin(): void {
+    try {
+      if (this.#setup.cpu >= 0) pinThread(this.#setup.cpu);
+    } catch (error) {
+      if (systemCode(error) !== "EINVAL") throw error;
+    }
+  }
+
   run(): void {
+    this.#pin();
     this.#store(W_STATE, WORKER_RUNNING);
     this.#post("ready");
     while (this.#load(W_COMMAND) === COMMAND_RUN) {
       const more = this.#pump.round();
       Atomics.add(this.#words, this.#index(W_HEARTBEAT), 1);
       this.#announcePunts();
+      this.#stamp();
       if (more) this.#takeHandles();
       else this.#park();
     }
@@ -120,6 +154,16 @@ class WorkerLoop {
     this.#pump.device = new TunDevice(this.#bytes, this.#handles.tun);
     this.#pump.ready.device = true;
     this.#pump.ready.wire = true;
+  }
+
+  /** Tells the steering programs up to when all that came is sent (node-tun, mapStamps). */
+  #stamp(): void {
+    const { drained } = this.#pump;
+    const slot = 2 * this.#setup.index;
+    if (this.#deviceStamps.length > 0) {
+      this.#deviceStamps[slot] = toStamp(drained.device_us);
+      this.#wireStamps[slot] = toStamp(drained.wire_us);
+    }
   }
 
   #wait_us(): number {

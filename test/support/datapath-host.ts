@@ -18,7 +18,7 @@ export interface HostConfig {
 
 /** Every later line. */
 export type HostCommand =
-  | { do: "counters" | "workers" | "offloads" | "generation" | "usage" }
+  | { do: "counters" | "workers" | "offloads" | "generation" | "usage" | "steering" | "pid" }
   | { do: "publish"; contents: TableContents }
   | { do: "rebind"; underlay: DatapathOptions["underlay"] }
   | { do: "inject"; packet: string }
@@ -72,6 +72,10 @@ async function answer(datapath: Datapath, command: HostCommand): Promise<unknown
       return datapath.offloads();
     case "generation":
       return datapath.generation();
+    case "steering":
+      return datapath.steering();
+    case "pid":
+      return process.pid;
     case "usage":
       return process.cpuUsage();
     case "publish":

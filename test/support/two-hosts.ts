@@ -3,7 +3,7 @@
 //   namespace A                                            namespace B
 //   mesh device 10.244.1.1, fd00:244:1::1                  mesh device 10.244.2.1, fd00:244:2::1
 //   veth 192.0.2.1, 2001:db8::1  ------- underlay -------  veth 192.0.2.2, 2001:db8::2
-import type { TablePeer, TableSelf } from "../../src/datapath/index.js";
+import type { Steering, TablePeer, TableSelf } from "../../src/datapath/index.js";
 import type { HostConfig } from "./datapath-host.js";
 import { createNamespace, joinByVeth, uniqueDevice } from "./netns.js";
 
@@ -29,6 +29,7 @@ export interface HostPair {
 export interface PairOptions {
   family?: 4 | 6;
   workers?: number;
+  steering?: Steering;
   port?: number;
   underlayMtu?: number;
 }
@@ -94,6 +95,7 @@ export function configOf(host: Host, other: Host, options: PairOptions = {}): Ho
     datapath: {
       deviceName: "mesh0",
       workers: options.workers ?? 1,
+      ...(options.steering === undefined ? {} : { steering: options.steering }),
       underlay: { family, address: host.underlay[family], port: options.port ?? 8472 },
       persist: false,
     },

@@ -1,0 +1,130 @@
+// Workers pinned one per CPU for that CPU's packets, so that a worker is woken where the packet is
+// and not on another, halted CPU; busy flows go to workers beside them that are not pinned.
+import { allowedCpus, closeDescriptor, openStamps, steerTun, steerUdp, unsteerTun } from "node-tun";
+import { MAX_WORKERS } from "../../assembly/shared/layout.js";
+import { DatapathError, describe, systemCode } from "./errors.js";
+
+/** "auto": where kernel and rights allow it. "on": as auto, and a refusal is a failed start. */
+export type Steering = "auto" | "on" | "off";
+
+/** Workers to open: one pinned to each of `cpus`, then `busy` others. No CPUs = not steered. */
+export interface CrewPlan {
+  workers: number;
+  cpus: readonly number[];
+  busy: number;
+}
+
+/** What `status` says: whether packets are steered, to which CPUs, or why not. */
+export interface SteeringStatus {
+  active: boolean;
+  cpus: readonly number[];
+  /** Why not, when it was asked for. */
+  reason: string;
+}
+
+/** The kernel or our rights do not allow it; the cause is the system's own error. */
+export class SteeringRefused extends Error {
+  override readonly name = "SteeringRefused";
+}
+
+/** One worker for every CPU this process may run on, and `busy` for busy flows. */
+export function steeredPlan(busy: number): CrewPlan {
+  const cpus = allowedCpus().slice(0, MAX_WORKERS - busy);
+  if (cpus.length < 2) throw new SteeringRefused("this process may run on one CPU only");
+  return { workers: cpus.length + busy, cpus, busy };
+}
+
+/** Maps in which workers say up to when their queue and socket are empty; -1 = not steered. */
+export interface Stamps {
+  tun: number;
+  wire: number;
+}
+
+/** The kernel's side of one plan: programs on device and sockets, and the maps they read. */
+export class Steerer {
+  readonly stamps: Stamps = { tun: -1, wire: -1 };
+  readonly #plan: CrewPlan;
+
+  constructor(plan: CrewPlan) {
+    this.#plan = plan;
+  }
+
+  /**
+   * Steers an opened device, again when it was made anew. A persistent one keeps the program of the
+   * process before: without a plan it is taken away.
+   * @throws {SteeringRefused}
+   */
+  steerDevice(queues: readonly { fd: number }[]): void {
+    const { cpus, busy } = this.#plan;
+    const fd = queues[0]?.fd;
+    if (fd === undefined) return;
+    if (cpus.length === 0) unsteer(fd);
+    else attempt(() => steerTun(fd, { cpus, busy, stamps: this.#open("tun") }));
+  }
+
+  /** Steers the listening sockets, the first of each worker. @throws {SteeringRefused} */
+  steerSockets(sockets: readonly { fd: number }[][]): void {
+    const { cpus, busy } = this.#plan;
+    const fd = sockets[0]?.[0]?.fd;
+    if (fd === undefined || cpus.length === 0) return;
+    attempt(() => steerUdp(fd, { cpus, busy, stamps: this.#open("wire") }));
+  }
+
+  /** One map for all programs of a side, so that workers keep the memory they have. */
+  #open(side: "tun" | "wire"): number {
+    if (this.stamps[side] < 0) this.stamps[side] = openStamps();
+    return this.stamps[side];
+  }
+
+  close(): void {
+    for (const fd of [this.stamps.tun, this.stamps.wire]) if (fd >= 0) closeDescriptor(fd);
+  }
+}
+
+/** Kernels before 4.16 know no such program, so there is none to take away. */
+function unsteer(fd: number): void {
+  try {
+    unsteerTun(fd);
+  } catch (error) {
+    if (!["EINVAL", "ENOTTY"].includes(systemCode(error))) throw error;
+  }
+}
+
+function attempt(action: () => void): void {
+  try {
+    action();
+  } catch (cause) {
+    throw new SteeringRefused(describe(cause), { cause });
+  }
+}
+
+/**
+ * Opens by the steered plan, or by the plain one where steering is refused.
+ * @throws {DatapathError} MESHD_NO_STEERING when it is refused and `steering` is "on".
+ */
+export async function openSteered<T>(
+  steering: Steering,
+  workers: number,
+  open: (plan: CrewPlan) => Promise<T>,
+): Promise<{ opened: T; status: SteeringStatus }> {
+  let reason = "";
+  if (steering !== "off") {
+    try {
+      const plan = steeredPlan(workers);
+      const opened = await open(plan);
+      return { opened, status: { active: true, cpus: plan.cpus, reason } };
+    } catch (error) {
+      if (!(error instanceof SteeringRefused)) throw error;
+      if (steering === "on") throw refused(error);
+      reason = error.message;
+    }
+  }
+  const opened = await open({ workers, cpus: [], busy: 0 });
+  return { opened, status: { active: false, cpus: [], reason } };
+}
+
+function refused(error: SteeringRefused): DatapathError {
+  const why = `packets cannot be steered to CPUs: ${error.message}`;
+  const todo = "run as root or with CAP_BPF on two CPUs or more, or do without";
+  return new DatapathError("MESHD_NO_STEERING", `${why}: ${todo}`, error.cause ?? error);
+}
