@@ -24,10 +24,10 @@ const NEEDS = {
     { command: "nats-server", package: "nats-server" },
     { command: "iperf3", package: "iperf3" },
   ],
+  bench: [{ command: "ethtool", package: "ethtool" }],
   test: [
     { command: "tcpdump", package: "tcpdump" },
     { command: "tshark", package: "tshark" },
-    { command: "ethtool", package: "ethtool" },
     { command: "git", package: "git" },
     { command: "sysctl", package: "procps" },
   ],
@@ -35,7 +35,8 @@ const NEEDS = {
 const PURPOSES = {
   build: ["build"],
   demo: ["build", "demo"],
-  test: ["build", "demo", "test"],
+  bench: ["build", "demo", "bench"],
+  test: ["build", "demo", "bench", "test"],
 };
 
 function purpose() {
