@@ -73,10 +73,12 @@ export function controllerPermissions(mesh: string, key: string): Permissions {
       `$KV.${subjects.bucket}.heartbeat`,
       ...kinds.map((kind) => `$KV.${subjects.bucket}.${kind}.*`),
       `$KV.${subjects.secrets}.>`,
+      subjects.creation,
       ...api,
     ],
     subscribe: [
       `${inboxOf.controller(key)}.>`,
+      subjects.creation,
       subjects.join("*"),
       subjects.member("*", "*"),
       subjects.heartbeat("*"),

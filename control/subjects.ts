@@ -10,6 +10,8 @@ export function subjectsOf(mesh: string) {
     bucket: mesh,
     /** Bucket for controllers alone. */
     secrets: `${mesh}-secrets`,
+    /** Where controllers agree on who makes the buckets. */
+    creation: `${mesh}.creation`,
     join: (tokenId: string) => `${mesh}.join.${tokenId}`,
     /** Requests of a member to the controllers: renew, leave. */
     member: (nodeId: string, verb: string) => `${mesh}.node.${nodeId}.${verb}`,

@@ -15,6 +15,7 @@ import { inboxOf, serviceName, subjectsOf } from "../subjects.js";
 import { View } from "../view.js";
 import { Admission } from "./admission.js";
 import { type Core, configOf } from "./core.js";
+import { ensureBuckets } from "./creation.js";
 import { endpointsOf } from "./endpoints.js";
 import { Leases } from "./leases.js";
 import { Members } from "./members.js";
@@ -153,13 +154,13 @@ export class Controller {
   }
 
   async #ensureBuckets(): Promise<void> {
-    const { bucket, secrets } = subjectsOf(this.#core.mesh.name);
+    const { bucket, secrets, creation } = subjectsOf(this.#core.mesh.name);
     const { replicas = 1, holdOff_ms = 60_000 } = this.#options;
+    const buckets = [bucket, secrets].map((one) => new Bucket(this.#link, one));
     const options = { replicas, value_max: valueLength_max };
     // Asked first: of two controllers that begin a mesh together, neither is to think it lost.
     const had = await hadStore(this.#core.mesh);
-    const isNew = await new Bucket(this.#link, bucket).ensure(options);
-    await new Bucket(this.#link, secrets).ensure(options);
+    const isNew = await ensureBuckets(this.#link, creation, buckets, options);
     if (had && isNew && this.#members.all().length === 0) {
       this.#holdOffEnd = Date.now() + holdOff_ms;
       this.#log("store-lost", { holdOff_ms });

@@ -45,15 +45,20 @@ export class Bucket {
     return `$KV.${this.name}.${key}`;
   }
 
-  /** Makes the stream when there is none; true when there was none. */
-  async ensure(options: { replicas: number; value_max: number }): Promise<boolean> {
+  async exists(): Promise<boolean> {
     const manager = await this.link.connection.jetstreamManager({ checkAPI: false });
     try {
       await manager.streams.info(this.stream);
-      return false;
+      return true;
     } catch (error) {
-      if (apiCode(error) !== noStream) throw wrap(`bucket ${this.name}`, error);
+      if (apiCode(error) === noStream) return false;
+      throw wrap(`bucket ${this.name}`, error);
     }
+  }
+
+  /** Makes the stream. Not twice at the same moment: see controller/creation.ts. */
+  async make(options: { replicas: number; value_max: number }): Promise<void> {
+    const manager = await this.link.connection.jetstreamManager({ checkAPI: false });
     try {
       await manager.streams.add({
         name: this.stream,
@@ -69,10 +74,8 @@ export class Bucket {
         allow_direct: true,
       });
     } catch (error) {
-      // Another controller made it at the same moment.
       if (apiCode(error) !== streamExists) throw wrap(`bucket ${this.name}`, error);
     }
-    return true;
   }
 
   /**

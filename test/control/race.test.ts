@@ -1,8 +1,13 @@
 // Two controllers at once under 200 simultaneous joins: one holder per CIDR, in both families, by
 // compare-and-set alone.
+import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { ensureBuckets } from "../../control/controller/creation.js";
 import { createIdentity, joinMesh } from "../../control/index.js";
+import { type Bucket, Link, parseCredentials, signingKey } from "../../control/nats/index.js";
+import { inboxOf, subjectsOf } from "../../control/subjects.js";
 import { codeOf, joinNode, type TestMesh, underlayOf, withMesh } from "./fixture.js";
 
 const count = 200;
@@ -56,6 +61,40 @@ test("of twenty nodes that join at once with one underlay address, one gets it",
     await Promise.all([mesh.controller(), mesh.controller()]);
     const codes = await winnersOf(mesh, (index) => ({ name: `n${index}`, host: 1 }));
     assert.equal(codes, ["", ...new Array(19).fill("MESHD_ADDRESS_CLAIMED")]);
+  });
+});
+
+test("of eight controllers that find no buckets at once, one makes them", async () => {
+  await withMesh({}, async (mesh) => {
+    const user = parseCredentials(await readFile(mesh.mesh.controllerCredentials, "utf8"));
+    const inbox = inboxOf.controller(signingKey(user.seed).publicKey);
+    let there = false;
+    let made = 0;
+    const bucket = {
+      exists: async () => there,
+      make: async () => {
+        made++;
+        await sleep(100);
+        there = true;
+      },
+    } as unknown as Bucket;
+    const begin = async () => {
+      const link = await Link.open({
+        servers: [mesh.server.url],
+        user: () => user,
+        inbox,
+        name: "",
+      });
+      mesh.later(() => link.close());
+      await sleep(Math.random() * 100);
+      return ensureBuckets(link, subjectsOf("mesh").creation, [bucket], {
+        replicas: 1,
+        value_max: 1,
+      });
+    };
+    const results = await Promise.all(Array.from({ length: 8 }, begin));
+    assert.is(made, 1);
+    assert.is(results.filter((isMaker) => isMaker).length, 1);
   });
 });
 
