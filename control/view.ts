@@ -58,9 +58,9 @@ export class View extends EventEmitter {
   /** Uses a connection from now on. */
   attach(link: Link, bucket: Bucket): void {
     this.#bucket = bucket;
-    link.on("connected", () => this.relist("reconnected"));
+    link.on("connected", () => this.relist());
     link.on("disconnected", () => this.#dropWatch(false));
-    this.relist("connected");
+    this.relist();
   }
 
   /** Milliseconds since the view was last known to be current. */
@@ -69,7 +69,7 @@ export class View extends EventEmitter {
   }
 
   /** Takes in a full listing by a new watch. */
-  relist(_reason: string): void {
+  relist(): void {
     this.#retry_ms = retry_min_ms;
     this.#schedule(0);
   }

@@ -118,10 +118,6 @@ export class Controller {
     }
   }
 
-  get connected(): boolean {
-    return this.#link.connected;
-  }
-
   async close(): Promise<void> {
     if (this.#beat) clearInterval(this.#beat);
     if (this.#configLater) clearTimeout(this.#configLater);

@@ -1,5 +1,5 @@
 // Stops a service, whichever way it was started.
-import { type Place, runningPid, type ServiceName, stopProcess } from "./process-files.js";
+import { type Place, type ServiceName, stopProcess } from "./process-files.js";
 import { hasUnit, hostSystemd, stopUnit, systemdFits } from "./systemd.js";
 
 /**
@@ -12,8 +12,4 @@ export async function stopService(place: Place, name: ServiceName): Promise<bool
     return true;
   }
   return stopProcess(place, name);
-}
-
-export function isRunning(place: Place, name: ServiceName): boolean {
-  return runningPid(place, name) !== undefined;
 }

@@ -17,7 +17,6 @@ export {
   loadSettings,
   type Origin,
   type Remembered,
-  readSettingsFile,
   type Sources,
 } from "./load.js";
 export {
@@ -26,7 +25,6 @@ export {
   type MeshSettingName,
   type MeshSettings,
   meshSettingNames,
-  nodeSettingNames,
   type Scope,
   SETTINGS,
   type Setting,

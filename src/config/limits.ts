@@ -1,12 +1,7 @@
 // Every limit and default number of meshd under one name. Units come last.
 
-/** Longest IP packet, RFC 791 section 3.1 (total length is 16 bits). */
-export const PACKET_LENGTH_MAX = 65535;
-
-/** Table capacities of the hot path; grown by the settings `peerCapacity` and `prefixCapacity`. */
-export const PEER_CAPACITY_DEFAULT = 4096;
+/** Most that the table capacities of the hot path are grown to by the settings `peerCapacity` and `prefixCapacity`. */
 export const PEER_CAPACITY_MAX = 65533;
-export const PREFIX_CAPACITY_DEFAULT = 65536;
 export const PREFIX_CAPACITY_MAX = 1 << 22;
 
 /** Equals MAX_WORKERS in assembly/shared/layout.ts (a test compares them). */
@@ -42,8 +37,6 @@ export const MASK6_MAX = 126;
 /** A pool of more PodCIDRs than this cannot be walked by the allocator. */
 export const POOL_BITS_MAX = 24;
 
-/** One DNS label, RFC 1035 section 2.3.4. */
-export const NAME_LENGTH_MAX = 63;
 /** IFNAMSIZ is 16 with the closing zero byte. */
 export const DEVICE_NAME_LENGTH_MAX = 15;
 /** sun_path is 108 bytes with the closing zero byte, unix(7). */

@@ -120,9 +120,7 @@ function isOtherVariable(variable: string): boolean {
  * Reads one YAML file of settings: a flat map of names to values. An empty file is an empty map.
  * @throws ConfigError MESHD_CONFIG_FILE, MESHD_CONFIG_UNKNOWN_KEY
  */
-export async function readSettingsFile(
-  path: string,
-): Promise<Partial<Record<SettingName, unknown>>> {
+async function readSettingsFile(path: string): Promise<Partial<Record<SettingName, unknown>>> {
   const content = readText(path);
   // The parser takes 20 ms to load, so only who has a file pays for it.
   const { parseDocument } = await import("yaml");

@@ -204,9 +204,6 @@ export const meshSettingNames = settingNames.filter(
   (name): name is MeshSettingName => SETTINGS[name].scope !== "node",
 );
 
-/** Settings that one process has for itself. */
-export const nodeSettingNames = settingNames.filter((name) => SETTINGS[name].scope !== "mesh");
-
 /** "clusterPoolIPv4PodCIDR" -> "cluster-pool-ipv4-pod-cidr" (without the two hyphens in front). */
 export function flagOf(name: SettingName): string {
   return name

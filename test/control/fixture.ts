@@ -56,9 +56,10 @@ export class TestMesh {
   async controller(options: Partial<ControllerOptions> = {}): Promise<Controller> {
     const log = (event: string, fields: Record<string, unknown>) =>
       void this.log.push({ event, fields });
-    const controller = await Controller.start({ mesh: this.mesh, log, beat_ms: 500, ...options });
-    this.later(() => controller.close());
-    return controller;
+    const starting = Controller.start({ mesh: this.mesh, log, beat_ms: 500, ...options });
+    // Also when the test ends before it is ready.
+    this.later(async () => (await starting).close());
+    return starting;
   }
 
   async admin(): Promise<AdminClient> {
