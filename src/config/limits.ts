@@ -1,6 +1,6 @@
 // Every limit and default number of meshd under one name. Units come last.
 
-/** Most that the table capacities of the hot path are grown to by the settings `peerCapacity` and `prefixCapacity`. */
+/** Most that the hot path's tables grow to by the settings `peerCapacity`, `prefixCapacity`. */
 export const PEER_CAPACITY_MAX = 65533;
 export const PREFIX_CAPACITY_MAX = 1 << 22;
 
