@@ -116,7 +116,8 @@ rootTest(
             const argv = ["-u", "-t", "1", "-b", speed, "-l", `${length}`, ...direction];
             const udp = await iperf({ ...transfer, argv });
             assert.ok(udp.packets > 100, `${udp.packets} packets by UDP`);
-            assert.is(udp.lostPackets, 0);
+            // iperf3 sends in bursts: on a busy machine a socket's queue may lose a few of them.
+            assert.ok(udp.lostPackets <= udp.packets / 20, `${udp.lostPackets} packets lost`);
           }
         }
       }
