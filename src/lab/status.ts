@@ -62,7 +62,9 @@ export async function askAgent(node: LabNode): Promise<AgentStatus | undefined> 
 
 async function statusOf(node: LabNode): Promise<LabStatusNode> {
   const agent = await askAgent(node);
-  const pods = agent === undefined ? [] : await meshdJson<AgentPod[]>(node, ["pod", "list"]);
+  // A node that is down still has its pods: without addresses, so that a check counts them missing.
+  const planned = node.pods.map((pod) => ({ ...pod, addresses: [] }));
+  const pods = agent === undefined ? planned : await meshdJson<AgentPod[]>(node, ["pod", "list"]);
   return {
     name: node.name,
     namespace: node.namespace,

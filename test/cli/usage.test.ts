@@ -186,7 +186,7 @@ test("bin/meshd says what to do where nothing is built", ({ world }) => {
   const argv = [join(world.dir, "bin", "meshd.mjs"), "status"];
   const { status, stderr } = spawnSync(process.execPath, argv, { encoding: "utf8" });
   assert.is(status, 1);
-  assert.is(stderr, "meshd: it is not built here (dist/ is missing); run 'npm run build'\n");
+  assert.is(stderr, "meshd: it is not built here (dist/ is missing); run 'npm run setup'\n");
 });
 
 test("bin/meshd runs the program and passes its exit code on", () => {
