@@ -7,14 +7,17 @@ import { join, relative } from "node:path";
 
 const ROOT = process.cwd();
 const SUITE_LIMIT_MS = 300_000;
-/** Folders whose suites make namespaces and move traffic: fewer of them side by side. */
+/** Folders whose suites make namespaces, servers or traffic: fewer of them side by side. */
 const HEAVY = new Set([
   "agent",
+  "cli",
+  "control",
   "datapath",
   "host",
   "lab",
   "mesh",
   "netns",
+  "natsd",
   "pods",
   "peers",
   "package",

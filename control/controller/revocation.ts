@@ -19,8 +19,8 @@ export class Revocation {
   /** User key -> unix seconds. */
   readonly #revoked = new Map<string, number>();
   readonly #waiting = new Map<string, number>();
-  /** User key -> revoked at or after, unix seconds. */
-  readonly #owed = new Map<string, number>();
+  /** User key -> revoked at or after `since_s`; where the servers say otherwise, at `at_s`. */
+  readonly #owed = new Map<string, { since_s: number; at_s: number }>();
   #working: Promise<void> | null = null;
   #retry: NodeJS.Timeout | null = null;
   #link: Link | null = null;
@@ -36,7 +36,9 @@ export class Revocation {
 
   /** Unix seconds of a key's revocation, or null. */
   at(userKey: string): number | null {
-    return this.#waiting.get(userKey) ?? this.#revoked.get(userKey) ?? null;
+    const times = [this.#waiting.get(userKey), this.#revoked.get(userKey)];
+    const known = [...times, this.#owed.get(userKey)?.at_s].filter((time) => time !== undefined);
+    return known.length === 0 ? null : Math.max(...known);
   }
 
   /** Ends what was issued to these keys up to now; tried again until a server took it. */
@@ -49,10 +51,12 @@ export class Revocation {
 
   /**
    * Keys that must be revoked since a time (unix seconds): those that no controller got to before
-   * it ended. Called at start with what the records say.
+   * it ended. Called at start with what the records say. What is issued later stays good, however
+   * late a server takes the revocation.
    */
   ensure(keys: { key: string; since_s: number }[]): void {
-    for (const { key, since_s } of keys) this.#owed.set(key, since_s);
+    const at_s = Math.floor(Date.now() / 1000);
+    for (const { key, since_s } of keys) this.#owed.set(key, { since_s, at_s });
     this.#work();
   }
 
@@ -118,9 +122,10 @@ export class Revocation {
     const secrets = this.#secrets;
     const subject = `$SYS.REQ.ACCOUNT.${mesh.accountKey}.CLAIMS.LOOKUP`;
     const current = readAccountJwt((await link.request(subject, "", 5_000)).text);
-    const owed = [...this.#owed].filter(([key, since]) => (current.revoked[key] ?? -1) < since);
-    const now_s = Math.floor(Date.now() / 1000);
-    const batch = new Map([...owed.map(([key]) => [key, now_s] as const), ...this.#waiting]);
+    const owed = [...this.#owed]
+      .filter(([key, { since_s }]) => (current.revoked[key] ?? -1) < since_s)
+      .map(([key, { at_s }]) => [key, at_s] as const);
+    const batch = new Map([...owed, ...this.#waiting]);
     for (const [key, at] of Object.entries(current.revoked)) this.#revoked.set(key, at);
     if (batch.size === 0) {
       this.#owed.clear();
@@ -147,7 +152,7 @@ export class Revocation {
       if (this.#waiting.get(key) === at) this.#waiting.delete(key);
       // Another controller may have replaced ours with one that it derived from the same older one:
       // look again.
-      this.#owed.set(key, at);
+      this.#owed.set(key, { since_s: at, at_s: at });
     }
     this.#log("credentials-revoked", { keys: [...batch.keys()] });
   }

@@ -10,6 +10,8 @@ const wrongRevision = new Set([10071, 10164]);
 const noMessage = 10037;
 const noStream = 10059;
 const streamExists = 10058;
+/** The client waits five seconds for each. */
+const asks_max = 3;
 
 export interface Entry {
   key: string;
@@ -45,13 +47,17 @@ export class Bucket {
     return `$KV.${this.name}.${key}`;
   }
 
-  async exists(): Promise<boolean> {
+  /** Asks again when no answer comes: a server with a slow disk may owe one for seconds. */
+  async exists(asks = asks_max): Promise<boolean> {
     const manager = await this.link.connection.jetstreamManager({ checkAPI: false });
     try {
       await manager.streams.info(this.stream);
       return true;
     } catch (error) {
       if (apiCode(error) === noStream) return false;
+      if (asks > 1 && error instanceof NatsError && error.code === "TIMEOUT") {
+        return this.exists(asks - 1);
+      }
       throw wrap(`bucket ${this.name}`, error);
     }
   }
