@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { run, step } from "./steps.mjs";
+import { fail, run, step } from "./steps.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const BIN = join(ROOT, "node_modules", ".bin");
@@ -92,6 +92,10 @@ async function buildPart(part) {
 
 /** Builds every stale part; parts that need another's output wait for it. */
 export async function build() {
+  const missing = ["asc", "tsc"].filter((tool) => !existsSync(join(BIN, tool)));
+  if (missing.length > 0) {
+    fail(`npm modules are missing (${missing.join(", ")}): run 'npm run setup' first`);
+  }
   const running = new Map();
   for (const part of PARTS) {
     const waits = (part.after ?? []).map((name) => running.get(name));

@@ -2,7 +2,7 @@
 // modules, build. Each step is skipped when its result is there, so a second run costs little.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "./build.mjs";
@@ -83,7 +83,7 @@ async function installPackages(name) {
   await step(`Debian packages: ${missing.join(" ")}`, async () => {
     await run("apt-get", ["update", "-q", ...lock], { env });
     const install = ["install", "-y", "-q", "--no-install-recommends", ...lock, ...missing];
-    await run("apt-get", install, { env });
+    await run("apt-get", install, { env, isWhole: true });
   });
   const still = needs.filter((n) => !isThere(n)).map((n) => n.package);
   if (still.length > 0) fail(`after '${command}' these are still missing: ${still.join(" ")}`);
@@ -94,10 +94,16 @@ async function installPackages(name) {
  * npm none. Not `npm ci`: that fails where a registry lacks packages of other platforms.
  */
 async function installModules() {
-  const stamp = join(ROOT, "node_modules", ".meshd-lock");
+  const folder = join(ROOT, "node_modules");
+  const stamp = join(folder, ".meshd-lock");
+  const begun = join(folder, ".meshd-begun");
   const lock = createHash("sha256").update(readFileSync(join(ROOT, "package-lock.json")));
   const wanted = lock.digest("hex");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
+  // npm takes what an interrupted install left for whole.
+  if (existsSync(begun)) rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(begun, "");
   await step("npm modules", () =>
     run(
       "npm",
@@ -107,8 +113,8 @@ async function installModules() {
       },
     ),
   );
-  mkdirSync(dirname(stamp), { recursive: true });
   writeFileSync(stamp, wanted);
+  rmSync(begun, { force: true });
 }
 
 checkMachine();
