@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "./build.mjs";
+import { fetchPeers } from "./peers.mjs";
 import { fail, run, step } from "./steps.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -25,6 +26,14 @@ const NEEDS = {
     { command: "iperf3", package: "iperf3" },
   ],
   bench: [{ command: "ethtool", package: "ethtool" }],
+  peers: [
+    { command: "nebula", package: "nebula" },
+    { command: "nebula-cert", package: "nebula" },
+    { command: "tincd", package: "tinc" },
+    { command: "openvpn", package: "openvpn" },
+    { command: "openssl", package: "openssl" },
+    { command: "fastd", package: "fastd" },
+  ],
   test: [
     { command: "tcpdump", package: "tcpdump" },
     { command: "tshark", package: "tshark" },
@@ -36,6 +45,7 @@ const PURPOSES = {
   build: ["build"],
   demo: ["build", "demo"],
   bench: ["build", "demo", "bench"],
+  "bench-peers": ["build", "demo", "bench", "peers"],
   test: ["build", "demo", "bench", "test"],
 };
 
@@ -121,6 +131,9 @@ checkMachine();
 const name = purpose();
 checkPrivilege(name);
 await installPackages(name);
+if (PURPOSES[name].includes("peers")) {
+  await fetchPeers(join(ROOT, "node_modules", ".cache", "meshd-bench"));
+}
 await installModules();
 await build();
 if (spawnSync(process.execPath, [join(ROOT, "bin", "meshd"), "--version"]).status !== 0) {

@@ -4,6 +4,12 @@ import { pings, until } from "../../test/support/netns.js";
 import { kernelVxlan, meshdOver, raw } from "./kernel.js";
 import type { Kind, Path } from "./kind.js";
 import type { Lab } from "./lab.js";
+import { fastd } from "./peers/fastd.js";
+import { nebula } from "./peers/nebula.js";
+import { openvpn } from "./peers/openvpn.js";
+import { proxy } from "./peers/proxy.js";
+import { tinc } from "./peers/tinc.js";
+import { wireguard } from "./peers/wireguard.js";
 
 export type { Kind } from "./kind.js";
 
@@ -12,6 +18,12 @@ const TABLE = {
   raw,
   vxlan: kernelVxlan,
   meshd: meshdOver("VXLAN"),
+  proxy,
+  "wireguard-go": wireguard,
+  nebula,
+  tinc,
+  openvpn,
+  fastd,
 } satisfies Record<string, Kind>;
 
 export type CarrierName = keyof typeof TABLE;

@@ -25,6 +25,8 @@ export interface LabHost {
 export interface Lab {
   client: LabHost;
   server: LabHost;
+  /** For files of this run, 0700; goes with the lab. */
+  folder: string;
   close(): void;
 }
 
@@ -96,5 +98,6 @@ export function openLab(workers: number): Lab {
   const shape = ["--nodes", "2", "--pods", "0", "--underlay", UNDERLAY, "--workers", `${workers}`];
   const argv = [...labArguments("up", process.pid), ...shape];
   execFileSync(process.execPath, argv, { stdio: ["ignore", "ignore", "pipe"], env: environment() });
-  return { client: hostOf(1), server: hostOf(2), close: () => takeDown(process.pid) };
+  const hosts = { client: hostOf(1), server: hostOf(2) };
+  return { ...hosts, folder: folderOf(process.pid), close: () => takeDown(process.pid) };
 }
