@@ -26,6 +26,7 @@ const NEEDS = {
     { command: "iperf3", package: "iperf3" },
   ],
   bench: [{ command: "ethtool", package: "ethtool" }],
+  plot: [{ command: "rsvg-convert", package: "librsvg2-bin" }],
   peers: [
     { command: "nebula", package: "nebula" },
     { command: "nebula-cert", package: "nebula" },
@@ -44,8 +45,8 @@ const NEEDS = {
 const PURPOSES = {
   build: ["build"],
   demo: ["build", "demo"],
-  bench: ["build", "demo", "bench"],
-  "bench-peers": ["build", "demo", "bench", "peers"],
+  bench: ["build", "demo", "bench", "plot"],
+  "bench-peers": ["build", "demo", "bench", "plot", "peers"],
   test: ["build", "demo", "bench", "test"],
 };
 
