@@ -2,9 +2,10 @@
 import {
   type CheckReport,
   checkPods,
+  LabError,
   type LabRoots,
-  type LabShape,
   type LabStatus,
+  type LabWish,
   labDown,
   labEnvironment,
   labMtu,
@@ -37,8 +38,6 @@ const SHAPE: Readonly<Record<string, OptionSpec>> = {
     about: "a setting of the mesh, as for meshd config set; given once, when the lab is made",
   },
 };
-/** Dual stack, so that a lab shows both families without being asked. */
-const LAB_SETTINGS = { clusterPoolIPv6PodCIDR: "fd00:10:244::/48" };
 
 const rootsOf = (invocation: Invocation): LabRoots => ({
   stateDir: invocation.settings.stateDir,
@@ -46,32 +45,42 @@ const rootsOf = (invocation: Invocation): LabRoots => ({
 });
 const nameOf = (invocation: Invocation) => invocation.text("name") ?? "lab";
 
-function countOption(invocation: Invocation, option: string, initial: number): number {
-  const given = invocation.text(option);
-  if (given === undefined) return initial;
-  if (/^\d{1,6}$/.test(given)) return Number(given);
-  throw new UsageError(`--${option} ${given}: allowed is a whole number`);
+function countsOf(invocation: Invocation): Partial<LabWish> {
+  const named = (["nodes", "pods", "subnets"] as const).flatMap((option) => {
+    const given = invocation.text(option);
+    if (given === undefined) return [];
+    if (/^\d{1,6}$/.test(given)) return [[option, Number(given)] as const];
+    throw new UsageError(`--${option} ${given}: allowed is a whole number`);
+  });
+  return Object.fromEntries(named);
 }
 
-function settingsOf(invocation: Invocation): Record<string, string> {
+function settingsOf(invocation: Invocation): Partial<LabWish> {
+  if (!invocation.has("set")) return {};
   const pairs = invocation.list("set").map((pair) => {
     const at = pair.indexOf("=");
     if (at < 1) throw new UsageError(`--set ${pair}: allowed is KEY=VALUE`);
     return [pair.slice(0, at), pair.slice(at + 1)] as const;
   });
-  return { ...LAB_SETTINGS, ...Object.fromEntries(pairs) };
+  return { settings: Object.fromEntries(pairs) };
 }
 
-function shapeOf(invocation: Invocation, name: string): LabShape {
+/** Only what was named: a lab that is there keeps the rest. */
+function wishOf(invocation: Invocation, name: string): LabWish {
+  const underlay = invocation.text("underlay");
   return {
     name,
-    nodes: countOption(invocation, "nodes", 3),
-    pods: countOption(invocation, "pods", 2),
-    subnets: countOption(invocation, "subnets", 1),
-    underlay: invocation.text("underlay") ?? "192.168.77.0/24",
     workers: invocation.settings.workers,
-    settings: settingsOf(invocation),
+    ...countsOf(invocation),
+    ...(underlay === undefined ? {} : { underlay }),
+    ...settingsOf(invocation),
   };
+}
+
+/** A shape that is not allowed is a wrong command line. */
+function asUsage(error: unknown): unknown {
+  const isShape = error instanceof LabError && error.code === "MESHD_LAB_SHAPE";
+  return isShape ? new UsageError(error.message) : error;
 }
 
 function needRoot(): void {
@@ -87,6 +96,8 @@ async function withProgress(
   const progress = new Progress(context);
   try {
     await action((step) => progress.step(step));
+  } catch (error) {
+    throw asUsage(error);
   } finally {
     progress.done();
   }
@@ -109,7 +120,7 @@ const up: Command = {
     "Makes N hosts out of network namespaces (LAB-n1, LAB-n2, ...) on an underlay of their own, " +
     "starts nats-server and a controller in LAB-ctl, joins every host by meshd join and adds M " +
     "pods to each (LAB-n1-p1, ...). On a running lab it mends what is missing, such as an agent " +
-    "that was killed, and changes nothing else.",
+    "that was killed, and keeps the shape it has where no other is named.",
   example: "meshd lab up --nodes 5 --pods 2",
   options: { ...NAME, ...SHAPE },
   settings: ["workers"],
@@ -118,7 +129,7 @@ const up: Command = {
     needRoot();
     const name = nameOf(invocation);
     const roots = rootsOf(invocation);
-    await withProgress(context, (say) => labUp(roots, shapeOf(invocation, name), say));
+    await withProgress(context, (say) => labUp(roots, wishOf(invocation, name), say));
     print(invocation, context, await labStatus(roots, name), statusText);
     return undefined;
   },
@@ -213,8 +224,8 @@ const demo: Command = {
   words: [0, 0],
   async run(invocation, context) {
     needRoot();
-    const shape = shapeOf(invocation, `demo${process.pid}`);
-    const good = await runDemo(rootsOf(invocation), shape, (line) => context.out(`${line}\n`));
+    const wish = wishOf(invocation, `demo${process.pid}`);
+    const good = await runDemo(rootsOf(invocation), wish, (line) => context.out(`${line}\n`));
     return good ? undefined : 1;
   },
 };

@@ -34,8 +34,13 @@ function peerOf(invocation: Invocation): PeerRecord {
 
 async function add(invocation: Invocation, context: Context): Promise<undefined> {
   const wanted = peerOf(invocation);
-  const peer = await withAdmin(invocation.settings, (admin) => admin.peers.add(wanted));
-  const text = () => `peer ${peer.name}: ${peer.podCIDRs.join(" ")} via ${peer.endpoint}\n`;
+  const [peer, isNew] = await withAdmin(invocation.settings, async (admin) => {
+    const others = await admin.peers.list();
+    const known = others.some((other) => other.name === wanted.name);
+    return [await admin.peers.add(wanted), !known] as const;
+  });
+  const place = `${peer.podCIDRs.join(" ")} via ${peer.endpoint}`;
+  const text = () => `peer ${peer.name}${isNew ? "" : " replaced"}: ${place}\n`;
   print(invocation, context, peer, text);
 }
 
@@ -70,7 +75,7 @@ export const command: CommandGroup = {
     add: {
       usage: "NAME",
       about:
-        "Adds a static peer: every node sends its CIDRs there and takes packets from it. The " +
+        "Adds a static peer, or replaces the one of that name: every node sends its CIDRs there and takes packets from it. The " +
         "other side needs each node's underlay address, PodCIDR and VTEP MAC: see 'meshd node " +
         "show'.",
       example:

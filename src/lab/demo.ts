@@ -3,8 +3,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { type CheckReport, checkPods } from "./check.js";
 import { LabError } from "./error.js";
-import { labDown, labUp } from "./lifecycle.js";
-import type { LabShape } from "./plan.js";
+import { type LabWish, labDown, labUp } from "./lifecycle.js";
 import { inNamespace, meshd, runIn } from "./program.js";
 import { findLab, type LabStatus, type LabStatusPod, labMtu, labStatus } from "./status.js";
 import type { LabRoots } from "./store.js";
@@ -90,15 +89,15 @@ async function show(roots: LabRoots, lab: LabStatus, say: Say): Promise<void> {
   }
 }
 
-async function demonstrate(roots: LabRoots, shape: LabShape, say: Say): Promise<boolean> {
-  say(`meshd demo: ${shape.nodes} hosts, ${shape.pods} pods on each, VXLAN through WebAssembly\n`);
-  await labUp(roots, shape, (step) => say(`  up: ${step}`));
-  const lab = await labStatus(roots, shape.name);
+async function demonstrate(roots: LabRoots, wish: LabWish, say: Say): Promise<boolean> {
+  say("meshd demo: hosts of a mesh, made from nothing; VXLAN through WebAssembly\n");
+  await labUp(roots, wish, (step) => say(`  up: ${step}`));
+  const lab = await labStatus(roots, wish.name);
   for (const node of lab.nodes) {
     say(`  ${node.name}: underlay ${node.underlay}, PodCIDRs ${node.podCIDRs.join(" and ")}`);
   }
   say("\nevery pod pings every other");
-  const report = await checkPods(lab, await labMtu(roots, shape.name));
+  const report = await checkPods(lab, await labMtu(roots, wish.name));
   sayCheck(report, say);
   const from = lab.nodes[0]?.pods[0];
   const to = lab.nodes[1]?.pods[0];
@@ -115,18 +114,21 @@ async function demonstrate(roots: LabRoots, shape: LabShape, say: Say): Promise<
  * Runs the demo and takes everything down, also after a failure or Ctrl-C.
  * @returns whether every pod reached every other.
  */
-export async function runDemo(roots: LabRoots, shape: LabShape, say: Say): Promise<boolean> {
+export async function runDemo(roots: LabRoots, wish: LabWish, say: Say): Promise<boolean> {
   const began = Date.now();
   let down: Promise<void> | undefined;
   const takeDown = () => {
-    down ??= labDown(roots, shape.name, (step) => say(`  down: ${step}`));
+    down ??= labDown(roots, wish.name, (step) => say(`  down: ${step}`)).catch((error) => {
+      // A mesh that could not begin has taken its lab down itself.
+      if (!(error instanceof LabError && error.code === "MESHD_LAB_NOT_FOUND")) throw error;
+    });
     return down;
   };
   const interrupted = () => void takeDown().finally(() => process.exit(130));
   process.once("SIGINT", interrupted);
   process.once("SIGTERM", interrupted);
   try {
-    return await demonstrate(roots, shape, say);
+    return await demonstrate(roots, wish, say);
   } finally {
     say("");
     await takeDown();

@@ -2,8 +2,8 @@
 export { type CheckFailure, type CheckReport, checkPods } from "./check.js";
 export { runDemo } from "./demo.js";
 export { LabError } from "./error.js";
-export { labDown, labUp } from "./lifecycle.js";
-export { LAB_NODES_MAX, LAB_PODS_MAX, LAB_SUBNETS_MAX, type LabShape } from "./plan.js";
+export { type LabWish, labDown, labUp } from "./lifecycle.js";
+export { LAB_NODES_MAX, LAB_PODS_MAX, LAB_SUBNETS_MAX } from "./plan.js";
 export {
   type LabStatus,
   type LabStatusNode,

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { LabError } from "./error.js";
 import { ensureGateway } from "./gateway.js";
 import { endProcesses, ensureNetwork, removeNetwork } from "./network.js";
-import { checkShape, type LabNode, type LabPlan, type LabShape } from "./plan.js";
+import { checkShape, DEFAULT_SHAPE, type LabNode, type LabPlan, type LabShape } from "./plan.js";
 import { mapSome, meshd, meshdJson } from "./program.js";
 import { askAgent, findLab } from "./status.js";
 import { type LabRoots, loadShape, planAt, removeFiles, saveShape } from "./store.js";
@@ -13,16 +13,31 @@ const JOINS_AT_ONCE = 4;
 /** Told about each step as it begins; the command line shows it on a terminal. */
 export type LabProgress = (step: string) => void;
 
-function shapeToRun(roots: LabRoots, wanted: LabShape): LabShape {
-  checkShape(wanted);
-  const saved = loadShape(roots, wanted.name);
-  if (saved === undefined) return wanted;
-  if (wanted.nodes < saved.nodes || wanted.subnets !== saved.subnets) {
-    const has = `${saved.nodes} nodes on ${saved.subnets} subnet(s)`;
-    const todo = `take it down first: meshd lab down --name ${saved.name}`;
-    throw new LabError("MESHD_LAB_SHAPE", `lab '${saved.name}' has ${has}; ${todo}`);
+/** What the user named of a lab's shape; the rest is as it was, or `DEFAULT_SHAPE`'s. */
+export type LabWish = Pick<LabShape, "name" | "workers"> & Partial<LabShape>;
+
+function shapeToRun(wish: LabWish, saved: LabShape | undefined): LabShape {
+  if (saved === undefined) {
+    const settings = { ...DEFAULT_SHAPE.settings, ...wish.settings };
+    const shape = { ...DEFAULT_SHAPE, ...wish, settings };
+    checkShape(shape);
+    return shape;
   }
-  return { ...wanted, pods: Math.max(wanted.pods, saved.pods), settings: saved.settings };
+  if (wish.settings !== undefined) {
+    const todo = "use 'meshd config set' (see 'meshd lab env')";
+    const what = `lab '${saved.name}' is made, and its settings were given then`;
+    throw new LabError("MESHD_LAB_SHAPE", `${what}; ${todo}`);
+  }
+  const shape = { ...saved, ...wish };
+  checkShape(shape);
+  const isLess = shape.nodes < saved.nodes || shape.pods < saved.pods;
+  const isMoved = shape.subnets !== saved.subnets || shape.underlay !== saved.underlay;
+  if (!isLess && !isMoved) return shape;
+  const has =
+    `${saved.nodes} nodes with ${saved.pods} pods each on ${saved.subnets} subnet(s) ` +
+    `from ${saved.underlay}`;
+  const todo = `it can only grow; else take it down first: meshd lab down --name ${saved.name}`;
+  throw new LabError("MESHD_LAB_SHAPE", `lab '${saved.name}' has ${has}; ${todo}`);
 }
 
 async function ensureControl(plan: LabPlan): Promise<void> {
@@ -52,22 +67,29 @@ async function ensurePods(node: LabNode): Promise<void> {
   }
 }
 
+/** A mesh that cannot begin (a setting is refused, say) leaves no lab behind. */
+async function beginMesh(plan: LabPlan, roots: LabRoots, isNew: boolean): Promise<void> {
+  try {
+    await ensureControl(plan);
+  } catch (error) {
+    if (isNew) await labDown(roots, plan.shape.name, () => undefined);
+    throw error;
+  }
+}
+
 /**
- * Brings up a lab of the given shape, or mends what is missing of a running one.
+ * Brings up a lab, or mends what is missing of a running one.
  * @throws LabError MESHD_LAB_SHAPE, MESHD_LAB_COMMAND
  */
-export async function labUp(
-  roots: LabRoots,
-  wanted: LabShape,
-  progress: LabProgress,
-): Promise<void> {
-  const shape = shapeToRun(roots, wanted);
+export async function labUp(roots: LabRoots, wish: LabWish, progress: LabProgress): Promise<void> {
+  const saved = loadShape(roots, wish.name);
+  const shape = shapeToRun(wish, saved);
   const plan = planAt(roots, shape);
   saveShape(roots, shape);
   progress(`network: ${shape.nodes} hosts on ${shape.subnets} underlay subnet(s)`);
   await ensureNetwork(plan);
   progress("control plane: nats-server and controller");
-  await ensureControl(plan);
+  await beginMesh(plan, roots, saved === undefined);
   await ensureGateway(plan);
   progress(`nodes: ${shape.nodes} times meshd join`);
   await mapSome(plan.nodes, JOINS_AT_ONCE, (node) => ensureMember(plan, node));

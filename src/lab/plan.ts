@@ -24,6 +24,15 @@ export interface LabShape {
   settings: Record<string, string>;
 }
 
+/** Dual stack, so that a lab shows both families without being asked. */
+export const DEFAULT_SHAPE = {
+  nodes: 3,
+  pods: 2,
+  subnets: 1,
+  underlay: "192.168.77.0/24",
+  settings: { clusterPoolIPv6PodCIDR: "fd00:10:244::/48" },
+};
+
 export interface LabPod {
   name: string;
   namespace: string;

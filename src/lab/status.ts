@@ -95,7 +95,10 @@ export async function labMtu(roots: LabRoots, name: string): Promise<number> {
   throw new LabError("MESHD_LAB_DOWN", `no agent of lab '${name}' answers; try 'meshd lab up'`);
 }
 
-/** Environment that lets meshd and the stock nats client talk to the lab from outside it. */
+/**
+ * Environment that lets meshd and the stock nats client talk to the lab's control plane from outside
+ * it. No folders: they would hide the lab itself from `meshd lab` in the same shell.
+ */
 export function labEnvironment(roots: LabRoots, name: string): Record<string, string> {
   const plan = findLab(roots, name);
   const port = gatewayPort(plan);
@@ -105,8 +108,7 @@ export function labEnvironment(roots: LabRoots, name: string): Record<string, st
   const url = `nats://127.0.0.1:${port}`;
   const credentials = `${plan.control.stateDir}/mesh/admin.creds`;
   return {
-    MESHD_STATE_DIR: plan.control.stateDir,
-    MESHD_RUN_DIR: plan.control.runDir,
+    MESHD_MESH: name,
     MESHD_NATS: url,
     MESHD_CREDS: credentials,
     NATS_URL: url,

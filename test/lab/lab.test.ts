@@ -112,7 +112,7 @@ rootTest(
     const ended = new Promise((resolve) => ping.once("exit", resolve));
     await until("first answers", () => said.includes("icmp_seq=5 "));
     process.kill(first?.agentPid ?? 0, "SIGKILL");
-    labCommand("up", "--nodes", "5", "--pods", "2");
+    labCommand("up");
     const after = labJson<LabStatus>("status").nodes;
     assert.is.not(after[0]?.agentPid, first?.agentPid);
     assert.equal(after[0]?.podCIDRs, first?.podCIDRs);
@@ -123,8 +123,38 @@ rootTest(
   },
 );
 
+rootTest(lab, "a lab that is there can grow, and is otherwise kept", () => {
+  const refusal = (...argv: string[]) => {
+    const all = ["bin/meshd", "lab", "up", "--name", name, ...argv, ...roots];
+    const { status, stderr } = spawnSync(process.execPath, all, { encoding: "utf8" });
+    return `${status} ${stderr}`;
+  };
+  assert.match(refusal("--pods", "1"), /^2 .*5 nodes with 2 pods each/s);
+  assert.match(refusal("--nodes", "4"), /^2 .*lab down/s);
+  assert.match(refusal("--set", "mtu=1400"), /^2 .*meshd config set/s);
+  assert.match(refusal("--nodes", "61"), /^2 .*allowed are 1 to 60/s);
+  assert.is(labJson<LabStatus>("status").nodes.length, 5);
+});
+
+rootTest(lab, "a lab whose mesh cannot begin leaves nothing behind", () => {
+  const other = `u${process.pid}`;
+  const all = ["bin/meshd", "lab", "up", "--name", other, "--set", "mtu=7", ...roots];
+  const { status, stderr } = spawnSync(process.execPath, all, { encoding: "utf8" });
+  assert.is(status, 1);
+  assert.match(stderr, /mtu/);
+  const labs = readdirSync(join(folder, "state", "labs"));
+  assert.equal(labs, [name]);
+  const spaces = readdirSync("/run/netns").filter((file) => file.startsWith(`${other}-`));
+  assert.equal(spaces, []);
+});
+
 rootTest(lab, "the environment for clients outside leads to the control plane", () => {
   const env = labJson<Record<string, string>>("env");
+  assert.equal(
+    Object.keys(env).filter((key) => key.endsWith("_DIR")),
+    [],
+    "the lab stays in view",
+  );
   const run = (argv: string[]) =>
     execFileSync(process.execPath, ["bin/meshd", ...argv, "--json"], {
       encoding: "utf8",
