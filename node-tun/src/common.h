@@ -67,7 +67,13 @@ void throw_type(napi_env env, const char *name, const char *expected);
 napi_value throw_system(napi_env env, int error, const char *syscall, const char *object);
 napi_value throw_system_fd(napi_env env, int error, const char *syscall, int fd);
 
+// tun.c. Reads give a count or the negative errno of the first packet; writes, packets sent.
+int read_tun(const struct batch *batch);
+uint32_t write_tun(const struct batch *batch);
+
 // datagram.c: UDP and raw sockets
+int receive_datagrams(const struct batch *batch);
+uint32_t send_datagrams(const struct batch *batch, bool raw);
 napi_value read_datagrams(napi_env env, napi_callback_info info);
 napi_value write_datagrams(napi_env env, napi_callback_info info, bool raw);
 

@@ -144,18 +144,23 @@ static int read_one(const struct batch *batch, struct descriptor *at) {
   return 0;
 }
 
-static napi_value read_batch(napi_env env, napi_callback_info info) {
-  struct batch batch;
-  uint32_t done = 0;
-  if (!batch_open_read(&batch, env, info)) return NULL;
-  for (; done < batch.count; done++) {
-    int error = read_one(&batch, &batch.first[done]);
+int read_tun(const struct batch *batch) {
+  int done = 0;
+  for (; done < (int)batch->count; done++) {
+    int error = read_one(batch, &batch->first[done]);
     if (error == EAGAIN) break;
     // What was read is handed over first; the error stands at the next call again.
-    if (error != 0 && done == 0) return throw_system_fd(env, error, "readv", batch.fd);
+    if (error != 0 && done == 0) return -error;
     if (error != 0) break;
   }
-  return make_number(env, done);
+  return done;
+}
+
+static napi_value read_batch(napi_env env, napi_callback_info info) {
+  struct batch batch;
+  if (!batch_open_read(&batch, env, info)) return NULL;
+  int done = read_tun(&batch);
+  return done < 0 ? throw_system_fd(env, -done, "readv", batch.fd) : make_number(env, done);
 }
 
 static int write_one(const struct batch *batch, const struct descriptor *packet) {
@@ -168,18 +173,22 @@ static int write_one(const struct batch *batch, const struct descriptor *packet)
   return put < 0 ? errno : 0;
 }
 
-static napi_value write_batch(napi_env env, napi_callback_info info) {
-  struct batch batch;
+uint32_t write_tun(const struct batch *batch) {
   uint32_t sent = 0;
-  if (!batch_open_write(&batch, env, info)) return NULL;
-  for (uint32_t i = 0; i < batch.count; i++) {
-    struct descriptor packet = snapshot(&batch.first[i]);
-    int error = write_one(&batch, &packet);
-    batch.first[i].status = (uint32_t)error;
-    batch.first[i].failed = error == 0 ? 0 : packet.segments > 0 ? packet.segments : 1;
+  for (uint32_t i = 0; i < batch->count; i++) {
+    struct descriptor packet = snapshot(&batch->first[i]);
+    int error = write_one(batch, &packet);
+    batch->first[i].status = (uint32_t)error;
+    batch->first[i].failed = error == 0 ? 0 : packet.segments > 0 ? packet.segments : 1;
     if (error == 0) sent++;
   }
-  return make_number(env, sent);
+  return sent;
+}
+
+static napi_value write_batch(napi_env env, napi_callback_info info) {
+  struct batch batch;
+  if (!batch_open_write(&batch, env, info)) return NULL;
+  return make_number(env, write_tun(&batch));
 }
 
 const struct entry tun_entries[] = {
