@@ -135,8 +135,8 @@ static inline uint16_t ip_sum(const uint16_t *words) {
   return (uint16_t)~sum;
 }
 
-// A packet of `size` bytes as TUN takes it, UDP for 10.2.0.1. A socket with a small buffer waits for
-// it there, so most are dropped at its door.
+// A packet of `size` bytes as TUN takes it, UDP for 10.2.0.1. A socket with a small buffer waits
+// for it there, so most are dropped at its door.
 static inline void make_inner(uint8_t *at, size_t size) {
   memset(at, 0, size);
   uint8_t *ip = at + VNET;
