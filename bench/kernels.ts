@@ -10,6 +10,7 @@ import { routeSubjects } from "./kernels/routes.js";
 import { type Row, timeAll } from "./kernels/row.js";
 import { describeMachine, formatMachine } from "./support/machine.js";
 import { compileFlags } from "./support/native.js";
+import { formatRecord } from "./support/record.js";
 import { formatNumber, formatTable } from "./support/table.js";
 
 const USAGE = `Times the hot path's kernels, each beside a C twin where there is one.
@@ -31,31 +32,37 @@ function cells(row: Row): string[] {
 }
 
 /** Measures everything and prints the table. */
-export async function runKernels(json?: string): Promise<void> {
-  const machine = describeMachine();
+export async function measureKernels(): Promise<Row[]> {
   const room = await Room.open();
   const packets = packetSubjects(room);
   const routes = await routeSubjects();
   const rows = timeAll([callSubject(room), ...checksumSubjects(room), ...packets, ...routes]);
   const head = ["", "", "median", "p99", "M/s", "GB/s", "C", "speed / C's"];
-  process.stdout.write(`${formatMachine(machine)}\n\n`);
-  process.stdout.write(`C by cc ${compileFlags}, its output proven equal; checksums and lookups `);
-  process.stdout.write("include the call from JavaScript\n\n");
+  process.stdout.write(`kernels: C by cc ${compileFlags}, its output proven equal; checksums and `);
+  process.stdout.write("lookups include the call from JavaScript\n\n");
   process.stdout.write(`${formatTable(head, rows.map(cells))}\n`);
-  if (json === undefined) return;
-  writeFileSync(json, `${JSON.stringify({ bench: "kernels", machine, rows }, null, 2)}\n`);
+  return rows;
 }
 
 async function main(argv: string[]): Promise<number> {
   const text = { json: { type: "string" }, help: { type: "boolean" } } as const;
   try {
     const { values } = parseArgs({ args: argv, options: text });
-    if (values.help === true) process.stdout.write(`${USAGE}\n`);
-    else await runKernels(values.json);
+    if (values.help === true) {
+      process.stdout.write(`${USAGE}\n`);
+      return 0;
+    }
+    const machine = describeMachine();
+    process.stdout.write(`${formatMachine(machine)}\n\n`);
+    const kernels = await measureKernels();
+    if (values.json !== undefined) {
+      writeFileSync(values.json, formatRecord({ bench: "kernels", machine, kernels }));
+    }
     return 0;
   } catch (error) {
-    process.stderr.write(`kernels: ${(error as Error).message}\n`);
-    return 1;
+    const isUsage = (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS") ?? false;
+    process.stderr.write(`kernels: ${(error as Error).message}${isUsage ? "; see --help" : ""}\n`);
+    return isUsage ? 2 : 1;
   }
 }
 

@@ -22,6 +22,14 @@ export interface Row {
   ns99: number;
   bytes?: number;
   twin_ns?: number;
+  /** Medians of the single passes. */
+  passes: Pass[];
+}
+
+/** One turn of a subject, and its twin's right after it. */
+export interface Pass {
+  ns: number;
+  twin_ns?: number;
 }
 
 /** Every subject has its turn that often, so that a busy minute of the machine is not one row's. */
@@ -52,28 +60,28 @@ export function sampleLoop(work: (calls: number) => void): number[] {
   return Array.from({ length: SAMPLES }, () => timeCalls(work, SAMPLE_MS) * 1e6);
 }
 
+function rowOf({ name, unit, bytes }: Subject, samples: readonly number[], passes: Pass[]): Row {
+  const twins = passes.flatMap(({ twin_ns }) => (twin_ns === undefined ? [] : [twin_ns]));
+  return {
+    ...{ name, unit, ns: median(samples), ns99: percentile(samples, 99) },
+    ...(bytes === undefined ? {} : { bytes }),
+    ...(twins.length === 0 ? {} : { twin_ns: median(twins) }),
+    passes,
+  };
+}
+
 /** Times all subjects in turn, several passes, each right beside its twin. */
 export function timeAll(subjects: readonly Subject[]): Row[] {
-  const own = subjects.map((): number[] => []);
-  const twins = subjects.map((): number[] => []);
-  for (let pass = 0; pass < PASSES; pass++) {
-    subjects.forEach((subject, index) => {
-      own[index]?.push(...subject.sample());
-      const twin_ns = subject.sampleTwin?.();
-      if (twin_ns !== undefined) twins[index]?.push(twin_ns);
-    });
-  }
-  return subjects.map(({ name, unit, bytes }, index) => {
-    const samples = own[index] ?? [];
-    const twin = twins[index] ?? [];
-    const times = { ns: median(samples), ns99: percentile(samples, 99) };
-    const size = bytes === undefined ? {} : { bytes };
-    return {
-      name,
-      unit,
-      ...times,
-      ...size,
-      ...(twin.length === 0 ? {} : { twin_ns: median(twin) }),
-    };
+  const all = subjects.map((subject) => {
+    return { subject, samples: [] as number[], passes: [] as Pass[] };
   });
+  for (let pass = 0; pass < PASSES; pass++) {
+    for (const { subject, samples, passes } of all) {
+      const own = subject.sample();
+      const twin_ns = subject.sampleTwin?.();
+      samples.push(...own);
+      passes.push({ ns: median(own), ...(twin_ns === undefined ? {} : { twin_ns }) });
+    }
+  }
+  return all.map(({ subject, samples, passes }) => rowOf(subject, samples, passes));
 }

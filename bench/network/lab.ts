@@ -33,10 +33,17 @@ export interface Lab {
 const nameOf = (pid: number | string) => `bench-${pid}`;
 const folderOf = (pid: number | string) => join(tmpdir(), `meshd-bench-${pid}`);
 
+/** How the agents' workers are started; nothing given = as the product comes. */
+export interface LabCrew {
+  workers?: number;
+  steering?: "auto" | "off";
+}
+
 /** The user's own mesh settings must not reach the lab. */
-function environment(): NodeJS.ProcessEnv {
+function environment({ steering }: LabCrew = {}): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(([key]) => !key.startsWith("MESHD_"));
-  return Object.fromEntries(own);
+  const settings = steering === undefined ? {} : { MESHD_STEERING: steering };
+  return { ...Object.fromEntries(own), ...settings };
 }
 
 function labArguments(command: string, pid: number | string): string[] {
@@ -59,8 +66,12 @@ function sweepLeftovers(): void {
   }
 }
 
+let isArmed = false;
+
 /** Signals end the process by way of "exit", where all that was made is taken away. */
 function takeDownAtExit(): void {
+  if (isArmed) return;
+  isArmed = true;
   process.once("exit", () => takeDown(process.pid));
   for (const [name, number] of Object.entries(SIGNALS)) {
     process.once(name, () => process.exit(128 + number));
@@ -90,14 +101,16 @@ function hostOf(number: 1 | 2): LabHost {
   };
 }
 
-/** Brings up the lab of this process. One per process. @throws with meshd's own words */
-export function openLab(workers: number): Lab {
+/** Brings up the lab of this process. One at a time. @throws with meshd's own words */
+export function openLab(crew: LabCrew = {}): Lab {
   sweepLeftovers();
   takeDownAtExit();
   mkdirSync(folderOf(process.pid), { mode: 0o700 });
-  const shape = ["--nodes", "2", "--pods", "0", "--underlay", UNDERLAY, "--workers", `${workers}`];
+  const workers = crew.workers === undefined ? [] : ["--workers", `${crew.workers}`];
+  const shape = ["--nodes", "2", "--pods", "0", "--underlay", UNDERLAY, ...workers];
   const argv = [...labArguments("up", process.pid), ...shape];
-  execFileSync(process.execPath, argv, { stdio: ["ignore", "ignore", "pipe"], env: environment() });
+  const env = environment(crew);
+  execFileSync(process.execPath, argv, { stdio: ["ignore", "ignore", "pipe"], env });
   const hosts = { client: hostOf(1), server: hostOf(2) };
   return { ...hosts, folder: folderOf(process.pid), close: () => takeDown(process.pid) };
 }

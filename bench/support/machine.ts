@@ -14,6 +14,8 @@ export interface Machine {
   node: string;
   v8: string;
   compiler: string;
+  /** How the processor's frequency is chosen; "unknown" on most virtual machines. */
+  governor: string;
   /** Commit of the checkout, with "+" where files of the product differ from it. */
   commit: string;
   /** Mean count of runnable processes over the last minute, before the run. */
@@ -36,6 +38,16 @@ function systemName(): string {
   try {
     const text = readFileSync("/etc/os-release", "utf8");
     return /^PRETTY_NAME="?([^"\n]*)/m.exec(text)?.[1] ?? "unknown";
+  } catch {
+    return "unknown";
+  }
+}
+
+const GOVERNOR = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor";
+
+function governor(): string {
+  try {
+    return readFileSync(GOVERNOR, "utf8").trim();
   } catch {
     return "unknown";
   }
@@ -67,6 +79,7 @@ export function describeMachine(): Machine {
     v8: process.versions.v8,
     compiler: firstLine("cc", ["--version"]),
     commit: commit(),
+    governor: governor(),
     load: loadavg()[0] ?? 0,
   };
 }
@@ -79,6 +92,6 @@ export function formatMachine(machine: Machine): string {
     `machine  ${machine.cores} x ${machine.cpu}, ${machine.memory_gb} GB`,
     `system   ${machine.system}, Linux ${machine.kernel}`,
     `node     ${machine.node} (V8 ${machine.v8}); ${machine.compiler}`,
-    `load     ${machine.load.toFixed(2)} before the run`,
+    `load     ${machine.load.toFixed(2)} before the run; frequency governor ${machine.governor}`,
   ].join("\n");
 }

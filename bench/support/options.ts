@@ -1,35 +1,76 @@
-// Options of the throughput bench, checked before anything is set up.
+// Options of the benches, checked before anything is set up.
 import { parseArgs } from "node:util";
-import { MEASURES, type MeasureName } from "../measure/measures.js";
-import { CARRIERS, type CarrierName } from "../network/carriers.js";
+import type { MeasureName } from "../measure/measures.js";
+import type { CarrierName } from "../network/carriers.js";
+import { ALL_CARRIERS, ALL_MEASURES, type Crew } from "./legs.js";
 
-export interface ThroughputOptions {
+/** What both benches of the network take. */
+interface Common {
   rounds: number;
   /** Of one TCP transfer; a UDP flood takes half of it, at least 1. */
   seconds: number;
   carriers: CarrierName[];
   measures: MeasureName[];
-  workers: number;
-  mtu: 1500 | 9000;
-  offloads: boolean;
   /** File for the results as JSON. */
   json?: string;
 }
 
-export const USAGE = `Measures meshd beside kernel VXLAN and the bare underlay, in own namespaces.
+export interface ThroughputOptions extends Common {
+  mtu: 1500 | 9000;
+  offloads: boolean;
+  crew: Crew;
+}
+
+export interface RunOptions extends Common {
+  full: boolean;
+  /** Go on with the journal of an earlier full run: that file, or the newest there is. */
+  resume: boolean;
+  journal?: string;
+  /** Folder of the figures that are kept. */
+  results: string;
+  isKept: boolean;
+  /** Whether the kernels are timed, too. */
+  hasKernels: boolean;
+  /** Records to compare: none = the newest kept one; one = that; two = with each other only. */
+  compare?: string[];
+}
+
+const SELECTION = `  --rounds N          every measurement is taken N times, all carriers in turn (default 3)
+  --seconds N         of one TCP transfer, after one of warm-up (default 4)
+  --only LIST         carriers and measures to do, by comma (default all):
+                      ${ALL_CARRIERS.join(", ")};
+                      ${ALL_MEASURES.join(", ")}
+  --json FILE         write results, options and machine there`;
+
+export const THROUGHPUT_USAGE = `Measures meshd beside kernel VXLAN, the bare underlay and other
+user-space overlays that are installed, in own namespaces.
 
 Usage: node dist/bench/throughput.js [OPTIONS]        (as root, from the repository's root)
 
-  --rounds N          every measurement is taken N times, all carriers in turn (default 3)
-  --seconds N         of one TCP transfer (default 5)
-  --only LIST         carriers and measures to do, by comma (default all):
-                      ${Object.keys(CARRIERS).join(", ")};
-                      ${Object.keys(MEASURES).join(", ")}
-  --workers N         worker threads of meshd (default 1)
+${SELECTION}
+  --workers N         worker threads of meshd (default: as the product comes)
+  --steering auto|off (default: as the product comes)
   --mtu 1500|9000     of the underlay (default 1500)
   --offloads on|off   UDP and tunnel segmentation of the veth; off is nearest to a plain wire
                       (default on)
-  --json FILE         write results, options and machine there
+  --help`;
+
+export const RUN_USAGE = `Measures the hot path's kernels and the network, says which goals are reached, and keeps
+the figures.
+
+Usage: npm run bench -- [OPTIONS]                     (as root)
+       npm run bench -- --compare OLD.json NEW.json   (measures nothing)
+
+${SELECTION}
+  --full              the whole matrix: MTU, offloads, workers and steering of all carriers; takes
+                      hours, each finished cell is appended to a journal
+  --resume            with --full: go on with the newest journal in the folder of results
+  --journal FILE      with --full: this journal; what it has already is not measured again
+  --results DIR       folder of the figures that are kept (default bench/results)
+  --no-keep           keep no figures
+  --no-kernels        only the network
+  --compare [FILE]    then say what has changed since FILE (default: the newest kept run) by more
+                      than noise
   --help`;
 
 /** What is wrong with the command line, in one line. */
@@ -50,40 +91,103 @@ function oneOf<T extends string>(name: string, text: string, allowed: readonly T
 }
 
 /** The named ones in the table's order; all of a kind of which none is named. */
-function chosen<T extends string>(table: Record<T, unknown>, words: readonly string[]): T[] {
-  const all = Object.keys(table) as T[];
+function chosen<T extends string>(all: readonly T[], words: readonly string[]): T[] {
   const some = all.filter((name) => words.includes(name));
-  return some.length === 0 ? all : some;
+  return some.length === 0 ? [...all] : some;
 }
 
 function selection(only: string | undefined) {
   const words = only === undefined ? [] : only.split(",");
-  const known = [...Object.keys(CARRIERS), ...Object.keys(MEASURES)];
-  for (const word of words) oneOf("only", word, known);
-  return { carriers: chosen(CARRIERS, words), measures: chosen(MEASURES, words) };
+  for (const word of words) oneOf("only", word, [...ALL_CARRIERS, ...ALL_MEASURES]);
+  return { carriers: chosen(ALL_CARRIERS, words), measures: chosen(ALL_MEASURES, words) };
+}
+
+const string = { type: "string" } as const;
+const flag = { type: "boolean" } as const;
+const COMMON = { rounds: string, seconds: string, only: string, json: string, help: flag };
+
+interface CommonValues {
+  rounds?: string;
+  seconds?: string;
+  only?: string;
+  json?: string;
+}
+
+function common(values: CommonValues): Common {
+  return {
+    rounds: wholeNumber("rounds", values.rounds ?? "3", 1000),
+    seconds: wholeNumber("seconds", values.seconds ?? "4", 3600),
+    ...selection(values.only),
+    ...(values.json === undefined ? {} : { json: values.json }),
+  };
+}
+
+/** Runs a parser; what it finds wrong is a mistake of usage. */
+function parsing<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError((error as Error).message);
+  }
+}
+
+function crewOf(values: { workers?: string; steering?: string }): Crew {
+  const { workers, steering } = values;
+  return {
+    ...(workers === undefined ? {} : { workers: wholeNumber("workers", workers, 32) }),
+    ...(steering === undefined ? {} : { steering: oneOf("steering", steering, ["auto", "off"]) }),
+  };
 }
 
 /** @throws UsageError */
 export function parseThroughputOptions(argv: string[]): ThroughputOptions | "help" {
-  const text = { type: "string" } as const;
-  const options = {
-    ...{ rounds: text, seconds: text, only: text, workers: text, mtu: text, offloads: text },
-    ...{ json: text, help: { type: "boolean" } as const },
-  };
-  let values: ReturnType<typeof parseArgs<{ options: typeof options }>>["values"];
-  try {
-    values = parseArgs({ args: argv, options, allowPositionals: false }).values;
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
+  const more = { workers: string, steering: string, mtu: string, offloads: string };
+  const options = { ...COMMON, ...more };
+  const { values } = parsing(() => parseArgs({ args: argv, options, allowPositionals: false }));
   if (values.help === true) return "help";
   return {
-    rounds: wholeNumber("rounds", values.rounds ?? "3", 1000),
-    seconds: wholeNumber("seconds", values.seconds ?? "5", 3600),
-    ...selection(values.only),
-    workers: wholeNumber("workers", values.workers ?? "1", 32),
+    ...common(values),
+    crew: crewOf(values),
     mtu: Number(oneOf("mtu", values.mtu ?? "1500", ["1500", "9000"])) as 1500 | 9000,
     offloads: oneOf("offloads", values.offloads ?? "on", ["on", "off"]) === "on",
-    ...(values.json === undefined ? {} : { json: values.json }),
   };
+}
+
+/** What belongs together on the command line. @throws UsageError */
+function checkRun(options: RunOptions, files: readonly string[]): RunOptions {
+  const { full, resume, journal, compare } = options;
+  if (!full && (resume || journal !== undefined)) {
+    throw new UsageError("--resume and --journal need --full");
+  }
+  if (resume && journal !== undefined) {
+    throw new UsageError(
+      "--resume takes the newest journal, --journal names one: give one of them",
+    );
+  }
+  if (compare === undefined && files.length > 0) {
+    throw new UsageError(`${files[0]}: unexpected; files belong to --compare`);
+  }
+  if (files.length > 2) throw new UsageError("--compare takes at most two files");
+  return options;
+}
+
+/** @throws UsageError */
+export function parseRunOptions(argv: string[]): RunOptions | "help" {
+  const more = { full: flag, resume: flag, journal: string, results: string, compare: flag };
+  const options = { ...COMMON, ...more, "no-keep": flag, "no-kernels": flag };
+  const parsed = parsing(() => parseArgs({ args: argv, options, allowPositionals: true }));
+  const { values, positionals } = parsed;
+  if (values.help === true) return "help";
+  const run: RunOptions = {
+    ...common(values),
+    full: values.full ?? false,
+    resume: values.resume ?? false,
+    ...(values.journal === undefined ? {} : { journal: values.journal }),
+    results: values.results ?? "bench/results",
+    isKept: values["no-keep"] !== true,
+    hasKernels: values["no-kernels"] !== true,
+    ...(values.compare === true ? { compare: positionals } : {}),
+  };
+  return checkRun(run, positionals);
 }

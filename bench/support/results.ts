@@ -1,12 +1,14 @@
-// What a throughput run found: kept value by value, summed up per figure, shown as a table.
+// What a run found: kept value by value, summed up per figure, shown as a table per leg.
 
 import { FIGURES, type FigureName, type Values } from "../measure/measures.js";
 import { CARRIERS, type CarrierName } from "../network/carriers.js";
+import { ALL_CARRIERS, type Cell } from "./legs.js";
 import { compare, type Summary, summarize } from "./statistics.js";
 import { formatNumber, formatTable } from "./table.js";
 
 /** One value of one round. */
 export interface Sample {
+  leg: string;
   round: number;
   carrier: CarrierName;
   figure: FigureName;
@@ -15,61 +17,80 @@ export interface Sample {
 
 /** A measurement that did not come to an end. */
 export interface Failure {
+  leg: string;
   round: number;
   carrier: CarrierName;
+  /** "set-up" where the carrier itself did not come up. */
   measure: string;
   reason: string;
 }
 
+/** A carrier that could not take part, and why. */
+export interface Absence {
+  carrier: CarrierName;
+  reason: string;
+}
+
 const BASE: CarrierName = "vxlan";
+const ALL_FIGURES = Object.keys(FIGURES) as FigureName[];
 
 export class Results {
   readonly samples: Sample[] = [];
   readonly failures: Failure[] = [];
+  readonly absences: Absence[] = [];
+  /** Of the carriers that are not ours, where they say one. */
+  readonly versions = new Map<CarrierName, string>();
 
-  add(round: number, carrier: CarrierName, values: Values): void {
+  add({ leg, round, carrier }: Omit<Cell, "measure">, values: Values): void {
     for (const [figure, value] of Object.entries(values)) {
-      this.samples.push({ round, carrier, figure: figure as FigureName, value });
+      this.samples.push({ leg, round, carrier, figure: figure as FigureName, value });
     }
   }
 
+  /** Legs of which there is any value, in the order they were measured. */
+  legs(): string[] {
+    return [...new Set(this.samples.map((sample) => sample.leg))];
+  }
+
+  /** Carriers with a value in a leg, in the table's order. */
+  carriers(leg: string): CarrierName[] {
+    const own = new Set(this.samples.filter((s) => s.leg === leg).map((s) => s.carrier));
+    return ALL_CARRIERS.filter((name) => own.has(name));
+  }
+
   /** Values by round. */
-  values(carrier: CarrierName, figure: FigureName): Map<number, number> {
-    const own = this.samples.filter((s) => s.carrier === carrier && s.figure === figure);
+  values(leg: string, carrier: CarrierName, figure: FigureName): Map<number, number> {
+    const own = this.samples.filter(
+      (s) => s.leg === leg && s.carrier === carrier && s.figure === figure,
+    );
     return new Map(own.map(({ round, value }) => [round, value]));
   }
 
-  summary(carrier: CarrierName, figure: FigureName): Summary | undefined {
-    const values = [...this.values(carrier, figure).values()];
+  summary(leg: string, carrier: CarrierName, figure: FigureName): Summary | undefined {
+    const values = [...this.values(leg, carrier, figure).values()];
     return values.length === 0 ? undefined : summarize(values);
   }
 
-  /** Ratio of a carrier to the kernel's VXLAN, of this run's rounds. */
-  ratio(carrier: CarrierName, figure: FigureName): Summary | undefined {
-    return compare(this.values(carrier, figure), this.values(BASE, figure));
+  /** Ratio of a carrier to another one, by default the kernel's VXLAN, of one leg's rounds. */
+  ratio(
+    leg: string,
+    carrier: CarrierName,
+    figure: FigureName,
+    base: CarrierName = BASE,
+  ): Summary | undefined {
+    return compare(this.values(leg, carrier, figure), this.values(leg, base, figure));
   }
 
-  /** Everything that was summed up, for the JSON file. */
-  summaries(carriers: readonly CarrierName[]): object[] {
-    return carriers.flatMap((carrier) =>
-      (Object.keys(FIGURES) as FigureName[]).flatMap((figure) => {
-        const summary = this.summary(carrier, figure);
-        if (summary === undefined) return [];
-        const ratio = FIGURES[figure].isCompared ? this.ratio(carrier, figure) : undefined;
-        return [{ carrier, figure, unit: FIGURES[figure].unit, ...summary, ratio }];
-      }),
-    );
-  }
-
-  table(carriers: readonly CarrierName[]): string {
+  table(leg: string): string {
+    const carriers = this.carriers(leg);
     const hasRatio = carriers.includes("meshd") && carriers.includes(BASE);
     const titles = carriers.map((carrier) => CARRIERS[carrier].title);
     const head = ["", "unit", ...titles, ...(hasRatio ? ["meshd / kernel VXLAN"] : [])];
-    const rows = (Object.keys(FIGURES) as FigureName[]).flatMap((figure) => {
-      const cells = carriers.map((carrier) => cell(this.summary(carrier, figure)));
+    const rows = ALL_FIGURES.flatMap((figure) => {
+      const cells = carriers.map((carrier) => cell(this.summary(leg, carrier, figure)));
       if (cells.every((text) => text === "-")) return [];
       const { title, unit, isCompared } = FIGURES[figure];
-      const ratio = isCompared ? ratioCell(this.ratio("meshd", figure)) : "";
+      const ratio = isCompared ? ratioCell(this.ratio(leg, "meshd", figure)) : "";
       return [[title, unit, ...cells, ...(hasRatio ? [ratio] : [])]];
     });
     return formatTable(head, rows);

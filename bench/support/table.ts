@@ -1,13 +1,21 @@
-// Plain text tables: first column to the left, the rest to the right.
+// Plain text tables: first column to the left, numbers to the right, remarks to the left.
 
-/** Lines of a table; every row has as many cells as `head`. */
-export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/**
+ * Lines of a table; every row has as many cells as `head`. The first column and those named in
+ * `remarks` stand to the left.
+ */
+export function formatTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  remarks: readonly string[] = [],
+): string {
+  const isLeft = (column: number) => column === 0 || remarks.includes(head[column] ?? "");
   const all = [head, ...rows];
   const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? "").length)));
   const line = (row: readonly string[]) =>
     widths
       .map((width, column) =>
-        column === 0 ? (row[column] ?? "").padEnd(width) : (row[column] ?? "").padStart(width),
+        isLeft(column) ? (row[column] ?? "").padEnd(width) : (row[column] ?? "").padStart(width),
       )
       .join("  ")
       .trimEnd();

@@ -2,8 +2,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parsePing } from "../../bench/measure/ping.js";
-import { CARRIERS } from "../../bench/network/carriers.js";
-import { parseThroughputOptions, UsageError } from "../../bench/support/options.js";
 import { parseCpuSeconds, parseResident } from "../../bench/support/processes.js";
 import { Results } from "../../bench/support/results.js";
 
@@ -28,51 +26,20 @@ test("resident memory is read in bytes", () => {
   assert.is(parseResident("VmHWM:\t  200 kB\nVmRSS:\t    100 kB\n"), 102_400);
 });
 
-test("without options everything is measured at MTU 1500", () => {
-  const options = parseThroughputOptions([]);
-  assert.ok(options !== "help");
-  assert.equal(options.carriers, Object.keys(CARRIERS));
-  assert.is(options.measures.length, 6);
-  assert.equal(
-    [options.rounds, options.mtu, options.offloads, options.workers],
-    [3, 1500, true, 1],
-  );
-});
-
-test("--only names carriers, measures or both", () => {
-  const some = parseThroughputOptions(["--only", "ping,meshd,tcp1"]);
-  assert.ok(some !== "help");
-  assert.equal([some.carriers, some.measures], [["meshd"], ["tcp1", "ping"]]);
-  const pings = parseThroughputOptions(["--only", "ping"]);
-  assert.ok(pings !== "help");
-  assert.equal(pings.carriers, Object.keys(CARRIERS));
-});
-
-for (const [what, argv] of Object.entries({
-  "an unknown measure": ["--only", "tcp1,sctp"],
-  "an unknown option": ["--fast"],
-  "another MTU": ["--mtu", "1400"],
-  "no rounds": ["--rounds", "0"],
-  "half a second": ["--seconds", "0.5"],
-  "offloads neither on nor off": ["--offloads", "maybe"],
-})) {
-  test(`${what} is refused as a mistake of usage`, () => {
-    assert.throws(
-      () => parseThroughputOptions(argv),
-      (error: unknown) => error instanceof UsageError,
-    );
-  });
-}
-
-test("results compare each carrier with kernel VXLAN of the same rounds", () => {
+test("results compare each carrier with kernel VXLAN of the same rounds and leg", () => {
   const results = new Results();
-  results.add(1, "vxlan", { tcp1: 10 });
-  results.add(1, "meshd", { tcp1: 8, daemons: 1.5 });
-  results.add(2, "vxlan", { tcp1: 20 });
-  results.add(2, "meshd", { tcp1: 10 });
-  assert.equal(results.ratio("meshd", "tcp1"), { median: 0.6, min: 0.5, max: 0.8, count: 2 });
-  assert.is(results.summary("raw", "tcp1"), undefined);
-  const rows = results.table(["vxlan", "meshd"]).split("\n");
+  const leg = "mtu1500";
+  results.add({ leg, round: 1, carrier: "vxlan" }, { tcp1: 10 });
+  results.add({ leg, round: 1, carrier: "meshd" }, { tcp1: 8, daemons: 1.5 });
+  results.add({ leg, round: 2, carrier: "vxlan" }, { tcp1: 20 });
+  results.add({ leg, round: 2, carrier: "meshd" }, { tcp1: 10 });
+  results.add({ leg: "mtu9000", round: 1, carrier: "raw" }, { tcp1: 99 });
+  const expected = { median: 0.6, min: 0.5, max: 0.8, count: 2 };
+  assert.equal(results.ratio(leg, "meshd", "tcp1"), expected);
+  assert.is(results.summary(leg, "raw", "tcp1"), undefined);
+  assert.equal(results.legs(), [leg, "mtu9000"]);
+  assert.equal(results.carriers(leg), ["vxlan", "meshd"]);
+  const rows = results.table(leg).split("\n");
   assert.is(rows.length, 4, "head, rule, TCP and CPU: what nobody measured has no row");
   assert.match(rows[2] ?? "", /TCP 1 stream .* 15\.0 \(10\.0-20\.0\) .* 0\.60 \(0\.50-0\.80\)$/);
 });

@@ -7,6 +7,8 @@ const PORT = "5201";
 export interface Measured {
   bitsPerSecond: number;
   bytes: number;
+  /** Sent, with what a warm-up (-O) left out of all other figures. */
+  bytesInAll: number;
   /** TCP only. */
   retransmits: number;
   /** UDP only. */
@@ -16,6 +18,7 @@ export interface Measured {
 
 interface Report {
   error?: string;
+  intervals?: { sum: { bytes: number } }[];
   end?: {
     sum?: { bits_per_second: number; bytes: number; packets: number; lost_packets: number };
     sum_received?: { bits_per_second: number; bytes: number };
@@ -48,6 +51,7 @@ export async function iperf(transfer: Transfer): Promise<Measured> {
   return {
     bitsPerSecond: received?.bits_per_second ?? 0,
     bytes: received?.bytes ?? 0,
+    bytesInAll: (report.intervals ?? []).reduce((sum, one) => sum + one.sum.bytes, 0),
     retransmits: report.end?.sum_sent?.retransmits ?? 0,
     packets: report.end?.sum?.packets ?? 0,
     lostPackets: report.end?.sum?.lost_packets ?? 0,

@@ -1,0 +1,147 @@
+// What a run measures: legs, each one set-up of wire and workers in a lab of its own, in which all
+// carriers are measured in turn. Only figures of one leg are ever compared.
+import { MEASURES, type MeasureName } from "../measure/measures.js";
+import { CARRIERS, type CarrierName } from "../network/carriers.js";
+
+/** How meshd's workers are started; nothing given = as the product comes. */
+export interface Crew {
+  workers?: number;
+  steering?: "auto" | "off";
+}
+
+export interface Leg {
+  /** Unique in a run, the same in every run: "mtu1500", "mtu9000-plain-w2". */
+  id: string;
+  mtu: 1500 | 9000;
+  /** UDP and tunnel segmentation of the veth; off is nearest to a plain wire. */
+  offloads: boolean;
+  crew: Crew;
+  carriers: CarrierName[];
+  rounds: number;
+  /** Of one TCP transfer. */
+  seconds: number;
+  /** What is taken of a carrier in a round, numbered from 1. */
+  measures(carrier: CarrierName, round: number): readonly MeasureName[];
+}
+
+/** One measurement of one carrier in one round: what a resumed run may skip. */
+export interface Cell {
+  leg: string;
+  round: number;
+  carrier: CarrierName;
+  measure: MeasureName;
+}
+
+export interface Extent {
+  rounds: number;
+  seconds: number;
+  carriers: readonly CarrierName[];
+  measures: readonly MeasureName[];
+}
+
+export const ALL_CARRIERS = Object.keys(CARRIERS) as CarrierName[];
+export const ALL_MEASURES = Object.keys(MEASURES) as MeasureName[];
+
+const KERNEL: readonly string[] = ["raw", "vxlan"];
+
+/** Whether a carrier is another user-space overlay (or proxy): neither the kernel's nor meshd. */
+export const isPeer = (name: CarrierName) => !KERNEL.includes(name) && !name.startsWith("meshd");
+
+export const cellKey = ({ leg, round, carrier, measure }: Cell) =>
+  `${leg}/${carrier}/${measure}/${round}`;
+
+function crewName({ workers, steering }: Crew): string {
+  const count = workers === undefined ? "" : `-w${workers}`;
+  return `${count}${steering === undefined ? "" : `-steering-${steering}`}`;
+}
+
+type LegParts = Omit<Leg, "id" | "crew"> & { crew?: Crew };
+
+export function makeLeg(parts: LegParts): Leg {
+  const crew = parts.crew ?? {};
+  const id = `mtu${parts.mtu}${parts.offloads ? "" : "-plain"}${crewName(crew)}`;
+  return { ...parts, crew, id };
+}
+
+/** What a leg is, for a heading. */
+export function legTitle(leg: Leg): string {
+  const veth = leg.offloads ? "veth as it comes" : "veth without UDP and tunnel GSO";
+  const { workers, steering } = leg.crew;
+  const count = workers === undefined ? "" : `, ${workers} worker(s)`;
+  return `MTU ${leg.mtu}, ${veth}${count}${steering === undefined ? "" : `, steering ${steering}`}`;
+}
+
+/** Peers' floods and searches take long and change little: once a leg is enough. */
+const ONCE: readonly MeasureName[] = ["udp64", "udp64lossless"];
+const OF_PEERS: readonly MeasureName[] = ["tcp1", "ping", ...ONCE];
+
+function peerMeasures(wanted: readonly MeasureName[], round: number): MeasureName[] {
+  const own = wanted.filter((name) => OF_PEERS.includes(name));
+  return round === 1 ? own : own.filter((name) => !ONCE.includes(name));
+}
+
+/**
+ * The legs of `npm run bench`: everything at MTU 1500, and of TCP what the goals ask for on a plain
+ * wire and at MTU 9000. A leg with nothing in it is left out.
+ */
+export function defaultLegs(extent: Extent): Leg[] {
+  const { rounds, seconds, carriers, measures } = extent;
+  const base = { rounds, seconds };
+  const one = measures.filter((name) => name === "tcp1");
+  const pair = carriers.filter((name) => name === "vxlan" || name === "meshd");
+  const short = { ...base, carriers: pair, measures: () => one };
+  const all = makeLeg({
+    ...{ ...base, mtu: 1500, offloads: true, carriers: [...carriers] },
+    measures: (carrier, round) => (isPeer(carrier) ? peerMeasures(measures, round) : measures),
+  });
+  const plain = makeLeg({ ...short, mtu: 1500, offloads: false });
+  const jumbo = makeLeg({ ...short, mtu: 9000, offloads: true });
+  return one.length === 0 || pair.length === 0 ? [all] : [all, plain, jumbo];
+}
+
+const CREWS: readonly Crew[] = [
+  {},
+  { workers: 1, steering: "off" },
+  { workers: 2, steering: "off" },
+  { workers: 4, steering: "off" },
+  { steering: "auto" },
+];
+
+/** The whole matrix. Peers do not care for meshd's workers: they are in the first crew's legs. */
+export function fullLegs(extent: Extent): Leg[] {
+  const { rounds, seconds, carriers, measures } = extent;
+  const wires = ([1500, 9000] as const).flatMap((mtu) =>
+    [true, false].map((offloads) => ({ mtu, offloads })),
+  );
+  return CREWS.flatMap((crew, index) =>
+    wires.map((wire) =>
+      makeLeg({
+        ...{ ...wire, crew, rounds, seconds },
+        carriers: carriers.filter((name) => index === 0 || !isPeer(name)),
+        measures: () => measures,
+      }),
+    ),
+  );
+}
+
+/** All cells of a leg that are still to be done, in the order they are taken. */
+export function cellsOf(leg: Leg, isDone: (cell: Cell) => boolean): Cell[] {
+  const cells: Cell[] = [];
+  for (let round = 1; round <= leg.rounds; round++) {
+    for (const measure of ALL_MEASURES) {
+      for (const carrier of inTurn(leg.carriers, round)) {
+        if (!leg.measures(carrier, round).includes(measure)) continue;
+        const cell = { leg: leg.id, round, carrier, measure };
+        if (!isDone(cell)) cells.push(cell);
+      }
+    }
+  }
+  return cells;
+}
+
+/** The carriers, beginning with another one each round: none profits from its place. */
+function inTurn(carriers: readonly CarrierName[], round: number): CarrierName[] {
+  if (carriers.length === 0) return [];
+  const first = (round - 1) % carriers.length;
+  return [...carriers.slice(first), ...carriers.slice(0, first)];
+}
