@@ -1,5 +1,5 @@
-// npm run bench: the kernels, then the network; which goals are reached; what has changed. Keeps the
-// figures and plots them.
+// npm run bench: the kernels, then the network; which goals are reached; what has changed. Keeps
+// the figures and plots them.
 import { writeFileSync } from "node:fs";
 import type { Row } from "./kernels/row.js";
 import { measureKernels } from "./kernels.js";

@@ -35,7 +35,7 @@ export interface RunOptions extends Common {
   compare?: string[];
 }
 
-const SELECTION = `  --rounds N          every measurement is taken N times, all carriers in turn (default 3)
+const SELECTION = `  --rounds N          every measurement is taken N times, carriers in turn (default 3)
   --seconds N         of one TCP transfer, after one of warm-up (default 4)
   --only LIST         carriers and measures to do, by comma (default all):
                       ${ALL_CARRIERS.join(", ")};
@@ -55,8 +55,8 @@ ${SELECTION}
                       (default on)
   --help`;
 
-export const RUN_USAGE = `Measures the hot path's kernels and the network, says which goals are reached, and keeps
-the figures.
+export const RUN_USAGE = `Measures the hot path's kernels and the network, says which goals are reached, and
+keeps the figures.
 
 Usage: npm run bench -- [OPTIONS]                     (as root)
        npm run bench -- --compare OLD.json NEW.json   (measures nothing)

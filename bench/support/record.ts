@@ -1,5 +1,5 @@
-// The record of a run: everything that is needed to show it again, to plot it, or to compare a later
-// one with it. One JSON file per run, small: every value of every round, no raw samples.
+// The record of a run: everything that is needed to show it again, to plot it, or to compare a
+// later one with it. One JSON file per run, small: every value of every round, no raw samples.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Row } from "../kernels/row.js";
