@@ -12,6 +12,8 @@ import { WIRE } from "../wire.js";
 const PORT_BASE = 20_000;
 const END_PATIENCE_MS = 3000;
 const OUTPUT_KEPT = 2000;
+/** A bench that is killed hard ends nothing itself; the kernel does it then. */
+const DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL", "--"];
 
 /** One host's side of a peer. */
 export interface End {
@@ -87,7 +89,7 @@ const hasEnded = (child: ChildProcess) => child.exitCode !== null || child.signa
 
 /** Starts one daemon and waits for its device. @throws with the daemon's last words */
 async function startOne(end: End, argv: string[]): Promise<ChildProcess> {
-  const child = spawnIn(end.namespace, argv, { LOG_LEVEL: "error" });
+  const child = spawnIn(end.namespace, [...DIES_WITH_US, ...argv], { LOG_LEVEL: "error" });
   let output = "";
   const keep = (piece: Buffer) => {
     output = `${output}${piece}`.slice(-OUTPUT_KEPT);
@@ -128,7 +130,14 @@ function address({ namespace, device, overlay, mtu }: End): void {
   runSync(namespace, ["ip", "address", "replace", `${overlay}/24`, "dev", device]);
 }
 
+function removeLeftovers(recipe: Recipe, ends: [End, End]): void {
+  for (const end of ends) {
+    for (const path of recipe.leftovers?.(end) ?? []) rmSync(path, { force: true });
+  }
+}
+
 async function startBoth(recipe: Recipe, ends: [End, End], pids: number[]): Promise<void> {
+  process.once("exit", () => removeLeftovers(recipe, ends));
   for (const { folder } of ends) mkdirSync(folder, { mode: 0o700 });
   const [client, server] = recipe.prepare(...ends);
   // The server first: who calls in vain waits for seconds before the next call.
@@ -142,10 +151,8 @@ async function startBoth(recipe: Recipe, ends: [End, End], pids: number[]): Prom
 
 async function endBoth(recipe: Recipe, ends: [End, End], pids: number[]): Promise<void> {
   for (const pid of pids) await endProcess(pid);
-  for (const end of ends) {
-    rmSync(end.folder, { recursive: true, force: true });
-    for (const path of recipe.leftovers?.(end) ?? []) rmSync(path, { force: true });
-  }
+  for (const { folder } of ends) rmSync(folder, { recursive: true, force: true });
+  removeLeftovers(recipe, ends);
 }
 
 async function setUp(lab: Lab, recipe: Recipe): Promise<Path> {

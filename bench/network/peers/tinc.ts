@@ -26,6 +26,8 @@ export function settingsOf(end: End): string {
     `Interface = ${end.device}`,
     "DeviceType = tun",
     "AddressFamily = ipv4",
+    // While it still searches it sends what is long by TCP, for seconds; we know that all fits.
+    "PMTUDiscovery = no",
     `BindToAddress = ${end.address} ${end.port}`,
     ...(end.number === 1 ? [`ConnectTo = ${nameOf(end.other)}`] : []),
   ];

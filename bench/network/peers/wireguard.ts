@@ -1,7 +1,9 @@
 // wireguard-go, without wireguard-tools: its settings go as text over the socket it listens on
 // (wireguard.com/xplatform, "userspace configuration protocol").
 import { generateKeyPairSync } from "node:crypto";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { daemonKind, type End } from "./daemon.js";
 import { describeProgram, programPath, whyMissing } from "./program.js";
 
@@ -46,8 +48,19 @@ export function checkAnswer(answer: string): void {
   throw new Error(`wireguard-go refused its settings: ${errno ?? "no"} errno in its answer`);
 }
 
-/** The folder is one for all namespaces, so the device's name must be one of a kind. */
-const socketOf = ({ device }: End) => `/var/run/wireguard/${device}.sock`;
+/** One for all namespaces, so a device's name must be one of a kind. */
+const SOCKETS = "/var/run/wireguard";
+const OWN_SOCKET = /^peer([0-9a-z]+)b[12]\.sock$/;
+const socketOf = ({ device }: End) => join(SOCKETS, `${device}.sock`);
+
+/** Of benches that were killed hard. */
+function sweepSockets(): void {
+  for (const name of existsSync(SOCKETS) ? readdirSync(SOCKETS) : []) {
+    const owner = OWN_SOCKET.exec(name)?.[1];
+    if (owner === undefined || existsSync(`/proc/${Number.parseInt(owner, 36)}`)) continue;
+    rmSync(join(SOCKETS, name), { force: true });
+  }
+}
 
 /** One request, one answer. */
 function ask(path: string, request: string): Promise<string> {
@@ -86,10 +99,11 @@ export const wireguard = daemonKind({
   overhead: OVERHEAD,
   isAvailable: () => whyMissing(PROGRAM),
   version: () => `${describeProgram(PROGRAM, "--version")}; ChaCha20-Poly1305, offloads`,
-  prepare: (client, server) => [
-    [programPath(PROGRAM), "--foreground", client.device],
-    [programPath(PROGRAM), "--foreground", server.device],
-  ],
+  prepare: (client, server) => {
+    sweepSockets();
+    const commandOf = ({ device }: End) => [programPath(PROGRAM), "--foreground", device];
+    return [commandOf(client), commandOf(server)];
+  },
   configure: async (end) => {
     const [own, other] = end.number === 1 ? keys : ([keys[1], keys[0]] as const);
     checkAnswer(await askWhenReady(socketOf(end), settingsOf(end, own, other)));
