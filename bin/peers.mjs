@@ -1,6 +1,6 @@
-// Fetches wireguard-go of Debian 13 for the bench, whatever this system's release is: older ones have
-// no UDP offloads. apt checks signatures and hashes, with settings and lists of its own; the program
-// is unpacked into node_modules/.cache and never installed.
+// Fetches wireguard-go of Debian 13 for the bench, whatever this system's release is: older ones
+// have no UDP offloads. apt checks signatures and hashes, with settings and lists of its own; the
+// program is unpacked into node_modules/.cache and never installed.
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

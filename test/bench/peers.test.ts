@@ -34,7 +34,7 @@ test("wireguard-go gets the raw bytes of an X25519 pair that belong together", (
   assert.is(keys.public, Buffer.from(known, "base64url").toString("hex"));
 });
 
-test("wireguard-go's settings name the own key first, then one peer, and end with a blank line", () => {
+test("wireguard-go is told its own key, then one peer, then a blank line", () => {
   const own = { secret: "aa", public: "bb" };
   const text = wireguard.settingsOf(client, own, { secret: "cc", public: "dd" });
   const lines = [

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { daemonKind, type End } from "./daemon.js";
 import { describeProgram, programPath, whyMissing } from "./program.js";
 
-/** IPv4, UDP, 4 of operation and peer, 4 of packet id, 16 of tag; as much as the other encrypted. */
+/** Ours for all that encrypt; it needs 52: IPv4, UDP, 4 of peer, 4 of packet id, 16 of tag. */
 const OVERHEAD = 60;
 const CIPHER = "AES-256-GCM";
 const DAYS_VALID = "2";

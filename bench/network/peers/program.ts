@@ -63,7 +63,7 @@ function originOf(path: string): string {
   return `package ${firstLine("dpkg-query", ["--show", name]).replace("\t", " ")}`;
 }
 
-/** What a program says its version is, and where it is from, e.g. "1.6.1, package nebula 1.6.1-3". */
+/** A program's own version and where it is from: "1.6.1, package nebula 1.6.1-3". */
 export function describeProgram(name: string, versionArgument: string): string {
   const path = programPath(name);
   const version = /\d+(\.\d+)*/.exec(firstLine(path, [versionArgument]))?.[0] ?? "unknown";
