@@ -1,6 +1,7 @@
 // tcpdump of the tunnel's packets in a namespace, judged by tshark.
 import { type ChildProcess, execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { isIPv6 } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runSync, spawnIn, until } from "./netns.js";
@@ -14,11 +15,12 @@ const WRONG = ["_ws.malformed", ...BAD].join(" || ");
 
 /**
  * Display filter of every frame with a fault: malformed, or a bad checksum inside or outside.
- * `kernel`: the address of a Linux sender, whose offload path writes the TCP checksum 0 as 0xffff
+ * `kernels`: addresses of Linux senders, whose offload path writes the TCP checksum 0 as 0xffff
  * (CSUM_MANGLED_0): every receiver takes both, tshark calls it bad.
  */
-export function wrongFrames(kernel: string): string {
-  return `(${WRONG}) && !(tcp.checksum == 0xffff && ip.src == ${kernel})`;
+export function wrongFrames(...kernels: string[]): string {
+  const source = (address: string) => `${isIPv6(address) ? "ipv6" : "ip"}.src == ${address}`;
+  return `(${WRONG}) && !(tcp.checksum == 0xffff && (${kernels.map(source).join(" || ")}))`;
 }
 
 /** Without offloads on a device, what tcpdump sees there is what a real wire carries. */
