@@ -1,9 +1,11 @@
 // Whole ways through the hot path: a packet or super-packet from TUN to the wire, a datagram or
 // train from the wire to TUN, everything on the way included (parse, FIB, marks, counters).
 import { FEATURE_TUN_USO, VNET_HEADER_SIZE, W_FEATURES } from "../../assembly/shared/layout.js";
+import type { TunOutput } from "../../test/support/module.js";
 import { pod4, podPacket, underlayOf, vxlanDatagram } from "../../test/support/nodes.js";
 import { ACK, buildPacket, concat, PSH, TCP, UDP } from "../../test/support/packets.js";
 import { Random } from "../../test/support/random.js";
+import { expected } from "./expected.js";
 import type { Room } from "./room.js";
 import type { Subject } from "./row.js";
 import { assertEqualOutput, runTwin } from "./twin.js";
@@ -45,7 +47,7 @@ function encapSubject(room: Room, size: number): Subject {
     for (let i = 0; i < BATCH; i++) room.module.feedTun(packet);
   });
   const sample = () => room.measure(batch, BATCH);
-  return { name: `encap ${size} B, one flow`, unit: "packet", bytes: size, sample };
+  return { name: `way to the wire, ${size} B, one flow`, unit: "packet", bytes: size, sample };
 }
 
 /** Datagrams that cannot be merged: all of flows of their own. */
@@ -57,7 +59,7 @@ function decapSubject(room: Room, size: number): Subject {
     for (const datagram of datagrams) room.module.feedWire(datagram, { from: underlayOf(2) });
   });
   const sample = () => room.measure(batch, BATCH);
-  return { name: `decap ${size} B, many flows`, unit: "packet", bytes: size, sample };
+  return { name: `way to TUN, ${size} B, many flows`, unit: "packet", bytes: size, sample };
 }
 
 /** The outer bytes that the module puts before every packet to node 2. */
@@ -73,7 +75,7 @@ const SEGMENTS = Math.ceil(SUPER_PAYLOAD / SEGMENT);
 function segmentSubject(room: Room): Subject {
   const packet = superPacket(1, 2);
   const input = concat(outerBytes(room), packet);
-  const twin = () => runTwin(["cut", `${SEGMENT}`], input);
+  const twin = () => runTwin("kernels", ["cut", `${SEGMENT}`], input);
   room.module.feedTun(packet, superVnet);
   const own = room.module.run().wire.map((output) => output.bytes);
   assertEqualOutput("segmentation", concat(...own), twin().output);
@@ -81,25 +83,43 @@ function segmentSubject(room: Room): Subject {
     for (let i = 0; i < LARGE_BATCH; i++) room.module.feedTun(packet, superVnet);
   });
   return {
-    ...{ name: "segment + encap 60 KB TCP", unit: "segment", bytes: IP_AND_TCP + SEGMENT },
+    ...{ name: "segment 60 KB TCP", unit: "segment", bytes: IP_AND_TCP + SEGMENT },
     sample: () => room.measure(batch, LARGE_BATCH * SEGMENTS),
     sampleTwin: () => twin().ns,
   };
+}
+
+/** What is written to TUN: vnet header and packet. */
+function written({ vnet, packet }: TunOutput): Uint8Array {
+  const header = new DataView(new ArrayBuffer(VNET_HEADER_SIZE));
+  header.setUint8(0, vnet.flags);
+  header.setUint8(1, vnet.gsoType);
+  const { headerLength, gsoSize, checksumStart, checksumOffset } = vnet;
+  [headerLength, gsoSize, checksumStart, checksumOffset].forEach((value, index) => {
+    header.setUint16(2 + 2 * index, value, true);
+  });
+  return concat(new Uint8Array(header.buffer), packet);
 }
 
 /** A train as another node's segmentation makes it of a super-packet for node 1. */
 function coalesceTcpSubject(room: Room): Subject {
   const whole = superPacket(2, 1);
   const header = vxlanDatagram(whole).slice(0, OUTER);
-  const train = runTwin(["cut", `${SEGMENT}`], concat(header, whole)).output;
+  const train = runTwin("kernels", ["cut", `${SEGMENT}`], concat(header, whole)).output;
   const segment = OUTER + IP_AND_TCP + SEGMENT;
   const batch = room.prepare("wire", LARGE_BATCH, train.length, () => {
     const input = { from: underlayOf(2), segment };
     for (let i = 0; i < LARGE_BATCH; i++) room.module.feedWire(train, input);
   });
   const sample = () => room.measure(batch, LARGE_BATCH * SEGMENTS);
-  const bytes = IP_AND_TCP + SEGMENT;
-  return { name: "decap + coalesce 60 KB TCP", unit: "segment", bytes, sample };
+  const twin = () => runTwin("tunnel", ["join", `${segment}`], concat(expected(), train));
+  room.module.feedWire(train, { from: underlayOf(2), segment });
+  const { tun } = room.module.run();
+  assertEqualOutput("coalescing", concat(...tun.map(written)), twin().output);
+  return {
+    ...{ name: "coalesce 60 KB TCP", unit: "segment", bytes: IP_AND_TCP + SEGMENT, sample },
+    sampleTwin: () => twin().ns,
+  };
 }
 
 function coalesceUdpSubject(room: Room): Subject {
@@ -117,7 +137,7 @@ function coalesceUdpSubject(room: Room): Subject {
     room.module.setWord(W_FEATURES, 0);
     return samples;
   };
-  return { name: `decap + coalesce ${size} B UDP`, unit: "packet", bytes: size, sample };
+  return { name: `coalesce ${size} B UDP`, unit: "packet", bytes: size, sample };
 }
 
 export function packetSubjects(room: Room): Subject[] {

@@ -1,12 +1,14 @@
-// FIB lookups in tables of a thousand and of 65,000 prefixes of three lengths.
+// FIB lookups in tables of 1,000 to 65,000 prefixes of three lengths.
+import { W_TUN_ARENA, W_WIRE_ARENA } from "../../assembly/shared/layout.js";
 import { NEXT_PEER } from "../../assembly/shared/tables.js";
 import { loadModule } from "../../test/support/module.js";
 import { contentsOf, peerOf } from "../../test/support/nodes.js";
 import { Random } from "../../test/support/random.js";
-import { type Subject, sampleLoop } from "./row.js";
+import { openLoops } from "./loops.js";
+import { type Subject, sampleCalls } from "./row.js";
 import { assertEqualOutput, runTwin } from "./twin.js";
 
-const COUNTS = [1000, 65_000];
+const COUNTS = [1000, 10_000, 65_000];
 const PEERS = 250;
 const ADDRESSES = 4096;
 /** Every prefix lies in a block of its own, so that none conflicts with another. */
@@ -57,22 +59,20 @@ async function routeSubject(count: number): Promise<Subject> {
   const routes = routesOf(count);
   const module = await loadModule({ prefixCapacity: 131_072 });
   module.publish(contents(routes));
+  const loops = await openLoops(module);
   const addresses = addressesIn(routes);
+  const [from, to] = [module.base + W_TUN_ARENA, module.base + W_WIRE_ARENA];
+  module.views.bytes.set(new Uint8Array(addresses.buffer), from);
+  const work = () => loops.lookups(from, to, ADDRESSES);
   const entries = routes.flatMap(({ prefix, length, peer }) => [prefix, length, NEXT_PEER + peer]);
   const input = Uint32Array.from([count, ...entries, ...addresses]);
-  const twin = () => runTwin(["route"], new Uint8Array(input.buffer));
-  const own = addresses.map((address) => module.hot.fibLookup4(address));
-  assertEqualOutput(`FIB ${count}`, new Uint8Array(own.buffer), twin().output);
-  let next = 0;
-  const work = (calls: number) => {
-    for (let i = 0; i < calls; i++) {
-      module.hot.fibLookup4(addresses[next] as number);
-      next = (next + 1) % ADDRESSES;
-    }
-  };
+  const twin = () => runTwin("kernels", ["route"], new Uint8Array(input.buffer));
+  const name = `FIB ${count.toLocaleString("en")} prefixes`;
+  work();
+  assertEqualOutput(name, module.views.bytes.slice(to, to + 4 * ADDRESSES), twin().output);
   return {
-    ...{ name: `FIB lookup, ${count} prefixes`, unit: "lookup" },
-    sample: () => sampleLoop(work),
+    ...{ name, unit: "lookup" },
+    sample: () => sampleCalls(work, ADDRESSES),
     sampleTwin: () => twin().ns,
   };
 }

@@ -38,26 +38,28 @@ const SAMPLES = 300;
 /** Short, so that most samples are free of other processes. */
 const SAMPLE_MS = 0.3;
 const WARM_UP_MS = 200;
+/** Between two looks at the clock, as native/kernels.h does. */
+const CALLS = 16;
 
 /** Runs `work` for at least `wanted_ms`. @returns ms per call */
-function timeCalls(work: (calls: number) => void, wanted_ms: number): number {
+function timeCalls(work: () => void, wanted_ms: number): number {
   let calls = 0;
   const start = performance.now();
   let end = start;
   for (; end - start < wanted_ms; end = performance.now()) {
-    work(64);
-    calls += 64;
+    for (let i = 0; i < CALLS; i++) work();
+    calls += CALLS;
   }
   return (end - start) / calls;
 }
 
 /**
- * Times a function that loops the given number of times by itself, after the compiler's upper tier
- * has had its time; ns per turn, one value a sample.
+ * Times a function that does `count` of something by itself, after the compiler's upper tier has
+ * had its time; ns per thing, one value a sample.
  */
-export function sampleLoop(work: (calls: number) => void): number[] {
+export function sampleCalls(work: () => void, count: number): number[] {
   timeCalls(work, WARM_UP_MS);
-  return Array.from({ length: SAMPLES }, () => timeCalls(work, SAMPLE_MS) * 1e6);
+  return Array.from({ length: SAMPLES }, () => (timeCalls(work, SAMPLE_MS) * 1e6) / count);
 }
 
 function rowOf({ name, unit, bytes }: Subject, samples: readonly number[], passes: Pass[]): Row {

@@ -1,4 +1,4 @@
-// Runs a kernel's C twin (native/kernels.c) on given bytes.
+// Runs a kernel's C twin (native/kernels.c, native/tunnel.c) on given bytes.
 import { spawnSync } from "node:child_process";
 import { nativeProgram } from "../support/native.js";
 
@@ -9,10 +9,14 @@ export interface TwinResult {
 }
 
 /** @throws when the twin fails */
-export function runTwin(argv: string[], input: Uint8Array): TwinResult {
-  const done = spawnSync(nativeProgram("kernels"), argv, { input, maxBuffer: 64 << 20 });
+export function runTwin(
+  program: "kernels" | "tunnel",
+  argv: string[],
+  input: Uint8Array,
+): TwinResult {
+  const done = spawnSync(nativeProgram(program), argv, { input, maxBuffer: 64 << 20 });
   const said = String(done.stderr);
-  if (done.status !== 0) throw new Error(`kernels ${argv.join(" ")}: ${said}`);
+  if (done.status !== 0) throw new Error(`${program} ${argv.join(" ")}: ${said}`);
   return { output: done.stdout, ns: Number(said) };
 }
 

@@ -1,105 +1,19 @@
 // C twins of the hot path's kernels: the same work on the same bytes, for comparison.
-//   kernels checksum                 stdin: bytes; stdout: folded sum, 2 bytes
+//   kernels checksum COUNT           stdin: bytes; stdout: sum of COUNT times them, u32
 //   kernels cut SIZE                 stdin: outer bytes, IPv4 TCP super-packet; stdout: datagrams
 //   kernels route                    stdin: u32 count, (prefix, length, next)..., addresses;
 //                                    stdout: next hops
 // The time of one checksum, one datagram or one lookup in ns is printed on stderr: the median of
 // several samples. All numbers are little-endian u32.
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+#include "kernels.h"
 
-enum {
-  INPUT_MAX = 4 << 20,
-  OUTPUT_MAX = 4 << 20,
-  SAMPLES = 301,
-  SAMPLE_NS = 300000,
-  OUTER = 22,
-  IP_HEADER = 20
-};
+// --- checksum ------------------------------------------------------------------------------------
 
-static uint8_t input[INPUT_MAX], output[OUTPUT_MAX];
-static size_t input_length, output_length;
-
-static double now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
-
-static int by_size(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-// Median ns of one of the `things` that a call of `work` does.
-static double measure(void (*work)(void), double things) {
-  double samples[SAMPLES];
-  for (int i = 0; i < SAMPLES; i++) {
-    double start = now_ns(), end = start, calls = 0;
-    for (; end - start < SAMPLE_NS; end = now_ns()) {
-      for (int n = 0; n < 16; n++) work();
-      calls += 16;
-    }
-    samples[i] = (end - start) / calls / things;
-  }
-  qsort(samples, SAMPLES, sizeof samples[0], by_size);
-  return samples[SAMPLES / 2];
-}
-
-static uint32_t load32(const uint8_t *at) {
-  uint32_t value;
-  memcpy(&value, at, sizeof value);
-  return value;
-}
-
-static void store_be16(uint8_t *at, uint32_t value) {
-  at[0] = (uint8_t)(value >> 8);
-  at[1] = (uint8_t)value;
-}
-
-static uint32_t load_be16(const uint8_t *at) { return ((uint32_t)at[0] << 8) | at[1]; }
-
-// --- checksum ----------------------------------------------------------------------------
-
-static uint32_t fold(uint64_t sum) {
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return (uint32_t)((sum & 0xffff) + (sum >> 16));
-}
-
-static uint64_t tail_sum(const uint8_t *at, size_t length) {
-  uint64_t sum = 0;
-  uint8_t rest[4] = {0};
-  memcpy(rest, at, length);
-  sum = load32(rest);
-  return sum;
-}
-
-static uint64_t add(const uint8_t *at, size_t length) {
-  uint64_t sum = 0;
-  size_t whole = length / 4;
-  for (size_t i = 0; i < whole; i++) sum += load32(at + 4 * i);
-  return sum + tail_sum(at + 4 * whole, length % 4);
-}
-
-static uint64_t copy_add(uint8_t *restrict to, const uint8_t *restrict from, size_t length) {
-  uint64_t sum = 0;
-  size_t whole = length / 4;
-  for (size_t i = 0; i < whole; i++) {
-    uint32_t word = load32(from + 4 * i);
-    memcpy(to + 4 * i, &word, 4);
-    sum += word;
-  }
-  memcpy(to + 4 * whole, from + 4 * whole, length % 4);
-  return sum + tail_sum(from + 4 * whole, length % 4);
-}
+static int sums;
 
 static void work_checksum(void) {
-  uint16_t sum = (uint16_t)fold(add(input, input_length));
+  uint32_t sum = 0;
+  for (int i = 0; i < sums; i++) sum = fold(add(input, input_length) + sum);
   memcpy(output, &sum, sizeof sum);
   output_length = sizeof sum;
 }
@@ -195,8 +109,7 @@ static void read_routes(void) {
   address_count = (input_length - 4 - 12 * (size_t)count) / 4;
 }
 
-// A call of its own, as the module's is.
-static __attribute__((noinline)) uint32_t lookup(uint32_t address) {
+static uint32_t lookup(uint32_t address) {
   for (uint32_t i = 0; i < length_count; i++) {
     uint32_t length = lengths[i], prefix = address & (uint32_t)(0xffffffff00000000u >> length);
     for (uint32_t at = slot_of(prefix, length);; at = (at + 1) & slots_mask) {
@@ -216,10 +129,13 @@ static void work_route(void) {
   output_length = 4 * address_count;
 }
 
-// -----------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 static double run(int argc, char **argv) {
-  if (argc == 2 && strcmp(argv[1], "checksum") == 0) return measure(work_checksum, 1);
+  if (argc == 3 && strcmp(argv[1], "checksum") == 0) {
+    sums = atoi(argv[2]);
+    return measure(work_checksum, sums);
+  }
   if (argc == 3 && strcmp(argv[1], "cut") == 0) {
     cut_size = (size_t)atoi(argv[2]);
     size_t payload = input_length - OUTER - cut_header(input + OUTER);
@@ -233,9 +149,4 @@ static double run(int argc, char **argv) {
   exit(2);
 }
 
-int main(int argc, char **argv) {
-  input_length = fread(input, 1, sizeof input, stdin);
-  double ns = run(argc, argv);
-  fprintf(stderr, "%.3f\n", ns);
-  return fwrite(output, 1, output_length, stdout) == output_length ? 0 : 1;
-}
+int main(int argc, char **argv) { return run_twin(run, argc, argv); }

@@ -156,7 +156,9 @@ function measureCarriers(results: Results, goal: CarrierGoal): Measured | Missin
     return { summary: summarize(rounds), rounds };
   }
   if (base !== "best peer") {
-    const version = [...results.versions].find(([name]) => name === base.carrier)?.[1];
+    // What is ours is as new as we are; of another's program the version says what it can do.
+    const versions = [...results.versions].filter(([name]) => name !== "proxy");
+    const version = versions.find(([name]) => name === base.carrier)?.[1];
     const found = ratioTo(results, goal, base.carrier);
     return version === undefined || "missing" in found ? found : { ...found, remark: version };
   }

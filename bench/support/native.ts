@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
 
+const HEADERS = ["bench/native/kernels.h"];
 const FOLDER = "dist/bench/native";
 /** The machine's own instructions, as a C programmer who wants speed would compile. */
 const FLAGS = ["-O3", "-march=native", "-std=gnu11", "-Wall", "-Wextra", "-Werror"];
@@ -14,6 +15,7 @@ export const compileFlags = FLAGS.slice(0, 2).join(" ");
 export function nativeProgram(name: string): string {
   const source = `bench/native/${name}.c`;
   const hash = createHash("sha256").update(FLAGS.join(" ")).update(readFileSync(source));
+  for (const header of HEADERS) hash.update(readFileSync(header));
   const path = `${FOLDER}/${name}-${hash.digest("hex").slice(0, 12)}`;
   if (existsSync(path)) return path;
   mkdirSync(FOLDER, { recursive: true });

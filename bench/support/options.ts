@@ -35,7 +35,8 @@ export interface RunOptions extends Common {
   compare?: string[];
 }
 
-const SELECTION = `  --rounds N          every measurement is taken N times, carriers in turn (default 3)
+const SELECTION = `
+  --rounds N          every measurement is taken N times, carriers in turn (default 3)
   --seconds N         of one TCP transfer, after one of warm-up (default 4)
   --only LIST         carriers and measures to do, by comma (default all):
                       ${ALL_CARRIERS.join(", ")};
@@ -46,7 +47,6 @@ export const THROUGHPUT_USAGE = `Measures meshd beside kernel VXLAN, the bare un
 user-space overlays that are installed, in own namespaces.
 
 Usage: node dist/bench/throughput.js [OPTIONS]        (as root, from the repository's root)
-
 ${SELECTION}
   --workers N         worker threads of meshd (default: as the product comes)
   --steering auto|off (default: as the product comes)
@@ -55,12 +55,11 @@ ${SELECTION}
                       (default on)
   --help`;
 
-export const RUN_USAGE = `Measures the hot path's kernels and the network, says which goals are reached, and
-keeps the figures.
+export const RUN_USAGE = `Times the hot path's kernels, measures the network, says which goals are
+reached, and keeps the figures.
 
 Usage: npm run bench -- [OPTIONS]                     (as root)
        npm run bench -- --compare OLD.json NEW.json   (measures nothing)
-
 ${SELECTION}
   --full              the whole matrix: MTU, offloads, workers and steering of all carriers; takes
                       hours, each finished cell is appended to a journal

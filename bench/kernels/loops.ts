@@ -1,0 +1,55 @@
+// The bench's own build of the hot path: the same sources and flags, and module/loops.ts on top,
+// which calls kernels many times per call from JavaScript. The release module has none of it.
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
+import { join } from "node:path";
+import { instantiateModule } from "../../src/datapath/module.js";
+import type { TestModule } from "../../test/support/module.js";
+
+const FOLDER = "dist/bench/module";
+const ENTRY = "bench/kernels/module/loops.ts";
+const CONFIG = "asconfig.json";
+const COMPILER = "node_modules/assemblyscript/bin/asc.js";
+
+/** Exports of module/loops.ts. Addresses are bytes from the memory's begin. */
+export interface Loops {
+  checksums(at: number, length: number, count: number): number;
+  lookups(from: number, to: number, count: number): void;
+  encaps(peer: number, innerAt: number, stride: number, count: number): void;
+  decaps(peer: number, at: number, length: number, stride: number, count: number, to: number): void;
+}
+
+function sources(): string[] {
+  const all = readdirSync("assembly", { recursive: true }).map((path) =>
+    join("assembly", `${path}`),
+  );
+  return [...all.filter((path) => path.endsWith(".ts")).sort(), ENTRY, CONFIG];
+}
+
+/** Path of the module, compiled once per state of its sources. @throws with asc's own words */
+function modulePath(): string {
+  const hash = createHash("sha256");
+  for (const path of sources()) hash.update(path).update(readFileSync(path));
+  const path = `${FOLDER}/loops-${hash.digest("hex").slice(0, 12)}.wasm`;
+  if (existsSync(path)) return path;
+  mkdirSync(FOLDER, { recursive: true });
+  const unfinished = `${path}.${process.pid}`;
+  const files = ["--outFile", unfinished, "--textFile", `${unfinished}.wat`];
+  const argv = [COMPILER, ENTRY, "--config", CONFIG, "--target", "release", ...files];
+  execFileSync(process.execPath, argv, { stdio: ["ignore", "ignore", "pipe"] });
+  renameSync(`${unfinished}.wat`, path.replace(".wasm", ".wat"));
+  renameSync(unfinished, path);
+  return path;
+}
+
+/** Loops over the kernels on the memory, tables and worker of a test module. */
+export async function openLoops(module: TestModule): Promise<Loops> {
+  const compiled = await WebAssembly.compile(readFileSync(modulePath()));
+  const instance = instantiateModule(compiled, module.views.memory);
+  instance.init(module.base);
+  // Finds the tables that are published.
+  instance.run(module.now_us);
+  instance.settle();
+  return instance as unknown as Loops;
+}

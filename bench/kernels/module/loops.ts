@@ -1,0 +1,39 @@
+// AssemblyScript, built with the hot path for the bench alone: kernels called many times from
+// inside the module, as the hot path calls them. A call from JavaScript costs as much as a lookup.
+import { partial } from "../../../assembly/checksum";
+import * as vxlan from "../../../assembly/encap/vxlan";
+import * as fib from "../../../assembly/fib";
+
+/** Sums the same bytes `count` times, each time on top of the last sum. */
+export function checksums(at: usize, length: u32, count: u32): u32 {
+  let sum: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) sum = partial(at, length, sum);
+  return sum;
+}
+
+/** Looks up `count` addresses at `from`; the next hops go to `to`. */
+export function lookups(from: usize, to: usize, count: u32): void {
+  for (let i: u32 = 0; i < count; i++) {
+    const offset = <usize>i * 4;
+    store<u32>(to + offset, fib.lookup4(load<u32>(from + offset)));
+  }
+}
+
+/** Writes a peer's outer headers before `count` packets, one every `stride` bytes. */
+export function encaps(peer: usize, innerAt: usize, stride: usize, count: u32): void {
+  for (let i: u32 = 0; i < count; i++) vxlan.encap(peer, innerAt + i * stride);
+}
+
+/** Checks the outer headers of `count` datagrams; the offsets found (or -Drop) go to `to`. */
+export function decaps(
+  peer: usize,
+  at: usize,
+  length: u32,
+  stride: usize,
+  count: u32,
+  to: usize,
+): void {
+  for (let i: u32 = 0; i < count; i++) {
+    store<i32>(to + <usize>i * 4, vxlan.decap(0, peer, at + i * stride, length));
+  }
+}
