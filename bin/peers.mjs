@@ -4,7 +4,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { run, step } from "./steps.mjs";
+import { run, tryStep } from "./steps.mjs";
 
 const RELEASE = { codename: "trixie", title: "Debian 13" };
 const PACKAGE = "wireguard-go";
@@ -44,6 +44,8 @@ function writeSettings(folder, mirror) {
     "Dir::State::lists": join(folder, "lists"),
     "Dir::Cache": folder,
     "APT::Sandbox::User": "root",
+    // Else an unreachable mirror is a warning, and a package that nobody has.
+    "APT::Update::Error-Mode": "any",
   };
   const lines = Object.entries(settings).map(([name, value]) => `${name} "${value}";\n`);
   writeFileSync(join(folder, "apt.conf"), lines.join(""));
@@ -71,7 +73,11 @@ async function unpack(folder, target) {
   await run(join(target, "usr/bin", PACKAGE), ["--version"]);
 }
 
-const lastLine = (text) => text.trim().split("\n").at(-1);
+/** apt's first complaint, else the last line. */
+function reasonOf({ message }) {
+  const lines = message.trim().split("\n");
+  return lines.find((line) => /^E: /.test(line)) ?? lines.at(-1);
+}
 
 /** Unpacks the peer below `cache` once; a failure is noted there for the bench's report to say. */
 export async function fetchPeers(cache) {
@@ -79,17 +85,13 @@ export async function fetchPeers(cache) {
   const note = join(cache, `${PACKAGE}.failed`);
   if (existsSync(join(target, "package.txt"))) return;
   mkdirSync(cache, { recursive: true });
-  await step(`${PACKAGE} of ${RELEASE.title}, unpacked below ${cache}`, async () => {
-    const folder = mkdtempSync(join(tmpdir(), "meshd-peers-"));
-    try {
-      await unpack(folder, target);
-      rmSync(note, { force: true });
-    } catch (error) {
-      rmSync(target, { recursive: true, force: true });
-      writeFileSync(note, `${lastLine(error.message)}\n`);
-      process.stderr.write(`  -- ${PACKAGE} stays out of the bench: ${lastLine(error.message)}\n`);
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
-  });
+  rmSync(note, { force: true });
+  const folder = mkdtempSync(join(tmpdir(), "meshd-peers-"));
+  const what = `${PACKAGE} of ${RELEASE.title}, unpacked below ${cache}`;
+  const error = await tryStep(what, () => unpack(folder, target));
+  rmSync(folder, { recursive: true, force: true });
+  if (error === undefined) return;
+  rmSync(target, { recursive: true, force: true });
+  writeFileSync(note, `${reasonOf(error)}\n`);
+  process.stderr.write(`     it stays out of the bench: ${reasonOf(error)}\n`);
 }

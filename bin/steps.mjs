@@ -73,8 +73,26 @@ export function run(command, argv, { isWhole = false, ...options } = {}) {
   });
 }
 
+/** As step, but gives the error instead of ending the process; undefined when all went well. */
+export async function tryStep(what, action) {
+  try {
+    await timed(what, action);
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
 /** One line of progress on standard error: what, and how long it took. */
 export async function step(what, action) {
+  try {
+    return await timed(what, action);
+  } catch (error) {
+    return fail(error.message);
+  }
+}
+
+async function timed(what, action) {
   const began = Date.now();
   const terminal = process.stderr.isTTY;
   if (terminal) process.stderr.write(`  .. ${what}`);
@@ -85,6 +103,6 @@ export async function step(what, action) {
     return result;
   } catch (error) {
     process.stderr.write(`${terminal ? "\r" : ""}  -- ${what}: failed\n`);
-    return fail(error.message);
+    throw error;
   }
 }

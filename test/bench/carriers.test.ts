@@ -10,6 +10,7 @@ import {
   closeCarrier,
   openCarrier,
 } from "../../bench/network/carriers.js";
+import { withCubic } from "../../bench/network/cubic.js";
 import type { Lab } from "../../bench/network/lab.js";
 import { daemonKind, type Recipe } from "../../bench/network/peers/daemon.js";
 import { findProgram, whyMissing } from "../../bench/network/peers/program.js";
@@ -98,6 +99,28 @@ rootTest(
         assert.match((error as Error).message, /^ip ended: .*does not exist/);
       }
       assert.equal(readdirSync(lab.folder), []);
+    }),
+);
+
+rootTest(
+  test,
+  "a route names CUBIC while it is asked to, and is as before, also after a failure",
+  () =>
+    withHosts(async ({ client: { namespace }, server: { address } }) => {
+      const shown = () => runSync(namespace, ["ip", "route"]);
+      const before = shown();
+      await withCubic(namespace, address, async () => assert.match(shown(), /congctl cubic/));
+      assert.is(shown(), before);
+      runSync(namespace, ["ip", "route", "add", `${address}/32`, "dev", WIRE]);
+      const own = shown();
+      const fails = () => Promise.reject(new Error("no transfer"));
+      try {
+        await withCubic(namespace, address, fails);
+        assert.unreachable("the failure is the caller's to see");
+      } catch (error) {
+        assert.is((error as Error).message, "no transfer");
+      }
+      assert.is(shown(), own);
     }),
 );
 
