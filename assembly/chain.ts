@@ -1,18 +1,16 @@
-// An open super-packet: a chain through the packets where they lie in their slots. The 4 bytes
-// before an inner packet hold the address of the next; nothing is copied until the chain is
-// emitted, and a packet that stays alone is never copied.
+// An open super-packet: a chain of blocks where they lie in their slots. A block is a packet, and
+// behind it the payloads of those that `follow` has moved there. The 4 bytes before a block hold
+// the address of the next. One block is emitted where it lies, several are gathered in the arena.
 import * as sum from "./checksum";
 import * as joinable from "./joinable";
 import { takeTun, toTun, tunArenaRoom } from "./output";
 import { D_SEGMENTS, MAX_SEGMENTS } from "./shared/layout";
-import * as ipv4 from "./wire/ipv4";
-import * as ipv6 from "./wire/ipv6";
 import * as tcp from "./wire/tcp";
 import * as udp from "./wire/udp";
 import * as vnet from "./wire/vnet";
 
 export const CHAIN_SIZE: usize = 64;
-const FIRST: usize = 0; //     address of the first inner packet, 0 = free
+const FIRST: usize = 0; //     address of the first block, 0 = free
 const LAST: usize = 4; //      address of the last
 const TUPLE: usize = 8; //     hash of addresses, ports and protocol
 const DIRECTION: usize = 12;
@@ -23,8 +21,10 @@ const CARRIED: usize = 28; //  bytes of the inner packets as they were on the wi
 const COUNT: usize = 32;
 const SEQUENCE: usize = 36; // TCP: the one that continues the chain
 const FLAGS: usize = 40; //    TCP: FIN and PSH of any packet
+const END: usize = 44; //      address behind the last block
+const BLOCKS: usize = 48;
 
-/** Address of the next packet of a chain: this far before a packet. */
+/** Address of the next block of a chain: this far before a block. */
 const LINK: usize = 4;
 const LENGTH_MAX: u32 = 65535;
 /** Vnet header and alignment: what a super-packet takes of the arena beside its own bytes. */
@@ -38,6 +38,16 @@ export function first(chain: usize): usize {
 /** Payload bytes of every packet but the last. */
 export function size(chain: usize): u32 {
   return load<u32>(chain, SIZE);
+}
+
+/** Bytes of IP and transport headers of every packet. */
+export function header(chain: usize): u32 {
+  return load<u32>(chain, HEADER);
+}
+
+/** Where the last block ends. */
+export function end(chain: usize): usize {
+  return load<u32>(chain, END);
 }
 
 /** Makes the chain free without emitting it. */
@@ -71,48 +81,92 @@ export function start(
   store<u32>(chain, 1, COUNT);
   store<u32>(chain, tcp.sequence(joinable.transportOf(at)) + length - header, SEQUENCE);
   store<u32>(chain, 0, FLAGS);
+  store<u32>(chain, at + length, END);
+  store<u32>(chain, 1, BLOCKS);
+}
+
+/** Whether there is room for one packet more of `payload` bytes. */
+export function hasRoom(chain: usize, payload: u32): bool {
+  return (
+    load<u32>(chain, COUNT) < MAX_SEGMENTS &&
+    payload <= load<u32>(chain, SIZE) &&
+    load<u32>(chain, LENGTH) + payload <= LENGTH_MAX
+  );
+}
+
+/** Whether the packet's headers continue the chain; `header` are its bytes of headers. */
+export function continues(chain: usize, at: usize, header: u32): bool {
+  const begin = first(chain);
+  if (header != load<u32>(chain, HEADER)) return false;
+  if (!joinable.sameIp(begin, at, load<u32>(chain, COUNT))) return false;
+  if (!joinable.isTcp(at)) return true;
+  const tcpAt = joinable.transportOf(at);
+  if (tcp.sequence(tcpAt) != load<u32>(chain, SEQUENCE)) return false;
+  return joinable.sameTcp(joinable.transportOf(begin), tcpAt);
+}
+
+/** Whether the checksums of what the chain holds are right: a first packet is looked at late. */
+export function isIntact(chain: usize): bool {
+  return load<u32>(chain, COUNT) > 1 || joinable.isIntact(first(chain), load<u32>(chain, LENGTH));
 }
 
 /** Whether the packet continues the chain: headers, order, size, and checksums of both. */
 export function takes(chain: usize, at: usize, length: u32, header: u32, direction: u32): bool {
-  const begin = first(chain);
-  const count = load<u32>(chain, COUNT);
-  const payload = length - header;
-  if (count >= MAX_SEGMENTS || direction != load<u32>(chain, DIRECTION)) return false;
-  if (header != load<u32>(chain, HEADER) || payload > load<u32>(chain, SIZE)) return false;
-  if (load<u32>(chain, LENGTH) + payload > LENGTH_MAX) return false;
-  if (!joinable.sameIp(begin, at, count)) return false;
-  if (joinable.isTcp(at)) {
-    const tcpAt = joinable.transportOf(at);
-    if (tcp.sequence(tcpAt) != load<u32>(chain, SEQUENCE)) return false;
-    if (!joinable.sameTcp(joinable.transportOf(begin), tcpAt)) return false;
-  }
-  if (!joinable.isIntact(at, length)) return false;
-  return count > 1 || joinable.isIntact(begin, load<u32>(chain, LENGTH));
+  return (
+    direction == load<u32>(chain, DIRECTION) &&
+    hasRoom(chain, length - header) &&
+    continues(chain, at, header) &&
+    joinable.isIntact(at, length) &&
+    isIntact(chain)
+  );
 }
 
-/** Arena bytes that the chain will take; a lone packet takes none. */
+/** Arena bytes that the chain will take; a lone block takes none. */
 export function held(chain: usize): u32 {
-  return load<u32>(chain, COUNT) > 1 ? load<u32>(chain, LENGTH) + ARENA_EXTRA : 0;
+  return load<u32>(chain, BLOCKS) > 1 ? load<u32>(chain, LENGTH) + ARENA_EXTRA : 0;
 }
 
-/** Arena bytes that the chain will take with `payload` bytes more. */
+/** Arena bytes that the chain will take with a block more, of `payload` bytes. */
 export function heldWith(chain: usize, payload: u32): u32 {
   return load<u32>(chain, LENGTH) + payload + ARENA_EXTRA;
 }
 
-/** Appends a packet that the chain takes. */
+/** Arena bytes that the chain will take more when its last block grows by `payload`. */
+export function heldMore(chain: usize, payload: u32): u32 {
+  return load<u32>(chain, BLOCKS) > 1 ? payload : 0;
+}
+
+/** Counts a packet of `payload` bytes with these TCP flags, whose bytes are in their place. */
+export function extend(chain: usize, payload: u32, end: usize, flags: u32): void {
+  store<u32>(chain, load<u32>(chain, LENGTH) + payload, LENGTH);
+  store<u32>(chain, load<u32>(chain, CARRIED) + payload + load<u32>(chain, HEADER), CARRIED);
+  store<u32>(chain, load<u32>(chain, COUNT) + 1, COUNT);
+  store<u32>(chain, load<u32>(chain, SEQUENCE) + payload, SEQUENCE);
+  store<u32>(chain, load<u32>(chain, FLAGS) | (flags & joinable.ENDS), FLAGS);
+  store<u32>(chain, end, END);
+}
+
+/** Whether nothing may follow the chain's last packet: FIN, PSH, or it is shorter. */
+export function isEnded(chain: usize): bool {
+  const payload = load<u32>(chain, LENGTH) - load<u32>(chain, HEADER);
+  return (
+    load<u32>(chain, FLAGS) != 0 || payload != load<u32>(chain, COUNT) * load<u32>(chain, SIZE)
+  );
+}
+
+/** The last block says its own length, for when another one follows. */
+function seal(chain: usize): void {
+  const at: usize = load<u32>(chain, LAST);
+  joinable.setLength(at, <u32>(end(chain) - at));
+}
+
+/** Appends a packet that the chain takes, as a block of its own. */
 export function append(chain: usize, at: usize, length: u32, header: u32): void {
-  const payload = length - header;
+  seal(chain);
   store<u32>(<usize>load<u32>(chain, LAST) - LINK, at);
   store<u32>(chain, at, LAST);
-  store<u32>(chain, load<u32>(chain, LENGTH) + payload, LENGTH);
-  store<u32>(chain, load<u32>(chain, CARRIED) + length, CARRIED);
-  store<u32>(chain, load<u32>(chain, COUNT) + 1, COUNT);
-  if (!joinable.isTcp(at)) return;
-  store<u32>(chain, load<u32>(chain, SEQUENCE) + payload, SEQUENCE);
-  const flags = tcp.flags(joinable.transportOf(at)) & joinable.ENDS;
-  store<u32>(chain, load<u32>(chain, FLAGS) | flags, FLAGS);
+  store<u32>(chain, load<u32>(chain, BLOCKS) + 1, BLOCKS);
+  extend(chain, length - header, at + length, joinable.flagsOf(at));
 }
 
 /** Emits one packet where it lies, for the kernel to check as any other. */
@@ -122,25 +176,13 @@ export function emitAlone(at: usize, length: u32, direction: u32): void {
   toTun(address, vnet.SIZE + length, length, direction);
 }
 
-/** Emits the packets of a chain one by one: somebody else has taken the room in the arena. */
-function emitEach(chain: usize): void {
-  const direction = load<u32>(chain, DIRECTION);
-  let at: usize = load<u32>(chain, FIRST);
-  for (let left = load<u32>(chain, COUNT); left > 0; left--) {
-    // The vnet header overwrites the link: read it first.
-    const next: usize = left > 1 ? <usize>load<u32>(at - LINK) : 0;
-    emitAlone(at, joinable.lengthOf(at), direction);
-    at = next;
-  }
-}
-
-/** Copies the first packet and the payloads of the others to `to`. */
+/** Copies the first block and the payloads of the others to `to`. */
 function gather(chain: usize, to: usize): void {
   const header = load<u32>(chain, HEADER);
   let at: usize = load<u32>(chain, FIRST);
   sum.copy(to, at, header);
   to += header;
-  for (let left = load<u32>(chain, COUNT); left > 0; left--) {
+  for (let left = load<u32>(chain, BLOCKS); left > 0; left--) {
     const payload = joinable.lengthOf(at) - header;
     sum.copy(to, at + header, payload);
     to += payload;
@@ -148,53 +190,76 @@ function gather(chain: usize, to: usize): void {
   }
 }
 
-/** Makes the headers at `at` those of the super-packet; the kernel completes the checksum. */
-function writeHeaders(chain: usize, at: usize, vnetAt: usize): void {
-  const length = load<u32>(chain, LENGTH);
+/** Makes TCP's header that of a super-packet; returns the vnet header's type. */
+function writeTcp(at: usize, tcpAt: usize, more: u32, pseudo: u32): u32 {
+  const flags = tcp.flags(tcpAt) | more;
+  tcp.setFlags(tcpAt, flags);
+  tcp.setChecksum(tcpAt, pseudo);
+  const type = joinable.isV4(at) ? vnet.GSO_TCP4 : vnet.GSO_TCP6;
+  return flags & tcp.CWR ? type | vnet.GSO_ECN : type;
+}
+
+/** Makes UDP's header that of a super-packet; returns the vnet header's type. */
+function writeUdp(udpAt: usize, bytes: u32, pseudo: u32): u32 {
+  udp.setLength(udpAt, bytes);
+  udp.setChecksum(udpAt, pseudo);
+  return vnet.GSO_UDP;
+}
+
+/**
+ * Emits `length` bytes at `at` as a super-packet; the 10 bytes before are free. `flags` are added
+ * to its TCP header. The kernel completes the checksum.
+ */
+function emitSuper(chain: usize, at: usize, length: u32, flags: u32): void {
+  const header = load<u32>(chain, HEADER);
   const transportAt = joinable.transportOf(at);
   const offset = <u32>(transportAt - at);
-  const bytes = length - offset;
-  const protocol = joinable.protocolOf(at);
-  let pseudo: u32 = 0;
-  if (joinable.isV4(at)) {
-    ipv4.setTotalLength(at, length);
-    ipv4.setChecksum(at, 0);
-    ipv4.setChecksum(at, sum.finish(sum.partial(at, ipv4.SIZE, 0)));
-    pseudo = sum.pseudo4(at, protocol, bytes);
+  const isTcp = joinable.isTcp(at);
+  joinable.setLength(at, length);
+  const pseudo = joinable.finishIp(at, length - offset);
+  const type = isTcp
+    ? writeTcp(at, transportAt, flags, pseudo)
+    : writeUdp(transportAt, length - offset, pseudo);
+  const field = isTcp ? tcp.CHECKSUM : udp.CHECKSUM;
+  vnet.write(at - vnet.SIZE, type, header, load<u32>(chain, SIZE), offset, field);
+  const count = (length - header + load<u32>(chain, SIZE) - 1) / load<u32>(chain, SIZE);
+  const carried = length + (count - 1) * header;
+  const direction = load<u32>(chain, DIRECTION);
+  const descriptor = toTun(at - vnet.SIZE, vnet.SIZE + length, carried, direction);
+  store<u16>(descriptor, count, D_SEGMENTS);
+}
+
+/** Emits a block where it lies: one packet as it is, several as a super-packet. */
+function emitBlock(chain: usize, at: usize, length: u32, flags: u32): void {
+  if (length - load<u32>(chain, HEADER) > load<u32>(chain, SIZE)) {
+    emitSuper(chain, at, length, flags);
   } else {
-    ipv6.setPayloadLength(at, bytes);
-    pseudo = sum.pseudo6(at, protocol, bytes);
+    emitAlone(at, length, load<u32>(chain, DIRECTION));
   }
-  let type = vnet.GSO_UDP;
-  if (protocol == tcp.PROTOCOL) {
-    const flags = tcp.flags(transportAt) | load<u32>(chain, FLAGS);
-    tcp.setFlags(transportAt, flags);
-    tcp.setChecksum(transportAt, pseudo);
-    type = joinable.isV4(at) ? vnet.GSO_TCP4 : vnet.GSO_TCP6;
-    if (flags & tcp.CWR) type |= vnet.GSO_ECN;
-  } else {
-    udp.setLength(transportAt, bytes);
-    udp.setChecksum(transportAt, pseudo);
+}
+
+/** Emits the blocks of a chain one by one: somebody else has taken the room in the arena. */
+function emitEach(chain: usize): void {
+  let at: usize = load<u32>(chain, FIRST);
+  for (let left = load<u32>(chain, BLOCKS); left > 1; left--) {
+    // The vnet header overwrites the link: read it first.
+    const next: usize = load<u32>(at - LINK);
+    emitBlock(chain, at, joinable.lengthOf(at), 0);
+    at = next;
   }
-  const field = protocol == tcp.PROTOCOL ? tcp.CHECKSUM : udp.CHECKSUM;
-  vnet.write(vnetAt, type, load<u32>(chain, HEADER), load<u32>(chain, SIZE), offset, field);
+  emitBlock(chain, at, <u32>(end(chain) - at), load<u32>(chain, FLAGS));
 }
 
 /** Emits what the chain holds, as one packet where the arena has room, and frees it. */
 export function emit(chain: usize): void {
   const length = load<u32>(chain, LENGTH);
-  const count = load<u32>(chain, COUNT);
-  const direction = load<u32>(chain, DIRECTION);
-  if (count == 1) {
-    emitAlone(first(chain), length, direction);
-  } else if (tunArenaRoom() < vnet.SIZE + length) {
+  if (load<u32>(chain, BLOCKS) == 1 || tunArenaRoom() < vnet.SIZE + length) {
     emitEach(chain);
   } else {
-    const at = takeTun(vnet.SIZE + length);
-    gather(chain, at + vnet.SIZE);
-    writeHeaders(chain, at + vnet.SIZE, at);
-    const descriptor = toTun(at, vnet.SIZE + length, load<u32>(chain, CARRIED), direction);
-    store<u16>(descriptor, count, D_SEGMENTS);
+    seal(chain);
+    const at = takeTun(vnet.SIZE + length) + vnet.SIZE;
+    gather(chain, at);
+    emitSuper(chain, at, length, load<u32>(chain, FLAGS));
   }
   clear(chain);
 }

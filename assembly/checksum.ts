@@ -42,17 +42,18 @@ function words(at: usize, length: u32): u64 {
   return sum + tail(at, length & 7);
 }
 
-/** Adds both lanes of an accumulator. */
-function lanes(accumulator: v128): u64 {
-  return i64x2.extract_lane(accumulator, 0) + i64x2.extract_lane(accumulator, 1);
+/**
+ * The sum of 32-bit words, of which `all` is the sum by 64 bits without carries, and `high` that of
+ * the upper halves: taking `high` out of `all` where it stands leaves the sum of the lower halves.
+ * Exact below 2^32 turns, and one instruction less for each vector than masking.
+ */
+function lanes(all: v128, high: v128): u64 {
+  const sum = i64x2.add(i64x2.sub(all, i64x2.shl(high, 32)), high);
+  return i64x2.extract_lane(sum, 0) + i64x2.extract_lane(sum, 1);
 }
 
-/**
- * Sum of a long range: four accumulators of two 64-bit lanes, 64 bytes a turn. The low halves are
- * masked and the high halves shifted, so no lane can overflow below 2^32 turns.
- */
+/** Sum of a long range: four accumulators of two 64-bit lanes, 64 bytes a turn. */
 function vectors(at: usize, length: u32): u64 {
-  const low = i64x2.splat(0xffffffff);
   let a = i64x2.splat(0);
   let b = a;
   let c = a;
@@ -63,17 +64,18 @@ function vectors(at: usize, length: u32): u64 {
     const v1 = v128.load(at, 16);
     const v2 = v128.load(at, 32);
     const v3 = v128.load(at, 48);
-    a = i64x2.add(a, i64x2.add(v128.and(v0, low), i64x2.shr_u(v0, 32)));
-    b = i64x2.add(b, i64x2.add(v128.and(v1, low), i64x2.shr_u(v1, 32)));
-    c = i64x2.add(c, i64x2.add(v128.and(v2, low), i64x2.shr_u(v2, 32)));
-    d = i64x2.add(d, i64x2.add(v128.and(v3, low), i64x2.shr_u(v3, 32)));
+    a = i64x2.add(a, i64x2.add(v0, v1));
+    b = i64x2.add(b, i64x2.add(v2, v3));
+    c = i64x2.add(c, i64x2.add(i64x2.shr_u(v0, 32), i64x2.shr_u(v1, 32)));
+    d = i64x2.add(d, i64x2.add(i64x2.shr_u(v2, 32), i64x2.shr_u(v3, 32)));
   }
   const rest = at + (length & 48);
   for (; at < rest; at += 16) {
     const v = v128.load(at);
-    a = i64x2.add(a, i64x2.add(v128.and(v, low), i64x2.shr_u(v, 32)));
+    a = i64x2.add(a, v);
+    c = i64x2.add(c, i64x2.shr_u(v, 32));
   }
-  return lanes(i64x2.add(i64x2.add(a, b), i64x2.add(c, d))) + words(at, length & 15);
+  return lanes(i64x2.add(a, b), i64x2.add(c, d)) + words(at, length & 15);
 }
 
 /**
@@ -87,10 +89,9 @@ export function partial(at: usize, length: u32, initial: u32): u32 {
 
 /**
  * Copies `length` bytes and returns their sum as `partial` does: one pass over the payload.
- * The ranges must not overlap.
+ * `to` may lie before `from` and overlap it.
  */
 export function copyPartial(to: usize, from: usize, length: u32, initial: u32): u32 {
-  const low = i64x2.splat(0xffffffff);
   let a = i64x2.splat(0);
   let b = a;
   let c = a;
@@ -105,15 +106,21 @@ export function copyPartial(to: usize, from: usize, length: u32, initial: u32): 
     v128.store(to, v1, 16);
     v128.store(to, v2, 32);
     v128.store(to, v3, 48);
-    a = i64x2.add(a, i64x2.add(v128.and(v0, low), i64x2.shr_u(v0, 32)));
-    b = i64x2.add(b, i64x2.add(v128.and(v1, low), i64x2.shr_u(v1, 32)));
-    c = i64x2.add(c, i64x2.add(v128.and(v2, low), i64x2.shr_u(v2, 32)));
-    d = i64x2.add(d, i64x2.add(v128.and(v3, low), i64x2.shr_u(v3, 32)));
+    a = i64x2.add(a, i64x2.add(v0, v1));
+    b = i64x2.add(b, i64x2.add(v2, v3));
+    c = i64x2.add(c, i64x2.add(i64x2.shr_u(v0, 32), i64x2.shr_u(v1, 32)));
+    d = i64x2.add(d, i64x2.add(i64x2.shr_u(v2, 32), i64x2.shr_u(v3, 32)));
   }
-  const sum = lanes(i64x2.add(i64x2.add(a, b), i64x2.add(c, d)));
-  const rest = words(from, length & 63);
-  copy(to, from, length & 63);
-  return fold(sum + rest + initial);
+  const rest = from + (length & 48);
+  for (; from < rest; from += 16, to += 16) {
+    const v = v128.load(from);
+    v128.store(to, v);
+    a = i64x2.add(a, v);
+    c = i64x2.add(c, i64x2.shr_u(v, 32));
+  }
+  const last = words(from, length & 15);
+  copyShort(to, from, length & 15);
+  return fold(lanes(i64x2.add(a, b), i64x2.add(c, d)) + last + initial);
 }
 
 /** Copies fewer than 16 bytes exactly: no byte outside the range is read or written. */

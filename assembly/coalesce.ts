@@ -8,11 +8,12 @@ import * as joinable from "./joinable";
 import { tunArenaRoom } from "./output";
 import { W_COALESCE_STATE } from "./shared/layout";
 
-// State: how many chains are open, which one makes room next, arena bytes they will take, the
-// chains.
+// State: how many chains are open, which one makes room next, arena bytes they will take, the chain
+// that the last packet is in (0 = none), the chains.
 const OPEN: usize = 0;
 const VICTIM: usize = 4;
 const HELD: usize = 8;
+const LATEST: usize = 12;
 const CHAINS: usize = 64;
 /** Flows that may be open at once in a worker. */
 const CHAIN_COUNT: u32 = 8;
@@ -27,6 +28,7 @@ export function forget(worker: usize): void {
   const state = worker + W_COALESCE_STATE;
   store<u64>(state, 0, OPEN);
   store<u32>(state, 0, HELD);
+  store<u32>(state, 0, LATEST);
   for (let i: u32 = 0; i < CHAIN_COUNT; i++) chains.clear(chainAt(state, i));
 }
 
@@ -35,6 +37,35 @@ function close(state: usize, chain: usize): void {
   store<u32>(state, load<u32>(state, HELD) - chains.held(chain), HELD);
   store<u32>(state, load<u32>(state, OPEN) - 1, OPEN);
   chains.emit(chain);
+}
+
+/** The open chain whose last bytes are those of the packet delivered last, or 0. */
+export function latest(worker: usize): usize {
+  return load<u32>(worker + W_COALESCE_STATE, LATEST);
+}
+
+/** Whether the arena holds what is open and `payload` bytes more behind the latest packet. */
+export function mayGrow(worker: usize, chain: usize, payload: u32): bool {
+  const held = load<u32>(worker + W_COALESCE_STATE, HELD);
+  return held + chains.heldMore(chain, payload) <= <u32>tunArenaRoom();
+}
+
+/** Counts a packet with these TCP flags whose payload stands behind the latest, up to `end`. */
+export function grow(worker: usize, chain: usize, payload: u32, end: usize, flags: u32): void {
+  const state = worker + W_COALESCE_STATE;
+  store<u32>(state, load<u32>(state, HELD) + chains.heldMore(chain, payload), HELD);
+  chains.extend(chain, payload, end, flags);
+}
+
+/** Nothing may be written behind the packet delivered last. */
+export function forgetLatest(worker: usize): void {
+  store<u32>(worker + W_COALESCE_STATE, 0, LATEST);
+}
+
+/** Emits what the latest chain holds: its last packet ends it. */
+export function closeLatest(worker: usize): void {
+  close(worker + W_COALESCE_STATE, latest(worker));
+  forgetLatest(worker);
 }
 
 /** The open chain of this packet's flow, or 0. */
@@ -84,7 +115,8 @@ function join(
   if (!chains.takes(chain, at, length, header, direction)) return false;
   chains.append(chain, at, length, header);
   store<u32>(state, held, HELD);
-  if (joinable.ends(at) || payload < chains.size(chain)) close(state, chain);
+  if (chains.isEnded(chain)) close(state, chain);
+  else store<u32>(state, chain, LATEST);
   return true;
 }
 
@@ -95,6 +127,7 @@ function join(
  */
 export function deliver(worker: usize, innerAt: usize, length: u32, direction: u32): i32 {
   const state = worker + W_COALESCE_STATE;
+  store<u32>(state, 0, LATEST);
   const header = joinable.headerOf(worker, innerAt, length);
   if (header == 0) {
     closeRelated(state, innerAt);
@@ -111,14 +144,17 @@ export function deliver(worker: usize, innerAt: usize, length: u32, direction: u
     chains.emitAlone(innerAt, length, direction);
     return 0;
   }
-  chains.start(freeChain(state), innerAt, length, header, direction, tuple);
+  const free = freeChain(state);
+  chains.start(free, innerAt, length, header, direction, tuple);
   store<u32>(state, load<u32>(state, OPEN) + 1, OPEN);
+  store<u32>(state, free, LATEST);
   return 0;
 }
 
 /** Emits everything that is still open; called at the end of a run. */
 export function flush(worker: usize): void {
   const state = worker + W_COALESCE_STATE;
+  store<u32>(state, 0, LATEST);
   if (load<u32>(state, OPEN) == 0) return;
   for (let i: u32 = 0; i < CHAIN_COUNT; i++) {
     if (chains.first(chainAt(state, i)) != 0) close(state, chainAt(state, i));

@@ -10,6 +10,7 @@ import * as neighbour from "./neighbour";
 import * as packet from "./packet";
 import * as peers from "./peers";
 import * as probe from "./probe";
+import * as proof from "./proof";
 import * as protocols from "./protocols";
 import * as ring from "./ring";
 import * as route from "./route";
@@ -26,15 +27,17 @@ export const ANSWERED: i32 = 2;
 
 /** Whether the packet may come from that peer and ends here: Drop.NONE or the reason. */
 function refusal(innerAt: usize, peerIndex: u32): u32 {
-  const isV4 = packet.isIpv4(innerAt);
-  if (isV4 && checksum.partial(innerAt, ipv4.headerLength(innerAt), 0) !== 0xffff) {
-    return Drop.BAD_IP_HEADER;
-  }
   if (packet.ttl(innerAt) === 0) return Drop.TTL_EXPIRED;
   const group = packet.groupReason(innerAt);
   if (group !== Drop.NONE) return group;
   if (route.ofSource(innerAt) !== NEXT_PEER + peerIndex) return Drop.SPOOFED_SOURCE;
   return route.ofDestination(innerAt) === NEXT_LOCAL ? Drop.NONE : Drop.NOT_LOCAL;
+}
+
+/** Whether an IPv4 header's checksum is right; IPv6 has none. */
+function isIntact(innerAt: usize): bool {
+  if (!packet.isIpv4(innerAt)) return true;
+  return checksum.partial(innerAt, ipv4.headerLength(innerAt), 0) === 0xffff;
 }
 
 /** Joins the congestion marks of both headers (RFC 6040 section 4.2). Returns 0 or -Drop. */
@@ -64,14 +67,21 @@ function toSelf(peerIndex: u32, innerAt: usize, length: u32): i32 {
  */
 export function datagram(socket: u32, peerIndex: u32, at: usize, length: u32, outerTos: u32): i32 {
   const peer = peers.at(peerIndex);
-  const offset = protocols.decap(socket, peerIndex, peer, at, length);
+  const isProven = proof.isOf(socket, peerIndex) && proof.holds(socket, at, length);
+  const offset: i32 = isProven
+    ? proof.offset()
+    : protocols.decap(socket, peerIndex, peer, at, length);
   if (offset < 0) return offset;
   if (offset === neighbour.ANSWERED) return ANSWERED;
   const innerAt = at + offset;
   const total = packet.check(innerAt, length - offset);
   if (total < 0) return total;
-  const reason = refusal(innerAt, peerIndex);
-  if (reason !== Drop.NONE) return -(<i32>reason);
+  if (!isIntact(innerAt)) return -Drop.BAD_IP_HEADER;
+  if (!isProven) {
+    const reason = refusal(innerAt, peerIndex);
+    if (reason !== Drop.NONE) return -(<i32>reason);
+    proof.remember(socket, peerIndex, at, offset);
+  }
   const marked = mark(innerAt, outerTos);
   if (marked < 0) return marked;
   if (route.isToSelf(innerAt)) return toSelf(peerIndex, innerAt, total);

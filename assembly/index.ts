@@ -4,7 +4,9 @@ import { partial } from "./checksum";
 import { STATE_NEEDED as COALESCE_STATE_NEEDED, flush, forget } from "./coalesce";
 import * as egress from "./egress";
 import * as fib from "./fib";
+import { STATE_NEEDED as FOLLOW_STATE_NEEDED } from "./follow";
 import * as ingress from "./ingress";
+import { STATE_NEEDED as PROOF_STATE_NEEDED } from "./proof";
 import { closeTrains } from "./send";
 import { settle as settleOutputs } from "./settle";
 import { Drop } from "./shared/drop";
@@ -23,7 +25,9 @@ import {
   VNET_HEADER_SIZE,
   VXLAN_OVERHEAD,
   W_COALESCE_STATE,
+  W_FOLLOW,
   W_ICMP_STATE,
+  W_PROOF,
   W_TRAINS,
 } from "./shared/layout";
 import { P_TEMPLATE, PEER_SIZE } from "./shared/tables";
@@ -36,7 +40,9 @@ if (<usize>VXLAN_OVERHEAD > HEADROOM) ERROR("an encapsulation does not fit the h
 if (P_TEMPLATE + 24 > PEER_SIZE) ERROR("a template does not fit the peer's entry");
 if (HEADROOM + VNET_HEADER_SIZE + MAX_SEND > SLOT_SIZE) ERROR("a train does not fit a slot");
 if (RING_ENTRY_SIZE + HEADROOM > MAX_CUT_BYTES) ERROR("an injected packet does not fit its room");
-if (W_TRAINS + 4 * <usize>ENTROPY_SOCKETS > W_ICMP_STATE) ERROR("trains overlap ICMP state");
+if (W_TRAINS + 4 * <usize>ENTROPY_SOCKETS > W_PROOF) ERROR("trains overlap proof");
+if (W_PROOF + PROOF_STATE_NEEDED > W_FOLLOW) ERROR("proof overlaps follow");
+if (W_FOLLOW + FOLLOW_STATE_NEEDED > W_ICMP_STATE) ERROR("follow overlaps ICMP state");
 if (W_ICMP_STATE + ICMP_STATE_SIZE > W_COALESCE_STATE) ERROR("ICMP state overlaps coalescing");
 if (COALESCE_STATE_NEEDED > COALESCE_STATE_SIZE) ERROR("chains do not fit their state");
 if ((RING_ENTRIES & (RING_ENTRIES - 1)) !== 0) ERROR("ring entries are no power of two");

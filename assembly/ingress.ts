@@ -1,15 +1,20 @@
 // Underlay -> overlay: works through the datagrams and trains that were received, and counts them,
 // here and nowhere else.
+
+import * as coalesce from "./coalesce";
 import * as counters from "./counters";
 import * as decap from "./decap";
+import * as follow from "./follow";
 import { isInSlots } from "./input";
 import { ANSWER_SIZE_MAX } from "./neighbour";
 import * as output from "./output";
 import * as peers from "./peers";
+import * as proof from "./proof";
 import { Drop } from "./shared/drop";
 import {
   BATCH,
   D_ADDRESS,
+  D_CAPACITY,
   D_FAMILY,
   D_FLAG_TRUNCATED,
   D_FLAGS,
@@ -65,16 +70,30 @@ function count(result: i32, bytes: u32): void {
   if (result === decap.ANSWERED) counters.generated(INGRESS, 1);
 }
 
-/** All datagrams of a descriptor that came from a known peer. */
+/** Where the room of the slot ends that a descriptor's bytes lie in. */
+function roomEnd(descriptor: usize): usize {
+  const at: usize = load<u32>(descriptor, D_ADDRESS);
+  const slots = worker + W_WIRE_SLOTS;
+  const slotEnd = slots + ((at - slots) / SLOT_SIZE + 1) * SLOT_SIZE;
+  return <usize>min<u64>(<u64>at + load<u32>(descriptor, D_CAPACITY), slotEnd);
+}
+
+/** All datagrams of a descriptor that came from a known peer; an empty one is one, too. */
 function takeSegments(descriptor: usize, peerIndex: u32, length: u32, segments: u32): void {
   const at: usize = load<u32>(descriptor, D_ADDRESS);
   const socket: u32 = load<u16>(descriptor, D_SOCKET);
   const tos: u32 = load<u8>(descriptor, D_TOS);
   const step: u32 = segments === 1 ? length : load<u16>(descriptor, D_SEGMENT);
-  for (let i: u32 = 0; i < segments; i++) {
-    const bytes = min<u32>(step, length - i * step);
-    count(decap.datagram(socket, peerIndex, at + i * step, bytes, tos), bytes);
-  }
+  let done = follow.run(socket, peerIndex, at, step, length, tos);
+  if (done === length && length > 0) return;
+  follow.setLimit(roomEnd(descriptor));
+  do {
+    const bytes = min<u32>(step, length - done);
+    coalesce.forgetLatest(worker);
+    count(decap.datagram(socket, peerIndex, at + done, bytes, tos), bytes);
+    done += bytes;
+    done += follow.run(socket, peerIndex, at + done, step, length - done, tos);
+  } while (done < length);
 }
 
 /** One descriptor: a datagram or a train, all of one outer source. */
@@ -98,6 +117,7 @@ function take(descriptor: usize): void {
 
 /** Works through the underlay input; stops early when an output is nearly full. */
 export function run(): void {
+  proof.forget();
   const count = min<u32>(load<u32>(worker, W_WIRE_IN_COUNT), BATCH);
   let next = load<u32>(worker, W_WIRE_IN_NEXT);
   for (; next < count; next++) {

@@ -30,6 +30,21 @@ export function lengthOf(at: usize): u32 {
   return isV4(at) ? ipv4.totalLength(at) : ipv6.SIZE + ipv6.payloadLength(at);
 }
 
+/** Makes the packet's own header say that length. */
+export function setLength(at: usize, length: u32): void {
+  if (isV4(at)) ipv4.setTotalLength(at, length);
+  else ipv6.setPayloadLength(at, length - ipv6.SIZE);
+}
+
+/** Makes an IPv4 header's checksum right; returns the pseudo-header's sum for `bytes` behind it. */
+export function finishIp(at: usize, bytes: u32): u32 {
+  const protocol = protocolOf(at);
+  if (!isV4(at)) return sum.pseudo6(at, protocol, bytes);
+  ipv4.setChecksum(at, 0);
+  ipv4.setChecksum(at, sum.finish(sum.partial(at, ipv4.SIZE, 0)));
+  return sum.pseudo4(at, protocol, bytes);
+}
+
 export function protocolOf(at: usize): u32 {
   return isV4(at) ? ipv4.protocol(at) : ipv6.nextHeader(at);
 }
@@ -89,6 +104,11 @@ export function tupleOf(at: usize): u32 {
 /** Whether two packets that may take part are of one flow. */
 export function sameFlow(a: usize, b: usize): bool {
   if (!sameAddresses(a, b) || protocolOf(a) != protocolOf(b)) return false;
+  return samePorts(a, b);
+}
+
+/** Whether the ports of two packets of one IP version are the same. */
+export function samePorts(a: usize, b: usize): bool {
   return load<u32>(transportOf(a)) == load<u32>(transportOf(b));
 }
 
@@ -131,9 +151,14 @@ export function sameTcp(a: usize, b: usize): bool {
   return true;
 }
 
+/** TCP flags of a packet that may take part; UDP has none. */
+export function flagsOf(at: usize): u32 {
+  return isTcp(at) ? tcp.flags(transportOf(at)) : 0;
+}
+
 /** Whether nothing may follow this packet in its super-packet, whatever comes. */
 export function ends(at: usize): bool {
-  return isTcp(at) && (tcp.flags(transportOf(at)) & ENDS) != 0;
+  return (flagsOf(at) & ENDS) != 0;
 }
 
 /** Whether a super-packet may begin with this packet of `payload` bytes. */

@@ -1,5 +1,5 @@
 // The one table of encapsulations in the hot path: a peer's protocol number leads to its file.
-// A new encapsulation is a file in encap/, and one line in each of the three functions below.
+// A new encapsulation is a file in encap/, and one line in each of the four functions below.
 import * as vxlan from "./encap/vxlan";
 import { Drop } from "./shared/drop";
 import { PROTOCOL_NONE, PROTOCOL_VXLAN, SOCKET_VXLAN } from "./shared/layout";
@@ -30,4 +30,12 @@ export function decap(socket: u32, peerIndex: u32, peer: usize, at: usize, lengt
   if (load<u8>(peer, P_PROTOCOL) !== protocol) return -Drop.WRONG_PROTOCOL;
   if (protocol === PROTOCOL_VXLAN) return vxlan.decap(peerIndex, peer, at, length);
   return -Drop.WRONG_PROTOCOL;
+}
+
+/**
+ * Whether the outer headers at `b` are those at `a`, in all that `decap` looks at. Only for
+ * encapsulations without a state: what passed once passes again.
+ */
+export function isRepeated(socket: u32, a: usize, b: usize): bool {
+  return protocolOf(socket) === PROTOCOL_VXLAN && vxlan.isRepeated(a, b);
 }

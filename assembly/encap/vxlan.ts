@@ -56,3 +56,9 @@ export function decap(peerIndex: u32, peer: usize, at: usize, length: u32): i32 
   }
   return isOurs ? payload(frame, type, length) : refusal(to);
 }
+
+/** Whether both headers, VXLAN and Ethernet, are equal. */
+export function isRepeated(a: usize, b: usize): bool {
+  const differ = v128.xor(v128.load(a), v128.load(b));
+  return !v128.any_true(differ) && load<u64>(a, OVERHEAD - 8) === load<u64>(b, OVERHEAD - 8);
+}
