@@ -45,6 +45,21 @@ export function header(chain: usize): u32 {
   return load<u32>(chain, HEADER);
 }
 
+/** Where the last block stands. */
+export function last(chain: usize): usize {
+  return load<u32>(chain, LAST);
+}
+
+/** Packets in the chain. */
+export function count(chain: usize): u32 {
+  return load<u32>(chain, COUNT);
+}
+
+/** TCP: the sequence number that continues the chain. */
+export function sequence(chain: usize): u32 {
+  return load<u32>(chain, SEQUENCE);
+}
+
 /** Where the last block ends. */
 export function end(chain: usize): usize {
   return load<u32>(chain, END);

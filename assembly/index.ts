@@ -6,6 +6,7 @@ import * as egress from "./egress";
 import * as fib from "./fib";
 import { STATE_NEEDED as FOLLOW_STATE_NEEDED } from "./follow";
 import * as ingress from "./ingress";
+import { STATE_NEEDED as PATTERN_STATE_NEEDED } from "./pattern";
 import { STATE_NEEDED as PROOF_STATE_NEEDED } from "./proof";
 import { closeTrains } from "./send";
 import { settle as settleOutputs } from "./settle";
@@ -27,6 +28,7 @@ import {
   W_COALESCE_STATE,
   W_FOLLOW,
   W_ICMP_STATE,
+  W_PATTERN,
   W_PROOF,
   W_TRAINS,
 } from "./shared/layout";
@@ -42,7 +44,8 @@ if (HEADROOM + VNET_HEADER_SIZE + MAX_SEND > SLOT_SIZE) ERROR("a train does not 
 if (RING_ENTRY_SIZE + HEADROOM > MAX_CUT_BYTES) ERROR("an injected packet does not fit its room");
 if (W_TRAINS + 4 * <usize>ENTROPY_SOCKETS > W_PROOF) ERROR("trains overlap proof");
 if (W_PROOF + PROOF_STATE_NEEDED > W_FOLLOW) ERROR("proof overlaps follow");
-if (W_FOLLOW + FOLLOW_STATE_NEEDED > W_ICMP_STATE) ERROR("follow overlaps ICMP state");
+if (W_FOLLOW + FOLLOW_STATE_NEEDED > W_PATTERN) ERROR("follow overlaps pattern");
+if (W_PATTERN + PATTERN_STATE_NEEDED > W_ICMP_STATE) ERROR("pattern overlaps ICMP state");
 if (W_ICMP_STATE + ICMP_STATE_SIZE > W_COALESCE_STATE) ERROR("ICMP state overlaps coalescing");
 if (COALESCE_STATE_NEEDED > COALESCE_STATE_SIZE) ERROR("chains do not fit their state");
 if ((RING_ENTRIES & (RING_ENTRIES - 1)) !== 0) ERROR("ring entries are no power of two");

@@ -1,7 +1,6 @@
 // Underlay -> overlay: works through the datagrams and trains that were received, and counts them,
 // here and nowhere else.
 
-import * as coalesce from "./coalesce";
 import * as counters from "./counters";
 import * as decap from "./decap";
 import * as follow from "./follow";
@@ -89,7 +88,7 @@ function takeSegments(descriptor: usize, peerIndex: u32, length: u32, segments: 
   follow.setLimit(roomEnd(descriptor));
   do {
     const bytes = min<u32>(step, length - done);
-    coalesce.forgetLatest(worker);
+    follow.interrupt();
     count(decap.datagram(socket, peerIndex, at + done, bytes, tos), bytes);
     done += bytes;
     done += follow.run(socket, peerIndex, at + done, step, length - done, tos);

@@ -132,6 +132,11 @@ export function sameIp(a: usize, b: usize, count: u32): bool {
   }
   if (load<u16>(a) != load<u16>(b) || ipv4.ttl(a) != ipv4.ttl(b)) return false;
   if (ipv4.fragment(a) != ipv4.fragment(b)) return false;
+  return identificationFits(a, b, count);
+}
+
+/** Whether IPv4's identification allows `b` in the super-packet of `a`, `count` packets behind. */
+export function identificationFits(a: usize, b: usize, count: u32): bool {
   // With don't-fragment the identification means nothing (RFC 6864 section 4.1); else it must count
   // up.
   if (ipv4.fragment(a) & ipv4.DONT_FRAGMENT) return true;

@@ -1,5 +1,5 @@
 // The one table of encapsulations in the hot path: a peer's protocol number leads to its file.
-// A new encapsulation is a file in encap/, and one line in each of the four functions below.
+// A new encapsulation is a file in encap/, and one line in each of the five functions below.
 import * as vxlan from "./encap/vxlan";
 import { Drop } from "./shared/drop";
 import { PROTOCOL_NONE, PROTOCOL_VXLAN, SOCKET_VXLAN } from "./shared/layout";
@@ -30,6 +30,11 @@ export function decap(socket: u32, peerIndex: u32, peer: usize, at: usize, lengt
   if (load<u8>(peer, P_PROTOCOL) !== protocol) return -Drop.WRONG_PROTOCOL;
   if (protocol === PROTOCOL_VXLAN) return vxlan.decap(peerIndex, peer, at, length);
   return -Drop.WRONG_PROTOCOL;
+}
+
+/** Whether equal headers of a socket's datagrams always mean the same. */
+export function isStateless(socket: u32): bool {
+  return protocolOf(socket) === PROTOCOL_VXLAN;
 }
 
 /**

@@ -157,6 +157,7 @@ export const W_WIRE_ARENA_USED: usize = W_STATE_REGION + 8; // u32
 export const W_TRAINS: usize = W_STATE_REGION + 64;
 export const W_PROOF: usize = W_STATE_REGION + 1024; //         headers that passed last
 export const W_FOLLOW: usize = W_STATE_REGION + 2048; //        where the latest packet may grow to
+export const W_PATTERN: usize = W_STATE_REGION + 2112; //       headers of what may follow it
 export const W_ICMP_STATE: usize = W_STATE_REGION + 4096; //   token bucket of ICMP errors
 export const ICMP_STATE_SIZE: usize = 4096;
 export const W_COALESCE_STATE: usize = W_STATE_REGION + 8192; // open super-packets

@@ -65,6 +65,17 @@ export function setIdentification(at: usize, value: u32): void {
   store<u16>(at, bswap<u16>(<u16>value), IDENTIFICATION);
 }
 
+/** Length and identification as one word in memory byte order, as a checksum adds them. */
+export function lengthAndIdentification(at: usize): u32 {
+  return load<u32>(at, TOTAL_LENGTH);
+}
+
+/** Sets to zero what differs between the packets of a flow: length, identification, checksum. */
+export function clearVarying(at: usize): void {
+  store<u32>(at, 0, TOTAL_LENGTH);
+  store<u16>(at, 0, CHECKSUM);
+}
+
 /** Flags and fragment offset as one word. */
 export function fragment(at: usize): u32 {
   return bswap<u16>(load<u16>(at, FLAGS_AND_OFFSET));

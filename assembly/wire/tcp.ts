@@ -79,3 +79,15 @@ export function checksum(at: usize): u32 {
 export function setChecksum(at: usize, field: u32): void {
   store<u16>(at, field, CHECKSUM_FIELD);
 }
+
+/** Sum of what `clearVarying` clears, as a checksum adds it. */
+export function varyingSum(at: usize): u64 {
+  return <u64>load<u32>(at, SEQUENCE) + load<u16>(at, OFFSET) + load<u16>(at, CHECKSUM_FIELD);
+}
+
+/** Sets to zero: sequence, offset and flags, checksum. */
+export function clearVarying(at: usize): void {
+  store<u32>(at, 0, SEQUENCE);
+  store<u16>(at, 0, OFFSET);
+  store<u16>(at, 0, CHECKSUM_FIELD);
+}

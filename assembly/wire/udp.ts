@@ -39,3 +39,13 @@ export function checksum(at: usize): u32 {
 export function setChecksum(at: usize, field: u32): void {
   store<u16>(at, field, CHECKSUM_FIELD);
 }
+
+/** Sum of what `clearVarying` clears, as a checksum adds it. */
+export function varyingSum(at: usize): u64 {
+  return load<u32>(at, LENGTH);
+}
+
+/** Sets to zero what differs between the packets of a flow: length and checksum. */
+export function clearVarying(at: usize): void {
+  store<u32>(at, 0, LENGTH);
+}
