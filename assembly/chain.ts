@@ -27,6 +27,8 @@ const BLOCKS: usize = 48;
 /** Address of the next block of a chain: this far before a block. */
 const LINK: usize = 4;
 const LENGTH_MAX: u32 = 65535;
+/** Half of that. */
+const LARGE: u32 = 32768;
 /** Vnet header and alignment: what a super-packet takes of the arena beside its own bytes. */
 const ARENA_EXTRA: u32 = 128;
 
@@ -118,6 +120,21 @@ export function continues(chain: usize, at: usize, header: u32): bool {
   const tcpAt = joinable.transportOf(at);
   if (tcp.sequence(tcpAt) != load<u32>(chain, SEQUENCE)) return false;
   return joinable.sameTcp(joinable.transportOf(begin), tcpAt);
+}
+
+/** Whether ports and sequence are those that the chain waits for, if it is of its protocol. */
+export function mayTake(chain: usize, at: usize): bool {
+  const begin = first(chain);
+  if (!joinable.samePorts(begin, at)) return false;
+  return !joinable.isTcp(begin) || tcp.sequence(joinable.transportOf(at)) == sequence(chain);
+}
+
+/**
+ * Whether the chain is one large block: to put it out as it is costs less than to gather it for the
+ * sake of a few packets more.
+ */
+export function isLargeBlock(chain: usize): bool {
+  return load<u32>(chain, BLOCKS) == 1 && load<u32>(chain, LENGTH) > LARGE;
 }
 
 /** Whether the checksums of what the chain holds are right: a first packet is looked at late. */

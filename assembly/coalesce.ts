@@ -111,7 +111,7 @@ function join(
 ): bool {
   const payload = length - header;
   const held = load<u32>(state, HELD) - chains.held(chain) + chains.heldWith(chain, payload);
-  if (held > <u32>tunArenaRoom()) return false;
+  if (held > <u32>tunArenaRoom() || chains.isLargeBlock(chain)) return false;
   if (!chains.takes(chain, at, length, header, direction)) return false;
   chains.append(chain, at, length, header);
   store<u32>(state, held, HELD);

@@ -32,8 +32,11 @@ export function setLimit(limit: usize): void {
   store<u32>(worker, limit, W_FOLLOW + LIMIT);
 }
 
-/** Whether segments of a peer and socket with these outer marks may follow the latest datagram. */
-function isReady(socket: u32, peerIndex: u32, outerTos: u32): bool {
+/**
+ * Whether segments of a peer and socket with these outer marks may follow the latest datagram; the
+ * first of them, `bytes` at `at`, says whether it is worth a pattern.
+ */
+function isReady(socket: u32, peerIndex: u32, at: usize, bytes: u32, outerTos: u32): bool {
   const chain = coalesce.latest(worker);
   if (chain === 0 || !proof.isOf(socket, peerIndex)) return false;
   const proven = proof.innerAt();
@@ -42,8 +45,10 @@ function isReady(socket: u32, peerIndex: u32, outerTos: u32): bool {
   if (pattern.isReady()) return true;
   // A datagram to the node itself may be a probe.
   if (!joinable.isTcp(proven) && route.isToSelf(proven)) return false;
-  if (!protocols.isStateless(socket)) return false;
-  pattern.prepare(chain, proof.offset());
+  const outer = proof.offset();
+  if (bytes <= outer + chains.header(chain) || !protocols.isStateless(socket)) return false;
+  if (!chains.mayTake(chain, at + outer)) return false;
+  pattern.prepare(chain, outer);
   return pattern.isReady();
 }
 
@@ -88,7 +93,7 @@ export function run(
   length: u32,
   outerTos: u32,
 ): u32 {
-  if (length === 0 || !isReady(socket, peerIndex, outerTos)) return 0;
+  if (length === 0 || !isReady(socket, peerIndex, at, min(step, length), outerTos)) return 0;
   const chain = coalesce.latest(worker);
   let done: u32 = 0;
   while (done < length) {

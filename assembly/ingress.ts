@@ -1,6 +1,7 @@
 // Underlay -> overlay: works through the datagrams and trains that were received, and counts them,
 // here and nowhere else.
 
+import * as coalesce from "./coalesce";
 import * as counters from "./counters";
 import * as decap from "./decap";
 import * as follow from "./follow";
@@ -85,13 +86,15 @@ function takeSegments(descriptor: usize, peerIndex: u32, length: u32, segments: 
   const step: u32 = segments === 1 ? length : load<u16>(descriptor, D_SEGMENT);
   let done = follow.run(socket, peerIndex, at, step, length, tos);
   if (done === length && length > 0) return;
-  follow.setLimit(roomEnd(descriptor));
   do {
     const bytes = min<u32>(step, length - done);
     follow.interrupt();
     count(decap.datagram(socket, peerIndex, at + done, bytes, tos), bytes);
     done += bytes;
-    done += follow.run(socket, peerIndex, at + done, step, length - done, tos);
+    if (coalesce.latest(worker) !== 0) {
+      follow.setLimit(roomEnd(descriptor));
+      done += follow.run(socket, peerIndex, at + done, step, length - done, tos);
+    }
   } while (done < length);
 }
 

@@ -13,7 +13,7 @@ const OFFSET: usize = 0;
 const PEER: usize = 4;
 const SOCKET: usize = 8;
 const OUTER: usize = 64;
-const INNER: usize = 128;
+const INNER: usize = 96;
 export const STATE_NEEDED: usize = 192;
 
 /** Nothing is proven: the tables may have changed. */
@@ -44,8 +44,6 @@ export function remember(socket: u32, peerIndex: u32, at: usize, outer: u32): vo
   // All the room there is: a copy of the exact length would cost more.
   v128.store(worker, v128.load(at), W_PROOF + OUTER);
   v128.store(worker, v128.load(at, 16), W_PROOF + OUTER + 16);
-  v128.store(worker, v128.load(at, 32), W_PROOF + OUTER + 32);
-  v128.store(worker, v128.load(at, 48), W_PROOF + OUTER + 48);
   v128.store(worker, v128.load(inner), W_PROOF + INNER);
   v128.store(worker, v128.load(inner, 16), W_PROOF + INNER + 16);
   store<u64>(worker, load<u64>(inner, 32), W_PROOF + INNER + 32);

@@ -36,7 +36,7 @@ interface Flow {
 const TIMESTAMPS = Uint8Array.of(1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2);
 const OTHER_TIMESTAMPS = Uint8Array.of(1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 3);
 const MSS = Uint8Array.of(2, 4, 9, 0);
-const SIZES = [8, 9, 36, 37, 63, 64, 65, 500, 501, 1398, 1399, 8898];
+const SIZES = [8, 9, 36, 37, 63, 64, 65, 500, 501, 1398, 1399];
 const FLAGS = [ACK | PSH, ACK | FIN, ACK | CWR, ACK | 0x40, SYN, ACK | 4, ACK | 32, 0];
 const STRANGER = pod(4, 2, 200);
 
