@@ -4,7 +4,12 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SystemCallError } from "./errors.js";
-import type { DescriptorMessage } from "./types.js";
+import type {
+  DescriptorMessage,
+  LoadListener,
+  ReceivedDatagrams,
+  ReceivedStream,
+} from "./types.js";
 
 type ReadBatch = (
   fd: number,
@@ -81,6 +86,31 @@ export interface Binding {
   mapStamps(fd: number): ArrayBuffer;
   pinThread(cpu: number): void;
   allowedCpus(): number[];
+  loadListen(family: number, datagrams: boolean, address: string, port: number): LoadListener;
+  loadAccept(fd: number, timeout_us: number): number;
+  loadConnect(
+    family: number,
+    datagrams: boolean,
+    source: string,
+    address: string,
+    port: number,
+    timeout_us: number,
+  ): number;
+  loadRead(fd: number, bytes: Uint8Array, timeout_us: number): number;
+  loadWrite(fd: number, bytes: Uint8Array, timeout_us: number): number;
+  loadSendStream(fd: number, bytes: Uint8Array, duration_us: number): number;
+  loadReceiveStream(fd: number, bytes: Uint8Array, timeout_us: number): ReceivedStream;
+  loadSendDatagrams(fd: number, payload: Uint8Array, rate: number, duration_us: number): number;
+  loadCountDatagrams(fd: number, begin: Uint8Array, timeout_us: number): ReceivedDatagrams;
+  loadPing(
+    family: number,
+    source: string,
+    address: string,
+    times_ns: Uint32Array,
+    identifier: number,
+    interval_us: number,
+    timeout_us: number,
+  ): number;
   descriptorLayout: Record<string, number>;
 }
 

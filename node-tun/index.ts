@@ -13,9 +13,16 @@ import type {
 } from "./types.js";
 
 export { SystemCallError } from "./errors.js";
+export * from "./load.js";
 export type {
   DescriptorMessage,
+  LoadConnection,
+  LoadListener,
+  LoadListenOptions,
+  PingOptions,
   RawOptions,
+  ReceivedDatagrams,
+  ReceivedStream,
   SteeringOrder,
   TunOffloads,
   TunOptions,

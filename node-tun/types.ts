@@ -107,3 +107,58 @@ export interface SteeringOrder {
   /** Of openStamps. */
   stamps: number;
 }
+
+/** A socket that load comes to. */
+export interface LoadListenOptions {
+  family: 4 | 6;
+  /** UDP instead of TCP. */
+  datagrams: boolean;
+  address: string;
+  /** Default 0: the kernel's choice. */
+  port?: number;
+}
+
+export interface LoadListener {
+  fd: number;
+  address: string;
+  port: number;
+}
+
+/** Where load goes. */
+export interface LoadConnection {
+  family: 4 | 6;
+  datagrams: boolean;
+  /** Own address. */
+  source: string;
+  address: string;
+  port: number;
+  timeout_us: number;
+}
+
+/** Times are CLOCK_MONOTONIC, in microseconds; 0 when nothing came. */
+export interface ReceivedStream {
+  bytes: number;
+  first_us: number;
+  last_us: number;
+  /** The other side has closed. */
+  ended: boolean;
+}
+
+export interface ReceivedDatagrams {
+  packets: number;
+  bytes: number;
+  foreign: number;
+  first_us: number;
+  last_us: number;
+}
+
+export interface PingOptions {
+  family: 4 | 6;
+  source: string;
+  address: string;
+  /** Of these requests, 16 bits. */
+  identifier: number;
+  interval_us: number;
+  /** Requests that are due later are not sent. */
+  timeout_us: number;
+}

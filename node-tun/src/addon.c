@@ -130,6 +130,9 @@ NAPI_MODULE_INIT() {
   add_functions(env, exports, poll_entries);
   add_functions(env, exports, pass_entries);
   add_functions(env, exports, steer_entries);
+  add_functions(env, exports, load_entries);
+  add_functions(env, exports, flood_entries);
+  add_functions(env, exports, ping_entries);
   napi_set_named_property(env, exports, "descriptorLayout", make_layout(env));
   return exports;
 }

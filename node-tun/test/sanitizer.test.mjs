@@ -62,7 +62,7 @@ const suite = usable ? test : test.skip;
 if (!usable) console.log("  SKIPPED (the compiler has no sanitizers)");
 
 if (usable) build();
-for (const name of ["arguments", "udp", "tun", "raw", "pass"]) {
+for (const name of ["arguments", "udp", "tun", "raw", "pass", "load"]) {
   suite(`the suite "${name}" ends without a finding of the sanitizers`, () => {
     const { output, status } = run(`${name}.test.mjs`);
     assert.not.match(output, /AddressSanitizer|runtime error/, output);
