@@ -76,12 +76,17 @@ struct count {
   double packets, bytes, foreign, first_us, last_us;
 };
 
+static bool begins_with(const struct mmsghdr *message, const struct memory *begin) {
+  if (begin->length == 0) return true;  // its base is NULL, which memcmp may not be given
+  return message->msg_len >= begin->length &&
+         memcmp(message->msg_hdr.msg_iov->iov_base, begin->base, begin->length) == 0;
+}
+
 static void count_batch(struct count *count, const struct mmsghdr *messages, int got,
                         const struct memory *begin) {
   double now_us = load_now_us();
   for (int i = 0; i < got; i++) {
-    const void *bytes = messages[i].msg_hdr.msg_iov->iov_base;
-    if (messages[i].msg_len < begin->length || memcmp(bytes, begin->base, begin->length) != 0) {
+    if (!begins_with(&messages[i], begin)) {
       count->foreign++;
       continue;
     }
