@@ -85,6 +85,11 @@ export class AdminClient {
       const subject = subjectsOf(this.#mesh).agent(nodeId, "status");
       return ask(this.#link, subject, {}, this.#timeout_ms);
     },
+    /** A request of a bench to the agent itself; its refusals have the agent's code. */
+    bench: (nodeId: string, request: object): Promise<unknown> => {
+      const subject = subjectsOf(this.#mesh).agent(nodeId, "bench");
+      return ask(this.#link, subject, request, this.#timeout_ms);
+    },
   };
 
   readonly leases = {

@@ -25,12 +25,13 @@ const numbers: Partial<Record<ControlErrorCode, number>> = {
   MESHD_POOL_EXHAUSTED: 507,
 };
 
-/** Error as a service answers it. */
+/** Error as a service answers it. An agent's other rooms have MESHD_ codes of their own. */
 export function serviceError(error: unknown): { code: number; text: string } {
   const message = error instanceof Error ? error.message : String(error);
   const line = message.replace(/\s+/g, " ").slice(0, 500);
-  if (!(error instanceof ControlError)) return { code: 500, text: `MESHD_INTERNAL: ${line}` };
-  return { code: numbers[error.code] ?? 500, text: `${error.code}: ${line}` };
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (!/^MESHD_[A-Z_]+$/.test(code)) return { code: 500, text: `MESHD_INTERNAL: ${line}` };
+  return { code: numbers[code as ControlErrorCode] ?? 500, text: `${code}: ${line}` };
 }
 
 /** Controllers reconnect within this time after a server's restart. */

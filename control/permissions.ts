@@ -90,7 +90,7 @@ export function controllerPermissions(mesh: string, key: string): Permissions {
 }
 
 /**
- * An administrator: the admin service, the agents' status, and the members' bucket to read. Replies
+ * An administrator: the admin service, the agents' status and bench, and the members' bucket to read. Replies
  * may also go where the stock `nats` client expects them without being told; no other role may
  * listen there.
  */
@@ -101,6 +101,7 @@ export function adminPermissions(mesh: string, key: string): Permissions {
     publish: [
       subjects.admin(">"),
       subjects.agent("*", "status"),
+      subjects.agent("*", "bench"),
       "$SRV.>",
       "$JS.API.INFO",
       "$JS.API.STREAM.NAMES",

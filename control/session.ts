@@ -26,6 +26,8 @@ export interface MemberSessionOptions {
   servers?: string[];
   /** Answers `<mesh>.agent.<nodeId>.status`; plain JSON. */
   status?: () => unknown;
+  /** Verb -> what answers an administrator's `<mesh>.agent.<nodeId>.<verb>`; JSON both ways. */
+  answers?: Readonly<Record<string, (request: unknown) => Promise<unknown>>>;
   /** Text of serializeSnapshot: the last good state, in force until NATS answers. */
   saved?: string;
   /** Version shown by `nats micro ls`; semantic. */
@@ -279,23 +281,21 @@ export class MemberSession extends EventEmitter {
 
   async #serve(link: Link): Promise<void> {
     const { membership } = this;
-    const subject = subjectsOf(membership.mesh).agent(this.nodeId, "status");
+    const subject = (verb: string) => subjectsOf(membership.mesh).agent(this.nodeId, verb);
+    const status = async () => this.#options.status?.() ?? {};
+    const answers = Object.entries({ ...this.#options.answers, status });
     this.#stopService = await serve(link, {
       name: agentServiceName,
       version: this.#options.version ?? "0.1.0",
       description: `agent of node ${membership.name}`,
       metadata: { nodeId: this.nodeId, name: membership.name, mesh: membership.mesh },
-      endpoints: [{ name: "status", subject, handle: (request) => this.#answerStatus(request) }],
+      endpoints: answers.map(([verb, answer]) => ({
+        name: verb,
+        subject: subject(verb),
+        handle: (request) => answerAdmin(request, answer),
+      })),
       toError: serviceError,
     });
-  }
-
-  /**
-   * Answers administrators alone: anybody else's reply subject would make this node write there.
-   */
-  async #answerStatus(request: Message): Promise<string | undefined> {
-    if (!isAdminReply(request.reply)) return undefined;
-    return JSON.stringify(this.#options.status?.() ?? {});
   }
 
   #beat(): void {
@@ -342,5 +342,25 @@ export class MemberSession extends EventEmitter {
     const half_ms = ((jwt.expires + jwt.issued) / 2) * 1000;
     if (Date.now() < half_ms) return;
     this.renew().catch((error) => this.#log("renewal-failed", { reason: String(error) }));
+  }
+}
+
+/**
+ * Answers administrators alone: anybody else's reply subject would make this node write there.
+ */
+async function answerAdmin(
+  request: Message,
+  answer: (request: unknown) => Promise<unknown>,
+): Promise<string | undefined> {
+  if (!isAdminReply(request.reply)) return undefined;
+  return JSON.stringify(await answer(parseRequest(request.text)));
+}
+
+/** No text is an empty request, as the stock client sends it. */
+function parseRequest(text: string): unknown {
+  try {
+    return text.trim() === "" ? {} : JSON.parse(text);
+  } catch (cause) {
+    throw new ControlError("MESHD_BAD_REQUEST", "the request is no JSON", { cause });
   }
 }

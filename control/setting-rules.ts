@@ -81,6 +81,7 @@ const rules: { [name in SettingName]: Rule } = {
   pptpServer: bool,
   pptpFilter: or(null, device),
   leaseQuarantine: whole(0, 31_536_000),
+  bench: oneOf("off", "overlay", "all"),
 };
 
 /** "24" and "true" as typed on a command line or in a variable. */

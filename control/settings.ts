@@ -36,6 +36,8 @@ export interface MeshConfig {
    * Seconds that a PodCIDR rests after release, removal or reclaim before another node may get it.
    */
   leaseQuarantine: number;
+  /** What administrators may have measured between nodes: nothing, the overlay, the underlay too. */
+  bench: "off" | "overlay" | "all";
 }
 
 export type SettingName = keyof MeshConfig;
@@ -66,4 +68,5 @@ export const defaultConfig: Readonly<MeshConfig> = Object.freeze({
   pptpServer: false,
   pptpFilter: null,
   leaseQuarantine: 600,
+  bench: "overlay",
 });

@@ -95,6 +95,7 @@ export interface Binding {
     address: string,
     port: number,
     timeout_us: number,
+    congestion: string,
   ): number;
   loadRead(fd: number, bytes: Uint8Array, timeout_us: number): number;
   loadWrite(fd: number, bytes: Uint8Array, timeout_us: number): number;

@@ -24,11 +24,13 @@ export const loadAccept: (fd: number, timeout_us: number) => number = binding.lo
 
 /**
  * A connected socket that is bound to `source`.
- * @throws SystemCallError ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, EADDRNOTAVAIL
+ * @throws SystemCallError ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, EADDRNOTAVAIL, ENOENT (no such
+ * congestion control)
  */
 export function loadConnect(options: LoadConnection): number {
   const { family, datagrams, source, address, port, timeout_us } = options;
-  return binding.loadConnect(family, datagrams, source, address, port, timeout_us);
+  const { congestion = "" } = options;
+  return binding.loadConnect(family, datagrams, source, address, port, timeout_us, congestion);
 }
 
 /** Fills `bytes`; gives how many came, fewer at the stream's end or after the time. */

@@ -133,6 +133,8 @@ export interface LoadConnection {
   address: string;
   port: number;
   timeout_us: number;
+  /** TCP's congestion control, such as "cubic"; default: the host's. */
+  congestion?: string;
 }
 
 /** Times are CLOCK_MONOTONIC, in microseconds; 0 when nothing came. */

@@ -22,12 +22,16 @@ const MAY_IMPORT: Record<string, string[]> = {
   "src/natsd": ["src/config", "control"],
   "src/pods": ["src/host", "src/config", "src/telemetry"],
   "src/datapath": ["assembly/shared", "node-tun"],
+  "src/bench": ["node-tun"],
   "src/agent": [
     ...["src/datapath", "src/host", "src/pods", "src/config", "src/telemetry", "control"],
-    "assembly/shared",
+    ...["assembly/shared", "src/bench"],
   ],
   "src/lab": ["src/config", "src/host", "node-tun"],
-  "src/cli": ["src/config", "src/telemetry", "src/host", "src/lab", "src/natsd", "control"],
+  "src/cli": [
+    ...["src/config", "src/telemetry", "src/host", "src/lab", "src/natsd", "control"],
+    "src/bench",
+  ],
   "src/main": ["src/cli", "src/agent", "src/config"],
 };
 
@@ -49,6 +53,7 @@ const ENTRIES = [
   /^assembly\/index\.ts$/,
   /^src\/main\.ts$/,
   /^src\/datapath\/worker\.ts$/,
+  /^src\/bench\/(child|traffic)\.ts$/,
   /^src\/telemetry\/write-[a-z-]+\.ts$/,
   /^assembly\/shared\/portable\.d\.ts$/,
   /^node-tun\/(index|examples\/.*|test\/.*)\.ts$/,

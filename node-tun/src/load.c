@@ -3,6 +3,7 @@
 #include "load.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -135,7 +136,13 @@ static bool connect_within(int fd, const struct place *to, double timeout_us) {
   return false;
 }
 
-// loadConnect(family, datagrams, source, address, port, timeout_us)
+// Before connect: BBR would leave its pacing behind in a socket that changes to another later.
+static bool set_congestion(int fd, const char *name) {
+  socklen_t length = (socklen_t)strlen(name);
+  return length == 0 || setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, length) == 0;
+}
+
+// loadConnect(family, datagrams, source, address, port, timeout_us, congestion)
 static napi_value load_connect(napi_env env, napi_callback_info info) {
   struct call call;
   struct place from, to;
@@ -143,12 +150,13 @@ static napi_value load_connect(napi_env env, napi_callback_info info) {
   uint32_t family;
   bool datagrams;
   double timeout_us;
-  char object[2 * NAME_SIZE + 8];
-  if (!call_open(&call, env, info, 6) || !arg_family(&call, 0, &family)) return NULL;
+  char object[2 * NAME_SIZE + 8], congestion[16];  // TCP_CA_NAME_MAX
+  if (!call_open(&call, env, info, 7) || !arg_family(&call, 0, &family)) return NULL;
   if (!arg_bool(&call, 1, "datagrams", &datagrams)) return NULL;
   if (!arg_string(&call, 2, "source", from.text, sizeof from.text)) return NULL;
   if (!arg_place(&call, 3, family, &to)) return NULL;
   if (!arg_load_time(&call, 5, "timeout_us", &timeout_us)) return NULL;
+  if (!arg_string(&call, 6, "congestion", congestion, sizeof congestion)) return NULL;
   if (parse_address(family, from.text, 0, &from.address) != 0) {
     throw_type(env, "source", "an address of the family");
     return NULL;
@@ -160,6 +168,9 @@ static napi_value load_connect(napi_env env, napi_callback_info info) {
   if (datagrams && !set_buffer(fd, true, DATAGRAM_BUFFER, &why)) {
     errno = why.error;
     return fail_closing(env, fd, why.syscall, object);
+  }
+  if (!datagrams && !set_congestion(fd, congestion)) {
+    return fail_closing(env, fd, "setsockopt TCP_CONGESTION", congestion);
   }
   if (bind(fd, &from.address.any, address_length(&from.address)) != 0) {
     return fail_closing(env, fd, "bind", object);

@@ -114,6 +114,16 @@ rootTest("a connection that nobody takes is refused, one that nobody answers end
   assert.is(taken.code, "EADDRNOTAVAIL");
 });
 
+rootTest("a congestion control by name is taken, or refused when there is none of it", () => {
+  const { fd, port } = tun.loadListen({ family: 4, datagrams: false, address: "127.0.0.1" });
+  keep(fd);
+  const ends = { source: "127.0.0.1", address: "127.0.0.1", port, timeout_us: SECOND };
+  const wish = { family: 4, datagrams: false, ...ends };
+  keep(tun.loadConnect({ ...wish, congestion: "reno" }));
+  const error = thrownBy(() => tun.loadConnect({ ...wish, congestion: "nosuch" }));
+  assert.equal([error.code, error.syscall], ["ENOENT", "setsockopt TCP_CONGESTION"]);
+});
+
 test("arguments of a wrong type or range are TypeErrors", () => {
   const wrong = [
     () => tun.loadListen({ family: 5, datagrams: false, address: "127.0.0.1" }),

@@ -1,8 +1,10 @@
 // The agent: starts a node, keeps it as the cluster wants it, answers on its socket, stops or
 // leaves.
 import { join } from "node:path";
+import type { BenchDesk } from "../bench/index.js";
 import { Datapath } from "../datapath/index.js";
 import { ApiServer } from "./api.js";
+import { openBenchDesk } from "./bench.js";
 import { type Booted, boot } from "./boot.js";
 import { metricsRoute, routesOf } from "./endpoints.js";
 import { Engine } from "./engine.js";
@@ -36,6 +38,7 @@ export class Agent implements RunningAgent {
   readonly pods: Booted["pods"];
   readonly deviceName: string;
   private readonly watch: Watch;
+  private readonly bench: BenchDesk;
   private readonly startedAt = new Date().toISOString();
   private readonly servers: ApiServer[] = [];
   private isReady = false;
@@ -48,6 +51,7 @@ export class Agent implements RunningAgent {
     this.pods = running.pods;
     this.deviceName = running.deviceName;
     this.watch = new Watch(running);
+    this.bench = openBenchDesk(running);
     this.ended = new Promise((resolve) => {
       this.settleEnd = resolve;
     });
@@ -60,7 +64,11 @@ export class Agent implements RunningAgent {
   static async start(options: AgentOptions): Promise<Agent> {
     const log = options.log ?? (() => undefined);
     let agent: Agent | undefined;
-    const booted = await boot(options, () => agent?.status() ?? { ready: false }, log);
+    const asked = {
+      status: () => agent?.status() ?? { ready: false },
+      bench: (request: unknown) => ready(agent).bench.answer(request),
+    };
+    const booted = await boot(options, asked, log);
     try {
       agent = new Agent(await openRunning(booted, options, log));
     } catch (error) {
@@ -191,6 +199,7 @@ export class Agent implements RunningAgent {
     const { session, prober, lock, paths, log } = this.running;
     this.isReady = false;
     prober.stop();
+    await this.bench.stop();
     await this.watch.stop();
     await Promise.all(this.servers.map((server) => server.close()));
     await removeFiles(paths.socket);
@@ -213,6 +222,11 @@ export class Agent implements RunningAgent {
     await this.running.undo();
     this.ending = Promise.resolve();
   }
+}
+
+function ready(agent: Agent | undefined): Agent {
+  if (agent !== undefined) return agent;
+  throw new AgentError("MESHD_STARTING", "the agent is still starting: try again in a moment");
 }
 
 async function openRunning(booted: Booted, options: AgentOptions, log: AgentLog): Promise<Running> {

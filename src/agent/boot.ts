@@ -49,7 +49,7 @@ async function connect(
   paths: AgentPaths,
   identity: Identity,
   { membership, anew }: Joined,
-  status: () => unknown,
+  asked: Asked,
   log: AgentLog,
 ): Promise<MemberSession> {
   // What was good before this node joined again may say that it was removed.
@@ -57,7 +57,8 @@ async function connect(
   const session = await MemberSession.connect({
     membership,
     identity,
-    status,
+    status: () => asked.status(),
+    answers: { bench: async (request) => asked.bench(request) },
     log,
     ...(options.servers === undefined ? {} : { servers: options.servers }),
     ...(saved === null ? {} : { saved }),
@@ -104,6 +105,12 @@ function nextSnapshot(session: MemberSession, timeout_ms: number): Promise<void>
   });
 }
 
+/** What is asked over NATS: the agent's status, and requests of a bench. */
+export interface Asked {
+  status(): unknown;
+  bench(request: unknown): Promise<unknown>;
+}
+
 interface Prepared {
   lock: StateLock;
   paths: AgentPaths;
@@ -141,7 +148,7 @@ async function openMember(
   };
 }
 
-async function bootLocked(prepared: Prepared, status: () => unknown): Promise<Booted> {
+async function bootLocked(prepared: Prepared, asked: Asked): Promise<Booted> {
   const { options, paths, deviceName, log } = prepared;
   const identity = await loadOrCreateIdentity(paths.key);
   const joined = await obtainMembership(options, paths, identity, log, async (port) => {
@@ -150,7 +157,7 @@ async function bootLocked(prepared: Prepared, status: () => unknown): Promise<Bo
     await checkFree(deviceName, { family, address, port });
     return address;
   });
-  const session = await connect(options, paths, identity, joined, status, log);
+  const session = await connect(options, paths, identity, joined, asked, log);
   try {
     return await openMember(prepared, identity, joined, session);
   } catch (error) {
@@ -176,14 +183,10 @@ async function undoJoin(
 }
 
 /**
- * Everything before the first packet. `status` answers questions that come over NATS.
+ * Everything before the first packet. `asked` answers questions that come over NATS.
  * @throws AgentError, ControlError, HostError: one line for the operator; nothing stays open then.
  */
-export async function boot(
-  options: AgentOptions,
-  status: () => unknown,
-  log: AgentLog,
-): Promise<Booted> {
+export async function boot(options: AgentOptions, asked: Asked, log: AgentLog): Promise<Booted> {
   await checkHost();
   await makePrivateDirectory(options.stateDir);
   await makePrivateDirectory(options.runDir);
@@ -191,7 +194,7 @@ export async function boot(
   const lock = await StateLock.take(paths.lock);
   const deviceName = options.deviceName ?? "mesh0";
   try {
-    return await bootLocked({ lock, paths, deviceName, options, log }, status);
+    return await bootLocked({ lock, paths, deviceName, options, log }, asked);
   } catch (error) {
     await lock.release();
     throw error;

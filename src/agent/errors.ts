@@ -18,6 +18,7 @@ export type AgentErrorCode =
   | "MESHD_BAD_REQUEST"
   | "MESHD_NOT_FOUND"
   | "MESHD_DRAINING"
+  | "MESHD_STARTING"
   | "MESHD_STOPPING";
 
 export class AgentError extends Error {

@@ -1,4 +1,5 @@
 // What the agent is given, what it answers: options of runAgent and the JSON shapes of its socket.
+import type { BenchRule } from "../bench/index.js";
 import type { Steering, SteeringStatus } from "../datapath/index.js";
 
 /** Writes one structured log line; `event` is a stable dotted name, `fields` are flat values. */
@@ -37,6 +38,8 @@ export interface AgentOptions {
   prefixCapacity?: number;
   /** Bytes of send and receive buffer of each underlay socket. */
   socketBuffer?: number;
+  /** What `meshd bench` may measure here, instead of the mesh's `bench`. */
+  bench?: BenchRule;
   /** Also serve Prometheus text on this TCP address, e.g. {host:"127.0.0.1", port:9477}. */
   metricsListen?: { host: string; port: number };
   /** Version text for status and the node record. */

@@ -32,6 +32,7 @@ export const AGENT_SETTINGS: readonly SettingName[] = [
   "prefixCapacity",
   "socketBuffer",
   "metricsListen",
+  "bench",
 ];
 
 /** A token on its way to the process that uses it: command lines are seen by every user. */
@@ -91,6 +92,7 @@ export function agentOptions(invocation: Invocation, context: Context): AgentPro
     prefixCapacity: settings.prefixCapacity,
     socketBuffer: settings.socketBuffer,
     metricsListen: listen || undefined,
+    bench: own("bench", settings.bench),
     version: context.version,
     log: eventLog(logger),
   };

@@ -144,6 +144,11 @@ export const SETTINGS = {
     limits.LEASE_QUARANTINE_DEFAULT_S,
     "seconds a PodCIDR rests before another node may get it",
   ),
+  bench: both(
+    oneOf("off", "overlay", "all"),
+    "overlay",
+    "what 'meshd bench' may measure: nothing, through the tunnel, the underlay beside it",
+  ),
   workers: both(integer(1, limits.WORKERS_MAX), limits.WORKERS_DEFAULT, "worker threads"),
   steering: node(
     oneOf("auto", "on", "off"),
