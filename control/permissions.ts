@@ -90,9 +90,9 @@ export function controllerPermissions(mesh: string, key: string): Permissions {
 }
 
 /**
- * An administrator: the admin service, the agents' status and bench, and the members' bucket to read. Replies
- * may also go where the stock `nats` client expects them without being told; no other role may
- * listen there.
+ * An administrator: the admin service, the agents' status and bench, and the members' bucket to
+ * read. Replies may also go where the stock `nats` client expects them without being told; no other
+ * role may listen there.
  */
 export function adminPermissions(mesh: string, key: string): Permissions {
   const subjects = subjectsOf(mesh);

@@ -36,7 +36,7 @@ export interface MeshConfig {
    * Seconds that a PodCIDR rests after release, removal or reclaim before another node may get it.
    */
   leaseQuarantine: number;
-  /** What administrators may have measured between nodes: nothing, the overlay, the underlay too. */
+  /** What may be measured between nodes: nothing, the overlay, the underlay too. */
   bench: "off" | "overlay" | "all";
 }
 

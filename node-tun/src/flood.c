@@ -1,4 +1,4 @@
-// Load for measurements: datagrams by sendmmsg, as fast as they go or paced evenly, and their count.
+// Load for measurements: datagrams by sendmmsg, as fast as they go or paced; and their count.
 #include "load.h"
 
 #include <errno.h>
@@ -69,7 +69,8 @@ static napi_value load_send_datagrams(napi_env env, napi_callback_info info) {
     messages[i].msg_hdr.msg_iovlen = 1;
   }
   int error = send_flow(&flow, messages);
-  return error == 0 ? make_number(env, flow.sent) : throw_system_fd(env, error, "sendmmsg", flow.fd);
+  if (error != 0) return throw_system_fd(env, error, "sendmmsg", flow.fd);
+  return make_number(env, flow.sent);
 }
 
 struct count {

@@ -18,7 +18,7 @@ export class BenchChild {
   private waiting: ((said: FromChild | undefined) => void) | undefined;
 
   constructor() {
-    // Nothing of the agent's environment: the secret comes over the channel, and no other is needed.
+    // Nothing of the agent's environment: the secret comes over the channel.
     const stdio: ("ignore" | "pipe" | "ipc")[] = ["ignore", "ignore", "pipe", "ipc"];
     this.process = fork(PROGRAM, [], { env: {}, execArgv: [], stdio });
     this.process.stderr?.setEncoding("utf8").on("data", (text: string) => {

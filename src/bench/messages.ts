@@ -1,4 +1,4 @@
-// What is said: between asker and agent (over NATS), between agent and child, between both children.
+// What is said: between asker and agent (over NATS), agent and child, and both children.
 import { isIP } from "node:net";
 import { BenchError, type ErrorBody } from "./errors.js";
 import { SECONDS_MAX, SECRET_BYTES } from "./limits.js";

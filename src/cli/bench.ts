@@ -30,14 +30,14 @@ import { Progress, print, table } from "./output.js";
 export const command: Command = {
   usage: "[FROM] TO",
   about:
-    "Measures what the mesh carries from one node to another, on the hosts themselves and without " +
-    "ssh: an administrator's request over NATS starts a process beside each agent, one that sends " +
-    "and one that counts, and both end with the measurement. With one word it sends from the node " +
-    "on this host; with two it may be run wherever administrators' requests are (--nats, --creds, " +
-    "--mesh). It loads both hosts and what is between them for as long as it takes, half a minute " +
-    "to two. The setting bench says what may be measured: nothing (off), through the tunnel " +
-    "(overlay), or the bare underlay beside it (all), which gives the ratio of both. Exit code 1 " +
-    "when a measurement failed.",
+    "Measures what the mesh carries from one node to another, on the hosts themselves and " +
+    "without ssh: an administrator's request over NATS starts a process beside each agent, one " +
+    "that sends and one that counts, and both end with the measurement. With one word it sends " +
+    "from the node on this host; with two it may be run wherever administrators' requests are " +
+    "(--nats, --creds, --mesh). It loads both hosts and what is between them for a minute or " +
+    "two. The setting bench says what may be measured: nothing (off), through the tunnel " +
+    "(overlay), or the bare underlay beside it (all), which gives the ratio of both. Exit code " +
+    "1 when a measurement failed.",
   example: "meshd bench n1 n2\nmeshd bench n2 --only tcp1,ping --seconds 5 --json",
   options: {
     seconds: {

@@ -24,13 +24,13 @@ export interface LabShape {
   settings: Record<string, string>;
 }
 
-/** Dual stack, so that a lab shows both families without being asked. */
+/** Unasked, a lab shows both families, and `meshd bench` its wires beside the mesh. */
 export const DEFAULT_SHAPE = {
   nodes: 3,
   pods: 2,
   subnets: 1,
   underlay: "192.168.77.0/24",
-  settings: { clusterPoolIPv6PodCIDR: "fd00:10:244::/48" },
+  settings: { clusterPoolIPv6PodCIDR: "fd00:10:244::/48", bench: "all" },
 };
 
 export interface LabPod {

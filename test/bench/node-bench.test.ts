@@ -112,7 +112,7 @@ test("streams: every byte that was sent is counted, on both networks", async () 
   });
 });
 
-test("datagrams: a flood's loss is what did not arrive; a search gives a rate that lost little", async () => {
+test("datagrams: loss is what did not arrive; a search gives a rate that lost little", async () => {
   await withPair(async (pair) => {
     pair.own.a.rule = "overlay";
     const measures = ["udp1400", "udp64", "udp64lossless"] as const;

@@ -49,6 +49,7 @@ test("a node's credentials write its own records and no other key", async () => 
         `mesh.node.${other}.leave`,
         "mesh.admin.nodes.list",
         `_INBOX_${other}.x`,
+        `mesh.agent.${other}.bench`,
         "$SRV.PING",
       ],
       [
@@ -60,6 +61,7 @@ test("a node's credentials write its own records and no other key", async () => 
         "mesh.heartbeat.*",
         "mesh.join.*",
         `mesh.agent.${other}.status`,
+        `mesh.agent.${other}.bench`,
       ],
     );
   });
@@ -160,6 +162,7 @@ test("a renewal credential can renew and nothing else", async () => {
         `$KV.mesh.nodes.${own}`,
         `mesh.node.${own}.leave`,
         `mesh.heartbeat.${own}`,
+        `mesh.agent.${own}.bench`,
         `$JS.API.CONSUMER.CREATE.KV_mesh.${own}.$KV.mesh.>`,
       ],
       ["$KV.mesh.>", `mesh.agent.${own}.status`],

@@ -44,20 +44,12 @@ function beginBench(...words: string[]): Promise<{ code: number; stdout: string;
   return runIn(namespace, [process.execPath, "bin/meshd", "bench", ...words, ...where]);
 }
 
-/** Children of an agent that belong to a bench. */
+/** Processes of a bench whose parent is an agent of this lab. */
 async function benchProcesses(): Promise<string[]> {
-  const lists = await Promise.all(
-    ["n1", "n2"].map((node) => {
-      return runIn(lab.node(node).namespace, ["pgrep", "-f", `^${process.execPath} .*bench/child`]);
-    }),
-  );
-  const pids = ["n1", "n2"].flatMap((node) => lab.agent(node).pid);
-  const found = lists.flatMap(({ stdout }) => stdout.split("\n").filter((pid) => pid !== ""));
-  const ofAgent = (pid: string) => {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return pids.includes(Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]));
-  };
-  return found.filter(ofAgent);
+  const agents = ["n1", "n2"].map((node) => lab.agent(node).pid);
+  const argv = ["pgrep", "-P", agents.join(","), "-f", "bench/child"];
+  const { stdout } = await runIn(lab.control.namespace, argv);
+  return stdout.split("\n").filter((pid) => pid !== "");
 }
 
 rootTest(
