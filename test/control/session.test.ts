@@ -4,6 +4,7 @@ import { rm } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
+  type ControlError,
   MemberSession,
   type Membership,
   type MeshSnapshot,
@@ -11,7 +12,7 @@ import {
   serializeSnapshot,
 } from "../../control/index.js";
 import { codeOf, eventually, factsOf, joinNode, withMesh } from "./fixture.js";
-import { connectAs } from "./raw.js";
+import { connectAs, connectFile } from "./raw.js";
 
 test("a session is told of every change of records and settings, and of nothing else", async () => {
   await withMesh({}, async (mesh) => {
@@ -86,6 +87,42 @@ test("an unchanged record is not written again, not after a reconnect either", a
     await eventually("a controller is back", async () => (await codeOf(admin.nodes.list())) === "");
     await session.writeNode(factsOf(1));
     assert.is(await revision(), first);
+  });
+});
+
+test("a session answers administrators by verb, and what it refuses keeps its code", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create();
+    const a = await joinNode(token, 1);
+    const bench = async (request: unknown) => {
+      const { ask } = request as { ask?: string };
+      if (ask === undefined) return { heard: request };
+      throw Object.assign(new Error("no, because"), { code: ask });
+    };
+    const session = await mesh.session(a, { answers: { bench } });
+    await session.ready(10_000);
+    const { nodeId } = a.identity;
+    assert.equal(await admin.nodes.bench(nodeId, { x: 1 }), { heard: { x: 1 } });
+    for (const [code, seen] of [
+      ["MESHD_BENCH_BUSY", "MESHD_BENCH_BUSY"],
+      ["EACCES", "MESHD_INTERNAL"],
+    ] as const) {
+      const error = await admin.nodes.bench(nodeId, { ask: code }).then(
+        () => assert.unreachable(code),
+        (thrown: unknown) => thrown,
+      );
+      assert.equal([(error as ControlError).code, (error as Error).message], [seen, "no, because"]);
+    }
+    const raw = await connectFile(mesh, mesh.mesh.adminCredentials, "_INBOX_ADMIN_x");
+    const subject = `mesh.agent.${nodeId}.bench`;
+    const elsewhere = raw.subscribe("_INBOX.reply");
+    raw.publish(subject, "{}", `mesh.heartbeat.${nodeId}`);
+    raw.publish(subject, "{{{", "_INBOX.reply");
+    await raw.connection.flush();
+    await eventually("no JSON is refused", () => elsewhere.got.length === 1);
+    assert.equal(await admin.nodes.bench(nodeId, {}), { heard: {} });
   });
 });
 
