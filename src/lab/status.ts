@@ -96,8 +96,8 @@ export async function labMtu(roots: LabRoots, name: string): Promise<number> {
 }
 
 /**
- * Environment that lets meshd and the stock nats client talk to the lab's control plane from outside
- * it. No folders: they would hide the lab itself from `meshd lab` in the same shell.
+ * Environment that lets meshd and the stock nats client talk to the lab's control plane from
+ * outside. No folders: they would hide the lab itself from `meshd lab` in the same shell.
  */
 export function labEnvironment(roots: LabRoots, name: string): Record<string, string> {
   const plan = findLab(roots, name);

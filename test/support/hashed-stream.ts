@@ -1,5 +1,5 @@
-// Bytes over TCP that never repeat, and the SHA-256 of what each end saw. Run as a program it is one
-// end, inside a namespace:
+// Bytes over TCP that never repeat, and the SHA-256 of what each end saw. Run as a program it is
+// one end, inside a namespace:
 //
 //   node hashed-stream.js listen ADDRESS COUNT            prints {"port"}, then one end a stream
 //   node hashed-stream.js send ADDRESS PORT SEED BYTES    prints its end
