@@ -1,20 +1,15 @@
-// The FIB: longest prefix first, one hash table per family whose key is (prefix, length). Only the
-// lengths that occur are tried. Memory is bound by the count of prefixes alone (ADR 0010).
+// The FIB. IPv4: a trie of up to four steps, no loop (ADR 0022). IPv6: longest prefix first, one
+// hash table whose key is (prefix, length); only the lengths that occur are tried (ADR 0010).
 
 import { W_TABLES } from "./shared/layout";
 import {
   FIB_LENGTH_UNIT,
-  FIB4_PREFIX,
-  FIB4_SLOT_SIZE,
-  FIB4_VALUE,
+  FIB4_CHUNK_MIN,
   FIB6_PREFIX,
   FIB6_SLOT_SIZE,
   FIB6_VALUE,
   NEXT_NONE,
   T_FIB4_AT,
-  T_FIB4_COUNT,
-  T_FIB4_LENGTHS,
-  T_FIB4_MASK,
   T_FIB6_AT,
   T_FIB6_COUNT,
   T_FIB6_LENGTHS,
@@ -34,35 +29,19 @@ function mix(value: u32): u32 {
   return value ^ (value >> 16);
 }
 
-/** Next hop for a prefix of exactly that length, or NEXT_NONE. */
-function probe4(slots: usize, mask: u32, prefix: u32, length: u32): u32 {
-  let index = mix(prefix ^ (length * SPREAD)) & mask;
-  for (let i: u32 = 0; i <= mask; i++) {
-    const at = slots + <usize>index * FIB4_SLOT_SIZE;
-    const value = load<u32>(at, FIB4_VALUE);
-    if (value === 0) return NEXT_NONE;
-    if (load<u32>(at, FIB4_PREFIX) === prefix && value / FIB_LENGTH_UNIT === length) {
-      return value & NEXT_MASK;
-    }
-    index = (index + 1) & mask;
-  }
-  return NEXT_NONE;
-}
-
-/** Next hop of an IPv4 address in host order: NEXT_NONE, NEXT_LOCAL or NEXT_PEER + peer index. */
+/**
+ * Next hop of an IPv4 address in host order: NEXT_NONE, NEXT_LOCAL or NEXT_PEER + peer index. An
+ * entry that is no next hop is the address of a chunk.
+ */
 export function lookup4(address: u32): u32 {
-  const tables: usize = load<u32>(worker, W_TABLES);
-  const count = load<u32>(tables, T_FIB4_COUNT);
-  const slots: usize = load<u32>(tables, T_FIB4_AT);
-  const mask = load<u32>(tables, T_FIB4_MASK);
-  for (let i: u32 = 0; i < count; i++) {
-    const length: u32 = load<u8>(tables + i, T_FIB4_LENGTHS);
-    // A shift by 32 is one by 0 here, so the whole-range prefix is made by 64-bit arithmetic.
-    const prefix = address & <u32>(0xffffffff00000000 >> <u64>length);
-    const next = probe4(slots, mask, prefix, length);
-    if (next !== NEXT_NONE) return next;
-  }
-  return NEXT_NONE;
+  const root: usize = load<u32>(load<u32>(worker, W_TABLES), T_FIB4_AT);
+  let entry = load<u32>(root + ((<usize>address >> 14) & 0x3fffc));
+  if (entry < FIB4_CHUNK_MIN) return entry;
+  entry = load<u32>(<usize>entry + ((<usize>address >> 6) & 0x3fc));
+  if (entry < FIB4_CHUNK_MIN) return entry;
+  entry = load<u32>(<usize>entry + ((<usize>address >> 2) & 0x3c));
+  if (entry < FIB4_CHUNK_MIN) return entry;
+  return load<u32>(<usize>entry + (((<usize>address) << 2) & 0x3c));
 }
 
 function hash6(high: u64, low: u64, length: u32): u32 {

@@ -13,6 +13,8 @@ import { settle as settleOutputs } from "./settle";
 import { Drop } from "./shared/drop";
 import {
   COALESCE_STATE_SIZE,
+  CONTROL,
+  CONTROL_SIZE,
   ENTROPY_SOCKETS,
   HEADROOM,
   ICMP_STATE_SIZE,
@@ -32,7 +34,7 @@ import {
   W_PROOF,
   W_TRAINS,
 } from "./shared/layout";
-import { P_TEMPLATE, PEER_SIZE } from "./shared/tables";
+import { FIB4_CHUNK_MIN, P_TEMPLATE, PEER_SIZE } from "./shared/tables";
 import * as tables from "./tables";
 import { bind, worker } from "./worker";
 
@@ -40,6 +42,7 @@ import { bind, worker } from "./worker";
 if (<u32>Drop.COUNT > MAX_DROPS) ERROR("more drop reasons than counters");
 if (<usize>VXLAN_OVERHEAD > HEADROOM) ERROR("an encapsulation does not fit the headroom");
 if (P_TEMPLATE + 24 > PEER_SIZE) ERROR("a template does not fit the peer's entry");
+if (CONTROL + CONTROL_SIZE < <usize>FIB4_CHUNK_MIN) ERROR("a chunk looks like a next hop");
 if (HEADROOM + VNET_HEADER_SIZE + MAX_SEND > SLOT_SIZE) ERROR("a train does not fit a slot");
 if (RING_ENTRY_SIZE + HEADROOM > MAX_CUT_BYTES) ERROR("an injected packet does not fit its room");
 if (W_TRAINS + 4 * <usize>ENTROPY_SOCKETS > W_PROOF) ERROR("trains overlap proof");

@@ -16,25 +16,30 @@ export const T_PEER_COUNT: usize = 64; //    u32
 export const T_PEERS_AT: usize = 68; //      u32: address of peer 0
 export const T_SOURCES_AT: usize = 72; //    u32: hash of underlay addresses
 export const T_SOURCES_MASK: usize = 76; //  u32: slots - 1
-export const T_FIB4_AT: usize = 80; //       u32: hash of (prefix, length)
-export const T_FIB4_MASK: usize = 84;
-export const T_FIB4_COUNT: usize = 88; //    u32: how many prefix lengths occur
+export const T_FIB4_AT: usize = 80; //       u32: root of the trie
+export const T_FIB4_CHUNKS: usize = 84; //   u32: where its chunks begin, and how many bytes of
+export const T_FIB4_USED: usize = 88; //     u32: them this table uses
 export const T_FIB6_AT: usize = 92;
 export const T_FIB6_MASK: usize = 96;
 export const T_FIB6_COUNT: usize = 100;
-export const T_FIB4_LENGTHS: usize = 128; // u8 each: the lengths that occur, longest first
-export const T_FIB6_LENGTHS: usize = 192; // u8 each, the same
+export const T_FIB6_LENGTHS: usize = 192; // u8 each: the lengths that occur, longest first
 export const T_HEADER_SIZE: usize = 384;
 export const SELF_HAS_4: u32 = 1;
 export const SELF_HAS_6: u32 = 2;
 
-// FIB slots: a slot whose NEXT is NEXT_NONE is empty. Linear probing, at most half full.
-export const FIB4_SLOT_SIZE: usize = 8;
-export const FIB4_PREFIX: usize = 0; // u32, host order
-export const FIB4_VALUE: usize = 4; //  u32: next hop + prefix length * FIB_LENGTH_UNIT
+// FIB of IPv4: a trie by 16, 8, 4 and 4 bits of the address. An entry is a u32: a next hop, or from
+// FIB4_CHUNK_MIN on the address of the next level's chunk. Next hops are less (a peer's index is
+// kept in 16 bits), and addresses of tables are more.
+export const FIB4_ROOT_SIZE: usize = 262144; // 65,536 entries
+export const FIB4_CHUNK8_SIZE: usize = 1024; // 256
+export const FIB4_CHUNK4_SIZE: usize = 64; //   16
+export const FIB4_CHUNK_MIN: u32 = 131072;
+
+// FIB of IPv6: slots of a hash; one whose value is NEXT_NONE is empty. Linear probing, at most half
+// full.
 export const FIB6_SLOT_SIZE: usize = 32;
 export const FIB6_PREFIX: usize = 0; // 16 bytes, network order
-export const FIB6_VALUE: usize = 16; // u32, as above
+export const FIB6_VALUE: usize = 16; // u32: next hop + prefix length * FIB_LENGTH_UNIT
 export const FIB_LENGTH_UNIT: u32 = 16777216;
 /** Next hops: none, this node, or NEXT_PEER + peer index. */
 export const NEXT_NONE: u32 = 0;

@@ -69,59 +69,61 @@ static void work_cut(void) {
   output_length = (size_t)(to - output);
 }
 
-// --- route: longest prefix first, one hash of (prefix, length) -------------------------------
+// --- route: a trie by 16, 8, 4 and 4 bits of the address ---------------------------------------------
 
-struct slot {
-  uint32_t prefix, value;
-};
+enum { ROOT = 1 << 16, CHUNK = 1 << 31, LEVELS = 4 };
 
-static struct slot *slots;
-static uint32_t slots_mask, lengths[33], length_count;
+static const uint32_t level_ends[LEVELS] = {16, 24, 28, 32}, level_bits[LEVELS] = {16, 8, 4, 4};
+static uint32_t *trie;
+static uint32_t trie_used = ROOT;
 static const uint8_t *addresses;
 static size_t address_count;
 
-static uint32_t mix(uint32_t value) {
-  value = (value ^ (value >> 16)) * 0x85ebca6bu;
-  value = (value ^ (value >> 13)) * 0xc2b2ae35u;
-  return value ^ (value >> 16);
+static uint32_t below(uint32_t entry, uint32_t level) {
+  uint32_t value = trie[entry], size = 1u << level_bits[level], chunk = trie_used;
+  if (value & CHUNK) return value & ~CHUNK;
+  trie_used += size;
+  for (uint32_t i = 0; i < size; i++) trie[chunk + i] = value;
+  trie[entry] = chunk | CHUNK;
+  return chunk;
 }
 
-static uint32_t slot_of(uint32_t prefix, uint32_t length) {
-  return mix(prefix ^ (length * 0x9e3779b1u)) & slots_mask;
-}
-
-static void read_routes(void) {
-  uint32_t count = load32(input), seen[33] = {0};
-  for (slots_mask = 8; slots_mask < 2 * count; slots_mask *= 2) continue;
-  slots = calloc(slots_mask--, sizeof *slots);
-  if (slots == NULL) exit(1);
-  for (uint32_t i = 0; i < count; i++) {
-    const uint8_t *entry = input + 4 + 12 * (size_t)i;
-    uint32_t prefix = load32(entry), length = load32(entry + 4), at = slot_of(prefix, length);
-    while (slots[at].value != 0) at = (at + 1) & slots_mask;
-    slots[at] = (struct slot){prefix, (length << 24) | load32(entry + 8)};
-    seen[length] = 1;
+static void enter(uint32_t prefix, uint32_t length, uint32_t next) {
+  uint32_t chunk = 0, level = 0, mask = ROOT - 1, entry = prefix >> 16;
+  while (length > level_ends[level]) {
+    chunk = below(chunk + entry, ++level);
+    mask = (1u << level_bits[level]) - 1;
+    entry = prefix >> (32 - level_ends[level]) & mask;
   }
-  for (uint32_t length = 33; length-- > 0;) {
-    if (seen[length]) lengths[length_count++] = length;
+  for (uint32_t i = 0; i < 1u << (level_ends[level] - length); i++) trie[chunk + entry + i] = next;
+}
+
+// Shorter prefixes go first: longer ones overwrite them.
+static void read_routes(void) {
+  uint32_t count = load32(input);
+  trie = calloc(ROOT + (size_t)count * (256 + 16 + 16), sizeof *trie);
+  if (trie == NULL) exit(1);
+  for (uint32_t length = 0; length <= 32; length++) {
+    for (uint32_t i = 0; i < count; i++) {
+      const uint8_t *route = input + 4 + 12 * (size_t)i;
+      if (load32(route + 4) == length) enter(load32(route), length, load32(route + 8));
+    }
   }
   addresses = input + 4 + 12 * (size_t)count;
   address_count = (input_length - 4 - 12 * (size_t)count) / 4;
 }
 
 static uint32_t lookup(uint32_t address) {
-  for (uint32_t i = 0; i < length_count; i++) {
-    uint32_t length = lengths[i], prefix = address & (uint32_t)(0xffffffff00000000u >> length);
-    for (uint32_t at = slot_of(prefix, length);; at = (at + 1) & slots_mask) {
-      uint32_t value = slots[at].value;
-      if (value == 0) break;
-      if (slots[at].prefix == prefix && value >> 24 == length) return value & 0xffffff;
-    }
-  }
-  return 0;
+  uint32_t entry = trie[address >> 16];
+  if ((entry & CHUNK) == 0) return entry;
+  entry = trie[(entry & ~CHUNK) + (address >> 8 & 255)];
+  if ((entry & CHUNK) == 0) return entry;
+  entry = trie[(entry & ~CHUNK) + (address >> 4 & 15)];
+  return entry & CHUNK ? trie[(entry & ~CHUNK) + (address & 15)] : entry;
 }
 
 static void work_route(void) {
+#pragma GCC unroll 4
   for (size_t i = 0; i < address_count; i++) {
     uint32_t next = lookup(load32(addresses + 4 * i));
     memcpy(output + 4 * i, &next, sizeof next);

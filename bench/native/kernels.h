@@ -83,7 +83,8 @@ static uint64_t add(const uint8_t *at, size_t length) {
   return sum + tail_sum(at + 4 * whole, length % 4);
 }
 
-__attribute__((unused)) static uint64_t copy_add(uint8_t *restrict to, const uint8_t *restrict from, size_t length) {
+__attribute__((unused)) static uint64_t copy_add(uint8_t *restrict to,
+                                                 const uint8_t *restrict from, size_t length) {
   uint64_t sum = 0;
   size_t whole = length / 4;
   for (size_t i = 0; i < whole; i++) {

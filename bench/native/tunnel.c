@@ -71,7 +71,7 @@ static void work_decap(void) {
   output_length = 4 * count;
 }
 
-// --- join: decap, checks and coalescing of IPv4 TCP segments of one flow ---------------------------
+// --- join: decap, checks and coalescing of IPv4 TCP segments of one flow ------------------------
 
 static uint32_t address_of(const uint8_t *at) { return __builtin_bswap32(load32(at)); }
 

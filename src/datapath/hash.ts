@@ -12,11 +12,6 @@ function rotate(value: number, by: number): number {
   return (value << by) | (value >>> (32 - by));
 }
 
-/** Hash of an IPv4 prefix, host order. */
-export function hash4(prefix: number, length: number): number {
-  return mix(prefix ^ Math.imul(length, SPREAD));
-}
-
 /** Hash of an IPv6 prefix, four words in host order, most significant first. */
 export function hash6(words: ArrayLike<number>, length: number): number {
   const [a = 0, b = 0, c = 0, d = 0] = Array.from(words);

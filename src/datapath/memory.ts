@@ -19,12 +19,14 @@ import {
   WORKER_SIZE,
 } from "../../assembly/shared/layout.js";
 import {
-  FIB4_SLOT_SIZE,
+  FIB4_CHUNK4_SIZE,
+  FIB4_CHUNK8_SIZE,
+  FIB4_ROOT_SIZE,
   FIB6_SLOT_SIZE,
   PEER_SIZE,
   SOURCE_SLOT_SIZE,
   T_FIB4_AT,
-  T_FIB4_MASK,
+  T_FIB4_CHUNKS,
   T_FIB6_AT,
   T_FIB6_MASK,
   T_HEADER_SIZE,
@@ -65,9 +67,14 @@ interface TableLayout {
   sourcesAt: number;
   sourceSlots: number;
   fib4At: number;
+  chunksAt: number;
   fib6At: number;
   fibSlots: number;
   size: number;
+}
+
+function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit;
 }
 
 /** Slots of a hash that is at most half full. */
@@ -75,15 +82,25 @@ function slotsFor(entries: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(entries, 4) * 2));
 }
 
+/**
+ * Bytes that the trie's chunks take at most. Each prefix makes one chunk a level at most; of those
+ * below the root there are never more than the root has entries. Only what is used is ever touched.
+ */
+function chunkBytes(prefixes: number): number {
+  const upper = Math.min(prefixes, FIB4_ROOT_SIZE / 4) * FIB4_CHUNK8_SIZE;
+  return upper + prefixes * 2 * FIB4_CHUNK4_SIZE;
+}
+
 function layoutTables(peerCapacity: number, prefixCapacity: number): TableLayout {
   const sourceSlots = slotsFor(peerCapacity);
   const fibSlots = slotsFor(prefixCapacity);
   const peersAt = T_HEADER_SIZE;
   const sourcesAt = peersAt + peerCapacity * PEER_SIZE;
-  const fib4At = sourcesAt + sourceSlots * SOURCE_SLOT_SIZE;
-  const fib6At = fib4At + fibSlots * FIB4_SLOT_SIZE;
+  const fib4At = roundUp(sourcesAt + sourceSlots * SOURCE_SLOT_SIZE, FIB4_CHUNK8_SIZE);
+  const chunksAt = fib4At + FIB4_ROOT_SIZE;
+  const fib6At = chunksAt + chunkBytes(prefixCapacity);
   const size = fib6At + fibSlots * FIB6_SLOT_SIZE;
-  return { peersAt, sourcesAt, sourceSlots, fib4At, fib6At, fibSlots, size };
+  return { peersAt, sourcesAt, sourceSlots, fib4At, chunksAt, fib6At, fibSlots, size };
 }
 
 function refuse(name: string, value: number, most: number): never {
@@ -95,17 +112,13 @@ function check(name: string, value: number, most: number): number {
   return Number.isInteger(value) && value >= 1 && value <= most ? value : refuse(name, value, most);
 }
 
-function roundUp(value: number, unit: number): number {
-  return Math.ceil(value / unit) * unit;
-}
-
 /** Writes the addresses and masks that never change into an empty copy. */
 function writeDirectory(view: DataView, at: number, table: TableLayout): void {
   view.setUint32(at + T_PEERS_AT, at + table.peersAt, true);
   view.setUint32(at + T_SOURCES_AT, at + table.sourcesAt, true);
   view.setUint32(at + T_SOURCES_MASK, table.sourceSlots - 1, true);
   view.setUint32(at + T_FIB4_AT, at + table.fib4At, true);
-  view.setUint32(at + T_FIB4_MASK, table.fibSlots - 1, true);
+  view.setUint32(at + T_FIB4_CHUNKS, at + table.chunksAt, true);
   view.setUint32(at + T_FIB6_AT, at + table.fib6At, true);
   view.setUint32(at + T_FIB6_MASK, table.fibSlots - 1, true);
 }

@@ -8,9 +8,6 @@ import {
 import {
   DSCP_INHERIT,
   FIB_LENGTH_UNIT,
-  FIB4_PREFIX,
-  FIB4_SLOT_SIZE,
-  FIB4_VALUE,
   FIB6_PREFIX,
   FIB6_SLOT_SIZE,
   FIB6_VALUE,
@@ -30,10 +27,6 @@ import {
   SOURCE_FAMILY,
   SOURCE_PEER,
   SOURCE_SLOT_SIZE,
-  T_FIB4_AT,
-  T_FIB4_COUNT,
-  T_FIB4_LENGTHS,
-  T_FIB4_MASK,
   T_FIB6_AT,
   T_FIB6_COUNT,
   T_FIB6_LENGTHS,
@@ -52,8 +45,9 @@ import {
 } from "../../assembly/shared/tables.js";
 import { addressBytes } from "./address.js";
 import { type CheckedContents, type CheckedPeer, checkContents, type Route } from "./contents.js";
-import { hash4, hash6, hashSource } from "./hash.js";
+import { hash6, hashSource } from "./hash.js";
 import { ENCAPSULATIONS } from "./templates.js";
+import { writeTrie } from "./trie.js";
 import type { TableContents } from "./types.js";
 
 /**
@@ -136,26 +130,10 @@ function writePeers(copy: CopyWriter, contents: CheckedContents): void {
 }
 
 /** Lengths that occur, longest first: the order in which the hot path tries them. */
-function writeLengths(copy: CopyWriter, routes: readonly Route[], at: number, count: number): void {
+function writeLengths(copy: CopyWriter, routes: readonly Route[]): void {
   const lengths = [...new Set(routes.map((route) => route.length))].sort((a, b) => b - a);
-  copy.bytes.set(lengths, copy.at + at);
-  copy.setWord(count, lengths.length);
-}
-
-function writeFib4(copy: CopyWriter, routes: readonly Route[]): void {
-  const slots = copy.word(T_FIB4_AT);
-  const mask = copy.word(T_FIB4_MASK);
-  copy.bytes.fill(0, slots, slots + (mask + 1) * FIB4_SLOT_SIZE);
-  for (const route of routes) {
-    const prefix = route.words[0] ?? 0;
-    let slot = hash4(prefix, route.length) & mask;
-    const at = () => slots + slot * FIB4_SLOT_SIZE;
-    while (copy.view.getUint32(at() + FIB4_VALUE, true) !== 0) slot = (slot + 1) & mask;
-    copy.view.setUint32(at() + FIB4_PREFIX, prefix, true);
-    const value = route.length * FIB_LENGTH_UNIT + route.next;
-    copy.view.setUint32(at() + FIB4_VALUE, value, true);
-  }
-  writeLengths(copy, routes, T_FIB4_LENGTHS, T_FIB4_COUNT);
+  copy.bytes.set(lengths, copy.at + T_FIB6_LENGTHS);
+  copy.setWord(T_FIB6_COUNT, lengths.length);
 }
 
 function writeFib6(copy: CopyWriter, routes: readonly Route[]): void {
@@ -172,7 +150,7 @@ function writeFib6(copy: CopyWriter, routes: readonly Route[]): void {
     });
     copy.view.setUint32(at() + FIB6_VALUE, length * FIB_LENGTH_UNIT + next, true);
   }
-  writeLengths(copy, routes, T_FIB6_LENGTHS, T_FIB6_COUNT);
+  writeLengths(copy, routes);
 }
 
 /**
@@ -189,6 +167,6 @@ export function writeTables(memory: Uint8Array, copy: 0 | 1, contents: TableCont
   });
   writeSelf(writer, checked);
   writePeers(writer, checked);
-  writeFib4(writer, checked.routes4);
+  writeTrie(memory, writer.at, checked.routes4);
   writeFib6(writer, checked.routes6);
 }

@@ -1,0 +1,79 @@
+// Writes the FIB of IPv4: a trie by 16, 8, 4 and 4 bits of the address (ADR 0022). Every entry has
+// the next hop of the longest prefix that covers it, so a lookup never goes back.
+import {
+  FIB4_CHUNK_MIN,
+  FIB4_CHUNK4_SIZE,
+  FIB4_CHUNK8_SIZE,
+  FIB4_ROOT_SIZE,
+  T_FIB4_AT,
+  T_FIB4_CHUNKS,
+  T_FIB4_USED,
+} from "../../assembly/shared/tables.js";
+import type { Route } from "./contents.js";
+
+/** A level: the last bit of the address it looks at, how many it looks at, bytes of a chunk. */
+interface Level {
+  end: number;
+  bits: number;
+  size: number;
+}
+
+const LEVELS: readonly Level[] = [
+  { end: 16, bits: 16, size: FIB4_ROOT_SIZE },
+  { end: 24, bits: 8, size: FIB4_CHUNK8_SIZE },
+  { end: 28, bits: 4, size: FIB4_CHUNK4_SIZE },
+  { end: 32, bits: 4, size: FIB4_CHUNK4_SIZE },
+];
+
+/** A trie in the making; addresses are bytes, entries words. */
+class Trie {
+  readonly #words: Uint32Array;
+  readonly #root: number;
+  /** Where the next chunk goes. */
+  next: number;
+
+  constructor(words: Uint32Array, root: number, chunks: number) {
+    this.#words = words;
+    this.#root = root;
+    this.next = chunks;
+  }
+
+  /** The chunk an entry leads to; where it is a next hop, a new one full of that. */
+  #below(entry: number, { size }: Level): number {
+    const value = this.#words[entry] as number;
+    if (value >= FIB4_CHUNK_MIN) return value;
+    const chunk = this.next;
+    this.next += size;
+    this.#words.fill(value, chunk / 4, (chunk + size) / 4);
+    this.#words[entry] = chunk;
+    return chunk;
+  }
+
+  /** Enters a prefix. Shorter ones that cover it were entered before, longer ones come after. */
+  add(prefix: number, length: number, next: number): void {
+    let chunk = this.#root;
+    for (const [index, level] of LEVELS.entries()) {
+      const { end, bits } = level;
+      const entry = chunk / 4 + ((prefix >>> (32 - end)) & (2 ** bits - 1));
+      if (length <= end) {
+        this.#words.fill(next, entry, entry + 2 ** (end - length));
+        return;
+      }
+      chunk = this.#below(entry, LEVELS[index + 1] as Level);
+    }
+  }
+}
+
+/** Replaces the trie in the copy of the tables at `at`; there are no more routes than its capacity. */
+export function writeTrie(memory: Uint8Array, at: number, routes: readonly Route[]): void {
+  const words = new Uint32Array(memory.buffer, memory.byteOffset, memory.byteLength / 4);
+  const word = (offset: number) => words[(at + offset) / 4] as number;
+  const root = word(T_FIB4_AT);
+  const chunks = word(T_FIB4_CHUNKS);
+  words.fill(0, root / 4, (root + FIB4_ROOT_SIZE) / 4);
+  words.fill(0, chunks / 4, (chunks + word(T_FIB4_USED)) / 4);
+  const trie = new Trie(words, root, chunks);
+  const byLength = [...routes].sort((a, b) => a.length - b.length);
+  for (const { words: prefix, length, next } of byLength) trie.add(prefix[0] ?? 0, length, next);
+  words[(at + T_FIB4_USED) / 4] = trie.next - chunks;
+}
