@@ -1,4 +1,4 @@
-// VXLAN's own part of a packet's way, without lookups: outer headers written, outer headers checked.
+// VXLAN's own part of a packet's way, without lookups: outer headers written, or checked.
 import {
   VXLAN_OVERHEAD,
   W_TABLES,

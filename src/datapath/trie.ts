@@ -64,7 +64,7 @@ class Trie {
   }
 }
 
-/** Replaces the trie in the copy of the tables at `at`; there are no more routes than its capacity. */
+/** Replaces the trie in the copy of the tables at `at`, which has room for that many routes. */
 export function writeTrie(memory: Uint8Array, at: number, routes: readonly Route[]): void {
   const words = new Uint32Array(memory.buffer, memory.byteOffset, memory.byteLength / 4);
   const word = (offset: number) => words[(at + offset) / 4] as number;
