@@ -118,6 +118,35 @@ rootTest("a packet larger than its slot is flagged and cut, one that just fits i
   );
 });
 
+test("a slot longer than any packet tells one that fills it, and longer, as cut", () => {
+  const pair = tun.openSocketPair();
+  const [from, into] = pair;
+  const batch = new Batch();
+  const [longest, slot] = [10 + 18 + 65535, 70000];
+  const seen = [longest, slot - 1, slot, slot + 1].map((length) => {
+    batch.put(0, { bytes: pattern(length) }, slot + 1);
+    assert.is(tun.writeTunBatch(new Int32Array([from]), batch.memory, batch.at, 1), 1);
+    batch.preset(1, slot);
+    assert.is(tun.readTunBatch(into, batch.memory, batch.at, 1), 1);
+    return [batch.get(0).length, batch.get(0).flags];
+  });
+  assert.equal(seen, [
+    [longest, 0],
+    [slot - 1, 0],
+    [slot, tun.descriptorLayout.D_FLAG_TRUNCATED],
+    [slot, tun.descriptorLayout.D_FLAG_TRUNCATED],
+  ]);
+  for (const length of [longest, longest + 1]) {
+    batch.put(0, { bytes: pattern(length) }, slot);
+    assert.is(tun.writeTunBatch(new Int32Array([from]), batch.memory, batch.at, 1), 1);
+    batch.preset(1, longest);
+    assert.is(tun.readTunBatch(into, batch.memory, batch.at, 1), 1);
+    const flag = length > longest ? tun.descriptorLayout.D_FLAG_TRUNCATED : 0;
+    assert.equal([batch.get(0).length, batch.get(0).flags], [longest, flag]);
+  }
+  pair.forEach(tun.closeDescriptor);
+});
+
 rootTest("two queues of one device, and what a third must say", () => {
   const first = open({ multiQueue: true });
   const second = open({ name: first.name, multiQueue: true }, false);
