@@ -1,5 +1,6 @@
 // Entry of a thread that makes or takes traffic: one job, one answer. It blocks in system calls
-// (node-tun's load functions), so nothing else runs in it.
+// (node-tun's load functions), so nothing else runs in it. By node:net one stream over a veth
+// ends at 13 Gbit/s and costs 0.9 CPU seconds a GB, where these pass 30: it would measure itself.
 import { timingSafeEqual } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
 import {

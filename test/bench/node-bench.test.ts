@@ -112,6 +112,17 @@ test("streams: every byte that was sent is counted, on both networks", async () 
   });
 });
 
+test("IPv6 where the hosts have no IPv4", async () => {
+  await withPair(async ({ ask, own }) => {
+    for (const end of [own.a, own.b]) Object.assign(end, { rule: "overlay", overlay: ["::1"] });
+    const report = await runBench(ask, { ...plan, measures: ["tcp1", "udp64"] });
+    assert.equal(report.networks.overlay, { from: "::1", to: "::1" });
+    const [stream, flow] = [runOf(report, "overlay", "tcp1"), runOf(report, "overlay", "udp64")];
+    assert.ok(stream?.kind === "stream" && stream.bytes === stream.sentBytes && stream.bytes > 0);
+    assert.ok(flow?.kind === "flow" && flow.received > 0);
+  });
+});
+
 test("datagrams: loss is what did not arrive; a search gives a rate that lost little", async () => {
   await withPair(async (pair) => {
     pair.own.a.rule = "overlay";

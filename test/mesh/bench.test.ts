@@ -1,7 +1,7 @@
 // `meshd bench` between real nodes, asked for over NATS: figures that agree, and every refusal.
 //
 //   <lab>-n1 --- bridge --- <lab>-n2 (meshd)      <lab>-ctl: where the administrator sits
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -133,6 +133,19 @@ rootTest(test, "an asker that is killed is missed: both nodes end what they bega
   const limit_ms = 20_000;
   await until("no process is left", async () => (await benchProcesses()).length === 0, limit_ms);
   lab.admin<Shown>("bench", "n1", "n2", "--only", "ping", "--seconds", "1");
+});
+
+rootTest(test, "an agent that is killed takes its part of a bench with it", async () => {
+  const begun = beginBench("n1", "n2", "--only", "tcp1", "--seconds", "20");
+  await until("it has begun", async () => (await benchProcesses()).length === 2);
+  const processes = await benchProcesses();
+  process.kill(lab.agent("n1").pid, "SIGKILL");
+  const { code, stdout } = await begun;
+  assert.is(code, 1);
+  assert.is((JSON.parse(stdout) as Refusal).error.code, "MESHD_BENCH_OFFLINE");
+  await until("no process is left", () => processes.every((pid) => !existsSync(`/proc/${pid}`)));
+  lab.up("--nodes", "2");
+  await lab.untilReachable("n1", "n2");
 });
 
 rootTest(test, "nodes that are none, twice the same one, and wrong words", () => {
