@@ -23,7 +23,7 @@ import {
 } from "../support/hostile-trains.js";
 import { loadModule, type Outputs, type TestModule, type TunOutput } from "../support/module.js";
 import { contentsOf, peerOf, podPacket, vxlanDatagram } from "../support/nodes.js";
-import { ACK, concat, PSH, TCP, UDP } from "../support/packets.js";
+import { ACK, be16, concat, PSH, setBe16, TCP, UDP } from "../support/packets.js";
 import { seededRandom } from "../support/random.js";
 
 const ROUNDS = Number(process.env.MESHD_FUZZ_ROUNDS ?? 1500);
@@ -220,6 +220,23 @@ test("a cut datagram is dropped as ever, whatever the slot still holds behind it
       assert.is(Object.keys(alone ?? {}).length, 1);
     }
   }
+});
+
+test("a datagram without a checksum stays alone, even where the sum would be right", async () => {
+  const module = await openModule();
+  module.setWord(W_FEATURES, FEATURE_TUN_USO);
+  const packet = (checksum?: number) => {
+    const build = (last: number) => {
+      const payload = new Uint8Array(40).fill(7);
+      setBe16(payload, 38, last);
+      return podPacket(4, 2, 1, { payload, ...(checksum === undefined ? {} : { checksum }) });
+    };
+    const plain = podPacket(4, 2, 1, { payload: new Uint8Array(40).fill(7).fill(0, 38) });
+    return build(be16(plain, 26));
+  };
+  assert.is(be16(packet(), 26), 0xffff);
+  module.feedWire(train([packet(), packet(), packet(0)]), { ...from2, segment: 22 + 68 });
+  assert.equal(counts(module.run().tun), [2, 1]);
 });
 
 test("probes behind each other, of one header, are each looked at", async () => {
