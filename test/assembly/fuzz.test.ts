@@ -74,6 +74,12 @@ function expandTun(output: Output): Uint8Array[] {
   });
 }
 
+/** A TCP checksum of FFFF says the same as 0: a kernel completes it so, and so does the hot path. */
+function withPlainZero(packet: Uint8Array, field: number): Uint8Array {
+  const isOnes = packet[field] === 0xff && packet[field + 1] === 0xff;
+  return isOnes ? Uint8Array.from(packet).fill(0, field, field + 2) : packet;
+}
+
 /** Flow -> its packets in order. */
 function byFlow(packets: Uint8Array[]): Map<string, string[]> {
   const flows = new Map<string, string[]>();
@@ -84,7 +90,8 @@ function byFlow(packets: Uint8Array[]): Map<string, string[]> {
     const addresses = shape.version === 4 ? packet.slice(12, 20) : packet.slice(8, 40);
     const ports = hasPorts ? packet.slice(shape.offset, shape.offset + 4) : [];
     const key = `${shape.protocol} ${Buffer.from(addresses).toString("hex")} ${[...ports]}`;
-    flows.set(key, [...(flows.get(key) ?? []), comparable(packet)]);
+    const plain = shape.protocol === 6 ? withPlainZero(packet, shape.offset + 16) : packet;
+    flows.set(key, [...(flows.get(key) ?? []), comparable(plain)]);
   }
   return flows;
 }
