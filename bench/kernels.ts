@@ -40,7 +40,7 @@ export async function allSubjects(): Promise<Subject[]> {
   return [
     callSubject(room),
     ...checksumSubjects(room, loops),
-    ...tunnelSubjects(room, loops),
+    ...(await tunnelSubjects()),
     ...packetSubjects(room),
     ...(await routeSubjects()),
   ];

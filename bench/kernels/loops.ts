@@ -16,7 +16,7 @@ const COMPILER = "node_modules/assemblyscript/bin/asc.js";
 export interface Loops {
   checksums(at: number, length: number, count: number): number;
   lookups(from: number, to: number, count: number): void;
-  encaps(peer: number, innerAt: number, stride: number, count: number): void;
+  encaps(peers: number, innerAt: number, stride: number, count: number): void;
   decaps(peer: number, at: number, length: number, stride: number, count: number, to: number): void;
 }
 

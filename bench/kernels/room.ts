@@ -44,7 +44,7 @@ const SIDES = {
   wire: { slots: W_WIRE_SLOTS, list: W_WIRE_IN, count: W_WIRE_IN_COUNT, next: W_WIRE_IN_NEXT },
 } as const;
 
-/** Node 1 of a mesh of two, on a memory of its own. */
+/** Node 1 of a mesh, on a memory of its own. */
 export class Room {
   readonly module: TestModule;
   readonly #view: DataView;
@@ -54,9 +54,9 @@ export class Room {
     this.#view = module.view;
   }
 
-  static async open(): Promise<Room> {
+  static async open(peers: readonly number[] = [2]): Promise<Room> {
     const module = await loadModule();
-    module.publish(contentsOf(1, [2]));
+    module.publish(contentsOf(1, peers));
     return new Room(module);
   }
 

@@ -1,17 +1,20 @@
 // VXLAN's own part of a packet's way, without lookups: outer headers written, or checked.
 import {
+  SLOT_SIZE,
   VXLAN_OVERHEAD,
   W_TABLES,
   W_TUN_ARENA,
+  W_TUN_SLOTS,
   W_WIRE_ARENA,
 } from "../../assembly/shared/layout.js";
-import { P_TEMPLATE, T_PEERS_AT } from "../../assembly/shared/tables.js";
+import { P_TEMPLATE, PEER_SIZE, T_PEERS_AT } from "../../assembly/shared/tables.js";
+import type { TestModule } from "../../test/support/module.js";
 import { podPacket, vxlanDatagram } from "../../test/support/nodes.js";
 import { concat } from "../../test/support/packets.js";
 import { Random } from "../../test/support/random.js";
 import { expected } from "./expected.js";
-import type { Loops } from "./loops.js";
-import type { Room } from "./room.js";
+import { type Loops, openLoops } from "./loops.js";
+import { Room } from "./room.js";
 import { type Subject, sampleCalls } from "./row.js";
 import { assertEqualOutput, runTwin } from "./twin.js";
 
@@ -21,20 +24,21 @@ const STRIDE = 2112;
 /** As in native/tunnel.c. */
 const HEADROOM = 64;
 const TEMPLATE_SIZE = 24;
+const PEERS = 8;
 const SIZE = 512;
 
 const random = new Random(11);
 
-/** Address of the one peer's entry in the published tables. */
-function peerAt({ module }: Room): number {
+/** Address of the first peer's entry in the published tables. */
+function peerAt(module: TestModule): number {
   return module.view.getUint32(module.word(W_TABLES) + T_PEERS_AT, true);
 }
 
-/** Strides of their own with each packet at an offset, random bytes around. */
-function strides(packets: readonly Uint8Array[], offset: number): Uint8Array {
-  const all = random.bytes(packets.length * STRIDE);
-  packets.forEach((packet, index) => {
-    all.set(packet, index * STRIDE + offset);
+/** Datagrams at the begin of strides of their own, random bytes after them. */
+function strides(datagrams: readonly Uint8Array[]): Uint8Array {
+  const all = random.bytes(datagrams.length * STRIDE);
+  datagrams.forEach((datagram, index) => {
+    all.set(datagram, index * STRIDE);
   });
   return all;
 }
@@ -46,23 +50,41 @@ function innerPackets(from: number, to: number): Uint8Array[] {
   );
 }
 
-function encapSubject(room: Room, loops: Loops): Subject {
-  const { module } = room;
-  const peer = peerAt(room);
-  const at = module.base + W_TUN_ARENA;
-  const before = strides(innerPackets(1, 2), HEADROOM);
-  const template = module.views.bytes.slice(peer + P_TEMPLATE, peer + P_TEMPLATE + TEMPLATE_SIZE);
-  const argv = ["encap", `${STRIDE}`, `${COUNT}`];
-  const twin = () => runTwin("tunnel", argv, concat(template, before));
-  const work = () => loops.encaps(peer, at + HEADROOM, STRIDE, COUNT);
-  module.views.bytes.set(before, at);
+/** A packet with what is before it. */
+function aroundOf(inner: Uint8Array): Uint8Array {
+  return concat(random.bytes(HEADROOM), inner.subarray(0, HEADROOM));
+}
+
+/** Packets where the product has them, in the slots of its reads, to several peers by turns. */
+function encapSubject({ module }: Room, loops: Loops): Subject {
+  const at = module.base + W_TUN_SLOTS;
+  const list = module.base + W_TUN_ARENA;
+  const first = peerAt(module);
+  const indices = Uint32Array.from({ length: COUNT }, () => random.between(0, PEERS - 1));
+  const around = innerPackets(1, 2).map(aroundOf);
+  const { bytes } = module.views;
+  const lay = () => {
+    bytes.set(new Uint8Array(indices.map((index) => first + index * PEER_SIZE).buffer), list);
+    around.forEach((some, index) => {
+      bytes.set(some, at + index * SLOT_SIZE);
+    });
+  };
+  const templates = Array.from({ length: PEERS }, (_, index) => {
+    const template = first + index * PEER_SIZE + P_TEMPLATE;
+    return bytes.slice(template, template + TEMPLATE_SIZE);
+  });
+  const input = concat(new Uint8Array(indices.buffer), ...templates, ...around);
+  const twin = () => runTwin("tunnel", ["encap", `${SLOT_SIZE}`, `${COUNT}`], input);
+  const work = () => loops.encaps(list, at + HEADROOM, SLOT_SIZE, COUNT);
+  lay();
   work();
-  const own = module.views.bytes.slice(at, at + before.length);
-  assertEqualOutput("encap VXLAN", own, twin().output);
+  const before = (index: number) => at + index * SLOT_SIZE;
+  const own = around.map((_, index) => bytes.slice(before(index), before(index) + HEADROOM));
+  assertEqualOutput("encap VXLAN", concat(...own), twin().output);
   return {
     ...{ name: "encap VXLAN", unit: "packet" },
     sample: () => {
-      module.views.bytes.set(before, at);
+      lay();
       return sampleCalls(work, COUNT);
     },
     sampleTwin: () => twin().ns,
@@ -80,17 +102,13 @@ const DAMAGES: ((datagram: Uint8Array) => void)[] = [
   (datagram) => datagram.set([9], 13),
 ];
 
-function decapSubject(room: Room, loops: Loops): Subject {
-  const { module } = room;
-  const peer = peerAt(room);
+function decapSubject({ module }: Room, loops: Loops): Subject {
+  const peer = peerAt(module);
   const at = module.base + W_TUN_ARENA;
   const to = module.base + W_WIRE_ARENA;
   const length = VXLAN_OVERHEAD + SIZE;
   const argv = ["decap", `${length}`, `${STRIDE}`];
-  const good = strides(
-    innerPackets(2, 1).map((inner) => vxlanDatagram(inner)),
-    0,
-  );
+  const good = strides(innerPackets(2, 1).map((inner) => vxlanDatagram(inner)));
   const work = () => loops.decaps(peer, at, length, STRIDE, COUNT, to);
   const prove = (datagrams: Uint8Array) => {
     module.views.bytes.set(datagrams, at);
@@ -119,7 +137,9 @@ function decapSubject(room: Room, loops: Loops): Subject {
   };
 }
 
-/** Node 2 is the peer, at index 0. */
-export function tunnelSubjects(room: Room, loops: Loops): Subject[] {
+/** On a room of their own: node 1 of a mesh of nine. */
+export async function tunnelSubjects(): Promise<Subject[]> {
+  const room = await Room.open(Array.from({ length: PEERS }, (_, index) => index + 2));
+  const loops = await openLoops(room.module);
   return [encapSubject(room, loops), decapSubject(room, loops)];
 }

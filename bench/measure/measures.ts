@@ -1,6 +1,7 @@
 // The list of what is measured. A measure gives one or several figures of one carrier; each figure
 // is a row of the table.
 import type { Carrier } from "../network/carriers.js";
+import { withCubic } from "../network/cubic.js";
 import type { Lab } from "../network/lab.js";
 import { residentBytes } from "../support/processes.js";
 import { measurePing } from "./ping.js";
@@ -20,6 +21,7 @@ export const FIGURES = {
   daemons: { title: "  CPU of both daemons", unit: "s/GB", isCompared: false },
   machine: { title: "  CPU of the machine", unit: "s/GB", isCompared: true },
   resident: { title: "  resident memory", unit: "MB", isCompared: false },
+  tcp1cubic: { title: "TCP 1 stream, CUBIC at once", unit: "Gbit/s", isCompared: true },
   tcp4: { title: "TCP 4 streams", unit: "Gbit/s", isCompared: true },
   udp1400: { title: "UDP 1400 B flood, received", unit: "kpps", isCompared: true },
   udp64: { title: "UDP 64 B flood, received", unit: "kpps", isCompared: true },
@@ -52,6 +54,13 @@ export const MEASURES = {
     };
     const all = { tcp1: got.gigabitsPerSecond, machine: got.machineSecondsPerGB };
     return carrier.pids.length > 0 ? { ...all, ...own } : all;
+  },
+  // iperf3 sets CUBIC after it has connected. Where the host's default is BBR, the socket keeps
+  // that one's pacing for good, which costs what is fast more than what is slow.
+  tcp1cubic: async (lab, carrier, seconds) => {
+    const transfer = () => measureTcp(lab, carrier, 1, seconds);
+    const got = await withCubic(lab.client.namespace, carrier.address, transfer);
+    return { tcp1cubic: got.gigabitsPerSecond };
   },
   tcp4: async (lab, carrier, seconds) => {
     return { tcp4: (await measureTcp(lab, carrier, 4, seconds)).gigabitsPerSecond };

@@ -69,7 +69,7 @@ static void work_cut(void) {
   output_length = (size_t)(to - output);
 }
 
-// --- route: a trie by 16, 8, 4 and 4 bits of the address ------------------------------------------
+// --- route: a trie by 16, 8, 4 and 4 bits of the address ----------------------------------------
 
 enum { ROOT = 1 << 16, CHUNK = 1 << 31, LEVELS = 4 };
 

@@ -75,7 +75,15 @@ function goalSeries(verdicts: readonly Verdict[]): [string, Series][] {
 
 const COSTS: readonly string[] = ["daemons", "machine", "resident", "ping50", "ping99"];
 /** Of meshd to kernel VXLAN, what no goal has already. */
-const FIGURES: readonly string[] = ["tcp1", "tcp4", "udp1400", "udp64", "udp64lossless", "machine"];
+const FIGURES: readonly string[] = [
+  "tcp1",
+  "tcp1cubic",
+  "tcp4",
+  "udp1400",
+  "udp64",
+  "udp64lossless",
+  "machine",
+];
 
 function ratioSeries(own: FigureRecord, base: FigureRecord): Series | undefined {
   const rounds = own.rounds.flatMap((round, index) => {

@@ -50,6 +50,13 @@ const kernel = (name: string) => ({ kernel: name });
 /** In the order they are shown. */
 export const GOALS: readonly Goal[] = [
   gain("tcp1", "TCP 1 stream / kernel VXLAN", 0.65, 0.9, to("vxlan", "tcp1")),
+  gain(
+    "tcp1-cubic",
+    "TCP 1 stream, CUBIC at once / kernel VXLAN",
+    0.65,
+    0.9,
+    to("vxlan", "tcp1cubic"),
+  ),
   gain("tcp4", "TCP 4 streams / kernel VXLAN", 0.4, 0.7, to("vxlan", "tcp4")),
   gain(
     "tcp1-plain",

@@ -25,9 +25,14 @@ export function lookups(from: usize, to: usize, count: u32): void {
   }
 }
 
-/** Writes a peer's outer headers before `count` packets, one every `stride` bytes. */
-export function encaps(peer: usize, innerAt: usize, stride: usize, count: u32): void {
-  for (let i: u32 = 0; i < count; i++) vxlan.encap(peer, innerAt + i * stride);
+/**
+ * Writes outer headers before `count` packets, one every `stride` bytes, each to a peer of its own
+ * whose table entry's address stands in the list of words at `peers`.
+ */
+export function encaps(peers: usize, innerAt: usize, stride: usize, count: u32): void {
+  for (let i: usize = 0; i < <usize>count; i++) {
+    vxlan.encap(<usize>load<u32>(peers + i * 4), innerAt + i * stride);
+  }
 }
 
 /** Checks the outer headers of `count` datagrams; the offsets found (or -Drop) go to `to`. */
@@ -39,7 +44,7 @@ export function decaps(
   count: u32,
   to: usize,
 ): void {
-  for (let i: u32 = 0; i < count; i++) {
-    store<i32>(to + <usize>i * 4, vxlan.decap(0, peer, at + i * stride, length));
+  for (let i: usize = 0; i < <usize>count; i++) {
+    store<i32>(to + i * 4, vxlan.decap(0, peer, at + i * stride, length));
   }
 }
