@@ -1,7 +1,7 @@
 // The FIB. IPv4: a trie of up to four steps, no loop (ADR 0022). IPv6: longest prefix first, one
 // hash table whose key is (prefix, length); only the lengths that occur are tried (ADR 0010).
 
-import { W_TABLES } from "./shared/layout";
+import { W_FIB4, W_TABLES } from "./shared/layout";
 import {
   FIB_LENGTH_UNIT,
   FIB4_CHUNK_MIN,
@@ -9,7 +9,6 @@ import {
   FIB6_SLOT_SIZE,
   FIB6_VALUE,
   NEXT_NONE,
-  T_FIB4_AT,
   T_FIB6_AT,
   T_FIB6_COUNT,
   T_FIB6_LENGTHS,
@@ -34,7 +33,7 @@ function mix(value: u32): u32 {
  * entry that is no next hop is the address of a chunk.
  */
 export function lookup4(address: u32): u32 {
-  const root: usize = load<u32>(load<u32>(worker, W_TABLES), T_FIB4_AT);
+  const root: usize = load<u32>(worker, W_FIB4);
   let entry = load<u32>(root + ((<usize>address >> 14) & 0x3fffc));
   if (entry < FIB4_CHUNK_MIN) return entry;
   entry = load<u32>(<usize>entry + ((<usize>address >> 6) & 0x3fc));

@@ -33,11 +33,11 @@ export interface Pass {
 }
 
 /** Every subject has its turn that often, so that a busy minute of the machine is not one row's. */
-const PASSES = 3;
+const PASSES = 5;
 const SAMPLES = 300;
 /** Short, so that most samples are free of other processes. */
 const SAMPLE_MS = 0.3;
-const WARM_UP_MS = 200;
+const WARM_UP_MS = 100;
 /** Between two looks at the clock, as native/kernels.h does. */
 const CALLS = 16;
 
