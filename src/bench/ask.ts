@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BenchError, type ErrorBody, errorOf } from "./errors.js";
-import { LOOK_MS } from "./limits.js";
+import { LOOK_MS, SILENCE_MS } from "./limits.js";
 import type { MeasureName, MeasureResult } from "./measures.js";
 import {
   type HostFacts,
@@ -133,7 +133,7 @@ class Bench {
 
   private async look(session: string): Promise<Both<LookAnswer>> {
     const one = async (nodeId: string) =>
-      (await this.ask(nodeId, { do: "look", session })) as LookAnswer;
+      (await patiently(() => this.ask(nodeId, { do: "look", session }))) as LookAnswer;
     const [from, to] = await Promise.all([one(this.plan.from), one(this.plan.to)]);
     return { from, to };
   }
@@ -154,6 +154,20 @@ class Bench {
       networks: Object.fromEntries(answers) as Record<Network, NetworkAnswer>,
       runs,
     };
+  }
+}
+
+/** A connection to NATS that breaks and comes back ends no measurement: packets flow meanwhile. */
+async function patiently(ask: () => Promise<unknown>): Promise<unknown> {
+  const end_ms = performance.now() + SILENCE_MS;
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      const code = error instanceof Error && "code" in error ? error.code : undefined;
+      if (code !== "MESHD_NO_NATS" || performance.now() > end_ms) throw error;
+      await sleep(LOOK_MS);
+    }
   }
 }
 

@@ -8,7 +8,7 @@ import * as assert from "uvu/assert";
 import { credentialsText } from "../../control/nats/index.js";
 import type { AgentStatus } from "../../src/agent/index.js";
 import type { BenchReport, BenchRow } from "../../src/bench/index.js";
-import { runIn, until } from "../support/netns.js";
+import { runIn, runSync, until } from "../support/netns.js";
 import { isRoot, rootTest } from "../support/root.js";
 import { MeshLab, meshdAt, type Place } from "./mesh-lab.js";
 
@@ -146,6 +146,29 @@ rootTest(test, "an agent that is killed takes its part of a bench with it", asyn
   await until("no process is left", () => processes.every((pid) => !existsSync(`/proc/${pid}`)));
   lab.up("--nodes", "2");
   await lab.untilReachable("n1", "n2");
+});
+
+/** Process ids of the control host whose command line holds a word. */
+function controlPids(word: string): number[] {
+  const listed = runSync(lab.networkSpace, ["ip", "netns", "pids", lab.control.namespace]);
+  const holds = (pid: string) => readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(word);
+  return listed.trim().split("\n").filter(holds).map(Number);
+}
+
+rootTest(test, "a NATS server that dies meanwhile: figures, or an error with a name", async () => {
+  const begun = beginBench("n1", "n2", "--only", "tcp1", "--seconds", "4");
+  await until("it has begun", async () => (await benchProcesses()).length === 2);
+  for (const pid of controlPids("nats-server.conf")) process.kill(pid, "SIGKILL");
+  const { code, stdout } = await begun;
+  const said = JSON.parse(stdout) as Partial<Shown & Refusal>;
+  if (code === 0) assert.is(said.runs?.length, 2);
+  else assert.match(said.error?.code ?? "", /^MESHD_(BENCH_GONE|BENCH_OFFLINE|NO_NATS|TIMEOUT)$/);
+  process.stdout.write(`  ${code === 0 ? "figures" : said.error?.message}\n`);
+  const limit_ms = 30_000;
+  await until("no process is left", async () => (await benchProcesses()).length === 0, limit_ms);
+  for (const node of ["n1", "n2"]) {
+    await lab.untilAgent(node, "NATS is back", ({ nats }) => nats.connected, limit_ms);
+  }
 });
 
 rootTest(test, "nodes that are none, twice the same one, and wrong words", () => {
