@@ -75,9 +75,9 @@ export const command: CommandGroup = {
     add: {
       usage: "NAME",
       about:
-        "Adds a static peer, or replaces the one of that name: every node sends its CIDRs there and " +
-        "takes packets from it. The other side needs each node's underlay address, PodCIDR and " +
-        "VTEP MAC: see 'meshd node show'.",
+        "Adds a static peer, or replaces the one of that name: every node sends its CIDRs there " +
+        "and takes packets from it. The other side needs each node's underlay address, PodCIDR " +
+        "and VTEP MAC: see 'meshd node show'.",
       example:
         "meshd peer add rack7 --endpoint 192.0.2.77 --cidr 10.9.0.0/24 --mac 02:00:00:00:00:77",
       options: {
