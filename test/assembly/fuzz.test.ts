@@ -74,7 +74,7 @@ function expandTun(output: Output): Uint8Array[] {
   });
 }
 
-/** A TCP checksum of FFFF says the same as 0: a kernel completes it so, and so does the hot path. */
+/** A TCP checksum of FFFF says the same as 0: kernels complete it so, and so does the hot path. */
 function withPlainZero(packet: Uint8Array, field: number): Uint8Array {
   const isOnes = packet[field] === 0xff && packet[field + 1] === 0xff;
   return isOnes ? Uint8Array.from(packet).fill(0, field, field + 2) : packet;
