@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { SystemCallError } from "./errors.js";
 import type {
   DescriptorMessage,
+  Exchange,
   LoadListener,
   ReceivedDatagrams,
   ReceivedStream,
@@ -76,6 +77,8 @@ export interface Binding {
   pollerAdd(poller: number, fd: number, token: number): void;
   pollerRemove(poller: number, fd: number): void;
   pollerWait(poller: number, ready: Uint32Array, timeout_us: number): number;
+  exchangePlan(): Record<string, number>;
+  openExchange(memory: Uint8Array, plan: Uint32Array, guard: Uint32Array): Exchange;
   openWake(): number;
   wake(fd: number): void;
   clearWake(fd: number): void;

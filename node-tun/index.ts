@@ -3,6 +3,7 @@
 import { binding, type NativeQueue, type NativeSocket } from "./binding.js";
 import type {
   DescriptorMessage,
+  Exchange,
   RawOptions,
   SteeringOrder,
   TunOffloads,
@@ -16,6 +17,7 @@ export { SystemCallError } from "./errors.js";
 export * from "./load.js";
 export type {
   DescriptorMessage,
+  Exchange,
   LoadConnection,
   LoadListener,
   LoadListenOptions,
@@ -227,6 +229,18 @@ export const pollerRemove: (poller: number, fd: number) => void = binding.poller
  */
 export const pollerWait: (poller: number, ready: Uint32Array, timeout_us: number) => number =
   binding.pollerWait;
+
+/** Indexes into a plan (words; NOW and WAIT: doubles), bits of READY and of `receive`, SIZE. */
+export const exchangePlan: Readonly<Record<string, number>> = Object.freeze(binding.exchangePlan());
+
+/**
+ * Waiting, reading and writing of one thread in one call each way. All it needs stands in `plan`
+ * (see exchangePlan), which the caller fills and may change between calls; counts and descriptors
+ * stand in `memory` where the plan says. While `guard[0]` is not the plan's GUARD, nothing is read:
+ * another thread changed the handles. All three arrays must never be detached.
+ */
+export const openExchange: (memory: Uint8Array, plan: Uint32Array, guard: Uint32Array) => Exchange =
+  binding.openExchange;
 
 /** A descriptor (eventfd) by which any thread wakes a poller that watches it. */
 export const openWake: () => number = binding.openWake;

@@ -164,3 +164,14 @@ export interface PingOptions {
   /** Requests that are due later are not sent. */
   timeout_us: number;
 }
+
+/** Both sides of one thread: a TUN queue and UDP sockets, of which the first is read. */
+export interface Exchange {
+  /**
+   * Waits until a side is ready (unless READY says that one may hold more), then reads a batch of
+   * each such side. Gives bits: the sides that are empty behind what was read, and BIT_WAKE.
+   */
+  receive: () => number;
+  /** Writes the batches of both outputs. */
+  send: () => void;
+}

@@ -77,6 +77,11 @@ uint32_t send_datagrams(const struct batch *batch, bool raw);
 napi_value read_datagrams(napi_env env, napi_callback_info info);
 napi_value write_datagrams(napi_env env, napi_callback_info info, bool raw);
 
+// poll.c: events, or -1 with errno; microseconds of CLOCK_MONOTONIC
+struct epoll_event;
+int wait_events(int poller, struct epoll_event *events, int most, double timeout_us);
+double now_us(void);
+
 // socket.c
 struct failure {
   const char *syscall;
@@ -99,7 +104,8 @@ struct entry {
   napi_callback function;
 };
 extern const struct entry tun_entries[], udp_entries[], raw_entries[], poll_entries[],
-    pass_entries[], steer_entries[], load_entries[], flood_entries[], ping_entries[];
+    pass_entries[], steer_entries[], load_entries[], flood_entries[], ping_entries[],
+    exchange_entries[];
 
 // A private copy: another thread may change the descriptor while we look at it.
 static inline struct descriptor snapshot(const struct descriptor *at) {

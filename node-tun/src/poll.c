@@ -42,7 +42,7 @@ static napi_value poller_remove(napi_env env, napi_callback_info info) {
   return throw_system_fd(env, errno, "epoll_ctl EPOLL_CTL_DEL", fd);
 }
 
-static double now_us(void) {
+double now_us(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
@@ -66,7 +66,7 @@ static int wait_once(int poller, struct epoll_event *events, int most, double le
 }
 
 // timeout_us: below 0 = forever. An interrupted wait goes on with what is left of the time.
-static int wait_events(int poller, struct epoll_event *events, int most, double timeout_us) {
+int wait_events(int poller, struct epoll_event *events, int most, double timeout_us) {
   if (timeout_us > FOREVER_US) timeout_us = -1;
   double deadline = timeout_us > 0 ? now_us() + timeout_us : 0, left = timeout_us;
   for (;;) {

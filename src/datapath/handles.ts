@@ -2,7 +2,7 @@
 // opens and closes them, the worker uses them. A rebind replaces them without stopping the thread.
 import { ENTROPY_SOCKETS } from "../../assembly/shared/layout.js";
 
-/** What a poller's token stands for. */
+/** What a poller's token stands for: bit 1 << token of what an exchange receives. */
 export const TOKEN_DEVICE = 0;
 export const TOKEN_WIRE = 1;
 export const TOKEN_WAKE = 2;
@@ -43,6 +43,11 @@ export class HandleTable {
 
   version(): number {
     return Atomics.load(this.#words, VERSION);
+  }
+
+  /** A view whose first word is the version, for native code. */
+  guard(): Uint32Array {
+    return new Uint32Array(this.buffer, VERSION * Int32Array.BYTES_PER_ELEMENT);
   }
 
   /** True when the worker uses the newest handles, so that older ones may be closed. */

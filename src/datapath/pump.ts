@@ -13,109 +13,78 @@ import {
   W_TUN_IN,
   W_TUN_IN_COUNT,
   W_TUN_IN_NEXT,
-  W_TUN_OUT,
   W_TUN_OUT_COUNT,
   W_TUN_SLOTS,
   W_WIRE_IN,
   W_WIRE_IN_COUNT,
   W_WIRE_IN_NEXT,
-  W_WIRE_OUT,
   W_WIRE_OUT_COUNT,
   W_WIRE_SLOTS,
 } from "../../assembly/shared/layout.js";
-import type { Device, Underlay } from "./device.js";
+import { PORT_DEVICE, PORT_WIRE, type Ports } from "./device.js";
 import type { HotPath } from "./module.js";
 
 /** Runs in a row without a packet taken or made, after which the hot path counts as stuck. */
 const STALLED_RUNS_MAX = 16;
+/** Longest wait when the hot path named a deadline, so that a far one cannot overflow. */
+const SLEEP_MAX_US = 1_000_000_000;
 
 /** What a pump is made of. `words` views the whole memory; `base` is the worker's block. */
 export interface PumpParts {
   words: Uint32Array;
   base: number;
   hotPath: Pick<HotPath, "run" | "settle">;
-  device: Device;
-  underlay: Underlay;
-  /** Microseconds of a clock that never goes back, the same for all workers of this machine. */
-  now_us: () => number;
-}
-
-/**
- * Which inputs may have something: set by the poller, cleared by reads that came back short. While
- * one side is full nobody asks the poller, so both stay set: a flood of one must not starve the
- * other.
- */
-export interface Readiness {
-  device: boolean;
-  wire: boolean;
+  ports: Ports;
 }
 
 /** Moves packets of one worker. One instance lives as long as its worker thread. */
 export class Pump {
-  /** When the hot path wants to run again without input, in `now_us` time; +Infinity = never. */
+  /** When the hot path wants to run again without input, in the ports' time; +Infinity = never. */
   deadline_us = 0;
-  readonly ready: Readiness = { device: true, wire: true };
   /** When each side was last seen empty with all that came out of it written. */
   readonly drained = { device_us: 0, wire_us: 0 };
-  /** Replaced between rounds when the handles behind them were. */
-  device: Device;
-  underlay: Underlay;
   readonly #words: Uint32Array;
   readonly #base: number;
   readonly #hotPath: Pick<HotPath, "run" | "settle">;
-  readonly #now_us: () => number;
+  readonly #ports: Ports;
 
   constructor(parts: PumpParts) {
     this.#words = parts.words;
     this.#base = parts.base;
     this.#hotPath = parts.hotPath;
-    this.device = parts.device;
-    this.#now_us = parts.now_us;
-    this.underlay = parts.underlay;
+    this.#ports = parts.ports;
     this.#presetSlots(W_TUN_IN, W_TUN_SLOTS, BATCH);
     this.#presetSlots(W_WIRE_IN, W_WIRE_SLOTS, BATCH);
     this.#clearCounts();
   }
 
   /**
-   * One round: reads the sides that are ready, works until both inputs are consumed and all outputs
-   * are written. Rings and tables are looked at even when nothing was read.
-   * @returns true when a side may hold more: call again before blocking.
+   * One round: waits for something when nothing is known to be there, reads it, works until both
+   * inputs are consumed and all outputs are written. Rings and tables are looked at even when
+   * nothing was read.
+   * @returns what `receive` gave.
    */
-  round(): boolean {
-    const start_us = this.#now_us();
-    const { device, wire } = this.ready;
-    const fromDevice = device ? this.#readDevice() : 0;
-    const fromWire = wire ? this.#readWire() : 0;
-    const mayHoldMore = fromDevice === BATCH || fromWire === BATCH;
-    this.ready.device = mayHoldMore;
-    this.ready.wire = mayHoldMore;
-    this.#work(fromDevice, fromWire);
-    if (device && fromDevice < BATCH) this.drained.device_us = start_us;
-    if (wire && fromWire < BATCH) this.drained.wire_us = start_us;
-    return mayHoldMore;
+  round(): number {
+    const empty = this.#ports.receive(this.#wait_us());
+    const now_us = this.#ports.now_us();
+    this.#work(now_us, this.#word(W_TUN_IN_COUNT), this.#word(W_WIRE_IN_COUNT));
+    if (empty & PORT_DEVICE) this.drained.device_us = now_us;
+    if (empty & PORT_WIRE) this.drained.wire_us = now_us;
+    return empty;
   }
 
-  #readDevice(): number {
-    const count = this.device.readBatch(this.#base + W_TUN_IN, BATCH);
-    this.#setWord(W_TUN_IN_COUNT, count);
-    this.#setWord(W_TUN_IN_NEXT, 0);
-    return count;
-  }
-
-  #readWire(): number {
-    const count = this.underlay.readBatch(this.#base + W_WIRE_IN, BATCH);
-    this.#setWord(W_WIRE_IN_COUNT, count);
-    this.#setWord(W_WIRE_IN_NEXT, 0);
-    return count;
+  #wait_us(): number {
+    if (this.deadline_us === Number.POSITIVE_INFINITY) return -1;
+    const wait_us = Math.ceil(this.deadline_us - this.#ports.now_us());
+    return Math.max(0, Math.min(wait_us, SLEEP_MAX_US));
   }
 
   /** The hot path stops early when an output is nearly full: write, settle, run again. */
-  #work(fromDevice: number, fromWire: number): void {
+  #work(now_us: number, fromDevice: number, fromWire: number): void {
     let stalled = 0;
     let left = fromDevice + fromWire;
     for (;;) {
-      this.deadline_us = this.#hotPath.run(this.#now_us());
+      this.deadline_us = this.#hotPath.run(now_us);
       const written = this.#writeOutputs();
       const now = this.#left(fromDevice, fromWire);
       stalled = now === left && !written ? stalled + 1 : 0;
@@ -141,8 +110,7 @@ export class Pump {
     const toWire = this.#word(W_WIRE_OUT_COUNT);
     const toDevice = this.#word(W_TUN_OUT_COUNT);
     if (toWire === 0 && toDevice === 0) return false;
-    if (toWire > 0) this.underlay.writeBatch(this.#base + W_WIRE_OUT, toWire);
-    if (toDevice > 0) this.device.writeBatch(this.#base + W_TUN_OUT, toDevice);
+    this.#ports.send();
     this.#hotPath.settle();
     return true;
   }

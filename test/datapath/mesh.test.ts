@@ -2,6 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { packetsInFlight, readCounters } from "../../src/datapath/counters.js";
+import { PORT_DEVICE, PORT_WIRE } from "../../src/datapath/device.js";
 import { createMemory } from "../../src/datapath/memory.js";
 import { compileModule, instantiateModule } from "../../src/datapath/module.js";
 import { TablePublisher } from "../../src/datapath/publisher.js";
@@ -9,6 +10,7 @@ import { Pump } from "../../src/datapath/pump.js";
 import { MemoryDevice, MemoryNetwork, MemoryUnderlay } from "../support/memory-ports.js";
 import { contentsOf, MTU, pod4, pod6 } from "../support/nodes.js";
 import { buildPacket, UDP } from "../support/packets.js";
+import { SplitPorts } from "../support/split-ports.js";
 
 const NODES = [1, 2, 3];
 const compiled = await compileModule();
@@ -25,12 +27,14 @@ function makeNode(number: number, network: MemoryNetwork) {
     clock_us += 100;
     return clock_us;
   };
-  const pump = new Pump({ words: memory.words, base, hotPath, device, underlay, now_us });
+  const { words } = memory;
+  const ports = new SplitPorts({ words, base }, device, underlay, now_us);
+  const pump = new Pump({ words, base, hotPath, ports });
   const onFailure = (error: unknown) => assert.unreachable(String(error));
   const peers = NODES.filter((other) => other !== number);
   new TablePublisher({ ...memory, onFailure }).publish(contentsOf(number, peers));
   const counters = () => readCounters(memory.counters, base, 0);
-  return { number, device, underlay, pump, counters };
+  return { number, device, underlay, ports, pump, counters };
 }
 
 type Node = ReturnType<typeof makeNode>;
@@ -39,10 +43,10 @@ type Node = ReturnType<typeof makeNode>;
 function settle(nodes: Node[]): void {
   for (let idle = 0; idle < 2; ) {
     let moved = false;
-    for (const { pump, underlay } of nodes) {
-      pump.ready.device = true;
-      pump.ready.wire = true;
-      moved = pump.round() || underlay.queue.length > 0 || moved;
+    for (const { pump, ports, underlay } of nodes) {
+      ports.ready = PORT_DEVICE | PORT_WIRE;
+      pump.round();
+      moved = ports.mayHoldMore() || underlay.queue.length > 0 || moved;
     }
     idle = moved ? 0 : idle + 1;
   }

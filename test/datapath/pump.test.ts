@@ -25,7 +25,9 @@ import {
   W_WIRE_SLOTS,
   WORKER_SIZE,
 } from "../../assembly/shared/layout.js";
+import { PORT_WIRE } from "../../src/datapath/device.js";
 import { Pump } from "../../src/datapath/pump.js";
+import { SplitPorts } from "../support/split-ports.js";
 
 const BASE = 65536;
 const words = new Uint32Array((BASE + WORKER_SIZE) / 4);
@@ -110,36 +112,41 @@ function setUp() {
   const device = new FakePort("device", log);
   const underlay = new FakePort("wire", log);
   const hotPath = new FakeHotPath(log);
-  const pump = new Pump({ words, base: BASE, hotPath, device, underlay, now_us: () => 7 });
-  return { log, device, underlay, hotPath, pump };
+  const ports = new SplitPorts({ words, base: BASE }, device, underlay);
+  const pump = new Pump({ words, base: BASE, hotPath, ports });
+  const roundAsksForMore = () => {
+    pump.round();
+    return ports.mayHoldMore();
+  };
+  return { log, device, underlay, hotPath, ports, pump, roundAsksForMore };
 }
 
 test("a round reads both sides, runs, writes the underlay, then the device, then settles", () => {
-  const { pump, device, underlay, log } = setUp();
+  const { roundAsksForMore, device, underlay, log } = setUp();
   device.waiting = 3;
   underlay.waiting = 2;
-  assert.is(pump.round(), false);
+  assert.is(roundAsksForMore(), false);
   assert.equal(log, ["read device", "read wire", "run", "write wire", "write device", "settle"]);
   assert.equal(underlay.writes, [{ at: W_WIRE_OUT, count: 3 }]);
   assert.equal(device.writes, [{ at: W_TUN_OUT, count: 2 }]);
 });
 
 test("a side that came back short is not read again until the poller names it", () => {
-  const { pump, device, underlay } = setUp();
+  const { pump, device, underlay, ports } = setUp();
   pump.round();
   pump.round();
   assert.is(device.reads, 1);
-  pump.ready.wire = true;
+  ports.ready = PORT_WIRE;
   pump.round();
   assert.is(device.reads, 1);
   assert.is(underlay.reads, 2);
 });
 
 test("a full batch asks for another round before the worker may block", () => {
-  const { pump, device, underlay } = setUp();
+  const { roundAsksForMore, device, underlay } = setUp();
   device.waiting = BATCH + 1;
-  assert.is(pump.round(), true);
-  assert.is(pump.round(), false);
+  assert.is(roundAsksForMore(), true);
+  assert.is(roundAsksForMore(), false);
   assert.equal(
     underlay.writes.map((write) => write.count),
     [BATCH, 1],
@@ -153,9 +160,9 @@ test("while one side is always full the other is read as well, for nobody asks t
   ] as const) {
     const scene = setUp();
     scene[flooded].waiting = 3 * BATCH;
-    assert.is(scene.pump.round(), true);
+    assert.is(scene.roundAsksForMore(), true);
     scene[quiet].waiting = 1;
-    assert.is(scene.pump.round(), true);
+    assert.is(scene.roundAsksForMore(), true);
     assert.is(scene[quiet].waiting, 0, `${quiet} beside a flooded ${flooded}`);
   }
 });

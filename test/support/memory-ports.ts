@@ -14,7 +14,7 @@ import {
   DESCRIPTOR_SIZE,
   VNET_HEADER_SIZE,
 } from "../../assembly/shared/layout.js";
-import type { Device, Underlay } from "../../src/datapath/device.js";
+import type { BatchPort } from "./split-ports.js";
 
 /** A datagram on its way: IPv4 underlay addresses as in D_PEER. */
 interface Datagram {
@@ -72,7 +72,7 @@ class Descriptor {
 }
 
 /** Overlay packets go in by `push` and come out in `delivered`. */
-export class MemoryDevice implements Device {
+export class MemoryDevice implements BatchPort {
   readonly delivered: Uint8Array[] = [];
   readonly #waiting: Uint8Array[] = [];
   readonly #bytes: Uint8Array;
@@ -126,7 +126,7 @@ export class MemoryNetwork {
 }
 
 /** One node's end of the network. Trains are cut on the way, as a network does. */
-export class MemoryUnderlay implements Underlay {
+export class MemoryUnderlay implements BatchPort {
   readonly queue: Datagram[] = [];
   readonly #bytes: Uint8Array;
   readonly #address: Uint8Array;
