@@ -109,7 +109,7 @@ export const C_PREFIX_CAPACITY: usize = 36;
 // worker: WORKER_PARKED before it blocks, WORKER_RUNNING after
 export const W_STATE: usize = 0;
 export const W_GENERATION: usize = 4; //   worker: generation it last read (atomic)
-export const W_COMMAND: usize = 8; //      control: 0 run, 1 stop (atomic)
+export const W_COMMAND: usize = 8; //      control: COMMAND_* (atomic)
 export const W_HEARTBEAT: usize = 12; //   worker: rounds, wraps
 export const W_TUN_IN_COUNT: usize = 64; //   pump: descriptors read from TUN
 export const W_TUN_IN_NEXT: usize = 68; //    wasm: how many of them are done
@@ -126,6 +126,8 @@ export const WORKER_RUNNING: u32 = 0;
 export const WORKER_PARKED: u32 = 1;
 export const COMMAND_RUN: u32 = 0;
 export const COMMAND_STOP: u32 = 1;
+/** Measure the heap, then run on; the worker sets COMMAND_RUN again. */
+export const COMMAND_MEASURE: u32 = 2;
 
 // counters: u64 each, one writer (the worker's wasm instance)
 export const EGRESS: u32 = 0; //  overlay -> underlay

@@ -1,5 +1,5 @@
 // The agent's numbers as Prometheus metric families; names are stable.
-import type { Datapath, DirectionCounters } from "../datapath/index.js";
+import type { Datapath, DirectionCounters, WorkerHeap } from "../datapath/index.js";
 import { formatMetrics, type MetricFamily } from "../telemetry/index.js";
 import { dropRows } from "./status.js";
 import type { AgentStatus } from "./types.js";
@@ -76,6 +76,38 @@ function peerFamilies({ peers }: AgentStatus): MetricFamily[] {
   ];
 }
 
+/** One sample for each worker that has said its heap. */
+function heapFamily(
+  status: AgentStatus,
+  of: keyof WorkerHeap,
+  told: { name: string; help: string; type: MetricFamily["type"] },
+): MetricFamily {
+  const samples = status.workers.flatMap(({ index: worker, heap }) =>
+    heap === null ? [] : [{ labels: { worker }, value: heap[of] }],
+  );
+  return { ...told, samples };
+}
+
+function heapFamilies(status: AgentStatus): MetricFamily[] {
+  return [
+    heapFamily(status, "used", {
+      name: "meshd_worker_heap_bytes",
+      help: "JavaScript heap in use, garbage included.",
+      type: "gauge",
+    }),
+    heapFamily(status, "allocated", {
+      name: "meshd_worker_allocated_bytes_total",
+      help: "Ever allocated in that heap; packets that are forwarded add nothing.",
+      type: "counter",
+    }),
+    heapFamily(status, "collections", {
+      name: "meshd_worker_collections_total",
+      help: "Garbage collections.",
+      type: "counter",
+    }),
+  ];
+}
+
 function statusFamilies(status: AgentStatus): MetricFamily[] {
   const age = status.nats.viewAge_ms;
   return [
@@ -116,6 +148,7 @@ function statusFamilies(status: AgentStatus): MetricFamily[] {
 export function metricsText(status: AgentStatus, datapath: Datapath): string {
   return formatMetrics([
     ...statusFamilies(status),
+    ...heapFamilies(status),
     ...peerFamilies(status),
     ...counterFamilies(datapath),
     ...dropFamilies(datapath),

@@ -93,9 +93,10 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     peersReachable: peers.filter((peer) => peer.reachable === "reachable").length,
     peersTotal: peers.length,
     pods: parts.pods.list().length,
-    workers: datapath
-      .workers()
-      .map(({ index, state, restarts, generation }) => ({ index, state, restarts, generation })),
+    workers: datapath.workers().map(({ index, state, restarts, generation, heap }) => ({
+      ...{ index, state, restarts, generation },
+      heap,
+    })),
     steering: { ...datapath.steering() },
     packets: { egress: egress.packets, ingress: ingress.packets },
     bytes: { egress: egress.bytes, ingress: ingress.bytes },

@@ -1,6 +1,6 @@
 // What the agent is given, what it answers: options of runAgent and the JSON shapes of its socket.
 import type { BenchRule } from "../bench/index.js";
-import type { Steering, SteeringStatus } from "../datapath/index.js";
+import type { Steering, SteeringStatus, WorkerHeap } from "../datapath/index.js";
 
 /** Writes one structured log line; `event` is a stable dotted name, `fields` are flat values. */
 export type AgentLog = (event: string, fields?: Record<string, unknown>) => void;
@@ -86,6 +86,8 @@ export interface WorkerSummary {
   state: string;
   restarts: number;
   generation: number;
+  /** What the thread holds in JavaScript; null when it has not said it yet. */
+  heap: WorkerHeap | null;
 }
 
 export interface Refusal {

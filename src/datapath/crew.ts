@@ -3,6 +3,7 @@
 import { Worker } from "node:worker_threads";
 import { wake } from "node-tun";
 import {
+  COMMAND_MEASURE,
   COMMAND_RUN,
   COMMAND_STOP,
   W_COMMAND,
@@ -12,12 +13,15 @@ import {
   WORKER_PARKED,
 } from "../../assembly/shared/layout.js";
 import { DatapathError, describe } from "./errors.js";
+import type { WorkerHeap } from "./heap.js";
 import type { WorkerMessage, WorkerSetup } from "./worker.js";
 
 /** A worker that dies again within this time waits before its next start, longer each time. */
 const STABLE_MS = 10_000;
 const DELAY_FIRST_MS = 50;
 const DELAY_MAX_MS = 5000;
+/** A worker answers within one round; one that hangs or has just died does not. */
+const MEASURE_DEADLINE_MS = 500;
 
 export type WorkerState = "starting" | "running" | "parked" | "dead" | "stopped";
 
@@ -32,6 +36,8 @@ export interface WorkerStatus {
   generation: number;
   /** Rounds of its loop; they stand still while it is idle. Wraps at 2^32. */
   rounds: number;
+  /** As of the last `measureHeaps`; null before the thread's first. */
+  heap: WorkerHeap | null;
 }
 
 /** One place in the crew: what its threads, one after another, have in common. */
@@ -47,6 +53,10 @@ interface Place {
   /** Why the last thread of this place ended. */
   reason: string;
   timer: NodeJS.Timeout | undefined;
+  heap: WorkerHeap | null;
+  /** Settles when the heap that was asked for is there, or at the deadline. */
+  measuring: Promise<void> | undefined;
+  measured: () => void;
   /** Settles when a restart under way has launched or given up. */
   restarting: Promise<void>;
 }
@@ -79,6 +89,9 @@ export class Crew {
       failure: undefined,
       reason: "",
       timer: undefined,
+      heap: null,
+      measuring: undefined,
+      measured: () => undefined,
       restarting: Promise.resolve(),
     }));
   }
@@ -111,7 +124,30 @@ export class Crew {
       restarts: place.restarts,
       generation: this.#load(place, W_GENERATION),
       rounds: this.#load(place, W_HEARTBEAT),
+      heap: place.heap,
     }));
+  }
+
+  /** Lets every thread measure its heap; `status` has what they answered. */
+  async measureHeaps(): Promise<void> {
+    await Promise.all(this.#places.map((place, index) => this.#measure(place, index)));
+  }
+
+  #measure(place: Place, index: number): Promise<void> {
+    if (!place.ready) return Promise.resolve();
+    place.measuring ??= new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, MEASURE_DEADLINE_MS);
+      place.measured = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      const at = (place.setup.base + W_COMMAND) >>> 2;
+      Atomics.compareExchange(this.#parts.words, at, COMMAND_RUN, COMMAND_MEASURE);
+      this.wake(index);
+    }).finally(() => {
+      place.measuring = undefined;
+    });
+    return place.measuring;
   }
 
   /** Wakes a worker that may be blocked, so that it looks at its rings, command and handles. */
@@ -169,6 +205,7 @@ export class Crew {
     const thread = new Worker(url, { workerData: place.setup, name: `meshd-worker-${index}` });
     place.thread = thread;
     place.ready = false;
+    place.heap = null;
     place.failure = undefined;
     place.startedAt_ms = performance.now();
     thread.on("message", (message: WorkerMessage) => this.#onMessage(index, message));
@@ -183,6 +220,11 @@ export class Crew {
     const place = this.#at(index);
     if (message === "punt") {
       this.#parts.onPunt(index);
+      return;
+    }
+    if (message !== "ready") {
+      place.heap = message;
+      place.measured();
       return;
     }
     place.ready = true;

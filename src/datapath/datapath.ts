@@ -188,6 +188,14 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     return this.crew.status();
   }
 
+  /**
+   * Lets every worker measure its heap, within one of its rounds; `workers` has the answers. One
+   * that does not answer within half a second keeps what it said before.
+   */
+  async measureHeaps(): Promise<void> {
+    if (!this.closed) await this.crew.measureHeaps();
+  }
+
   /** Whether each CPU's packets are its own worker's, and if not though asked for, why. */
   steering(): SteeringStatus {
     return this.steered;

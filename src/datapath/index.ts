@@ -11,6 +11,7 @@ export type { WorkerState, WorkerStatus } from "./crew.js";
 export { Datapath, type DatapathEvents, type DatapathOptions } from "./datapath.js";
 export { DatapathError, type DatapathErrorCode } from "./errors.js";
 export type { GrantedOffloads } from "./handle-set.js";
+export type { WorkerHeap } from "./heap.js";
 export { type PuntHandler, RING_PACKET_MAX } from "./punt.js";
 export type { UnderlayAddress } from "./sockets.js";
 export type { Steering, SteeringStatus } from "./steering.js";

@@ -67,7 +67,7 @@ export class Pump {
   round(): number {
     const empty = this.#ports.receive(this.#wait_us());
     const now_us = this.#ports.now_us();
-    this.#work(now_us, this.#word(W_TUN_IN_COUNT), this.#word(W_WIRE_IN_COUNT));
+    this.#work(this.#word(W_TUN_IN_COUNT), this.#word(W_WIRE_IN_COUNT));
     if (empty & PORT_DEVICE) this.drained.device_us = now_us;
     if (empty & PORT_WIRE) this.drained.wire_us = now_us;
     return empty;
@@ -80,11 +80,12 @@ export class Pump {
   }
 
   /** The hot path stops early when an output is nearly full: write, settle, run again. */
-  #work(now_us: number, fromDevice: number, fromWire: number): void {
+  #work(fromDevice: number, fromWire: number): void {
     let stalled = 0;
     let left = fromDevice + fromWire;
     for (;;) {
-      this.deadline_us = this.#hotPath.run(now_us);
+      // The time is not handed from method to method: V8 makes an object of it at each such border.
+      this.deadline_us = this.#hotPath.run(this.#ports.now_us());
       const written = this.#writeOutputs();
       const now = this.#left(fromDevice, fromWire);
       stalled = now === left && !written ? stalled + 1 : 0;

@@ -3,7 +3,9 @@
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { clearWake, mapStamps, pinThread } from "node-tun";
 import {
+  COMMAND_MEASURE,
   COMMAND_RUN,
+  COMMAND_STOP,
   RING_HEAD,
   RING_TAIL,
   W_COMMAND,
@@ -17,6 +19,7 @@ import { PORT_WAKE } from "./device.js";
 import { systemCode } from "./errors.js";
 import { NativePorts } from "./exchange.js";
 import { HandleTable, type WorkerHandles } from "./handles.js";
+import { HeapMeter, type WorkerHeap } from "./heap.js";
 import { instantiateModule } from "./module.js";
 import { Pump } from "./pump.js";
 import type { Stamps } from "./steering.js";
@@ -36,8 +39,14 @@ export interface WorkerSetup {
   index: number;
 }
 
-/** To the control thread: it runs with the handles it was given, or its punt ring has packets. */
-export type WorkerMessage = "ready" | "punt";
+/**
+ * To the control thread: it runs with the handles it was given, its punt ring has packets, or its
+ * heap, because that was asked for.
+ */
+export type WorkerMessage = "ready" | "punt" | WorkerHeap;
+
+/** Rounds after which the heap's records are read though nobody asks: minutes of full load. */
+const UNASKED_ROUNDS = 1 << 24;
 
 /** A packet is in its queue so much later than the program chose it. */
 const ENQUEUE_US = 2;
@@ -55,6 +64,7 @@ class WorkerLoop {
   readonly #ports: NativePorts;
   readonly #pump: Pump;
   #handles: WorkerHandles;
+  readonly #meter = new HeapMeter();
   #puntHead = 0;
   readonly #deviceStamps: Uint32Array;
   readonly #wireStamps: Uint32Array;
@@ -89,15 +99,26 @@ class WorkerLoop {
     this.#pin();
     this.#store(W_STATE, WORKER_RUNNING);
     this.#post("ready");
-    while (this.#load(W_COMMAND) === COMMAND_RUN) {
+    for (;;) {
+      const command = this.#load(W_COMMAND);
+      if (command === COMMAND_STOP) break;
+      if (command === COMMAND_MEASURE) this.#measure();
       const got = this.#pump.round();
       if (got & PORT_WAKE) clearWake(this.#setup.wakeFd);
-      Atomics.add(this.#words, this.#index(W_HEARTBEAT), 1);
+      const rounds = Atomics.add(this.#words, this.#index(W_HEARTBEAT), 1);
+      if (rounds % UNASKED_ROUNDS === 0) this.#meter.read(() => undefined);
       this.#announcePunts();
       this.#stamp();
       this.#takeHandles();
     }
     this.#store(W_STATE, WORKER_PARKED);
+  }
+
+  /** A stop that came meanwhile stays. */
+  #measure(): void {
+    const at = this.#index(W_COMMAND);
+    Atomics.compareExchange(this.#words, at, COMMAND_MEASURE, COMMAND_RUN);
+    this.#meter.read(this.#post);
   }
 
   /** After every round, busy or not: the control thread closes what it replaced soon after. */

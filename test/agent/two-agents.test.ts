@@ -145,6 +145,7 @@ rootTest(test, "a device that somebody deleted comes back with everything on it"
   hosts.everyPairPings();
   const workers = (await hosts.agent(0).status()).workers;
   assert.ok(workers.some((worker) => worker.restarts > 0));
+  assert.ok(workers.every(({ heap }) => heap !== null && heap.used > 0 && heap.collections >= 0));
 });
 
 rootTest(test, "what holds secrets is for root alone", () => {

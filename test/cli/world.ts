@@ -177,7 +177,7 @@ export const STATUS = {
   peersReachable: 1,
   peersTotal: 2,
   pods: 1,
-  workers: [{ index: 0, state: "running", restarts: 1, generation: 4 }],
+  workers: [{ index: 0, state: "running", restarts: 1, generation: 4, heap: null }],
   packets: { egress: 10, ingress: 20 },
   bytes: { egress: 1000, ingress: 3_000_000 },
   drops: 3,

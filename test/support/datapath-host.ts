@@ -18,7 +18,17 @@ export interface HostConfig {
 
 /** Every later line. */
 export type HostCommand =
-  | { do: "counters" | "workers" | "offloads" | "generation" | "usage" | "steering" | "pid" }
+  | {
+      do:
+        | "counters"
+        | "workers"
+        | "heaps"
+        | "offloads"
+        | "generation"
+        | "usage"
+        | "steering"
+        | "pid";
+    }
   | { do: "publish"; contents: TableContents }
   | { do: "rebind"; underlay: DatapathOptions["underlay"] }
   | { do: "inject"; packet: string }
@@ -68,6 +78,9 @@ async function answer(datapath: Datapath, command: HostCommand): Promise<unknown
       return datapath.counters();
     case "workers":
       return datapath.workers();
+    case "heaps":
+      await datapath.measureHeaps();
+      return datapath.workers().map(({ heap }) => heap);
     case "offloads":
       return datapath.offloads();
     case "generation":
