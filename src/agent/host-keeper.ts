@@ -6,6 +6,7 @@ import {
   deleteRoutes,
   enableForwarding,
   type WantedRoute as HostRoute,
+  leaveOutQueueing,
   listRoutes,
   readSysctl,
   reconcileAddresses,
@@ -100,10 +101,13 @@ export class HostKeeper {
     return { changes, problems };
   }
 
-  private setLink(mtu: number): Promise<number> {
+  private async setLink(mtu: number): Promise<number> {
     const sizes = { mtu, gsoMaxSize: GSO_MAX_SIZE, queueLength: TUN_QUEUE_LENGTH };
     const wanted = { up: true, ...sizes, addressMode: "none" } as const;
-    return setLink(this.device, wanted);
+    const changes = await setLink(this.device, wanted);
+    // A device that is new, or was down, has the kernel's own discipline. Without tc it keeps it.
+    const isLeftOut = changes > 0 && (await leaveOutQueueing(this.device).catch(() => false));
+    return changes + Number(isLeftOut);
   }
 
   private async setSysctls(ipv6: boolean): Promise<number> {

@@ -29,6 +29,7 @@ const NOT_FOUND = 127;
 /** Debian package of each program that meshd calls. */
 const PACKAGES: Readonly<Record<string, string>> = {
   ip: "iproute2",
+  tc: "iproute2",
   nft: "nftables",
   nsenter: "util-linux",
   tee: "coreutils",

@@ -65,6 +65,7 @@ export {
   prefixesOverlap,
   prefixHolding,
 } from "./prefix.js";
+export { leaveOutQueueing } from "./queue.js";
 export { listRoutes, type Route } from "./route-list.js";
 export {
   deleteRoutes,

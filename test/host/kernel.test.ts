@@ -13,6 +13,7 @@ import {
   findLink,
   HostError,
   ipBatch,
+  leaveOutQueueing,
   listAddresses,
   listLinks,
   listNamespaces,
@@ -26,6 +27,7 @@ import {
   rpFilter,
   run,
   runInNamespace,
+  runJson,
   SysctlKeeper,
   setLink,
   type WantedRoute,
@@ -73,6 +75,29 @@ rootTest(test, "a link is set once and then left alone", async () => {
   assert.is(await setLink("mesh0", { up: false }, { netns }), 1);
   assert.is(await codeFrom(setLink("nope", { up: true }, { netns })), "MESHD_HOST_NO_LINK");
   assert.is(await findLink("nope", { netns }), undefined);
+});
+
+rootTest(test, "only a discipline that the kernel chose by itself is left out", async () => {
+  const netns = createNamespace("host");
+  await run(["ip", "tuntap", "add", "mode", "tun", "mesh0"], { netns });
+  const qdisc = async () => {
+    const [link] = (await runJson(["ip", "-json", "link", "show", "dev", "mesh0"], { netns })) as {
+      qdisc: string;
+    }[];
+    return link?.qdisc;
+  };
+  const choose = (name: string) =>
+    run(["tc", "qdisc", "replace", "dev", "mesh0", "root", name], { netns });
+  await setLink("mesh0", { up: true }, { netns });
+  for (const [name, isLeftOut] of [
+    ["pfifo_fast", true],
+    ["pfifo", false],
+  ] as const) {
+    await choose(name);
+    assert.is(await leaveOutQueueing("mesh0", { netns }), isLeftOut, name);
+    assert.is(await qdisc(), isLeftOut ? "noqueue" : name);
+    assert.is(await leaveOutQueueing("mesh0", { netns }), false);
+  }
 });
 
 rootTest(test, "a veth pair spans two namespaces, knows its peer, and goes as one", async () => {
