@@ -82,10 +82,11 @@ export interface Binding {
   openWake(): number;
   wake(fd: number): void;
   clearWake(fd: number): void;
-  steerTun(fd: number, cpus: Uint32Array, busy: number, stamps: number): void;
+  steerTun(fd: number, cpus: Uint32Array, busy: number, stamps: number, flows: number): void;
   unsteerTun(fd: number): void;
-  steerUdp(fd: number, cpus: Uint32Array, busy: number, stamps: number): void;
+  steerUdp(fd: number, cpus: Uint32Array, busy: number, stamps: number, flows: number): void;
   openStamps(): number;
+  openFlows(): number;
   mapStamps(fd: number): ArrayBuffer;
   pinThread(cpu: number): void;
   allowedCpus(): number[];

@@ -261,8 +261,11 @@ export const pinThread: (cpu: number) => void = binding.pinThread;
  * @throws SystemCallError EPERM (needs CAP_BPF or root), EINVAL or ENOSYS (a kernel without)
  */
 export function steerTun(fd: number, order: SteeringOrder): void {
-  binding.steerTun(fd, checkCpus(order.cpus), order.busy, order.stamps);
+  binding.steerTun(fd, checkCpus(order.cpus), order.busy, order.stamps, order.flows);
 }
+
+/** What steering programs remember of flows; one for a device and the sockets of its tunnel. */
+export const openFlows: () => number = binding.openFlows;
 
 /** A map that steering programs read and workers write; a device and a group need one each. */
 export const openStamps: () => number = binding.openStamps;
@@ -285,7 +288,7 @@ export const unsteerTun: (fd: number) => void = binding.unsteerTun;
  * @throws SystemCallError EINVAL (no SO_REUSEPORT), ENOPROTOOPT (a kernel without)
  */
 export function steerUdp(fd: number, order: SteeringOrder): void {
-  binding.steerUdp(fd, checkCpus(order.cpus), order.busy, order.stamps);
+  binding.steerUdp(fd, checkCpus(order.cpus), order.busy, order.stamps, order.flows);
 }
 
 function checkCpus(cpus: readonly number[]): Uint32Array {

@@ -106,6 +106,8 @@ export interface SteeringOrder {
   busy: number;
   /** Of openStamps. */
   stamps: number;
+  /** Of openFlows: the same for device and sockets, so that both directions are one flow. */
+  flows: number;
 }
 
 /** A socket that load comes to. */

@@ -1,6 +1,6 @@
 // Puts packets where the CPU is that has them: a program on TUN chooses the queue, one on a
-// SO_REUSEPORT group the socket. Flows that are busy go to queues of their own. A flow changes its
-// queue only when the queue's worker has said that it is through with all the flow had there.
+// SO_REUSEPORT group the socket. Busy flows go to queues of their own, both directions to the same
+// one. A flow changes its queue only when its worker has said that it is through with all of it.
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/if_tun.h>
@@ -12,9 +12,9 @@
 
 #include "common.h"
 
-enum { MOST_QUEUES = 64, MOST_STEPS = 3 * MOST_QUEUES + 100, FLOW_BITS = 10 };
-// A flow is busy for a while after it had more than this in a window.
-enum { WINDOW_NS = 1000000, BUSY_PACKETS = 8, BUSY_BYTES = 65536, BUSY_NS = 1000000000 };
+enum { MOST_QUEUES = 64, MOST_STEPS = 3 * MOST_QUEUES + 200, FLOW_BITS = 10 };
+// A flow is busy for a while after both directions had more than this in a window.
+enum { WINDOW_NS = 1000000, BUSY_PACKETS = 48, BUSY_BYTES = 65536, BUSY_NS = 1000000000 };
 // A flow not seen for 55 * 2^30 ns is new, and new ones are busy until they had time to show it.
 enum { NEW_SHIFT = 30, NEW_AFTER = 55, NEW_BUSY_NS = 100000000 };
 // What the old worker sent may still wait in a CPU's backlog: a flow moves in a pause.
@@ -26,19 +26,33 @@ enum { SILENCE_NS = 20000000, STAMP_SHIFT = 10 };
 struct order {
   uint32_t *cpus;
   uint32_t count, busy;
+  int stamps, flows;  // maps
 };
 
-// What the program keeps of the flows of one slot. Two CPUs may write it at once: then a count is
-// a little off, and the queue is one of the two that were chosen.
+struct side {
+  uint64_t last;
+  uint32_t queue, unused;
+};
+
+// What both programs keep of the flows of one slot: acknowledgements are as busy as what they
+// acknowledge. Two CPUs may write it at once: then a count is a little off, and the queue is one of
+// the two that were chosen.
 struct flow {
-  uint64_t last, window, busy_until;
-  uint32_t packets, bytes, queue, unused;
+  uint64_t window, busy_until;
+  uint32_t packets, bytes;
+  struct side device, wire;
 };
 
 struct program {
   struct bpf_insn steps[MOST_STEPS];
   uint32_t length;
+  int side;  // offset of its side in a flow
 };
+
+// Where an inner packet begins in a packet of TUN, and in a datagram: VXLAN 8, Ethernet 14.
+enum { DEVICE_PACKET_AT = 0, WIRE_PACKET_AT = 22 };
+// Bytes to the end of the ports, and where they and the addresses are.
+enum { HEAD4 = 24, HEAD6 = 44, PORTS4 = 20, PORTS6 = 40, FROM4 = 12, FROM6 = 8, ADDRESSES6 = 32 };
 
 // The instruction set is in the kernel's Documentation/bpf/standardization.
 static uint32_t put(struct program *p, uint8_t code, uint8_t to, uint8_t from, int16_t off,
@@ -83,8 +97,9 @@ static void land(struct program *p, uint32_t from) {
 }
 
 enum { R0, R1, R2, R3, R4, R5, CONTEXT, HASH, FLOW, NOW, FRAME };
-// Words of the stack, from its end.
-enum { KEY = -4, PORTS = -8, TARGET = -12 };
+// Places on the stack, from its end.
+enum { KEY = -4, TARGET = -8, HEAD = -64 };
+#define SIDE(p, field) ((p)->side + (int)offsetof(struct side, field))
 #define FIELD(field) ((int)offsetof(struct flow, field))
 #define SKB(field) ((int)offsetof(struct __sk_buff, field))
 
@@ -98,25 +113,73 @@ static uint32_t look_up(struct program *p, int map) {
   return jump(p, BPF_JEQ, R0, 0);
 }
 
-// TUN: what the sending socket gave; 0 for sockets that are not connected, which share a slot.
-static void hash_inner(struct program *p) {
-  load(p, BPF_W, HASH, CONTEXT, SKB(hash));
+// stack[HEAD] = `length` bytes of the inner packet. Gives the jump for "it has not so many".
+static uint32_t load_head(struct program *p, int at, int length) {
+  copy(p, R1, CONTEXT);
+  set(p, R2, at);
+  copy(p, R3, FRAME);
+  put(p, BPF_ALU64 | BPF_ADD | BPF_K, R3, 0, 0, HEAD);
+  set(p, R4, length);
+  call_helper(p, BPF_FUNC_skb_load_bytes);
+  return jump(p, BPF_JNE, R0, 0);
 }
 
-// UDP: the outer ports, in which the sender's flow hash is. Behind IP options: other bytes of them.
-static void hash_outer(struct program *p) {
-  load(p, BPF_W, R1, CONTEXT, SKB(protocol));
-  set(p, R2, 20);
-  uint32_t not6 = jump(p, BPF_JNE, R1, htons(0x86dd));
-  set(p, R2, 40);
-  land(p, not6);
-  copy(p, R1, CONTEXT);
-  copy(p, R3, FRAME);
-  put(p, BPF_ALU64 | BPF_ADD | BPF_K, R3, 0, 0, PORTS);
-  set(p, R4, 4);
-  set(p, R5, BPF_HDR_START_NET);
-  call_helper(p, BPF_FUNC_skb_load_bytes_relative);
-  load(p, BPF_W, HASH, FRAME, PORTS);
+static void add_word(struct program *p, uint8_t size, uint8_t to, int at) {
+  load(p, size, R1, FRAME, HEAD + at);
+  put(p, BPF_ALU | BPF_ADD | BPF_X, to, R1, 0, 0);
+}
+
+// r2 = protocol, r3 = sum of the ports, of an IPv4 packet; HASH = sum of its addresses. Fragments
+// and packets with options have protocol 0.
+static void sum_packet4(struct program *p) {
+  add_word(p, BPF_W, HASH, FROM4);
+  add_word(p, BPF_W, HASH, FROM4 + 4);
+  set(p, R2, 0);
+  set(p, R3, 0);
+  load(p, BPF_B, R1, FRAME, HEAD);
+  uint32_t options = jump(p, BPF_JNE, R1, 0x45);
+  load(p, BPF_H, R1, FRAME, HEAD + 6);
+  put(p, BPF_ALU | BPF_AND | BPF_K, R1, 0, 0, htons(0x3fff));
+  uint32_t fragment = jump(p, BPF_JNE, R1, 0);
+  load(p, BPF_B, R2, FRAME, HEAD + 9);
+  add_word(p, BPF_H, R3, PORTS4);
+  add_word(p, BPF_H, R3, PORTS4 + 2);
+  land(p, options);
+  land(p, fragment);
+}
+
+static void sum_packet6(struct program *p) {
+  for (int at = 0; at < ADDRESSES6; at += 4) add_word(p, BPF_W, HASH, FROM6 + at);
+  load(p, BPF_B, R2, FRAME, HEAD + 6);
+  set(p, R3, 0);
+  add_word(p, BPF_H, R3, PORTS6);
+  add_word(p, BPF_H, R3, PORTS6 + 2);
+}
+
+// HASH = one number for both directions of the inner flow: sums do not know from and to. 0 for
+// what is no IP packet.
+static void hash_packet(struct program *p, int at) {
+  static const int with_ports[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP};
+  uint32_t has[3];
+  set(p, HASH, 0);
+  uint32_t no4 = load_head(p, at, HEAD4);
+  load(p, BPF_B, R1, FRAME, HEAD);
+  put(p, BPF_ALU | BPF_RSH | BPF_K, R1, 0, 0, 4);
+  uint32_t is6 = jump(p, BPF_JEQ, R1, 6), other = jump(p, BPF_JNE, R1, 4);
+  sum_packet4(p);
+  uint32_t done4 = put(p, BPF_JMP | BPF_JA, 0, 0, 0, 0);
+  land(p, is6);
+  uint32_t no6 = load_head(p, at, HEAD6);
+  sum_packet6(p);
+  land(p, done4);
+  for (int i = 0; i < 3; i++) has[i] = jump(p, BPF_JEQ, R2, with_ports[i]);
+  set(p, R3, 0);
+  for (int i = 0; i < 3; i++) land(p, has[i]);
+  put(p, BPF_ALU | BPF_MUL | BPF_K, R3, 0, 0, (int32_t)2246822519U);
+  put(p, BPF_ALU | BPF_ADD | BPF_X, HASH, R3, 0, 0);
+  land(p, no4);
+  land(p, other);
+  land(p, no6);
 }
 
 // FLOW = the slot of HASH, NOW = the time.
@@ -166,7 +229,7 @@ static void choose_own(struct program *p, const struct order *order) {
 
 // Sets busy_until of a new flow.
 static void note_new(struct program *p) {
-  load(p, BPF_DW, R2, FLOW, FIELD(last));
+  load(p, BPF_DW, R2, FLOW, SIDE(p, last));
   copy(p, R1, NOW);
   put(p, BPF_ALU64 | BPF_SUB | BPF_X, R1, R2, 0, 0);
   put(p, BPF_ALU64 | BPF_RSH | BPF_K, R1, 0, 0, NEW_SHIFT);
@@ -200,12 +263,12 @@ static void choose_target(struct program *p, const struct order *order) {
 // The flow goes over when its present queue's stamp is later than its last packet, or that packet
 // was long ago. r0 = the queue. Gives the jump for "no such stamp".
 static uint32_t change_queue(struct program *p, int stamps) {
-  load(p, BPF_W, R1, FLOW, FIELD(queue));
+  load(p, BPF_W, R1, FLOW, SIDE(p, queue));
   store(p, BPF_W, FRAME, KEY, R1);
   uint32_t none = look_up(p, stamps);
   load(p, BPF_W, R1, R0, 0);
-  load(p, BPF_DW, R2, FLOW, FIELD(last));
-  store(p, BPF_DW, FLOW, FIELD(last), NOW);
+  load(p, BPF_DW, R2, FLOW, SIDE(p, last));
+  store(p, BPF_DW, FLOW, SIDE(p, last), NOW);
   load(p, BPF_W, R0, FRAME, TARGET);
   put(p, BPF_ALU64 | BPF_SUB | BPF_X, NOW, R2, 0, 0);
   uint32_t silent = jump(p, BPF_JGT, NOW, SILENCE_NS);
@@ -214,31 +277,28 @@ static uint32_t change_queue(struct program *p, int stamps) {
   put(p, BPF_ALU | BPF_SUB | BPF_X, R1, R2, 0, 0);
   uint32_t through = put(p, BPF_JMP32 | BPF_JSGT | BPF_K, R1, 0, 0, 0);
   land(p, no_pause);
-  load(p, BPF_W, R0, FLOW, FIELD(queue));
+  load(p, BPF_W, R0, FLOW, SIDE(p, queue));
   land(p, silent);
   land(p, through);
-  store(p, BPF_W, FLOW, FIELD(queue), R0);
+  store(p, BPF_W, FLOW, SIDE(p, queue), R0);
   return none;
 }
 
-static void write_program(struct program *p, const struct order *order, bool outer, int flows,
-                          int stamps) {
+static void write_program(struct program *p, const struct order *order, bool outer) {
   p->length = 0;
+  p->side = outer ? FIELD(wire) : FIELD(device);
   copy(p, CONTEXT, R1);
   if (order->busy == 0) {
     choose_own(p, order);
     put(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
     return;
   }
-  set(p, R1, 0);
-  store(p, BPF_W, FRAME, PORTS, R1);
-  if (outer) hash_outer(p);
-  if (!outer) hash_inner(p);
-  uint32_t no_flow = find_flow(p, flows);
+  hash_packet(p, outer ? WIRE_PACKET_AT : DEVICE_PACKET_AT);
+  uint32_t no_flow = find_flow(p, order->flows);
   note_new(p);
   count_packet(p);
   choose_target(p, order);
-  uint32_t no_stamp = change_queue(p, stamps);
+  uint32_t no_stamp = change_queue(p, order->stamps);
   land(p, no_flow);
   land(p, no_stamp);
   put(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
@@ -259,22 +319,24 @@ static int make_map(uint32_t entries, uint32_t size, uint32_t flags) {
   return call_bpf(BPF_MAP_CREATE, &attributes);
 }
 
-// The loaded program, or -1 with errno. The map of flows lives as long as the program.
-static int load_program(const struct order *order, bool outer, int stamps) {
+// The loaded program, or -1 with errno.
+static int load_program(const struct order *order, bool outer) {
   struct program program;
   union bpf_attr attributes;
-  int flows = make_map(1u << FLOW_BITS, sizeof(struct flow), 0);
-  if (flows < 0) return -1;
-  write_program(&program, order, outer, flows, stamps);
+  write_program(&program, order, outer);
   memset(&attributes, 0, sizeof attributes);
   attributes.prog_type = BPF_PROG_TYPE_SOCKET_FILTER;
   attributes.insns = (uint64_t)(uintptr_t)program.steps;
   attributes.insn_cnt = program.length;
   attributes.license = (uint64_t)(uintptr_t)"Apache-2.0";
-  int loaded = call_bpf(BPF_PROG_LOAD, &attributes), error = errno;
-  close(flows);
-  errno = error;
-  return loaded;
+  return call_bpf(BPF_PROG_LOAD, &attributes);
+}
+
+// openFlows(): what the programs of one device and its sockets remember of their flows
+static napi_value open_flows(napi_env env, napi_callback_info info) {
+  (void)info;
+  int fd = make_map(1u << FLOW_BITS, sizeof(struct flow), 0);
+  return fd < 0 ? throw_system(env, errno, "bpf BPF_MAP_CREATE", "flows") : make_number(env, fd);
 }
 
 // openStamps(): a map of one 32-bit stamp per queue, which workers write and the programs read
@@ -310,20 +372,22 @@ static bool arg_order(const struct call *call, struct order *out) {
   size_t count;
   if (!arg_u32s(call, 1, "cpus", &out->cpus, &count)) return false;
   if (!arg_u32(call, 2, "busy", &out->busy)) return false;
+  if (!arg_fd(call, 3, "stamps", &out->stamps)) return false;
+  if (!arg_fd(call, 4, "flows", &out->flows)) return false;
   out->count = (uint32_t)count;
   if (count >= 1 && count <= MOST_QUEUES && out->busy <= MOST_QUEUES - count) return true;
   throw_type(call->env, "cpus and busy", "1 to 64 in sum");
   return false;
 }
 
-// (fd, cpus, busy, stamps)
+// (fd, cpus, busy, stamps, flows)
 static napi_value steer(napi_env env, napi_callback_info info, bool outer) {
   struct call call;
   struct order order;
-  int fd, stamps;
-  if (!call_open(&call, env, info, 4) || !arg_fd(&call, 0, "fd", &fd)) return NULL;
-  if (!arg_order(&call, &order) || !arg_fd(&call, 3, "stamps", &stamps)) return NULL;
-  int program = load_program(&order, outer, stamps);
+  int fd;
+  if (!call_open(&call, env, info, 5) || !arg_fd(&call, 0, "fd", &fd)) return NULL;
+  if (!arg_order(&call, &order)) return NULL;
+  int program = load_program(&order, outer);
   if (program < 0) return throw_system_fd(env, errno, "bpf", fd);
   int done = outer ? setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &program, sizeof program)
                    : ioctl(fd, TUNSETSTEERINGEBPF, &program);
@@ -380,5 +444,5 @@ static napi_value allowed_cpus(napi_env env, napi_callback_info info) {
 const struct entry steer_entries[] = {
     {"steerTun", steer_tun},   {"unsteerTun", unsteer_tun},   {"steerUdp", steer_udp},
     {"pinThread", pin_thread}, {"allowedCpus", allowed_cpus}, {"openStamps", open_stamps},
-    {"mapStamps", map_stamps},  {NULL, NULL},
+    {"mapStamps", map_stamps}, {"openFlows", open_flows},     {NULL, NULL},
 };

@@ -49,20 +49,20 @@ test("a CPU that is not there is refused", () => {
 
 test("an order that no program can have is a TypeError", () => {
   for (const cpus of [[], [-1], [0.5], "0", Array(65).fill(0)]) {
-    const wrong = thrownBy(() => tun.steerTun(0, { cpus, busy: 0, stamps: 0 }));
+    const wrong = thrownBy(() => tun.steerTun(0, { cpus, busy: 0, stamps: 0, flows: 0 }));
     assert.instance(wrong, TypeError);
   }
   assert.instance(
-    thrownBy(() => tun.steerUdp(0, { cpus: [0], busy: 64, stamps: 0 })),
+    thrownBy(() => tun.steerUdp(0, { cpus: [0], busy: 64, stamps: 0, flows: 0 })),
     TypeError,
   );
 });
 
 rootTest("a descriptor of another kind is refused", () => {
-  const stamps = keep(tun.openStamps());
+  const maps = { stamps: keep(tun.openStamps()), flows: keep(tun.openFlows()) };
   const wake = keep(tun.openWake());
-  assert.is(thrownBy(() => tun.steerTun(wake, { cpus: [0], busy: 1, stamps })).code, "ENOTTY");
-  assert.is(thrownBy(() => tun.steerUdp(wake, { cpus: [0], busy: 1, stamps })).code, "ENOTSOCK");
+  assert.is(thrownBy(() => tun.steerTun(wake, { cpus: [0], busy: 1, ...maps })).code, "ENOTTY");
+  assert.is(thrownBy(() => tun.steerUdp(wake, { cpus: [0], busy: 1, ...maps })).code, "ENOTSOCK");
   assert.is(thrownBy(() => tun.mapStamps(wake)).code, "ENODEV");
 });
 

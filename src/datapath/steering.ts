@@ -1,6 +1,14 @@
 // Workers pinned one per CPU for that CPU's packets, so that a worker is woken where the packet is
 // and not on another, halted CPU; busy flows go to workers beside them that are not pinned.
-import { allowedCpus, closeDescriptor, openStamps, steerTun, steerUdp, unsteerTun } from "node-tun";
+import {
+  allowedCpus,
+  closeDescriptor,
+  openFlows,
+  openStamps,
+  steerTun,
+  steerUdp,
+  unsteerTun,
+} from "node-tun";
 import { MAX_WORKERS } from "../../assembly/shared/layout.js";
 import { DatapathError, describe, systemCode } from "./errors.js";
 
@@ -43,6 +51,7 @@ export interface Stamps {
 /** The kernel's side of one plan: programs on device and sockets, and the maps they read. */
 export class Steerer {
   readonly stamps: Stamps = { tun: -1, wire: -1 };
+  #flows = -1;
   readonly #plan: CrewPlan;
 
   constructor(plan: CrewPlan) {
@@ -59,7 +68,7 @@ export class Steerer {
     const fd = queues[0]?.fd;
     if (fd === undefined) return;
     if (cpus.length === 0) unsteer(fd);
-    else attempt(() => steerTun(fd, { cpus, busy, stamps: this.#open("tun") }));
+    else attempt(() => steerTun(fd, { cpus, busy, ...this.#maps("tun") }));
   }
 
   /** Steers the listening sockets, the first of each worker. @throws {SteeringRefused} */
@@ -67,17 +76,19 @@ export class Steerer {
     const { cpus, busy } = this.#plan;
     const fd = sockets[0]?.[0]?.fd;
     if (fd === undefined || cpus.length === 0) return;
-    attempt(() => steerUdp(fd, { cpus, busy, stamps: this.#open("wire") }));
+    attempt(() => steerUdp(fd, { cpus, busy, ...this.#maps("wire") }));
   }
 
-  /** One map for all programs of a side, so that workers keep the memory they have. */
-  #open(side: "tun" | "wire"): number {
+  /** One stamp map for all programs of a side, so that workers keep the memory they have. */
+  #maps(side: "tun" | "wire"): { stamps: number; flows: number } {
     if (this.stamps[side] < 0) this.stamps[side] = openStamps();
-    return this.stamps[side];
+    if (this.#flows < 0) this.#flows = openFlows();
+    return { stamps: this.stamps[side], flows: this.#flows };
   }
 
   close(): void {
-    for (const fd of [this.stamps.tun, this.stamps.wire]) if (fd >= 0) closeDescriptor(fd);
+    const { tun, wire } = this.stamps;
+    for (const fd of [tun, wire, this.#flows]) if (fd >= 0) closeDescriptor(fd);
   }
 }
 
