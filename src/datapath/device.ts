@@ -15,6 +15,8 @@ export interface Ports {
    * @returns PORT_* bits: sides that are empty behind what was read, and whether it was woken.
    */
   receive(wait_us: number): number;
+  /** The next `receive` looks at both sides and does not wait. */
+  expectAll(): void;
   /** Writes both outputs, as many as their counts say; STATUS and FAILED say what came of each. */
   send(): void;
   /** Microseconds of CLOCK_MONOTONIC when the last reads began. */

@@ -84,6 +84,10 @@ export class NativePorts implements Ports {
     this.#words[SOCKETS] = handles.sockets.length;
     this.#words.set(handles.sockets, FIRST_SOCKET);
     this.#words[GUARD] = handles.version;
+    this.expectAll();
+  }
+
+  expectAll(): void {
     this.#words[READY] = PORT_DEVICE | PORT_WIRE;
   }
 

@@ -1,6 +1,7 @@
 // The hot path as compiled code: found beside dist/src, compiled once by the control thread,
 // instantiated by every worker on the one shared memory.
 import { readFile } from "node:fs/promises";
+import { setFlagsFromString } from "node:v8";
 import { LAYOUT_VERSION } from "../../assembly/shared/layout.js";
 import { DatapathError } from "./errors.js";
 import type {} from "./webassembly.d.ts";
@@ -20,12 +21,25 @@ export interface HotPath {
 export const MODULE_URL = new URL("../../meshd.wasm", import.meta.url);
 
 /**
+ * Compiles with the optimizing compiler at once: else the engine waits for each function to be
+ * called often enough, and a node with little traffic runs slow code for minutes.
+ */
+async function compileEagerly(bytes: Uint8Array): Promise<WebAssembly.Module> {
+  setFlagsFromString("--no-wasm-dynamic-tiering");
+  try {
+    return await WebAssembly.compile(bytes);
+  } finally {
+    setFlagsFromString("--wasm-dynamic-tiering");
+  }
+}
+
+/**
  * Reads and compiles the hot path.
  * @throws {DatapathError} MESHD_MODULE_MISSING when it was not built or cannot be compiled.
  */
 export async function compileModule(): Promise<WebAssembly.Module> {
   try {
-    return await WebAssembly.compile(await readFile(MODULE_URL));
+    return await compileEagerly(await readFile(MODULE_URL));
   } catch (error) {
     const why = `hot path ${MODULE_URL.pathname} cannot be loaded: run "npm run build"`;
     throw new DatapathError("MESHD_MODULE_MISSING", why, error);

@@ -48,6 +48,9 @@ export type WorkerMessage = "ready" | "punt" | WorkerHeap;
 /** Rounds after which the heap's records are read though nobody asks: minutes of full load. */
 const UNASKED_ROUNDS = 1 << 24;
 
+/** Some 20 ms. After half of them the optimizing compiler has taken the loop up. */
+const REHEARSAL_TURNS = 3000;
+
 /** A packet is in its queue so much later than the program chose it. */
 const ENQUEUE_US = 2;
 const toStamp = (time_us: number): number => Math.floor((time_us - ENQUEUE_US) / 1.024) >>> 0;
@@ -98,20 +101,38 @@ class WorkerLoop {
   run(): void {
     this.#pin();
     this.#store(W_STATE, WORKER_RUNNING);
+    this.#rehearse();
     this.#post("ready");
     for (;;) {
       const command = this.#load(W_COMMAND);
       if (command === COMMAND_STOP) break;
       if (command === COMMAND_MEASURE) this.#measure();
-      const got = this.#pump.round();
-      if (got & PORT_WAKE) clearWake(this.#setup.wakeFd);
-      const rounds = Atomics.add(this.#words, this.#index(W_HEARTBEAT), 1);
-      if (rounds % UNASKED_ROUNDS === 0) this.#meter.read(() => undefined);
-      this.#announcePunts();
-      this.#stamp();
-      this.#takeHandles();
+      this.#turn();
     }
     this.#store(W_STATE, WORKER_PARKED);
+  }
+
+  #turn(): void {
+    const got = this.#pump.round();
+    if (got & PORT_WAKE) clearWake(this.#setup.wakeFd);
+    const rounds = Atomics.add(this.#words, this.#index(W_HEARTBEAT), 1);
+    if (rounds % UNASKED_ROUNDS === 0) this.#meter.read(() => undefined);
+    this.#announcePunts();
+    this.#stamp();
+    this.#takeHandles();
+  }
+
+  /**
+   * Turns without waiting until the engine has compiled it all: a packet that comes seldom would
+   * else meet interpreted code for a long time. What is there meanwhile is done as always.
+   */
+  #rehearse(): void {
+    this.#pump.isRehearsing = true;
+    for (let turn = 0; turn < REHEARSAL_TURNS; turn += 1) {
+      this.#ports.expectAll();
+      this.#turn();
+    }
+    this.#pump.isRehearsing = false;
   }
 
   /** A stop that came meanwhile stays. */

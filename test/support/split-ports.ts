@@ -63,6 +63,10 @@ export class SplitPorts implements Ports {
     return count === BATCH ? side : 0;
   }
 
+  expectAll(): void {
+    this.ready = PORT_DEVICE | PORT_WIRE;
+  }
+
   send(): void {
     const toWire = this.#words[(this.#base + W_WIRE_OUT_COUNT) / 4] ?? 0;
     const toDevice = this.#words[(this.#base + W_TUN_OUT_COUNT) / 4] ?? 0;
