@@ -30,12 +30,11 @@ function mix(value: u32): u32 {
 
 /**
  * Next hop of an IPv4 address in host order: NEXT_NONE, NEXT_LOCAL or NEXT_PEER + peer index. An
- * entry that is no next hop is the address of a chunk.
+ * entry that is no next hop is the address of a chunk, and the root has chunks only.
  */
 export function lookup4(address: u32): u32 {
   const root: usize = load<u32>(worker, W_FIB4);
   let entry = load<u32>(root + ((<usize>address >> 14) & 0x3fffc));
-  if (entry < FIB4_CHUNK_MIN) return entry;
   entry = load<u32>(<usize>entry + ((<usize>address >> 6) & 0x3fc));
   if (entry < FIB4_CHUNK_MIN) return entry;
   entry = load<u32>(<usize>entry + ((<usize>address >> 2) & 0x3c));

@@ -29,7 +29,8 @@ export const SELF_HAS_6: u32 = 2;
 
 // FIB of IPv4: a trie by 16, 8, 4 and 4 bits of the address. An entry is a u32: a next hop, or from
 // FIB4_CHUNK_MIN on the address of the next level's chunk. Next hops are less (a peer's index is
-// kept in 16 bits), and addresses of tables are more.
+// kept in 16 bits), and addresses of tables are more. The root has chunks only; while it is zero,
+// as in a copy never written, the never used bytes from address 0 on are its chunk of nothing.
 export const FIB4_ROOT_SIZE: usize = 262144; // 65,536 entries
 export const FIB4_CHUNK8_SIZE: usize = 1024; // 256
 export const FIB4_CHUNK4_SIZE: usize = 64; //   16

@@ -101,7 +101,7 @@ static void enter(uint32_t prefix, uint32_t length, uint32_t next) {
 // Shorter prefixes go first: longer ones overwrite them.
 static void read_routes(void) {
   uint32_t count = load32(input);
-  trie = calloc(ROOT + (size_t)count * (256 + 16 + 16), sizeof *trie);
+  trie = calloc(ROOT + ((size_t)count + ROOT) * (256 + 16 + 16), sizeof *trie);
   if (trie == NULL) exit(1);
   for (uint32_t length = 0; length <= 32; length++) {
     for (uint32_t i = 0; i < count; i++) {
@@ -109,13 +109,19 @@ static void read_routes(void) {
       if (load32(route + 4) == length) enter(load32(route), length, load32(route + 8));
     }
   }
+  // The root has chunks only: neighbours with one next hop share one.
+  for (uint32_t i = 0, last = 0, was = CHUNK; i < ROOT; i++) {
+    uint32_t value = trie[i];
+    if (value & CHUNK) continue;
+    trie[i] = value == was ? last : (below(i, 1) | CHUNK);
+    was = value, last = trie[i];
+  }
   addresses = input + 4 + 12 * (size_t)count;
   address_count = (input_length - 4 - 12 * (size_t)count) / 4;
 }
 
 static uint32_t lookup(uint32_t address) {
   uint32_t entry = trie[address >> 16];
-  if ((entry & CHUNK) == 0) return entry;
   entry = trie[(entry & ~CHUNK) + (address >> 8 & 255)];
   if ((entry & CHUNK) == 0) return entry;
   entry = trie[(entry & ~CHUNK) + (address >> 4 & 15)];

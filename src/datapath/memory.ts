@@ -83,11 +83,12 @@ function slotsFor(entries: number): number {
 }
 
 /**
- * Bytes that the trie's chunks take at most. Each prefix makes one chunk a level at most; of those
- * below the root there are never more than the root has entries. Only what is used is ever touched.
+ * Bytes that the trie's chunks take at most. Each prefix makes one chunk a level at most; below the
+ * root, one for nothing comes to it, and never more than entries and next hops there are. Only what
+ * is used is ever touched.
  */
 function chunkBytes(prefixes: number): number {
-  const upper = Math.min(prefixes, FIB4_ROOT_SIZE / 4) * FIB4_CHUNK8_SIZE;
+  const upper = Math.min(prefixes + 1, 2 * (FIB4_ROOT_SIZE / 4)) * FIB4_CHUNK8_SIZE;
   return upper + prefixes * 2 * FIB4_CHUNK4_SIZE;
 }
 

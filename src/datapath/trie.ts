@@ -62,6 +62,18 @@ class Trie {
       chunk = this.#below(entry, LEVELS[index + 1] as Level);
     }
   }
+
+  /** Makes chunks of the root's next hops, one for each: the hot path need not tell them apart. */
+  finish(): void {
+    const made = new Map<number, number>();
+    const end = this.#root / 4 + FIB4_ROOT_SIZE / 4;
+    for (let entry = this.#root / 4; entry < end; entry++) {
+      const value = this.#words[entry] as number;
+      const chunk = made.get(value) ?? this.#below(entry, LEVELS[1] as Level);
+      if (value < FIB4_CHUNK_MIN) made.set(value, chunk);
+      this.#words[entry] = chunk;
+    }
+  }
 }
 
 /** Replaces the trie in the copy of the tables at `at`, which has room for that many routes. */
@@ -75,5 +87,6 @@ export function writeTrie(memory: Uint8Array, at: number, routes: readonly Route
   const trie = new Trie(words, root, chunks);
   const byLength = [...routes].sort((a, b) => a.length - b.length);
   for (const { words: prefix, length, next } of byLength) trie.add(prefix[0] ?? 0, length, next);
+  trie.finish();
   words[(at + T_FIB4_USED) / 4] = trie.next - chunks;
 }
