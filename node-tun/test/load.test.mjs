@@ -66,8 +66,9 @@ for (const [family, address] of homes) {
       const short = tun.loadSendDatagrams(from, payload.subarray(0, 15), 1000, 0.005 * SECOND);
       const sent = tun.loadSendDatagrams(from, payload, 2000, 0.1 * SECOND);
       const got = tun.loadCountDatagrams(into, begin, 0.1 * SECOND);
-      assert.equal([stranger, short, sent], [10, 5, 200]);
-      assert.equal([got.packets, got.bytes, got.foreign], [200, 200 * 64, 15]);
+      // How many go out in a time is the machine's affair; that none is lost or doubled is ours.
+      assert.ok(stranger > 0 && short > 0 && sent > 0);
+      assert.equal([got.packets, got.bytes, got.foreign], [sent, sent * 64, stranger + short]);
       assert.ok(got.last_us >= got.first_us && got.first_us > 0);
     },
   );
