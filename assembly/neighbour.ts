@@ -63,6 +63,9 @@ function advertise(answer: usize, frame: usize): void {
   nd.setChecksum(body, checksum.finish(checksum.partial(body, nd.ADVERTISEMENT_SIZE, pseudo)));
 }
 
+/** Bytes of a frame with a solicitation in it. */
+const SOLICITATION_MIN: u32 = ethernet.SIZE + ipv6.SIZE + nd.SOLICITATION_SIZE;
+
 function answerSolicitation(
   peerIndex: u32,
   peer: usize,
@@ -70,11 +73,14 @@ function answerSolicitation(
   length: u32,
   outer: u32,
 ): i32 {
+  if (length < SOLICITATION_MIN) return 0;
   const packet = frame + ethernet.SIZE;
+  // First what tells every other IPv6 packet apart: they all come by here.
+  if (ipv6.nextHeader(packet) !== ipv6.ICMPV6) return 0;
   const total = ipv6.check(packet, length - ethernet.SIZE);
   if (total < <i32>(ipv6.SIZE + nd.SOLICITATION_SIZE)) return 0;
   const body = packet + ipv6.SIZE;
-  if (ipv6.nextHeader(packet) !== ipv6.ICMPV6 || !nd.isSolicitation(body)) return 0;
+  if (!nd.isSolicitation(body)) return 0;
   if (!self.hasAddress6() || !ipv6.equal(nd.targetAt(body), self.address6At())) return 0;
   const bytes = <u32>total - ipv6.SIZE;
   const sum = checksum.partial(body, bytes, checksum.pseudo6(packet, ipv6.ICMPV6, bytes));

@@ -20,7 +20,7 @@ const USAGE = `Times the hot path's kernels, each beside a C twin where there is
 Usage: node dist/bench/kernels.js [--json FILE]        (from the repository's root)`;
 
 function cells(row: Row): string[] {
-  const { name, unit, ns, ns99, bytes, twin_ns } = row;
+  const { name, unit, ns, ns99, bytes, twin_ns, share } = row;
   return [
     name,
     `ns/${unit}`,
@@ -29,7 +29,7 @@ function cells(row: Row): string[] {
     formatNumber(1000 / ns),
     bytes === undefined ? "" : formatNumber(bytes / ns),
     twin_ns === undefined ? "" : formatNumber(twin_ns),
-    twin_ns === undefined ? "" : (twin_ns / ns).toFixed(2),
+    share === undefined ? "" : share.toFixed(2),
   ];
 }
 

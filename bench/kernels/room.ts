@@ -21,8 +21,8 @@ import {
 import { loadModule, type TestModule } from "../../test/support/module.js";
 import { contentsOf } from "../../test/support/nodes.js";
 
-const WARM_UP_MS = 200;
-const SAMPLES = 1000;
+const WARM_UP_MS = 40;
+const SAMPLES = 300;
 
 /** Bytes of memory as they were, to be put back. */
 interface Saved {

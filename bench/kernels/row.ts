@@ -24,6 +24,8 @@ export interface Row {
   twin_ns?: number;
   /** Medians of the single passes. */
   passes: Pass[];
+  /** Its speed as a share of the twin's: the median of the passes' own shares. */
+  share?: number;
 }
 
 /** One turn of a subject, and its twin's right after it. */
@@ -32,12 +34,15 @@ export interface Pass {
   twin_ns?: number;
 }
 
-/** Every subject has its turn that often, so that a busy minute of the machine is not one row's. */
-const PASSES = 5;
-const SAMPLES = 300;
+/**
+ * Every subject has its turn that often, short ones: a core whose sibling is busy, or that runs
+ * slower for a while, is not one row's, and seldom only one twin's.
+ */
+const PASSES = 15;
+const SAMPLES = 100;
 /** Short, so that most samples are free of other processes. */
 const SAMPLE_MS = 0.3;
-const WARM_UP_MS = 100;
+const WARM_UP_MS = 40;
 /** Between two looks at the clock, as native/kernels.h does. */
 const CALLS = 16;
 
@@ -62,12 +67,17 @@ export function sampleCalls(work: () => void, count: number): number[] {
   return Array.from({ length: SAMPLES }, () => (timeCalls(work, SAMPLE_MS) * 1e6) / count);
 }
 
+/** Speed as a share of the twin's, in each pass. */
+export function sharesOf(passes: readonly Pass[]): number[] {
+  return passes.flatMap(({ ns, twin_ns }) => (twin_ns === undefined ? [] : [twin_ns / ns]));
+}
+
 function rowOf({ name, unit, bytes }: Subject, samples: readonly number[], passes: Pass[]): Row {
   const twins = passes.flatMap(({ twin_ns }) => (twin_ns === undefined ? [] : [twin_ns]));
   return {
     ...{ name, unit, ns: median(samples), ns99: percentile(samples, 99) },
     ...(bytes === undefined ? {} : { bytes }),
-    ...(twins.length === 0 ? {} : { twin_ns: median(twins) }),
+    ...(twins.length === 0 ? {} : { twin_ns: median(twins), share: median(sharesOf(passes)) }),
     passes,
   };
 }

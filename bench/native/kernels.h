@@ -11,7 +11,7 @@
 enum {
   INPUT_MAX = 4 << 20,
   OUTPUT_MAX = 4 << 20,
-  SAMPLES = 301,
+  SAMPLES = 101,
   SAMPLE_NS = 300000,
   OUTER = 22,
   IP_HEADER = 20

@@ -1,5 +1,6 @@
 // What has changed between two runs by more than noise. Only ratios are compared: absolute figures
 // of two days differ by what else the machine does. docs/benchmarks.md has the rule in words.
+import { sharesOf } from "../kernels/row.js";
 import { GOALS, type Verdict } from "./goals.js";
 import type { FigureRecord, RunRecord } from "./record.js";
 import { median } from "./statistics.js";
@@ -116,9 +117,9 @@ function figureSeries(figures: readonly FigureRecord[]): [string, Series][] {
 function kernelSeries({ kernels }: RunRecord): [string, Series][] {
   const known = GOALS.flatMap(({ of }) => ("kernel" in of ? [of.kernel] : []));
   return kernels.flatMap((row): [string, Series][] => {
-    if (row.twin_ns === undefined || known.includes(row.name)) return [];
-    const rounds = row.passes.flatMap(({ ns, twin_ns }) => (twin_ns ? [twin_ns / ns] : []));
-    const value = row.twin_ns / row.ns;
+    if (row.share === undefined || known.includes(row.name)) return [];
+    const rounds = sharesOf(row.passes);
+    const value = row.share;
     return [
       [`kernel ${row.name}`, { title: `${row.name}, wasm / C`, isCost: false, value, rounds }],
     ];

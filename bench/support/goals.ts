@@ -1,6 +1,6 @@
 // The figures this project has set itself, as ratios measured within one run, and whether a run
 // reached them.
-import type { Row } from "../kernels/row.js";
+import { type Row, sharesOf } from "../kernels/row.js";
 import type { FigureName } from "../measure/measures.js";
 import { CARRIERS, type CarrierName } from "../network/carriers.js";
 import { ALL_CARRIERS, isPeer } from "./legs.js";
@@ -179,9 +179,9 @@ function measureCarriers(results: Results, goal: CarrierGoal): Measured | Missin
 /** Speed of a kernel as a share of its C twin's. */
 function measureKernel(rows: readonly Row[], name: string): Measured | Missing {
   const row = rows.find((one) => one.name === name);
-  if (row?.twin_ns === undefined) return { missing: "the kernels were not part of this run" };
-  const rounds = row.passes.flatMap(({ ns, twin_ns }) => (twin_ns ? [twin_ns / ns] : []));
-  return { summary: { ...summarize(rounds), median: row.twin_ns / row.ns }, rounds };
+  if (row?.share === undefined) return { missing: "the kernels were not part of this run" };
+  const rounds = sharesOf(row.passes);
+  return { summary: summarize(rounds), rounds };
 }
 
 function outcomeOf({ least, aim, isCost }: Goal, value: number): Outcome {

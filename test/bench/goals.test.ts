@@ -70,9 +70,10 @@ test("a kernel's figure is its speed as a share of its C twin's", () => {
     { ns: 40, twin_ns: 20 },
     { ns: 10, twin_ns: 10 },
   ];
-  const row = { name: "checksum 1460 B", unit: "sum", ns: 25, ns99: 50, twin_ns: 15, passes };
+  const times = { ns: 25, ns99: 50, twin_ns: 15, share: 0.75 };
+  const row = { name: "checksum 1460 B", unit: "sum", ...times, passes };
   const found = verdict(new Results(), "checksum", [row]);
-  assert.equal([found.value, found.rounds, found.outcome], [0.6, [0.5, 1], "least"]);
+  assert.equal([found.value, found.rounds, found.outcome], [0.75, [0.5, 1], "aim"]);
 });
 
 test("the table has a line per goal, with bounds and outcome", () => {
