@@ -21,6 +21,15 @@ type ReadBatch = (
 ) => number;
 type WriteBatch = (fds: Int32Array, memory: Uint8Array, at: number, count: number) => number;
 
+type Steer = (
+  fd: number,
+  cpus: Uint32Array,
+  busy: number,
+  stamps: number,
+  flows: number,
+  packetAt: number,
+) => void;
+
 export interface NativeQueue {
   fd: number;
   name: string;
@@ -82,9 +91,9 @@ export interface Binding {
   openWake(): number;
   wake(fd: number): void;
   clearWake(fd: number): void;
-  steerTun(fd: number, cpus: Uint32Array, busy: number, stamps: number, flows: number): void;
+  steerTun: Steer;
   unsteerTun(fd: number): void;
-  steerUdp(fd: number, cpus: Uint32Array, busy: number, stamps: number, flows: number): void;
+  steerUdp: Steer;
   openStamps(): number;
   openFlows(): number;
   mapStamps(fd: number): ArrayBuffer;

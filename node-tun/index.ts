@@ -261,7 +261,8 @@ export const pinThread: (cpu: number) => void = binding.pinThread;
  * @throws SystemCallError EPERM (needs CAP_BPF or root), EINVAL or ENOSYS (a kernel without)
  */
 export function steerTun(fd: number, order: SteeringOrder): void {
-  binding.steerTun(fd, checkCpus(order.cpus), order.busy, order.stamps, order.flows);
+  const { cpus, busy, stamps, flows, packetAt = 0 } = order;
+  binding.steerTun(fd, checkCpus(cpus), busy, stamps, flows, packetAt);
 }
 
 /** What steering programs remember of flows; one for a device and the sockets of its tunnel. */
@@ -288,7 +289,8 @@ export const unsteerTun: (fd: number) => void = binding.unsteerTun;
  * @throws SystemCallError EINVAL (no SO_REUSEPORT), ENOPROTOOPT (a kernel without)
  */
 export function steerUdp(fd: number, order: SteeringOrder): void {
-  binding.steerUdp(fd, checkCpus(order.cpus), order.busy, order.stamps, order.flows);
+  const { cpus, busy, stamps, flows, packetAt = 0 } = order;
+  binding.steerUdp(fd, checkCpus(cpus), busy, stamps, flows, packetAt);
 }
 
 function checkCpus(cpus: readonly number[]): Uint32Array {

@@ -100,7 +100,10 @@ export interface DescriptorMessage {
 
 /** Which queue or socket gets what; both count in the order they were opened. */
 export interface SteeringOrder {
-  /** Number i is for packets of CPU cpus[i]; of other CPUs: by their number. */
+  /**
+   * Number i is for packets of CPU cpus[i]; of other CPUs: by their number. Without CPUs all flows
+   * are spread over the `busy`, and each stays where it is.
+   */
   cpus: readonly number[];
   /** So many further ones are for flows that have many packets or bytes, by flow. */
   busy: number;
@@ -108,6 +111,8 @@ export interface SteeringOrder {
   stamps: number;
   /** Of openFlows: the same for device and sockets, so that both directions are one flow. */
   flows: number;
+  /** Sockets: bytes of a datagram before the inner IP packet, as 22 for VXLAN; default 0. */
+  packetAt?: number;
 }
 
 /** A socket that load comes to. */

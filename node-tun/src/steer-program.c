@@ -13,8 +13,7 @@ enum { PAUSE_NS = 200000 };
 // A worker that said nothing for so long after the flow's last packet is taken to be through.
 enum { SILENCE_NS = 20000000, STAMP_SHIFT = 10 };
 
-// Where an inner packet begins in a packet of TUN, and in a datagram: VXLAN 8, Ethernet 14.
-enum { DEVICE_PACKET_AT = 0, WIRE_PACKET_AT = 22 };
+enum { DEVICE_PACKET_AT = 0 };
 // Bytes to the end of the ports, and where they and the addresses are.
 enum { HEAD4 = 24, HEAD6 = 44, PORTS4 = 20, PORTS6 = 40, FROM4 = 12, FROM6 = 8, ADDRESSES6 = 32 };
 
@@ -144,11 +143,11 @@ static void hash_packet(struct program *p, int at) {
   land(p, no4);
   land(p, other);
   land(p, no6);
+  put(p, BPF_ALU | BPF_MUL | BPF_K, HASH, 0, 0, (int32_t)2654435761U);
 }
 
 // FLOW = the slot of HASH, NOW = the time.
 static uint32_t find_flow(struct program *p, int map) {
-  put(p, BPF_ALU | BPF_MUL | BPF_K, HASH, 0, 0, (int32_t)2654435761U);
   copy(p, R1, HASH);
   put(p, BPF_ALU | BPF_RSH | BPF_K, R1, 0, 0, 32 - FLOW_BITS);
   store(p, BPF_W, FRAME, KEY, R1);
@@ -191,6 +190,15 @@ static void choose_own(struct program *p, const struct order *order) {
   }
 }
 
+// r0 = the queue of busy flows for HASH, by the upper half of the product: the lower bits of ports
+// that a system gives out one after another are the same.
+static void choose_busy(struct program *p, const struct order *order) {
+  copy(p, R0, HASH);
+  put(p, BPF_ALU | BPF_RSH | BPF_K, R0, 0, 0, 16);
+  put(p, BPF_ALU | BPF_MOD | BPF_K, R0, 0, 0, (int32_t)order->busy);
+  put(p, BPF_ALU | BPF_ADD | BPF_K, R0, 0, 0, (int32_t)order->count);
+}
+
 // Sets busy_until of a new flow.
 static void note_new(struct program *p) {
   load(p, BPF_DW, R2, FLOW, SIDE(p, last));
@@ -217,9 +225,7 @@ static void choose_target(struct program *p, const struct order *order) {
   put(p, BPF_ALU64 | BPF_ADD | BPF_K, R1, 0, 0, BUSY_NS);
   store(p, BPF_DW, FLOW, FIELD(busy_until), R1);
   land(p, still);
-  copy(p, R0, HASH);
-  put(p, BPF_ALU | BPF_MOD | BPF_K, R0, 0, 0, (int32_t)order->busy);
-  put(p, BPF_ALU | BPF_ADD | BPF_K, R0, 0, 0, (int32_t)order->count);
+  choose_busy(p, order);
   land(p, done);
   store(p, BPF_W, FRAME, TARGET, R0);
 }
@@ -257,7 +263,12 @@ void write_program(struct program *p, const struct order *order, bool outer) {
     put(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
     return;
   }
-  hash_packet(p, outer ? WIRE_PACKET_AT : DEVICE_PACKET_AT);
+  hash_packet(p, outer ? (int)order->packet_at : DEVICE_PACKET_AT);
+  if (order->count == 0) {
+    choose_busy(p, order);
+    put(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+    return;
+  }
   uint32_t no_flow = find_flow(p, order->flows);
   note_new(p);
   count_packet(p);

@@ -82,18 +82,20 @@ static bool arg_order(const struct call *call, struct order *out) {
   if (!arg_u32(call, 2, "busy", &out->busy)) return false;
   if (!arg_fd(call, 3, "stamps", &out->stamps)) return false;
   if (!arg_fd(call, 4, "flows", &out->flows)) return false;
+  if (!arg_u32(call, 5, "packetAt", &out->packet_at)) return false;
   out->count = (uint32_t)count;
-  if (count >= 1 && count <= MOST_QUEUES && out->busy <= MOST_QUEUES - count) return true;
+  bool some = count >= 1 || out->busy >= 1;
+  if (some && count <= MOST_QUEUES && out->busy <= MOST_QUEUES - count) return true;
   throw_type(call->env, "cpus and busy", "1 to 64 in sum");
   return false;
 }
 
-// (fd, cpus, busy, stamps, flows)
+// (fd, cpus, busy, stamps, flows, packetAt)
 static napi_value steer(napi_env env, napi_callback_info info, bool outer) {
   struct call call;
   struct order order;
   int fd;
-  if (!call_open(&call, env, info, 5) || !arg_fd(&call, 0, "fd", &fd)) return NULL;
+  if (!call_open(&call, env, info, 6) || !arg_fd(&call, 0, "fd", &fd)) return NULL;
   if (!arg_order(&call, &order)) return NULL;
   int program = load_program(&order, outer);
   if (program < 0) return throw_system_fd(env, errno, "bpf", fd);

@@ -233,11 +233,11 @@ async function openRunning(booted: Booted, options: AgentOptions, log: AgentLog)
   const { deviceName, underlay, plan, config, paths, session, pods } = booted;
   const keeper = await HostKeeper.open(deviceName, paths.host);
   const { family, address } = underlay;
-  const { peerCapacity, prefixCapacity, socketBuffer, steering } = options;
+  const { peerCapacity, prefixCapacity, socketBuffer, steering = "auto" } = options;
   const datapath = await Datapath.open({
     deviceName,
     workers: workerCount(options, config),
-    ...(steering === undefined ? {} : { steering }),
+    steering,
     underlay: { family, address, port: plan.port },
     persist: true,
     ...(peerCapacity === undefined ? {} : { peerCapacity }),

@@ -1,6 +1,6 @@
 // What the agent is given, what it answers: options of runAgent and the JSON shapes of its socket.
 import type { BenchRule } from "../bench/index.js";
-import type { Steering, SteeringStatus, WorkerHeap } from "../datapath/index.js";
+import type { GrantedOffloads, Steering, SteeringStatus, WorkerHeap } from "../datapath/index.js";
 
 /** Writes one structured log line; `event` is a stable dotted name, `fields` are flat values. */
 export type AgentLog = (event: string, fields?: Record<string, unknown>) => void;
@@ -129,7 +129,7 @@ export interface AgentStatus {
   packets: { egress: number; ingress: number };
   bytes: { egress: number; ingress: number };
   drops: number;
-  offloads: Record<string, unknown>;
+  offloads: GrantedOffloads;
   refused: Refusal[];
   warnings: string[];
   churn: { published: number; hostChanges: number; reconciles: number };

@@ -15,6 +15,9 @@ import {
   unitState,
 } from "./systemd.js";
 
+/** New objects of a control plane are few: a smaller room for them saves some 9 MB. */
+const SMALL_HEAP = "--max-semi-space-size=1";
+
 export interface Launch<T> {
   service: ServiceName;
   place: Place;
@@ -108,7 +111,7 @@ function spawnDetached(context: Context, argv: readonly string[], log: number): 
   const environment = Object.fromEntries(
     Object.entries(context.environment).filter(([name]) => !name.startsWith("MESHD_")),
   );
-  return spawn(file, [script, ...argv], {
+  return spawn(file, [SMALL_HEAP, script, ...argv], {
     detached: true,
     cwd: "/",
     stdio: ["ignore", log, log],

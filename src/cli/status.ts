@@ -69,6 +69,8 @@ function agentText(status: AgentStatus): string {
     ["pods", status.pods],
     ["peers", peersSummary(status)],
     ["workers", workersText(status)],
+    ["steering", steeringText(status)],
+    ["offloads", offloadsText(status)],
     ["sent", traffic("egress")],
     ["received", traffic("ingress")],
     ["drops", status.drops === 0 ? "0" : `${status.drops}; 'meshd drops' says why`],
@@ -99,6 +101,19 @@ function workersText({ workers }: AgentStatus): string {
   const restarts = workers.reduce((sum, worker) => sum + worker.restarts, 0);
   const states = [...new Set(workers.map((worker) => worker.state))].join(", ");
   return `${workers.length} (${states})${restarts === 0 ? "" : `, ${count(restarts, "restart")}`}`;
+}
+
+function steeringText({ steering }: AgentStatus): string {
+  if (!steering.active) return steering.reason === "" ? "off" : `off: ${steering.reason}`;
+  return `on, calm flows on CPUs ${steering.cpus.join(", ")}`;
+}
+
+/** What the kernel did not grant is on a slower path. */
+function offloadsText({ offloads }: AgentStatus): string {
+  const { segmentation, receiveOffload } = offloads.socket;
+  const all = { ...offloads.device, UDP_SEGMENT: segmentation, UDP_GRO: receiveOffload };
+  const refused = Object.entries(all).flatMap(([name, granted]) => (granted ? [] : [name]));
+  return refused.length === 0 ? "all" : `without ${refused.join(", ")}`;
 }
 
 function controllerText(controller: ControllerState): string {

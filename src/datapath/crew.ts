@@ -23,6 +23,14 @@ const DELAY_MAX_MS = 5000;
 /** A worker answers within one round; one that hangs or has just died does not. */
 const MEASURE_DEADLINE_MS = 500;
 
+/** A worker keeps no objects: so much is plenty, and by default V8 takes 2 MB more for each. */
+const LIMITS = {
+  maxYoungGenerationSizeMb: 1,
+  maxOldGenerationSizeMb: 32,
+  codeRangeSizeMb: 8,
+  stackSizeMb: 1,
+};
+
 export type WorkerState = "starting" | "running" | "parked" | "dead" | "stopped";
 
 /** What `status` shows of one worker. */
@@ -202,7 +210,8 @@ export class Crew {
     const place = this.#at(index);
     this.#store(place, W_COMMAND, COMMAND_RUN);
     const url = new URL("./worker.js", import.meta.url);
-    const thread = new Worker(url, { workerData: place.setup, name: `meshd-worker-${index}` });
+    const name = `meshd-worker-${index}`;
+    const thread = new Worker(url, { workerData: place.setup, name, resourceLimits: LIMITS });
     place.thread = thread;
     place.ready = false;
     place.heap = null;

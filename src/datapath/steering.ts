@@ -9,18 +9,27 @@ import {
   steerUdp,
   unsteerTun,
 } from "node-tun";
-import { MAX_WORKERS } from "../../assembly/shared/layout.js";
+import { MAX_WORKERS, VXLAN_OVERHEAD } from "../../assembly/shared/layout.js";
 import { DatapathError, describe, systemCode } from "./errors.js";
 
-/** "auto": where kernel and rights allow it. "on": as auto, and a refusal is a failed start. */
+/**
+ * "auto": on machines of few CPUs, where kernel and rights allow it. "on": on all machines, and a
+ * refusal is a failed start.
+ */
 export type Steering = "auto" | "on" | "off";
 
-/** Workers to open: one pinned to each of `cpus`, then `busy` others. No CPUs = not steered. */
+/**
+ * Workers to open: one pinned to each of `cpus`, then `busy` others. No CPUs: flows are spread over
+ * the busy ones and stay there; no busy ones either: as the kernel does it.
+ */
 export interface CrewPlan {
   workers: number;
   cpus: readonly number[];
   busy: number;
 }
+
+/** Each pinned worker takes memory: up to here a node stays below 120 MB. */
+const AUTO_CPUS_MAX = 4;
 
 /** What `status` says: whether packets are steered, to which CPUs, or why not. */
 export interface SteeringStatus {
@@ -35,10 +44,21 @@ export class SteeringRefused extends Error {
   override readonly name = "SteeringRefused";
 }
 
-/** One worker for every CPU this process may run on, and `busy` for busy flows. */
-export function steeredPlan(busy: number): CrewPlan {
-  const cpus = allowedCpus().slice(0, MAX_WORKERS - busy);
+/**
+ * One worker for every CPU this process may run on, and `busy` for busy flows.
+ * @throws {SteeringRefused} with one CPU; with many, where nobody asked for so many workers.
+ */
+export function steeredPlan(
+  steering: Steering,
+  busy: number,
+  allowed: readonly number[] = allowedCpus(),
+): CrewPlan {
+  const cpus = allowed.slice(0, MAX_WORKERS - busy);
   if (cpus.length < 2) throw new SteeringRefused("this process may run on one CPU only");
+  if (steering === "auto" && cpus.length > AUTO_CPUS_MAX) {
+    const why = `${cpus.length} CPUs would take as many workers of some 10 MB`;
+    throw new SteeringRefused(`${why}; set steering to "on" for that`);
+  }
   return { workers: cpus.length + busy, cpus, busy };
 }
 
@@ -67,7 +87,7 @@ export class Steerer {
     const { cpus, busy } = this.#plan;
     const fd = queues[0]?.fd;
     if (fd === undefined) return;
-    if (cpus.length === 0) unsteer(fd);
+    if (busy === 0) unsteer(fd);
     else attempt(() => steerTun(fd, { cpus, busy, ...this.#maps("tun") }));
   }
 
@@ -75,8 +95,9 @@ export class Steerer {
   steerSockets(sockets: readonly { fd: number }[][]): void {
     const { cpus, busy } = this.#plan;
     const fd = sockets[0]?.[0]?.fd;
-    if (fd === undefined || cpus.length === 0) return;
-    attempt(() => steerUdp(fd, { cpus, busy, ...this.#maps("wire") }));
+    if (fd === undefined || busy === 0) return;
+    const packetAt = VXLAN_OVERHEAD;
+    attempt(() => steerUdp(fd, { cpus, busy, packetAt, ...this.#maps("wire") }));
   }
 
   /** One stamp map for all programs of a side, so that workers keep the memory they have. */
@@ -121,7 +142,7 @@ export async function openSteered<T>(
   let reason = "";
   if (steering !== "off") {
     try {
-      const plan = steeredPlan(workers);
+      const plan = steeredPlan(steering, workers);
       const opened = await open(plan);
       return { opened, status: { active: true, cpus: plan.cpus, reason } };
     } catch (error) {
@@ -130,8 +151,23 @@ export async function openSteered<T>(
       reason = error.message;
     }
   }
-  const opened = await open({ workers, cpus: [], busy: 0 });
+  const opened = await openSpread(workers, open);
   return { opened, status: { active: false, cpus: [], reason } };
+}
+
+/**
+ * Several workers without steering: the kernel moves a flow to another queue when its other
+ * direction is first seen, and loses its order. A program keeps it where it is.
+ */
+async function openSpread<T>(workers: number, open: (plan: CrewPlan) => Promise<T>): Promise<T> {
+  const plain = { workers, cpus: [], busy: 0 };
+  if (workers === 1) return open(plain);
+  try {
+    return await open({ ...plain, busy: workers });
+  } catch (error) {
+    if (!(error instanceof SteeringRefused)) throw error;
+    return open(plain);
+  }
 }
 
 function refused(error: SteeringRefused): DatapathError {

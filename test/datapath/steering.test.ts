@@ -3,23 +3,39 @@ import { allowedCpus } from "node-tun";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { DatapathError } from "../../src/datapath/errors.js";
-import { type CrewPlan, openSteered, SteeringRefused } from "../../src/datapath/steering.js";
+import {
+  type CrewPlan,
+  openSteered,
+  SteeringRefused,
+  steeredPlan,
+} from "../../src/datapath/steering.js";
 
 const cpus = allowedCpus();
 const plain: CrewPlan = { workers: 2, cpus: [], busy: 0 };
+const spread: CrewPlan = { workers: 2, cpus: [], busy: 2 };
 
 /** An opener that writes down the plans and refuses those with CPUs. */
 function refusing(plans: CrewPlan[]) {
   return async (plan: CrewPlan) => {
     plans.push(plan);
-    if (plan.cpus.length > 0) throw new SteeringRefused("the kernel says no");
+    if (plan.busy > 0) throw new SteeringRefused("the kernel says no");
     return plan.workers;
   };
 }
 
-test("off opens the plain plan and gives no reason", async () => {
+test("off spreads flows over the workers and gives no reason; one has them all", async () => {
+  const status = { active: false, cpus: [], reason: "" };
   const got = await openSteered("off", 2, async (plan) => plan);
-  assert.equal(got, { opened: plain, status: { active: false, cpus: [], reason: "" } });
+  assert.equal(got, { opened: spread, status });
+  const one = await openSteered("off", 1, async (plan) => plan);
+  assert.equal(one, { opened: { workers: 1, cpus: [], busy: 0 }, status });
+});
+
+test("auto makes no crew of a size that nobody asked for, on does", () => {
+  const many = Array.from({ length: 8 }, (_, cpu) => cpu);
+  assert.equal(steeredPlan("auto", 1, many.slice(0, 4)).workers, 5);
+  assert.throws(() => steeredPlan("auto", 1, many), /8 CPUs/);
+  assert.is(steeredPlan("on", 1, many).workers, 9);
 });
 
 test("auto opens the plain plan where the steered one is refused, and says why", async () => {
@@ -28,7 +44,7 @@ test("auto opens the plain plan where the steered one is refused, and says why",
   assert.is(opened, 2);
   assert.equal(plans.at(-1), plain);
   assert.is(status.active, false);
-  assert.match(status.reason, cpus.length > 1 ? /the kernel says no/ : /one CPU/);
+  assert.match(status.reason, cpus.length > 1 ? /the kernel says no|CPUs/ : /one CPU/);
 });
 
 test("on throws where it is refused, and opens nothing else", async () => {

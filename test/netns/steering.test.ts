@@ -7,6 +7,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { SteeringStatus } from "../../src/datapath/index.js";
 import { DatapathNode } from "../support/datapath-node.js";
+import { iperf } from "../support/iperf.js";
 import { runIn, runSync, spawnIn, trySync, until } from "../support/netns.js";
 import { rootTest } from "../support/root.js";
 import { configOf, type Host, makeHostPair, type PairOptions } from "../support/two-hosts.js";
@@ -161,6 +162,27 @@ rootTest(test, "a flow whose sender moves from CPU to CPU loses and doubles noth
     assert.equal({ packets, twice }, { packets: 4000, twice: 0 });
   });
 });
+
+rootTest(
+  test,
+  "with two workers and no steering a TCP flow has one of them, both ways",
+  async () => {
+    await withMesh({ steering: "off", workers: 2 }, async ({ a, b, nodes }) => {
+      const ends = { server: b.namespace, client: a.namespace, address: b.overlay[4] };
+      const { retransmits } = await iperf({ ...ends, argv: ["-t", "1"] });
+      assert.ok(retransmits < 200, `${retransmits} retransmits`);
+      for (const node of nodes) {
+        const counters = await node.settledCounters();
+        for (const side of ["egress", "ingress"] as const) {
+          const got = counters.map((worker) => worker[side].received).sort((x, y) => x - y);
+          const [less = 0, more = 0] = got;
+          // The rest is iperf3's control connection, the other flow.
+          assert.ok(less < 100 && more > 1000, `${side} of the workers: ${got}`);
+        }
+      }
+    });
+  },
+);
 
 /** Voluntary context switches so far of every thread that is bound to one CPU. */
 function wakesOf(pid: number): Map<string, number> {
