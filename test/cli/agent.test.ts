@@ -73,6 +73,8 @@ test("status shows node, mesh, NATS, routing, lease, peers, workers, packets and
     /^nats +connected to 192\.0\.2\.1:4222 \(not encrypted\), view 120 ms old, revision 17$/m,
     /^routing +tunnel, vxlan on port 8472$/m,
     /^device +mesh0 mtu 1450$/m,
+    /^steering +off: one CPU$/m,
+    /^offloads +without uso4, uso6$/m,
     /^lease +10\.244\.0\.0\/24, epoch 1$/m,
     /^peers +1 of 2 reachable, slowest 0\.42 ms; unreachable: rack$/m,
     /^workers +1 \(running\), 1 restart$/m,

@@ -181,7 +181,11 @@ export const STATUS = {
   packets: { egress: 10, ingress: 20 },
   bytes: { egress: 1000, ingress: 3_000_000 },
   drops: 3,
-  offloads: {},
+  steering: { active: false, cpus: [], reason: "one CPU" },
+  offloads: {
+    device: { checksum: true, tso4: true, tso6: true, ecn: true, uso4: false, uso6: false },
+    socket: { segmentation: true, receiveOffload: true, sendBuffer: 1, receiveBuffer: 1 },
+  },
   refused: [{ key: "peers.bad", revision: 3, reason: "no MAC" }],
   warnings: ["a firewall drops UDP 8472"],
   churn: { published: 1, hostChanges: 2, reconciles: 3 },
