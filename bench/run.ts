@@ -9,6 +9,7 @@ import { formatGoals } from "./support/goals.js";
 import { Journal, resultsOf } from "./support/journal.js";
 import { defaultLegs, fullLegs, type Leg, legTitle } from "./support/legs.js";
 import { describeMachine, formatMachine, type Machine } from "./support/machine.js";
+import { documentRun } from "./support/markdown.js";
 import { parseRunOptions, RUN_USAGE, type RunOptions, UsageError } from "./support/options.js";
 import {
   formatRecord,
@@ -103,6 +104,10 @@ async function main(argv: string[]): Promise<number> {
   const options = parseRunOptions(argv);
   if (options === "help") {
     print(RUN_USAGE);
+    return 0;
+  }
+  if (options.document !== undefined) {
+    print(`written: ${documentRun(readRecord(options.document), options.document)}`);
     return 0;
   }
   const [before, after] = options.compare ?? [];

@@ -218,14 +218,19 @@ function shown({ value, min, max }: Verdict): string {
   return `${formatNumber(value)} (${formatNumber(min)}-${formatNumber(max)})`;
 }
 
-/** The goals as a table: each figure, its bounds, and whether it reached them. */
-export function formatGoals(verdicts: readonly Verdict[]): string {
-  const rows = GOALS.flatMap((goal) => {
+/** A row per goal: title, figure, both bounds, and whether it reached them. */
+export function goalRows(verdicts: readonly Verdict[]): string[][] {
+  return GOALS.flatMap((goal) => {
     const verdict = verdicts.find(({ id }) => id === goal.id);
     if (verdict === undefined) return [];
     const bounds = [bound(goal, goal.least), bound(goal, goal.aim)];
     const remark = verdict.remark === undefined ? "" : ` (${verdict.remark})`;
     return [[goal.title, shown(verdict), ...bounds, `${WORDS[verdict.outcome]}${remark}`]];
   });
-  return formatTable(["goal", "figure", "at least", "aim", "outcome"], rows, ["outcome"]);
+}
+
+/** The goals as a table. */
+export function formatGoals(verdicts: readonly Verdict[]): string {
+  const head = ["goal", "figure", "at least", "aim", "outcome"];
+  return formatTable(head, goalRows(verdicts), ["outcome"]);
 }

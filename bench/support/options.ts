@@ -33,6 +33,8 @@ export interface RunOptions extends Common {
   hasKernels: boolean;
   /** Records to compare: none = the newest kept one; one = that; two = with each other only. */
   compare?: string[];
+  /** A kept run to put into the documents; measures nothing. */
+  document?: string;
 }
 
 const SELECTION = `
@@ -70,6 +72,7 @@ ${SELECTION}
   --no-kernels        only the network
   --compare [FILE]    then say what has changed since FILE (default: the newest kept run) by more
                       than noise
+  --document FILE     put a kept run into docs/benchmarks.md; measures nothing
   --help`;
 
 /** What is wrong with the command line, in one line. */
@@ -174,7 +177,8 @@ function checkRun(options: RunOptions, files: readonly string[]): RunOptions {
 /** @throws UsageError */
 export function parseRunOptions(argv: string[]): RunOptions | "help" {
   const more = { full: flag, resume: flag, journal: string, results: string, compare: flag };
-  const options = { ...COMMON, ...more, "no-keep": flag, "no-kernels": flag };
+  const files = { document: string };
+  const options = { ...COMMON, ...more, "no-keep": flag, "no-kernels": flag, ...files };
   const parsed = parsing(() => parseArgs({ args: argv, options, allowPositionals: true }));
   const { values, positionals } = parsed;
   if (values.help === true) return "help";
@@ -186,6 +190,7 @@ export function parseRunOptions(argv: string[]): RunOptions | "help" {
     results: values.results ?? "bench/results",
     isKept: values["no-keep"] !== true,
     hasKernels: values["no-kernels"] !== true,
+    ...(values.document === undefined ? {} : { document: values.document }),
     ...(values.compare === true ? { compare: positionals } : {}),
   };
   return checkRun(run, positionals);

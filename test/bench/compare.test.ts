@@ -6,6 +6,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { compareRecords, formatChanges, noiseOf, spread } from "../../bench/support/compare.js";
 import { describeMachine } from "../../bench/support/machine.js";
+import { DocumentError, runMarkdown, withFigures } from "../../bench/support/markdown.js";
 import {
   makeRecord,
   newest,
@@ -102,6 +103,24 @@ test("the newest record of a machine is found, full runs and plots apart", () =>
   assert.is(newest(folder, "-4x-amd-epyc.json"), join(folder, `${own}.json`));
   assert.is(newest(folder, "-8x-other.json"), undefined);
   assert.is(newest(join(folder, "missing"), ".json"), undefined);
+});
+
+test("a run goes between the marks of a document, and a later one takes its place", () => {
+  const marks = ["begin", "end"].map((end) => `<!-- figures of a kept run: ${end} -->`);
+  const document = `before\n${marks.join("\n")}\nafter\n`;
+  const text = runMarkdown(run([0.8, 0.9, 1]), "bench/results/x.json");
+  assert.match(
+    text,
+    /\| TCP 1 stream \/ kernel VXLAN \| 0\.900 \(0\.800-1\.00\) \|.*aim reached \|/,
+  );
+  assert.match(text, /\]\(\.\.\/bench\/results\/x\.svg\)/);
+  const once = withFigures(document, text);
+  assert.is(withFigures(once, text), once);
+  assert.is(withFigures(once, "x"), `before\n${marks.join("\nx\n")}\nafter\n`);
+  assert.throws(
+    () => withFigures("no marks", text),
+    (error: unknown) => error instanceof DocumentError,
+  );
 });
 
 test("what is no record is refused by name", () => {
