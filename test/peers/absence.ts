@@ -1,0 +1,44 @@
+// Why no kernel peer can start here, and tests that are then said to be skipped.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Callback, Test } from "uvu";
+import { takeImage } from "./image.js";
+import { QEMU } from "./qemu.js";
+
+let known: { reason: string | undefined } | undefined;
+
+function isInstalled(program: string): boolean {
+  const folders = `${process.env.PATH ?? ""}:/usr/sbin:/usr/bin`.split(":");
+  return folders.some((folder) => existsSync(join(folder, program)));
+}
+
+function findReason(): string | undefined {
+  if (process.getuid?.() !== 0) return "needs root";
+  if (process.arch !== "x64") return `the kernel peer is for x86-64; this is ${process.arch}`;
+  if (!existsSync("/dev/net/tun")) return "/dev/net/tun is missing";
+  if (!isInstalled(QEMU)) return `no ${QEMU}: node bin/setup.mjs --for interop`;
+  try {
+    takeImage();
+    return undefined;
+  } catch (error) {
+    return `no image of a kernel peer: ${(error as Error).message}`;
+  }
+}
+
+/** One line, or undefined when a kernel peer can start. Makes its image when there is none. */
+export function whyAbsent(): string | undefined {
+  known ??= { reason: findReason() };
+  return known.reason;
+}
+
+/** Registers a test that needs a kernel peer; where none can start it is counted as skipped. */
+export function peerTest<T>(suite: Test<T>, name: string, body: Callback<T>): void {
+  const reason = whyAbsent();
+  if (reason === undefined) {
+    suite(name, body);
+    return;
+  }
+  const { skip: countAsSkipped } = suite;
+  countAsSkipped(name, body);
+  process.stdout.write(`  SKIPPED (${reason}): ${name}\n`);
+}
