@@ -69,13 +69,15 @@ export interface StreamPath {
   address: string;
 }
 
-/**
- * Sends `count` streams of `bytes` each at once from one namespace to another.
- * @returns what was sent and what was received, each in no order
- */
-export async function hashedStreams(path: StreamPath, count: number, bytes: number) {
-  const node = [process.execPath, PROGRAM];
-  const sink = spawnIn(path.to, [...node, "listen", path.address, `${count}`]);
+/** A receiver of `count` streams that listens; `ends` resolves when all of them have ended. */
+export interface Sink {
+  port: number;
+  ends: () => Promise<StreamEnd[]>;
+}
+
+/** Starts a receiver in a namespace. */
+export async function openSink(namespace: string, address: string, count = 1): Promise<Sink> {
+  const sink = spawnIn(namespace, [process.execPath, PROGRAM, "listen", address, `${count}`]);
   let said = "";
   sink.stdout?.on("data", (piece: Buffer) => {
     said += piece;
@@ -83,20 +85,38 @@ export async function hashedStreams(path: StreamPath, count: number, bytes: numb
   const lines = () => said.split("\n").slice(0, -1);
   await until("the receiver listens", () => lines().length > 0);
   const { port } = JSON.parse(lines()[0] ?? "") as { port: number };
-  const seeds = Array.from({ length: count }, (_, index) => Date.now() + index);
-  const ended = await Promise.all(
-    seeds.map((seed) =>
-      runIn(path.from, [...node, "send", path.address, `${port}`, `${seed}`, `${bytes}`]),
-    ),
-  );
-  await until("all streams ended", () => lines().length > count, TRANSFER_LIMIT_MS);
-  const sent = ended.map(({ stdout }) => JSON.parse(stdout) as StreamEnd);
-  return {
-    sent,
-    received: lines()
-      .slice(1)
-      .map((line) => JSON.parse(line) as StreamEnd),
+  const ends = async () => {
+    await until("all streams ended", () => lines().length > count, TRANSFER_LIMIT_MS);
+    const rest = lines().slice(1);
+    return rest.map((line) => JSON.parse(line) as StreamEnd);
   };
+  return { port, ends };
+}
+
+/** Sends one stream from a namespace; `to.seed` decides its bytes. */
+export async function sendStream(
+  namespace: string,
+  to: { address: string; port: number; seed: number },
+  bytes: number,
+): Promise<StreamEnd> {
+  const where = [to.address, `${to.port}`, `${to.seed}`, `${bytes}`];
+  const done = await runIn(namespace, [process.execPath, PROGRAM, "send", ...where]);
+  if (done.code !== 0) throw new Error(`the sender of a stream failed: ${done.stderr}`);
+  return JSON.parse(done.stdout) as StreamEnd;
+}
+
+/**
+ * Sends `count` streams of `bytes` each at once from one namespace to another.
+ * @returns what was sent and what was received, each in no order
+ */
+export async function hashedStreams(path: StreamPath, count: number, bytes: number) {
+  const { address } = path;
+  const { port, ends } = await openSink(path.to, address, count);
+  const seeds = Array.from({ length: count }, (_, index) => Date.now() + index);
+  const sent = await Promise.all(
+    seeds.map((seed) => sendStream(path.from, { address, port, seed }, bytes)),
+  );
+  return { sent, received: await ends() };
 }
 
 if (process.argv[1] === PROGRAM) {

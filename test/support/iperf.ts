@@ -37,15 +37,26 @@ export interface Transfer {
 
 /** One transfer; throws with iperf3's own words when it fails. */
 export async function iperf(transfer: Transfer): Promise<Measured> {
-  const { server, client, address } = transfer;
+  const { server, address } = transfer;
   const serving = spawnIn(server, ["iperf3", "-s", "-1", "-B", address, "-p", PORT]);
   const ended = new Promise((resolve) => serving.once("close", resolve));
   await until("iperf3 listens", () => runSync(server, ["ss", "-ltnH"]).includes(`:${PORT} `));
+  try {
+    return await iperfClient(transfer);
+  } catch (error) {
+    serving.kill();
+    throw error;
+  } finally {
+    await ended;
+  }
+}
+
+/** The client's part, for a server that somebody else started on iperf3's own port. */
+export async function iperfClient(transfer: Omit<Transfer, "server">): Promise<Measured> {
+  const { client, address } = transfer;
   const argv = ["iperf3", "-c", address, "-p", PORT, "-J", ...(transfer.argv ?? [])];
   const done = await runIn(client, argv);
   const report = JSON.parse(done.stdout) as Report;
-  if (report.error !== undefined) serving.kill();
-  await ended;
   if (report.error !== undefined) throw new Error(`iperf3: ${report.error}`);
   const received = report.end?.sum_received ?? report.end?.sum;
   return {

@@ -1,0 +1,101 @@
+// What crosses the tunnel of a cell, in one direction: pings, a TCP stream judged by its hash, UDP.
+import * as assert from "uvu/assert";
+import { openSink, sendStream } from "../support/hashed-stream.js";
+import { iperfClient } from "../support/iperf.js";
+import { pings, until } from "../support/netns.js";
+import type { Connected } from "./scene.js";
+
+export const DIRECTIONS = ["meshd to kernel", "kernel to meshd"] as const;
+export type Direction = (typeof DIRECTIONS)[number];
+
+const TCP_BYTES = 20_000_000;
+const PORT = 9000;
+const STREAM = "/tmp/stream";
+const STREAM_LIMIT_MS = 120_000;
+const UDP_HEADER = 8;
+const ICMP_HEADER = 8;
+/** A busy machine may drop some of a burst at a socket's queue; that is no fault of the format. */
+const LOSS_MAX = 0.02;
+
+const ipHeader = ({ inner }: Connected) => (inner === 4 ? 20 : 40);
+
+async function pingFrom(connected: Connected, direction: Direction, size: number): Promise<void> {
+  const { guest, namespace, address } = connected;
+  if (direction === "meshd to kernel") {
+    assert.ok(pings(namespace, address.kernel, size, 5), `ping of ${size} bytes`);
+    return;
+  }
+  const argv = ["ping", "-n", "-c", "1", "-W", "5", "-s", `${size}`, "-M", "do", address.node];
+  await guest.exec(argv);
+}
+
+/** The smallest and the largest that fit, and none larger without a fragment. */
+export async function checkPing(connected: Connected, direction: Direction): Promise<string> {
+  const full = connected.mtu - ipHeader(connected) - ICMP_HEADER;
+  for (const size of [0, full]) await pingFrom(connected, direction, size);
+  return `${connected.mtu} B`;
+}
+
+async function untilListens({ guest }: Connected, port: number): Promise<void> {
+  await until("the guest listens", async () => {
+    return (await guest.exec(["ss", "-ltnH"])).includes(`:${port} `);
+  });
+}
+
+async function streamToKernel(connected: Connected): Promise<void> {
+  const { guest, namespace, address, inner } = connected;
+  const listen = `socat -u TCP${inner}-LISTEN:${PORT},reuseaddr OPEN:${STREAM},creat,trunc`;
+  const script = ["sh", "-c", `${listen} && sha256sum ${STREAM}`];
+  const receiving = guest.exec(script, { timeout_ms: STREAM_LIMIT_MS });
+  // Without this a receiver that fails first would end the process.
+  receiving.catch(() => undefined);
+  await untilListens(connected, PORT);
+  const to = { address: address.kernel, port: PORT, seed: Date.now() };
+  const sent = await sendStream(namespace, to, TCP_BYTES);
+  const [received] = (await receiving).split(" ");
+  assert.is(received, sent.sha256, "the kernel received what meshd's host sent");
+}
+
+/** Sends back the file that the kernel received before. */
+async function streamFromKernel(connected: Connected): Promise<void> {
+  const { guest, namespace, address, inner } = connected;
+  const { port, ends } = await openSink(namespace, address.node);
+  const host = inner === 4 ? address.node : `[${address.node}]`;
+  const argv = ["socat", "-u", `OPEN:${STREAM}`, `TCP${inner}:${host}:${port}`];
+  await guest.exec(argv, { timeout_ms: STREAM_LIMIT_MS });
+  const [received] = await ends();
+  const [sent] = (await guest.exec(["sha256sum", STREAM])).split(" ");
+  assert.is(received?.bytes, TCP_BYTES);
+  assert.is(received?.sha256, sent, "meshd's host received what the kernel sent");
+}
+
+/** A stream that never repeats, whole by its SHA-256. */
+export async function checkTcp(connected: Connected, direction: Direction): Promise<string> {
+  const isThere = direction === "meshd to kernel";
+  await (isThere ? streamToKernel(connected) : streamFromKernel(connected));
+  return `${TCP_BYTES / 1_000_000} MB`;
+}
+
+async function udp(connected: Connected, direction: Direction, length: number): Promise<number> {
+  const { guest, namespace, address } = connected;
+  const serving = guest.exec(["iperf3", "-s", "-1"]);
+  serving.catch(() => undefined);
+  await untilListens(connected, 5201);
+  const rate = length < 100 ? "100K" : "10M";
+  const back = direction === "meshd to kernel" ? [] : ["-R"];
+  const argv = ["-u", "-t", "1", "-b", rate, "-l", `${length}`, ...back];
+  const measured = await iperfClient({ client: namespace, address: address.kernel, argv });
+  await serving;
+  const { packets, lostPackets } = measured;
+  assert.ok(packets > 100, `${packets} packets of ${length} bytes`);
+  assert.ok(lostPackets <= packets * LOSS_MAX, `${lostPackets} of ${packets} packets lost`);
+  return packets;
+}
+
+/** Small datagrams and the largest that fit. */
+export async function checkUdp(connected: Connected, direction: Direction): Promise<string> {
+  const full = connected.mtu - ipHeader(connected) - UDP_HEADER;
+  const small = await udp(connected, direction, 16);
+  const large = await udp(connected, direction, full);
+  return `${small} + ${large}`;
+}
