@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "./build.mjs";
 import { fetchPeers } from "./peers.mjs";
-import { fail, run, step } from "./steps.mjs";
+import { fail, run, step, tryStep } from "./steps.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -35,6 +35,7 @@ const NEEDS = {
     { command: "openssl", package: "openssl" },
     { command: "fastd", package: "fastd" },
   ],
+  interop: [{ command: "qemu-system-x86_64", package: "qemu-system-x86" }],
   test: [
     { command: "tcpdump", package: "tcpdump" },
     { command: "tshark", package: "tshark" },
@@ -47,8 +48,11 @@ const PURPOSES = {
   demo: ["build", "demo"],
   bench: ["build", "demo", "bench", "plot"],
   "bench-peers": ["build", "demo", "bench", "plot", "peers"],
-  test: ["build", "demo", "bench", "test"],
+  test: ["build", "demo", "bench", "test", "interop"],
+  interop: ["build", "demo", "test", "interop"],
 };
+/** Where these cannot be had, tests that need them say so and are skipped. */
+const OPTIONAL = new Set(["interop"]);
 
 function purpose() {
   const at = process.argv.indexOf("--for");
@@ -81,23 +85,40 @@ function checkPrivilege(name) {
   }
 }
 
+async function aptInstall(packages) {
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  const lock = ["-o", "DPkg::Lock::Timeout=300"];
+  await run("apt-get", ["update", "-q", ...lock], { env });
+  const install = ["install", "-y", "-q", "--no-install-recommends", ...lock, ...packages];
+  await run("apt-get", install, { env, isWhole: true });
+}
+
 async function installPackages(name) {
-  const needs = PURPOSES[name].flatMap((part) => NEEDS[part]);
+  const parts = PURPOSES[name].filter((part) => !OPTIONAL.has(part));
+  const needs = parts.flatMap((part) => NEEDS[part]);
   const missing = [...new Set(needs.filter((n) => !isThere(n)).map((n) => n.package))];
   if (missing.length === 0) return;
   const command = `apt-get install -y --no-install-recommends ${missing.join(" ")}`;
   const hasApt = isThere({ command: "apt-get" });
   if (!hasApt) fail(`these Debian packages (or their like) are needed: ${missing.join(" ")}`);
   if (process.getuid() !== 0) fail(`not root, so install by hand: sudo ${command}`);
-  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  const lock = ["-o", "DPkg::Lock::Timeout=300"];
-  await step(`Debian packages: ${missing.join(" ")}`, async () => {
-    await run("apt-get", ["update", "-q", ...lock], { env });
-    const install = ["install", "-y", "-q", "--no-install-recommends", ...lock, ...missing];
-    await run("apt-get", install, { env, isWhole: true });
-  });
+  await step(`Debian packages: ${missing.join(" ")}`, () => aptInstall(missing));
   const still = needs.filter((n) => !isThere(n)).map((n) => n.package);
   if (still.length > 0) fail(`after '${command}' these are still missing: ${still.join(" ")}`);
+}
+
+/** A virtual machine and a Debian kernel for the interop matrix; without them it is skipped. */
+async function prepareKernelPeer() {
+  if (process.getuid() !== 0 || process.arch !== "x64" || !isThere({ command: "apt-get" })) return;
+  const missing = NEEDS.interop.filter((need) => !isThere(need)).map((need) => need.package);
+  const what = missing.length === 0 ? "kernel peer" : `kernel peer: ${missing.join(" ")}`;
+  const error = await tryStep(what, async () => {
+    if (missing.length > 0) await aptInstall(missing);
+    await run(process.execPath, [join(ROOT, "dist/test/peers/make-image.js")], { cwd: ROOT });
+  });
+  if (error === undefined) return;
+  const why = error.message.trim().split("\n").at(-1);
+  process.stderr.write(`     interop tests are skipped: ${why}\n`);
 }
 
 /**
@@ -137,6 +158,7 @@ if (PURPOSES[name].includes("peers")) {
 }
 await installModules();
 await build();
+if (PURPOSES[name].includes("interop")) await prepareKernelPeer();
 if (spawnSync(process.execPath, [join(ROOT, "bin", "meshd"), "--version"]).status !== 0) {
   fail("the build is there but bin/meshd does not start; try: rm -rf dist && npm run build");
 }

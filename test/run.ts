@@ -18,6 +18,7 @@ const HEAVY = new Set([
   "mesh",
   "netns",
   "natsd",
+  "interop",
   "pods",
   "peers",
   "package",
@@ -127,6 +128,20 @@ async function runQueue(suites: Suite[], atOnce: number): Promise<SuiteResult[]>
   return results;
 }
 
+/** Rows of tables that suites printed, as one table: the heads of later parts are left out. */
+function tablesOf(results: readonly SuiteResult[]): string {
+  const inOrder = [...results].sort((a, b) => a.name.localeCompare(b.name));
+  const rows = inOrder.flatMap(({ output }) => output.match(/^\| .*\|$/gm) ?? []);
+  return [...new Set(rows)].map((row) => `${row}\n`).join("");
+}
+
+/** What skipped tests said they need. */
+function reasonsOf(results: readonly SuiteResult[]): string {
+  const said = results.flatMap(({ output }) => [...output.matchAll(/SKIPPED \((.*)\): /g)]);
+  const reasons = new Set(said.map((match) => match[1] ?? ""));
+  return reasons.size === 0 ? "see the suites above" : [...reasons].join("; ");
+}
+
 function chosenSuites(): Suite[] {
   const suites = findSuites();
   const only = process.argv.indexOf("--only");
@@ -149,9 +164,9 @@ async function main(): Promise<void> {
     ...(await runQueue(heavy, HEAVY_AT_ONCE)),
   ];
   const sum = (key: "passed" | "failed" | "skipped") => results.reduce((n, r) => n + r[key], 0);
+  process.stdout.write(tablesOf(results));
   if (sum("skipped") > 0) {
-    const why = process.getuid?.() === 0 ? "see the suites above" : "they need root";
-    process.stdout.write(`skipped: ${sum("skipped")} (${why})\n`);
+    process.stdout.write(`skipped: ${sum("skipped")} (${reasonsOf(results)})\n`);
   }
   const failed = results.filter((r) => r.failed > 0).map((r) => r.name);
   if (failed.length > 0) process.stdout.write(`failed suites: ${failed.join(", ")}\n`);

@@ -2,9 +2,16 @@
 import type { Cell } from "./scene.js";
 import type { Direction } from "./traffic.js";
 
-const HEADS = [
-  ...["Protocol", "Inner", "Underlay", "Direction"],
-  ...["Ping, up to", "TCP by SHA-256", "UDP packets", "Frames at fault"],
+/** Titles and widths: fixed, so that parts printed by several suites are one table. */
+const COLUMNS: readonly (readonly [string, number])[] = [
+  ["Protocol", 8],
+  ["Inner", 5],
+  ["Underlay", 8],
+  ["Direction", 15],
+  ["Ping up to", 10],
+  ["TCP by SHA-256", 14],
+  ["UDP packets", 11],
+  ["Frames at fault", 15],
 ];
 
 /** What was seen in one direction of a cell; "FAIL" where it was not reached. */
@@ -22,12 +29,13 @@ function cellsOf({ cell, direction, ping, tcp, udp, capture }: Row): string[] {
   return [cell.protocol.name, ...families, direction, ping, tcp, udp, capture];
 }
 
-/** Markdown with columns padded to equal width. */
+/** Markdown. */
 export function formatMatrix(rows: readonly Row[]): string {
-  const lines = [HEADS, ...rows.map(cellsOf)];
-  const widths = HEADS.map((_, at) => Math.max(...lines.map((line) => line[at]?.length ?? 0)));
-  const padded = lines.map((line) => line.map((text, at) => text.padEnd(widths[at] ?? 0)));
-  const rule = widths.map((width) => "-".repeat(width));
-  const [head = [], ...body] = padded;
-  return [head, rule, ...body].map((line) => `| ${line.join(" | ")} |\n`).join("");
+  const line = (texts: readonly string[]) => {
+    const padded = COLUMNS.map(([, width], at) => (texts[at] ?? "").padEnd(width));
+    return `| ${padded.join(" | ")} |\n`;
+  };
+  const head = COLUMNS.map(([title]) => title);
+  const rule = COLUMNS.map(([, width]) => "-".repeat(width));
+  return [head, rule, ...rows.map(cellsOf)].map(line).join("");
 }

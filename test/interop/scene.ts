@@ -31,8 +31,6 @@ export interface Connected {
   address: { node: string; kernel: string };
   /** Bytes of inner packet that fit. */
   mtu: number;
-  /** Underlay address of the kernel. */
-  sender: string;
   capture: Capture;
 }
 
@@ -107,9 +105,8 @@ export async function withTunnel(
     await capture.started();
     const address = { node: node.overlay[inner], kernel: kernel.overlay[inner] };
     const mtu = MTU - protocol.overhead[underlay];
-    const sender = kernel.underlay[underlay];
     const { namespace } = node;
-    await body({ guest, namespace, inner, address, mtu, sender, capture }, tunnel);
+    await body({ guest, namespace, inner, address, mtu, capture }, tunnel);
   } finally {
     await datapath?.stop();
     capture.remove();

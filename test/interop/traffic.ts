@@ -29,7 +29,7 @@ async function pingFrom(connected: Connected, direction: Direction, size: number
   await guest.exec(argv);
 }
 
-/** The smallest and the largest that fit, and none larger without a fragment. */
+/** The smallest and the largest that fit. */
 export async function checkPing(connected: Connected, direction: Direction): Promise<string> {
   const full = connected.mtu - ipHeader(connected) - ICMP_HEADER;
   for (const size of [0, full]) await pingFrom(connected, direction, size);

@@ -2,33 +2,24 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Callback, Test } from "uvu";
-import { takeImage } from "./image.js";
+import { findImage } from "./image.js";
 import { QEMU } from "./qemu.js";
 
-let known: { reason: string | undefined } | undefined;
+const REMEDY = "node bin/setup.mjs --for interop";
 
 function isInstalled(program: string): boolean {
   const folders = `${process.env.PATH ?? ""}:/usr/sbin:/usr/bin`.split(":");
   return folders.some((folder) => existsSync(join(folder, program)));
 }
 
-function findReason(): string | undefined {
+/** One line, or undefined when a kernel peer can start. */
+export function whyAbsent(): string | undefined {
   if (process.getuid?.() !== 0) return "needs root";
   if (process.arch !== "x64") return `the kernel peer is for x86-64; this is ${process.arch}`;
   if (!existsSync("/dev/net/tun")) return "/dev/net/tun is missing";
-  if (!isInstalled(QEMU)) return `no ${QEMU}: node bin/setup.mjs --for interop`;
-  try {
-    takeImage();
-    return undefined;
-  } catch (error) {
-    return `no image of a kernel peer: ${(error as Error).message}`;
-  }
-}
-
-/** One line, or undefined when a kernel peer can start. Makes its image when there is none. */
-export function whyAbsent(): string | undefined {
-  known ??= { reason: findReason() };
-  return known.reason;
+  if (!isInstalled(QEMU)) return `no ${QEMU} here: ${REMEDY}`;
+  if (findImage() === undefined) return `no image of a kernel peer here: ${REMEDY}`;
+  return undefined;
 }
 
 /** Registers a test that needs a kernel peer; where none can start it is counted as skipped. */

@@ -1,5 +1,5 @@
 // Runs commands in a guest by virtio-serial ports, each a unix socket here: no network is used.
-// Both directions, after "KPEERv1\n" and a token of 16 bytes: type(1) length(4, big endian) payload.
+// Both ways, after "KPEERv1\n" and a token of 16 bytes: type(1) length(4, big endian) payload.
 //   to the guest:    C argv joined by NUL, flags first   I input   Z end of input
 //   from the guest:  O output   E errors   X exit status (decimal)
 import { randomBytes } from "node:crypto";

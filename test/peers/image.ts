@@ -75,26 +75,30 @@ function make(packages: string, stage: string, target: string): void {
   writeFileSync(join(target, "version"), `${version}\n`);
 }
 
+function imageFolder(): string {
+  return join(cacheFolder(), `image-${imageKey()}`);
+}
+
+/** The image, if it was made. */
+export function findImage(): Image | undefined {
+  return imageIn(imageFolder());
+}
+
 /**
- * The image, made now when it is not there: some 20 seconds and 90 MB of downloads.
+ * Makes the image unless it is there: some 20 seconds and 90 MB of downloads.
  * @throws {Error} when packages cannot be had, or something of them is missing
  */
-export function takeImage(): Image {
+export function makeImage(): void {
+  if (findImage() !== undefined) return;
   const cache = cacheFolder();
-  const folder = join(cache, `image-${imageKey()}`);
-  const there = imageIn(folder);
-  if (there !== undefined) return there;
   const packages = join(cache, `packages-${keyOf([contents.KERNEL_PACKAGE, contents.PACKAGES])}`);
   const own = join(cache, `making-${process.pid}`);
   try {
     mkdirSync(own, { recursive: true });
     fetchPackages(own, packages);
     make(packages, join(own, "stage"), join(own, "image"));
-    moveOrKeep(join(own, "image"), folder);
+    moveOrKeep(join(own, "image"), imageFolder());
   } finally {
     rmSync(own, { recursive: true, force: true });
   }
-  const made = imageIn(folder);
-  if (made === undefined) throw new Error(`no image came to be in ${folder}`);
-  return made;
 }

@@ -1,8 +1,9 @@
 // Run by the set-up: makes the kernel peer's image, so that no test waits for downloads.
-import { whyAbsent } from "./absence.js";
+import { makeImage } from "./image.js";
 
-const reason = whyAbsent();
-if (reason !== undefined) {
-  process.stderr.write(`${reason}\n`);
+try {
+  makeImage();
+} catch (error) {
+  process.stderr.write(`${(error as Error).message}\n`);
   process.exitCode = 1;
 }

@@ -6,7 +6,7 @@ import { closeSync, existsSync, openSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { namespacePath, until } from "../support/netns.js";
 import { ControlPorts, type GuestCommand, GuestError, type GuestFinished } from "./control.js";
-import { takeImage } from "./image.js";
+import { findImage } from "./image.js";
 import { makeFolder, notePid } from "./processes.js";
 import { type Accelerator, bestAccelerator, commandLine, type Machine } from "./qemu.js";
 
@@ -102,10 +102,12 @@ export class KernelPeer {
   }
 
   static async #boot(options: PeerOptions, accelerator: Accelerator): Promise<KernelPeer> {
+    const image = findImage();
+    if (image === undefined) throw new Error("there is no image of a kernel peer: make it first");
     const folder = makeFolder();
     const machine = {
       name: options.name,
-      image: takeImage(),
+      image,
       folder,
       macs: options.cards.map((_, index) => macOf(options.name, index)),
       ports: Array.from({ length: PORTS }, (_, index) => join(folder, `c${index + 1}`)),
