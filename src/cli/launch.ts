@@ -48,7 +48,8 @@ export async function launch<T>(context: Context, what: Launch<T>): Promise<Laun
 async function launchUnit<T>(context: Context, what: Launch<T>): Promise<T> {
   const systemd = what.systemd ?? hostSystemd;
   const isNew = !hasUnit(systemd, what.service);
-  await startUnit(systemd, what.service, [...context.program, ...what.argv]);
+  const [file, script] = context.program;
+  await startUnit(systemd, what.service, [file, SMALL_HEAP, script, ...what.argv]);
   const outcome = await waitFor<{ answer: T } | { failed: string }>(async () => {
     const { state, pid, restarts } = await unitState(systemd, what.service);
     if (state === "failed" || state === "inactive" || restarts > 0) return { failed: state };
