@@ -2,11 +2,12 @@
 // sender may send and this node takes, then to TUN, to the control thread, or answered.
 
 import * as checksum from "./checksum";
-import { deliver } from "./coalesce";
+import { deliver, forgetLatest } from "./coalesce";
 import * as ecn from "./ecn";
 import * as encap from "./encap";
 import * as mss from "./mss";
 import * as neighbour from "./neighbour";
+import * as output from "./output";
 import * as packet from "./packet";
 import * as peers from "./peers";
 import * as probe from "./probe";
@@ -18,6 +19,7 @@ import { Drop } from "./shared/drop";
 import { INGRESS, PUNT_PROBE } from "./shared/layout";
 import { NEXT_LOCAL, NEXT_PEER, P_MTU } from "./shared/tables";
 import * as ipv4 from "./wire/ipv4";
+import * as vnet from "./wire/vnet";
 import { worker } from "./worker";
 
 /** Results: on the way to TUN; taken by the control thread; taken, and one answer sent. */
@@ -49,23 +51,53 @@ function mark(innerAt: usize, outerTos: u32): i32 {
   return 0;
 }
 
-/** A packet to the node itself: probes are taken out, everything else is the kernel's. */
-function toSelf(peerIndex: u32, innerAt: usize, length: u32): i32 {
-  const kind = probe.classify(innerAt, length);
-  if (kind === probe.NONE) return deliver(worker, innerAt, length, INGRESS);
-  if (kind === probe.REQUEST) {
-    probe.turnRound(innerAt, length);
-    encap.toPeer(peerIndex, innerAt, length, INGRESS);
-    return ANSWERED;
+/**
+ * To TUN, where a vnet header stands before the packet. One of a train whose own outer headers left
+ * less room than that (`free` bytes) moves away from the packet before it.
+ */
+function toTun(innerAt: usize, length: u32, free: u32): i32 {
+  if (<usize>free >= vnet.SIZE) return deliver(worker, innerAt, length, INGRESS);
+  const moved = output.takeTun(vnet.SIZE + length) + vnet.SIZE;
+  memory.copy(moved, innerAt, length);
+  const result = deliver(worker, moved, length, INGRESS);
+  // Its train is not around it any more: nothing may follow it there.
+  forgetLatest(worker);
+  return result;
+}
+
+/** Sends a probe's request back as its reply. */
+function reply(peerIndex: u32, innerAt: usize, length: u32, free: u32): i32 {
+  const outer = protocols.overhead(peers.at(peerIndex));
+  let at = innerAt;
+  if (free < outer) {
+    at = output.takeWire(outer + length) + outer;
+    memory.copy(at, innerAt, length);
   }
+  probe.turnRound(at, length);
+  encap.toPeer(peerIndex, at, length, INGRESS);
+  return ANSWERED;
+}
+
+/** A packet to the node itself: probes are taken out, everything else is the kernel's. */
+function toSelf(peerIndex: u32, innerAt: usize, length: u32, free: u32): i32 {
+  const kind = probe.classify(innerAt, length);
+  if (kind === probe.NONE) return toTun(innerAt, length, free);
+  if (kind === probe.REQUEST) return reply(peerIndex, innerAt, length, free);
   return ring.punt(PUNT_PROBE, peerIndex, innerAt, length) ? CONSUMED : -Drop.RING_FULL;
 }
 
 /**
- * Takes one datagram of `length` bytes at `at` that came from a known peer by a kind of socket.
- * Returns DELIVERED, CONSUMED, ANSWERED or -Drop.
+ * Takes one datagram of `length` bytes at `at` that came from a known peer by a kind of socket;
+ * `free` bytes before it are nobody's. Returns DELIVERED, CONSUMED, ANSWERED or -Drop.
  */
-export function datagram(socket: u32, peerIndex: u32, at: usize, length: u32, outerTos: u32): i32 {
+export function datagram(
+  socket: u32,
+  peerIndex: u32,
+  at: usize,
+  length: u32,
+  outerTos: u32,
+  free: u32,
+): i32 {
   const peer = peers.at(peerIndex);
   const isProven = proof.isOf(socket, peerIndex) && proof.holds(socket, at, length);
   const offset: i32 = isProven
@@ -84,7 +116,8 @@ export function datagram(socket: u32, peerIndex: u32, at: usize, length: u32, ou
   }
   const marked = mark(innerAt, outerTos);
   if (marked < 0) return marked;
-  if (route.isToSelf(innerAt)) return toSelf(peerIndex, innerAt, total);
+  free += offset;
+  if (route.isToSelf(innerAt)) return toSelf(peerIndex, innerAt, total, free);
   mss.clamp(innerAt, total, load<u32>(peer, P_MTU));
-  return deliver(worker, innerAt, total, INGRESS);
+  return toTun(innerAt, total, free);
 }

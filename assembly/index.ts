@@ -16,6 +16,7 @@ import {
   CONTROL,
   CONTROL_SIZE,
   ENTROPY_SOCKETS,
+  GENEVE_OVERHEAD,
   HEADROOM,
   ICMP_STATE_SIZE,
   LAYOUT_VERSION,
@@ -41,6 +42,7 @@ import { bind, worker } from "./worker";
 // Relations between constants, checked by the compiler; nothing of them is in the module.
 if (<u32>Drop.COUNT > MAX_DROPS) ERROR("more drop reasons than counters");
 if (<usize>VXLAN_OVERHEAD > HEADROOM) ERROR("an encapsulation does not fit the headroom");
+if (<usize>GENEVE_OVERHEAD > HEADROOM) ERROR("an encapsulation does not fit the headroom");
 if (P_TEMPLATE + 24 > PEER_SIZE) ERROR("a template does not fit the peer's entry");
 if (CONTROL + CONTROL_SIZE < <usize>FIB4_CHUNK_MIN) ERROR("a chunk looks like a next hop");
 if (HEADROOM + VNET_HEADER_SIZE + MAX_SEND > SLOT_SIZE) ERROR("a train does not fit a slot");

@@ -24,6 +24,7 @@ import {
   D_SOCKET,
   D_TOS,
   DESCRIPTOR_SIZE,
+  HEADROOM,
   INGRESS,
   SLOT_SIZE,
   W_WIRE_IN,
@@ -51,12 +52,13 @@ function hasRoom(descriptor: usize): bool {
   const segment: u32 = load<u16>(descriptor, D_SEGMENT);
   const isTiny = segment !== 0 && segment < SEGMENT_SIZE_MIN;
   const segments: u32 = isTiny ? 1 : segmentsOf(length, segment);
-  const tunBytes = <usize>length + <usize>segments * SPARE_BYTES_PER_SEGMENT + SPARE_BYTES;
+  // Once in super-packets, and once where packets must move to have room before them.
+  const extra = <usize>segments * SPARE_BYTES_PER_SEGMENT + SPARE_BYTES;
   return (
     output.tunRoom() >= segments + SPARE_DESCRIPTORS &&
     output.wireRoom() >= segments &&
-    output.tunArenaRoom() >= tunBytes &&
-    output.wireArenaRoom() >= segments * ANSWER_SIZE_MAX
+    output.tunArenaRoom() >= <usize>length + length + extra &&
+    output.wireArenaRoom() >= length + segments * ANSWER_SIZE_MAX
   );
 }
 
@@ -89,7 +91,8 @@ function takeSegments(descriptor: usize, peerIndex: u32, length: u32, segments: 
   do {
     const bytes = min<u32>(step, length - done);
     follow.interrupt();
-    count(decap.datagram(socket, peerIndex, at + done, bytes, tos), bytes);
+    const free = done === 0 ? <u32>HEADROOM : 0;
+    count(decap.datagram(socket, peerIndex, at + done, bytes, tos, free), bytes);
     done += bytes;
     if (coalesce.latest(worker) !== 0) {
       follow.setLimit(roomEnd(descriptor));

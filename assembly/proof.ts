@@ -8,8 +8,8 @@ import * as ipv4 from "./wire/ipv4";
 import * as ipv6 from "./wire/ipv6";
 import { worker } from "./worker";
 
-// State: bytes before the inner packet (0 = nothing is proven), whose it was, and the headers.
-const OFFSET: usize = 0;
+// State: bytes before the inner packet and 1 (0 = nothing is proven), whose it was, the headers.
+const PROVEN: usize = 0;
 const PEER: usize = 4;
 const SOCKET: usize = 8;
 const OUTER: usize = 64;
@@ -18,12 +18,12 @@ export const STATE_NEEDED: usize = 192;
 
 /** Nothing is proven: the tables may have changed. */
 export function forget(): void {
-  store<u32>(worker, 0, W_PROOF + OFFSET);
+  store<u32>(worker, 0, W_PROOF + PROVEN);
 }
 
 /** Bytes of outer headers of a datagram that looks like the proven one. */
 export function offset(): u32 {
-  return load<u32>(worker, W_PROOF + OFFSET);
+  return load<u32>(worker, W_PROOF + PROVEN) - 1;
 }
 
 /** Where the proven datagram's inner header stands, as it came. */
@@ -37,7 +37,7 @@ export function remember(socket: u32, peerIndex: u32, at: usize, outer: u32): vo
   // Which ICMPv6 packets are for us, and answered, does not show in the headers.
   const isIcmp6 = !packet.isIpv4(inner) && ipv6.nextHeader(inner) === ipv6.ICMPV6;
   const fits = outer <= <u32>(INNER - OUTER) && !isIcmp6;
-  store<u32>(worker, fits ? outer : 0, W_PROOF + OFFSET);
+  store<u32>(worker, fits ? outer + 1 : 0, W_PROOF + PROVEN);
   if (!fits) return;
   store<u32>(worker, peerIndex, W_PROOF + PEER);
   store<u32>(worker, socket, W_PROOF + SOCKET);
@@ -52,7 +52,7 @@ export function remember(socket: u32, peerIndex: u32, at: usize, outer: u32): vo
 /** Whether that peer and socket are the proven datagram's. */
 export function isOf(socket: u32, peerIndex: u32): bool {
   return (
-    offset() !== 0 &&
+    load<u32>(worker, W_PROOF + PROVEN) !== 0 &&
     load<u32>(worker, W_PROOF + PEER) === peerIndex &&
     load<u32>(worker, W_PROOF + SOCKET) === socket
   );
@@ -78,7 +78,7 @@ export function holds(socket: u32, at: usize, length: u32): bool {
   const proven = innerAt();
   const isV4 = packet.isIpv4(proven);
   if (length < offset() + (isV4 ? ipv4.SIZE : ipv6.SIZE)) return false;
-  if (!protocols.isRepeated(socket, worker + W_PROOF + OUTER, at)) return false;
+  if (!protocols.isRepeated(socket, worker + W_PROOF + OUTER, at, offset())) return false;
   const inner = at + offset();
   return isV4 ? sameIpv4(proven, inner) : sameIpv6(proven, inner);
 }

@@ -172,7 +172,7 @@ export interface PingOptions {
   timeout_us: number;
 }
 
-/** Both sides of one thread: a TUN queue and UDP sockets, of which the first is read. */
+/** Both sides of one thread: a TUN queue and UDP sockets. */
 export interface Exchange {
   /**
    * Waits until a side is ready (unless READY says that one may hold more), then reads a batch of

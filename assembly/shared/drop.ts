@@ -58,5 +58,13 @@ export enum Drop {
   BAD_NEIGHBOUR,
   /** Was in the hands of a worker thread that died; counted by the control thread. */
   WORKER_DIED,
+  /** The tunnel header is of a version we do not speak. */
+  BAD_VERSION,
+  /** The tunnel header's options do not end where the header says that they end. */
+  BAD_OPTIONS,
+  /** The tunnel header has an option that must be understood, and we do not (RFC 8926, 3.5). */
+  UNKNOWN_OPTION,
+  /** A control packet of the tunnel: its payload is for the endpoint and never forwarded. */
+  CONTROL_PACKET,
   COUNT,
 }

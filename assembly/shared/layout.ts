@@ -53,12 +53,19 @@ export const STATUS_PENDING: u32 = 65535;
  * D_SOCKET of a received datagram: the kind of socket it came by (socketIndex of the batch read).
  */
 export const SOCKET_VXLAN: u32 = 0;
+export const SOCKET_GENEVE: u32 = 1;
+export const SOCKET_UDP: u32 = 2;
 
 // --- encapsulations: one number each, in the peer's table entry ----------------------------------
 export const PROTOCOL_NONE: u32 = 0;
 export const PROTOCOL_VXLAN: u32 = 1;
+export const PROTOCOL_GENEVE: u32 = 2;
+/** Inner IP packets in UDP without any header, as flannel's `udp` backend sends them. */
+export const PROTOCOL_UDP: u32 = 3;
 /** Bytes an encapsulation adds before the inner IP packet, without outer IP and UDP headers. */
 export const VXLAN_OVERHEAD: u32 = 22;
+export const GENEVE_OVERHEAD: u32 = 22;
+export const UDP_OVERHEAD: u32 = 0;
 
 // --- limits --------------------------------------------------------------------------------------
 export const MAX_WORKERS: u32 = 32;
@@ -224,4 +231,4 @@ export const PROBE_REQUEST: u32 = 0;
 export const PROBE_REPLY: u32 = 1;
 
 /** Fixed part's end; module.ts compares the compiled value with its own at load. */
-export const LAYOUT_VERSION: u32 = 2;
+export const LAYOUT_VERSION: u32 = 3;

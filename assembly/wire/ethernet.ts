@@ -10,6 +10,8 @@ export const SIZE: u32 = 14;
 export const TYPE_IPV4: u32 = 0x0800;
 export const TYPE_ARP: u32 = 0x0806;
 export const TYPE_IPV6: u32 = 0x86dd;
+/** Not of a frame itself: what tunnel headers call an Ethernet frame. */
+export const TYPE_FRAME: u32 = 0x6558;
 
 /** The MAC address at `at` as a number: for comparison only. Reads 8 bytes. */
 export function mac(at: usize): u64 {

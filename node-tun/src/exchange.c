@@ -30,7 +30,13 @@ enum {
   SOCKETS,
   FIRST_SOCKET,
   MOST_SOCKETS = 64,
-  PLAN_SIZE = FIRST_SOCKET + MOST_SOCKETS,
+  // Sockets to receive from, and the one to begin with: pairs of a descriptor and the index that
+  // its datagrams get.
+  LISTENING = FIRST_SOCKET + MOST_SOCKETS,
+  NEXT_LISTENING,
+  FIRST_LISTENING,
+  MOST_LISTENING = 16,
+  PLAN_SIZE = FIRST_LISTENING + 2 * MOST_LISTENING,
 };
 // Bits of READY and of receive's answer, and the poller's tokens as bits.
 enum { BIT_DEVICE = 1, BIT_WIRE = 2, BIT_WAKE = 4, MOST_EVENTS = 8 };
@@ -95,6 +101,28 @@ static int wait_for_sides(const struct exchange *exchange, uint32_t *state) {
   return got < 0 ? -1 : bits;
 }
 
+// Datagrams received from all sockets, or the negative errno where there were none. The next read
+// begins behind the socket that filled the batch, so none starves the others.
+static int receive_all(int32_t *plan, const struct batch *batch) {
+  uint32_t sockets = (uint32_t)plan[LISTENING], next = (uint32_t)plan[NEXT_LISTENING];
+  uint32_t done = 0;
+  if (sockets > MOST_LISTENING) return -EFAULT;
+  for (uint32_t i = 0; i < sockets && done < batch->count; i++) {
+    if (next >= sockets) next = 0;
+    const int32_t *pair = plan + FIRST_LISTENING + 2 * next++;
+    struct batch part = *batch;
+    part.first += done;
+    part.count -= done;
+    part.fd = pair[0];
+    part.socket_index = (uint32_t)pair[1];
+    int got = receive_datagrams(&part);
+    if (got < 0) return done > 0 ? (int)done : got;
+    done += (uint32_t)got;
+  }
+  plan[NEXT_LISTENING] = (int32_t)next;
+  return (int)done;
+}
+
 // Reads one side: its count goes to the memory. False with errno when nothing could be read.
 static bool read_side(struct exchange *exchange, int side, int at, int count_at, int *full) {
   struct batch batch;
@@ -103,8 +131,8 @@ static bool read_side(struct exchange *exchange, int side, int at, int count_at,
     errno = EFAULT;
     return false;
   }
-  batch.fd = exchange->plan[side == BIT_DEVICE ? DEVICE : FIRST_SOCKET];
-  int got = side == BIT_DEVICE ? read_tun(&batch) : receive_datagrams(&batch);
+  batch.fd = exchange->plan[DEVICE];
+  int got = side == BIT_DEVICE ? read_tun(&batch) : receive_all(exchange->plan, &batch);
   *count = got < 0 ? 0 : (uint32_t)got;
   if (got == (int)batch.count) *full |= side;
   errno = got < 0 ? -got : 0;
@@ -134,7 +162,7 @@ static napi_value receive(napi_env env, napi_callback_info info) {
     return throw_system_fd(env, errno, "read", plan[DEVICE]);
   }
   if ((bits & BIT_WIRE) && !read_side(exchange, BIT_WIRE, WIRE_IN_AT, WIRE_IN_COUNT_AT, &full)) {
-    return throw_system_fd(env, errno, "recvmmsg", plan[FIRST_SOCKET]);
+    return throw_system_fd(env, errno, "recvmmsg", plan[FIRST_LISTENING]);
   }
   // While one side is full nobody asks the poller, so both are read: none must starve the other.
   plan[READY] = full == 0 ? 0 : BIT_DEVICE | BIT_WIRE;
@@ -212,7 +240,8 @@ static napi_value plan_layout(napi_env env, napi_callback_info info) {
       FIELD(STATE_AT), FIELD(STATE_WAITING), FIELD(STATE_RUNNING), FIELD(BATCH),
       FIELD(DEVICE_IN_AT), FIELD(DEVICE_IN_COUNT_AT), FIELD(WIRE_IN_AT), FIELD(WIRE_IN_COUNT_AT),
       FIELD(DEVICE_OUT_AT), FIELD(DEVICE_OUT_COUNT_AT), FIELD(WIRE_OUT_AT),
-      FIELD(WIRE_OUT_COUNT_AT), FIELD(SOCKETS), FIELD(FIRST_SOCKET), FIELD(BIT_DEVICE),
+      FIELD(WIRE_OUT_COUNT_AT), FIELD(SOCKETS), FIELD(FIRST_SOCKET), FIELD(LISTENING),
+      FIELD(FIRST_LISTENING), FIELD(BIT_DEVICE),
       FIELD(BIT_WIRE), FIELD(BIT_WAKE),
       {"SIZE", PLAN_SIZE},
   };

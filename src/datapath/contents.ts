@@ -97,6 +97,15 @@ function checkSelf(self: TableSelf): CheckedSelf {
   };
 }
 
+/** MAC address and network number, where there are any. */
+function checkFrames(who: string, peer: TablePeer): { mac: Uint8Array; vni: number } {
+  if (!ENCAPSULATIONS[peer.protocol].hasFrames) return { mac: new Uint8Array(6), vni: 0 };
+  return {
+    mac: mac(`VTEP MAC ${who}`, peer.mac ?? ""),
+    vni: number(`VNI ${who}`, peer.vni ?? -1, 0, VNI_MAX),
+  };
+}
+
 function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
   const who = `of peer ${peer.address}`;
   if (!Object.hasOwn(ENCAPSULATIONS, peer.protocol)) {
@@ -108,8 +117,7 @@ function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
     protocol: peer.protocol,
     address: address("underlay address", peer.address),
     port: number(`port ${who}`, peer.port, 1, PORT_MAX),
-    mac: mac(`VTEP MAC ${who}`, peer.mac),
-    vni: number(`VNI ${who}`, peer.vni, 0, VNI_MAX),
+    ...checkFrames(who, peer),
     // Never more than our own device carries: what we announce to senders is the smaller of both.
     mtu: Math.min(number(`MTU ${who}`, peer.mtu, MTU_MIN, MTU_MAX), selfMtu),
     dscp: dscp === undefined ? undefined : number(`DSCP ${who}`, dscp, 0, DSCP_MAX),

@@ -2,6 +2,7 @@
 // fed with tables, asked for counters. Packets never pass through here.
 import { EventEmitter } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { FEATURE_TUN_USO, MAX_WORKERS, W_FEATURES } from "../../assembly/shared/layout.js";
 import { readCounters, type WorkerCounters } from "./counters.js";
 import { Crew, type WorkerStatus } from "./crew.js";
@@ -83,7 +84,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     this.options = parts.options;
     this.memory = parts.memory;
     this.handles = parts.handles;
-    this.current = parts.options.underlay;
+    this.current = { ...parts.options.underlay, others: [] };
     this.steered = parts.steering;
     this.publisher = new TablePublisher({
       ...parts.memory,
@@ -216,7 +217,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   }
 
   /**
-   * Moves to another advertised address or port. The device stays and no packet of it is lost; the
+   * Moves to another advertised address, port or encapsulation, or other ports beside. The device stays and no packet of it is lost; the
    * old sockets are closed when every worker uses the new ones. Equal to the present one: nothing.
    * @throws {DatapathError} as open does for sockets; then the old ones stay in use.
    */
@@ -238,9 +239,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   }
 
   private async changeSockets(underlay: UnderlayAddress): Promise<void> {
-    const { family, address, port } = this.current;
-    if (underlay.family === family && underlay.address === address && underlay.port === port)
-      return;
+    if (isDeepStrictEqual(underlay, this.current)) return;
     const replaced = this.handles.replaceSockets(underlay);
     this.current = { ...underlay };
     for (const index of this.handles.workers.keys()) this.crew.wake(index);

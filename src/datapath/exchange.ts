@@ -29,6 +29,8 @@ const READY = indexOf("READY");
 const GUARD = indexOf("GUARD");
 const SOCKETS = indexOf("SOCKETS");
 const FIRST_SOCKET = indexOf("FIRST_SOCKET");
+const LISTENING = indexOf("LISTENING");
+const FIRST_LISTENING = indexOf("FIRST_LISTENING");
 const DEVICE = indexOf("DEVICE");
 
 /** What of a worker stays the same while its handles change. */
@@ -83,6 +85,8 @@ export class NativePorts implements Ports {
     this.#words[DEVICE] = handles.tun;
     this.#words[SOCKETS] = handles.sockets.length;
     this.#words.set(handles.sockets, FIRST_SOCKET);
+    this.#words[LISTENING] = handles.listening.length / 2;
+    this.#words.set(handles.listening, FIRST_LISTENING);
     this.#words[GUARD] = handles.version;
     this.expectAll();
   }

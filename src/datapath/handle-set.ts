@@ -14,11 +14,14 @@ import { HandleTable, TOKEN_DEVICE, TOKEN_WAKE, TOKEN_WIRE } from "./handles.js"
 import {
   assertPortFree,
   closeSockets,
+  type OtherPort,
+  openOther,
   openSockets,
   type UnderlayAddress,
   type WorkerSockets,
 } from "./sockets.js";
 import { type CrewPlan, type Stamps, Steerer } from "./steering.js";
+import { ENCAPSULATIONS } from "./templates.js";
 import { closeTunQueues, type OpenedTun, openTunQueues, type TunSettings } from "./tun.js";
 
 /** Handles of one worker that live as long as the datapath. */
@@ -47,7 +50,20 @@ export interface GrantedOffloads {
 }
 
 /** Sockets that were replaced; closed when no worker uses them any more. */
-export type Replaced = WorkerSockets[];
+export interface Replaced {
+  sockets: WorkerSockets[];
+  others: OtherPort[];
+}
+
+/** Whether the tunnel's own port is the same, so that its sockets can stay. */
+function isSameOwn(a: UnderlayAddress, b: UnderlayAddress): boolean {
+  const isSameAddress = a.family === b.family && a.address === b.address;
+  return isSameAddress && a.port === b.port && kindOf(a) === kindOf(b);
+}
+
+function kindOf({ protocol }: { protocol?: UnderlayAddress["protocol"] }): number {
+  return ENCAPSULATIONS[protocol ?? "vxlan"].socket;
+}
 
 /**
  * Opens a poller and a wake-up for every worker, or nothing.
@@ -87,6 +103,8 @@ export class HandleSet {
   readonly adopted: boolean;
   #queues: TunQueue[];
   #sockets: WorkerSockets[];
+  #others: OtherPort[] = [];
+  #underlay: UnderlayAddress;
   readonly #settings: HandleSettings;
   readonly #steerer: Steerer;
 
@@ -101,6 +119,7 @@ export class HandleSet {
     this.#queues = tun.queues;
     this.adopted = tun.adopted;
     this.#sockets = sockets;
+    this.#underlay = { ...settings.underlay, others: [] };
     this.workers = openPorts(tun.queues, sockets);
     for (const index of this.workers.keys()) this.#tell(index);
   }
@@ -144,35 +163,73 @@ export class HandleSet {
     return { device, socket: { segmentation, receiveOffload, sendBuffer, receiveBuffer } };
   }
 
-  /** Opens sockets for another address or port and tells the workers; gives the old ones back. */
+  /**
+   * Opens sockets for another address, port or encapsulation and tells the workers; gives those
+   * back that are not needed any more. What is open already and wanted again stays open.
+   */
   replaceSockets(underlay: UnderlayAddress): Replaced {
+    const isSame = isSameOwn(underlay, this.#underlay);
+    const { kept, opened } = this.#openOthers(underlay);
+    const old = { sockets: isSame ? [] : this.#sockets, others: this.#others };
+    try {
+      if (!isSame) this.#sockets = this.#openOwn(underlay);
+    } catch (error) {
+      closeSockets(opened.map(({ sockets }) => sockets));
+      throw error;
+    }
+    this.#others = [...kept, ...opened];
+    this.#underlay = underlay;
+    this.workers.forEach(({ poller }, index) => {
+      if (!isSame) pollerAdd(poller, this.#listeningFd(index), TOKEN_WIRE);
+      for (const { sockets } of opened) pollerAdd(poller, sockets[index]?.fd ?? -1, TOKEN_WIRE);
+      this.#tell(index);
+    });
+    return { ...old, others: old.others.filter((other) => !kept.includes(other)) };
+  }
+
+  /** Sockets on the tunnel's own port, steered; nothing stays open when that fails. */
+  #openOwn(underlay: UnderlayAddress): WorkerSockets[] {
     assertPortFree(underlay);
-    const old = this.#sockets;
     const sockets = openSockets(underlay, this.workers.length, this.#settings.socketBuffer);
     try {
       this.#steerer.steerSockets(sockets);
+      return sockets;
     } catch (error) {
       closeSockets(sockets);
       throw error;
     }
-    this.#sockets = sockets;
-    this.workers.forEach((ports, index) => {
-      pollerAdd(ports.poller, this.#listeningFd(index), TOKEN_WIRE);
-      this.#tell(index);
-    });
-    return old;
+  }
+
+  /** Sockets on the other ports: those that stay, and those opened now. */
+  #openOthers(underlay: UnderlayAddress): { kept: OtherPort[]; opened: OtherPort[] } {
+    const { address } = this.#underlay;
+    const wanted = underlay.others ?? [];
+    const kept = this.#others.filter(
+      ({ protocol, port }) =>
+        underlay.address === address &&
+        wanted.some((one) => one.protocol === protocol && one.port === port),
+    );
+    const opened: OtherPort[] = [];
+    try {
+      for (const one of wanted) {
+        const isKept = kept.some((k) => k.protocol === one.protocol && k.port === one.port);
+        const { socketBuffer } = this.#settings;
+        if (!isKept) opened.push(openOther(underlay, one, this.workers.length, socketBuffer));
+      }
+      return { kept, opened };
+    } catch (error) {
+      closeSockets(opened.map(({ sockets }) => sockets));
+      throw error;
+    }
   }
 
   /** Closes what no worker uses any more. */
-  closeReplaced(sockets: Replaced): void {
-    sockets.forEach((own, index) => {
-      const ports = this.workers[index];
-      const listening = own[0];
-      if (ports !== undefined && listening !== undefined) {
-        pollerRemove(ports.poller, listening.fd);
-      }
+  closeReplaced({ sockets, others }: Replaced): void {
+    this.workers.forEach(({ poller }, index) => {
+      const listening = [sockets[index]?.[0], ...others.map((other) => other.sockets[index])];
+      for (const socket of listening) if (socket !== undefined) pollerRemove(poller, socket.fd);
     });
-    closeSockets(sockets);
+    closeSockets([...sockets, ...others.map((other) => other.sockets)]);
   }
 
   /** True when somebody took the device away: its queues are dead then. */
@@ -202,7 +259,7 @@ export class HandleSet {
   /** Closes everything; `removeDevice` takes a persistent device away with it. */
   close(removeDevice: boolean): void {
     closeTunQueues(this.#queues, removeDevice);
-    closeSockets(this.#sockets);
+    closeSockets([...this.#sockets, ...this.#others.map(({ sockets }) => sockets)]);
     this.#steerer.close();
     for (const ports of this.workers) {
       closeDescriptor(ports.poller);
@@ -211,8 +268,13 @@ export class HandleSet {
   }
 
   #tell(index: number): void {
-    const fds = (this.#sockets[index] ?? []).map((socket) => socket.fd);
-    this.workers[index]?.table.publish(this.#queueFd(index), fds);
+    const sockets = (this.#sockets[index] ?? []).map((socket) => socket.fd);
+    const own = { fd: this.#listeningFd(index), kind: kindOf(this.#underlay) };
+    const others = this.#others.map((other) => {
+      return { fd: other.sockets[index]?.fd ?? -1, kind: kindOf(other) };
+    });
+    const listening = [own, ...others];
+    this.workers[index]?.table.publish({ tun: this.#queueFd(index), sockets, listening });
   }
 
   #queueFd(index: number): number {

@@ -12,14 +12,28 @@ const VERSION = 0;
 const SEEN = 1;
 const TUN = 2;
 const SOCKET_COUNT = 3;
-const SOCKETS = 4;
+const LISTENING_COUNT = 4;
+const LISTENING = 5;
+/** Sockets that one worker may listen on, one for each encapsulation in use. */
+export const LISTENING_MAX = 8;
+const SOCKETS = LISTENING + 2 * LISTENING_MAX;
 const SIZE = (SOCKETS + ENTROPY_SOCKETS) * Int32Array.BYTES_PER_ELEMENT;
 
-/** What a worker reads from and writes to. `sockets[0]` listens, the rest only send. */
+/** What a worker reads from and writes to. */
 export interface WorkerHandles {
   version: number;
   tun: number;
+  /** Those to send from. The first listens, too. */
   sockets: Int32Array;
+  /** Those to receive from: pairs of a descriptor and its kind, SOCKET_*. */
+  listening: Int32Array;
+}
+
+/** What a worker shall read from and write to; see {@link WorkerHandles}. */
+export interface WantedHandles {
+  tun: number;
+  sockets: readonly number[];
+  listening: readonly { fd: number; kind: number }[];
 }
 
 /** Both threads' view of one worker's handles. */
@@ -33,11 +47,16 @@ export class HandleTable {
   }
 
   /** Control thread: replaces the handles. The old ones stay open until `isSeen`. */
-  publish(tun: number, sockets: readonly number[]): void {
+  publish({ tun, sockets, listening }: WantedHandles): void {
     Atomics.add(this.#words, VERSION, 1);
     this.#store(TUN, tun);
     this.#store(SOCKET_COUNT, sockets.length);
+    this.#store(LISTENING_COUNT, listening.length);
     for (const [index, socket] of sockets.entries()) this.#store(SOCKETS + index, socket);
+    for (const [index, { fd, kind }] of listening.entries()) {
+      this.#store(LISTENING + 2 * index, fd);
+      this.#store(LISTENING + 2 * index + 1, kind);
+    }
     Atomics.add(this.#words, VERSION, 1);
   }
 
@@ -61,10 +80,12 @@ export class HandleTable {
       const version = this.version();
       const sockets = new Int32Array(this.#load(SOCKET_COUNT));
       for (const index of sockets.keys()) sockets[index] = this.#load(SOCKETS + index);
+      const listening = new Int32Array(2 * this.#load(LISTENING_COUNT));
+      for (const index of listening.keys()) listening[index] = this.#load(LISTENING + index);
       const tun = this.#load(TUN);
       if (version % 2 !== 0 || version !== this.version()) continue;
       Atomics.store(this.#words, SEEN, version);
-      return { version, tun, sockets };
+      return { version, tun, sockets, listening };
     }
   }
 

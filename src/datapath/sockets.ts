@@ -3,12 +3,28 @@
 import { closeDescriptor, openUdp, probePort, type UdpSocket } from "node-tun";
 import { ENTROPY_SOCKETS } from "../../assembly/shared/layout.js";
 import { DatapathError, describe, systemCode } from "./errors.js";
+import type { ProtocolName } from "./types.js";
+
+/** A UDP port for datagrams of one encapsulation. */
+export interface ListeningPort {
+  protocol: ProtocolName;
+  port: number;
+}
 
 /** The advertised underlay address and the tunnel's UDP port. */
 export interface UnderlayAddress {
   family: 4 | 6;
   address: string;
   port: number;
+  /** What comes to that port; VXLAN when left out. */
+  protocol?: ProtocolName;
+  /** Ports beside it, for peers that speak other encapsulations. */
+  others?: readonly ListeningPort[];
+}
+
+/** Listening sockets of all workers on one of the other ports. */
+export interface OtherPort extends ListeningPort {
+  sockets: UdpSocket[];
 }
 
 /** Sockets of one worker: the first listens, the rest only send. */
@@ -48,6 +64,30 @@ export function openSockets(
     });
   } catch (error) {
     closeSockets([opened]);
+    throw error;
+  }
+}
+
+/**
+ * Opens a port beside the tunnel's own, one socket for each worker.
+ * @throws {DatapathError} as {@link assertPortFree}.
+ */
+export function openOther(
+  underlay: UnderlayAddress,
+  wanted: ListeningPort,
+  workers: number,
+  bufferBytes: number,
+): OtherPort {
+  const place = { ...underlay, port: wanted.port };
+  assertPortFree(place);
+  const sockets: UdpSocket[] = [];
+  try {
+    while (sockets.length < workers) {
+      sockets.push(openOne(place, wanted.port, workers > 1, bufferBytes));
+    }
+    return { ...wanted, sockets };
+  } catch (error) {
+    closeSockets([sockets]);
     throw error;
   }
 }

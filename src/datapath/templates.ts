@@ -1,6 +1,16 @@
-// The outer header bytes that the hot path copies before each inner packet: one writer per
-// protocol, so that a new encapsulation is one line in this table and one file in assembly/encap.
-import { PROTOCOL_VXLAN } from "../../assembly/shared/layout.js";
+// The encapsulations by name: their numbers, and the outer header bytes that the hot path copies
+// before each inner packet. A new one is one line in this table and one file in assembly/encap.
+import {
+  GENEVE_OVERHEAD,
+  PROTOCOL_GENEVE,
+  PROTOCOL_UDP,
+  PROTOCOL_VXLAN,
+  SOCKET_GENEVE,
+  SOCKET_UDP,
+  SOCKET_VXLAN,
+  UDP_OVERHEAD,
+  VXLAN_OVERHEAD,
+} from "../../assembly/shared/layout.js";
 import type { ProtocolName } from "./types.js";
 
 /** What of a peer and of ourselves stands in outer headers. */
@@ -13,19 +23,40 @@ export interface TemplateParts {
 export interface Encapsulation {
   /** PROTOCOL_* of assembly/shared/layout.ts. */
   number: number;
+  /** SOCKET_*: the kind of socket its datagrams come by. */
+  socket: number;
+  /** Bytes before the inner packet in a datagram that we send. */
+  overhead: number;
+  /** Whether it carries Ethernet frames, between VTEPs with MAC addresses, in a network by number. */
+  hasFrames: boolean;
   template(parts: TemplateParts): Uint8Array;
 }
 
-/** VXLAN header (RFC 7348 section 5) and Ethernet header; the ethertype is the hot path's. */
-function vxlanTemplate(parts: TemplateParts): Uint8Array {
+/** Eight bytes of tunnel header and the Ethernet header; the ethertype is the hot path's. */
+function framed(header: readonly number[], parts: TemplateParts): Uint8Array {
   const bytes = new Uint8Array(24);
-  bytes[0] = 0x08;
+  bytes.set(header);
   new DataView(bytes.buffer).setUint32(4, parts.vni * 256);
   bytes.set(parts.peerMac, 8);
   bytes.set(parts.selfMac, 14);
   return bytes;
 }
 
+/** RFC 7348 section 5: the I flag. RFC 8926 section 3.4: no options, payload 0x6558. */
+const VXLAN_HEADER = [0x08];
+const GENEVE_HEADER = [0, 0, 0x65, 0x58];
+
 export const ENCAPSULATIONS: Record<ProtocolName, Encapsulation> = {
-  vxlan: { number: PROTOCOL_VXLAN, template: vxlanTemplate },
+  vxlan: {
+    ...{ number: PROTOCOL_VXLAN, socket: SOCKET_VXLAN, overhead: VXLAN_OVERHEAD },
+    ...{ hasFrames: true, template: (parts) => framed(VXLAN_HEADER, parts) },
+  },
+  geneve: {
+    ...{ number: PROTOCOL_GENEVE, socket: SOCKET_GENEVE, overhead: GENEVE_OVERHEAD },
+    ...{ hasFrames: true, template: (parts) => framed(GENEVE_HEADER, parts) },
+  },
+  udp: {
+    ...{ number: PROTOCOL_UDP, socket: SOCKET_UDP, overhead: UDP_OVERHEAD },
+    ...{ hasFrames: false, template: () => new Uint8Array(0) },
+  },
 };

@@ -16,8 +16,8 @@ export interface TableSelf {
   udpPort: number;
 }
 
-/** Name of an encapsulation; the keys of `PROTOCOLS`. */
-export type ProtocolName = "vxlan";
+/** Name of an encapsulation; the keys of `ENCAPSULATIONS`. */
+export type ProtocolName = "vxlan" | "geneve" | "udp";
 
 /** One tunnel peer; its index in `TableContents.peers` is the peer index everywhere else. */
 export interface TablePeer {
@@ -25,9 +25,10 @@ export interface TablePeer {
   /** Underlay address, IPv4 or IPv6; one peer per address. */
   address: string;
   port: number;
-  /** MAC address of the peer's VTEP. */
-  mac: string;
-  vni: number;
+  /** MAC address of the peer's VTEP; left out where the encapsulation carries no Ethernet. */
+  mac?: string;
+  /** Network number; left out where the encapsulation has none. */
+  vni?: number;
   /** Bytes of inner IP packet that fit the path to this peer. */
   mtu: number;
   /** CIDRs routed to it, and the only inner sources accepted from it. */

@@ -1,0 +1,64 @@
+// The inner Ethernet frame of the encapsulations that carry one, as flannel runs them: one next hop
+// is one VTEP with a MAC address of its own; the header is made and taken off here.
+import * as neighbour from "./neighbour";
+import * as self from "./self";
+import { Drop } from "./shared/drop";
+import { P_TEMPLATE } from "./shared/tables";
+import * as ethernet from "./wire/ethernet";
+
+// Ethertypes as they stand in memory.
+const TYPE_IPV4: u16 = 0x0008;
+const TYPE_IPV6: u16 = 0xdd86;
+
+/**
+ * Writes 8 bytes of tunnel header and the frame's header before the packet at `innerAt`: the peer's
+ * template, then the ethertype.
+ */
+export function write(peer: usize, innerAt: usize): void {
+  const at = innerAt - 8 - ethernet.SIZE;
+  v128.store(at, v128.load(peer, P_TEMPLATE));
+  store<u32>(at, load<u32>(peer, P_TEMPLATE + 16), 16);
+  store<u16>(at, load<u8>(innerAt) >> 4 === 6 ? TYPE_IPV6 : TYPE_IPV4, 20);
+}
+
+/** Why a frame that is not addressed to our MAC ends, unless it is a question for us. */
+function refusal(address: u64): i32 {
+  if (ethernet.isBroadcast(address)) return -Drop.BROADCAST;
+  return ethernet.isMulticast(address) ? -Drop.MULTICAST : -Drop.WRONG_MAC;
+}
+
+/** Checks that an ethertype and the version of the `length` bytes at `at` agree. */
+export function payload(at: usize, type: u32, length: u32): i32 {
+  if (type !== ethernet.TYPE_IPV4 && type !== ethernet.TYPE_IPV6) return -Drop.NOT_IP;
+  if (length === 0) return -Drop.TOO_SHORT;
+  const version: u32 = load<u8>(at) >> 4;
+  const expected: u32 = type === ethernet.TYPE_IPV4 ? 4 : 6;
+  return version === expected ? 0 : -Drop.BAD_IP_VERSION;
+}
+
+/**
+ * Checks the frame behind `outer` bytes of tunnel header in the datagram at `at`. Returns the
+ * offset of the inner IP packet, neighbour.ANSWERED when it was a question that has been answered
+ * (behind the first `own` bytes of the peer's template), or -Drop.
+ */
+export function decap(
+  peerIndex: u32,
+  peer: usize,
+  at: usize,
+  length: u32,
+  outer: u32,
+  own: u32,
+): i32 {
+  const offset = outer + ethernet.SIZE;
+  if (length < offset) return -Drop.TOO_SHORT;
+  const frame = at + outer;
+  const to = ethernet.mac(frame);
+  const isOurs = to === ethernet.mac(self.macAt());
+  if (isOurs || ethernet.isMulticast(to)) {
+    const answered = neighbour.answer(peerIndex, peer, frame, length - outer, own);
+    if (answered !== 0) return answered;
+  }
+  if (!isOurs) return refusal(to);
+  const wrong = payload(at + offset, ethernet.type(frame), length - offset);
+  return wrong === 0 ? <i32>offset : wrong;
+}
