@@ -4,12 +4,24 @@
 import { ControlError } from "./errors.js";
 import type { MeshConfig, SettingName } from "./settings.js";
 
+/** Encapsulations between nodes and to static peers; the next one is one word. */
+export const builtProtocols = ["vxlan", "geneve", "udp"] as const;
+export type BuiltProtocol = (typeof builtProtocols)[number];
+
+/** Those that carry IP alone: no Ethernet, so no VTEP MAC, and no network number. */
+const frameless: ReadonlySet<BuiltProtocol> = new Set(["udp"]);
+
+/** Whether an encapsulation carries Ethernet frames, in a network with a number. */
+export function hasFrames(protocol: BuiltProtocol): boolean {
+  return !frameless.has(protocol);
+}
+
 const notBuilt = "is not in this version of meshd";
 
 /** Values that can be carried out; settings that are not here are carried out whatever they are. */
 const built: { [name in SettingName]?: readonly unknown[] } = {
   routingMode: ["tunnel"],
-  tunnelProtocol: ["vxlan"],
+  tunnelProtocol: builtProtocols,
   encapMode: ["always"],
   autoDirectNodeRoutes: [false],
   ipv4NativeRoutingCIDR: [null],

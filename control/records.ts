@@ -1,6 +1,7 @@
 // What the cluster remembers: the record types kept in JetStream KV, one interface per key prefix.
 // Values on the wire are signed envelopes (envelope.ts); these are the contents after every check
 // passed.
+import type { BuiltProtocol } from "./built.js";
 import type { MeshConfig } from "./settings.js";
 
 /** active: routed to. draining: routed to, no new pods. removed: never routed to. */
@@ -105,9 +106,10 @@ export interface PeerRecord {
   endpoint: string;
   port: number;
   podCIDRs: string[];
-  vtepMac: string;
-  protocol: "vxlan";
-  vni: number;
+  /** MAC address and network number; null where the encapsulation carries IP alone. */
+  vtepMac: string | null;
+  protocol: BuiltProtocol;
+  vni: number | null;
 }
 
 /**

@@ -1,5 +1,6 @@
 // One validator per record kind: any JSON value in, the record or a Refused out. Used on every
 // read, never skipped.
+import { builtProtocols, hasFrames } from "./built.js";
 import * as check from "./check.js";
 import { type Fields, fieldsOf, Refused, refuse } from "./check.js";
 import { parsePrefix, prefixHolds } from "./cidr.js";
@@ -127,14 +128,16 @@ export function peer(fields: Fields): PeerRecord {
       refuse("endpoint", endpointAddress, `outside its own prefix ${cidr}`);
     }
   }
+  const protocol = check.choice(fields, "protocol", builtProtocols);
+  const isFramed = hasFrames(protocol);
   return {
     name: check.label(fields, "name"),
     endpoint: endpointAddress,
     port: check.whole(fields, "port", 1, 65_535),
     podCIDRs,
-    vtepMac: check.mac(fields, "vtepMac"),
-    protocol: check.choice(fields, "protocol", ["vxlan"] as const),
-    vni: check.whole(fields, "vni", 1, 0xff_ffff),
+    vtepMac: isFramed ? check.mac(fields, "vtepMac") : null,
+    protocol,
+    vni: isFramed ? check.whole(fields, "vni", 1, 0xff_ffff) : null,
   };
 }
 

@@ -7,7 +7,7 @@ import { ApiServer } from "./api.js";
 import { openBenchDesk } from "./bench.js";
 import { type Booted, boot } from "./boot.js";
 import { metricsRoute, routesOf } from "./endpoints.js";
-import { Engine } from "./engine.js";
+import { Engine, protocolOf } from "./engine.js";
 import { AgentError, messageOf } from "./errors.js";
 import { removeFiles } from "./files.js";
 import { HostKeeper } from "./host-keeper.js";
@@ -238,7 +238,7 @@ async function openRunning(booted: Booted, options: AgentOptions, log: AgentLog)
     deviceName,
     workers: workerCount(options, config),
     steering,
-    underlay: { family, address, port: plan.port },
+    underlay: { family, address, port: plan.port, protocol: protocolOf(plan) },
     persist: true,
     ...(peerCapacity === undefined ? {} : { peerCapacity }),
     ...(prefixCapacity === undefined ? {} : { prefixCapacity }),

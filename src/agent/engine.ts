@@ -11,6 +11,7 @@ import { localFacts, nodeFacts, vtepMacOf } from "./local.js";
 import { plan, poolsOf } from "./plan.js";
 import type { Plan } from "./plan-types.js";
 import type { Prober } from "./probes.js";
+import { isTunnelProtocol, type TunnelProtocol } from "./protocols.js";
 import type { AgentLog, AgentOptions, AgentStatus } from "./types.js";
 
 export interface EngineParts {
@@ -23,6 +24,11 @@ export interface EngineParts {
   prober: Prober;
   snapshotPath: string;
   log: AgentLog;
+}
+
+/** The encapsulation whose datagrams come to the tunnel's port. */
+export function protocolOf(made: Plan): TunnelProtocol {
+  return isTunnelProtocol(made.tunnelProtocol) ? made.tunnelProtocol : "vxlan";
 }
 
 /** Tables of a node that may not carry anything. */
@@ -155,7 +161,9 @@ export class Engine {
 
   private async rebind(): Promise<void> {
     const { family, address } = this.underlayNow;
-    await this.parts.datapath.rebind({ family, address, port: this.current.port });
+    const { port, otherPorts: others } = this.current;
+    const protocol = protocolOf(this.current);
+    await this.parts.datapath.rebind({ family, address, port, protocol, others });
   }
 
   private async applyHost(full: boolean): Promise<void> {

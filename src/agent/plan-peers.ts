@@ -15,6 +15,7 @@ import {
   parseAddress,
   parsePrefix,
 } from "./prefix.js";
+import type { TunnelProtocol } from "./protocols.js";
 
 /** A peer before its prefixes are decided. */
 export interface Candidate {
@@ -24,7 +25,10 @@ export interface Candidate {
   kind: "member" | "static";
   address: string;
   port: number;
-  mac: string;
+  /** null: the mesh's own. */
+  protocol: TunnelProtocol | null;
+  /** null: the encapsulation has none. */
+  mac: string | null;
   /** null: the mesh's own network number. */
   vni: number | null;
   /** null: nothing known, ours is used. */
@@ -150,6 +154,7 @@ export function memberCandidate(
     kind: "member",
     address: canonicalAddress(address),
     port: node.underlay.port,
+    protocol: null,
     mac: node.vtepMac,
     vni: null,
     mtu: node.mtu,
@@ -169,6 +174,7 @@ export function staticCandidate(peer: PeerRecord, family: 4 | 6, report: Report)
     kind: "static",
     address: canonicalAddress(peer.endpoint),
     port: peer.port,
+    protocol: peer.protocol,
     mac: peer.vtepMac,
     vni: peer.vni,
     mtu: null,

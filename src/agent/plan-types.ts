@@ -1,6 +1,6 @@
 // What goes into plan and what comes out: plain values, nothing that touches the host.
 import type { MeshSnapshot } from "../../control/index.js";
-import type { TableContents } from "../datapath/index.js";
+import type { ListeningPort, TableContents } from "../datapath/index.js";
 
 /** What plan must know of this host; measured by the agent before each plan. */
 export interface LocalFacts {
@@ -78,6 +78,8 @@ export interface Plan {
   routingMode: string;
   tunnelProtocol: string;
   port: number;
+  /** Ports beside it, for static peers of other encapsulations. */
+  otherPorts: ListeningPort[];
   mtu: number;
   problems: Problem[];
 }

@@ -1,7 +1,12 @@
 // The hinge of both planes, pure: records of the cluster in, table contents and host state out.
 // The same records give the same plan, in whatever order they came (test/agent/plan.test.ts).
-import type { MemberRecord, MeshSnapshot, PeerRecord } from "../../control/index.js";
-import type { TableContents, TablePeer } from "../datapath/index.js";
+import {
+  hasFrames,
+  type MemberRecord,
+  type MeshSnapshot,
+  type PeerRecord,
+} from "../../control/index.js";
+import type { ListeningPort, TableContents, TablePeer } from "../datapath/index.js";
 import { tunnelMtu } from "./mtu.js";
 import { type PrefixClaim, resolveClaims } from "./overlap.js";
 import {
@@ -15,6 +20,7 @@ import {
   staticCandidate,
   staticClaims,
 } from "./plan-peers.js";
+import { planPorts } from "./plan-ports.js";
 import type { LocalFacts, Plan, PlanInput, PlannedPeer, WantedRoute } from "./plan-types.js";
 import {
   comparePrefixes,
@@ -29,6 +35,7 @@ import {
 import {
   defaultPortOf,
   isTunnelProtocol,
+  overheadOf,
   spokenProtocols,
   type TunnelProtocol,
 } from "./protocols.js";
@@ -55,6 +62,7 @@ function emptyPlan(snapshot: MeshSnapshot, local: LocalFacts, member: MemberReco
     routingMode: snapshot.config.routingMode,
     tunnelProtocol: snapshot.config.tunnelProtocol,
     ...numbersOf({ snapshot, local }, () => undefined),
+    otherPorts: [],
     problems: [],
   };
 }
@@ -98,6 +106,8 @@ interface Shared {
   /** Accepted prefixes of this node. */
   own: PrefixClaim[];
   peers: Peered[];
+  /** Ports to listen on beside the tunnel's own. */
+  others: ListeningPort[];
 }
 
 function candidatesOf(
@@ -150,14 +160,15 @@ function groupByOwner(claims: readonly PrefixClaim[]): Map<string, PrefixClaim[]
 }
 
 /** Decides peers and prefixes for the whole mesh, this node included. */
-function share(input: PlanInput, report: Report): Shared {
+function share(input: PlanInput, listening: ListeningPort, report: Report): Shared {
   const { snapshot, local } = input;
   const members = [...snapshot.members.values()].filter(mayForward);
   const statics = [...snapshot.peers.values()];
   const others = members.filter((member) => member.nodeId !== local.nodeId);
   const pools = poolsOf(snapshot).flatMap((pool) => parsePrefix(pool) ?? []);
   const candidates = candidatesOf(input, others, statics, report);
-  const peers = settleAddresses(snapshot, local, pools, candidates, report);
+  const settled = settleAddresses(snapshot, local, pools, candidates, report);
+  const { candidates: peers, others: ports } = planPorts(settled, listening, report);
   const claims = [
     ...members.flatMap((member) => memberClaims(snapshot, member, report)),
     ...statics.flatMap((peer) => staticClaims(peer, report)),
@@ -174,7 +185,7 @@ function share(input: PlanInput, report: Report): Shared {
     const claims = owned.get(candidate.owner);
     return claims === undefined ? [] : [{ candidate, claims }];
   });
-  return { own: owned.get(local.nodeId) ?? [], peers: peered };
+  return { own: owned.get(local.nodeId) ?? [], peers: peered, others: ports };
 }
 
 const texts = (claims: readonly PrefixClaim[]) => claims.map(({ prefix }) => formatPrefix(prefix));
@@ -204,13 +215,16 @@ interface Numbers extends Tunnel {
 }
 
 function tablePeer({ candidate, claims }: Peered, numbers: Numbers): TablePeer {
+  const { mac } = candidate;
+  const protocol = candidate.protocol ?? numbers.protocol;
+  // What the path carries is what the mesh's own headers leave of it, and they.
+  const path = numbers.mtu + overheadOf(numbers.protocol, 4) - overheadOf(protocol, 4);
   return {
-    protocol: numbers.protocol,
+    protocol,
     address: candidate.address,
     port: candidate.port,
-    mac: candidate.mac,
-    vni: candidate.vni ?? numbers.vni,
-    mtu: Math.min(numbers.mtu, candidate.mtu ?? numbers.mtu),
+    ...(mac === null || !hasFrames(protocol) ? {} : { mac, vni: candidate.vni ?? numbers.vni }),
+    mtu: Math.min(numbers.mtu, path, candidate.mtu ?? numbers.mtu),
     prefixes: texts(claims),
     ...(numbers.dscp === "inherit" ? {} : { dscp: numbers.dscp }),
   };
@@ -309,7 +323,7 @@ export function plan(input: PlanInput): Plan {
     return { ...base, hold: true, routes: wallsAlone(input), problems: problems.sorted() };
   }
   const numbers = { ...tunnel, ...numbersOf(input, problems.report) };
-  const shared = share(input, problems.report);
+  const shared = share(input, numbers, problems.report);
   const pools = poolsOf(snapshot);
   const podCIDRs = texts(leases(shared.own));
   const sources = snapshot.config.masquerade ? podCIDRs : [];
@@ -321,6 +335,7 @@ export function plan(input: PlanInput): Plan {
     routes: routesOf(shared, pools),
     masquerade: sources.length === 0 ? null : { sources, except: exceptions(shared, pools) },
     port: numbers.port,
+    otherPorts: shared.others,
     mtu: numbers.mtu,
     problems: problems.sorted(),
   };
@@ -338,5 +353,5 @@ function exceptions({ own, peers }: Shared, pools: readonly string[]): string[] 
 
 /** Pod traffic stays walled in also while this node carries none. */
 function wallsAlone({ snapshot }: PlanInput): WantedRoute[] {
-  return routesOf({ own: [], peers: [] }, poolsOf(snapshot));
+  return routesOf({ own: [], peers: [], others: [] }, poolsOf(snapshot));
 }

@@ -1,15 +1,20 @@
 // The encapsulations as the agent knows them, by one table. The next one is one line.
-import { VXLAN_OVERHEAD } from "../../assembly/shared/layout.js";
+import { GENEVE_OVERHEAD, UDP_OVERHEAD, VXLAN_OVERHEAD } from "../../assembly/shared/layout.js";
 import { DEFAULT_TUNNEL_PORTS } from "../config/index.js";
+import type { ProtocolName } from "../datapath/index.js";
 
 const IP_HEADER = { 4: 20, 6: 40 } as const;
 
 const UDP_HEADER = 8;
 
 /** Bytes between the outer IP header and the inner IP packet. */
-const BYTES_AFTER_IP = { vxlan: UDP_HEADER + VXLAN_OVERHEAD } as const;
+const BYTES_AFTER_IP: Readonly<Record<ProtocolName, number>> = {
+  vxlan: UDP_HEADER + VXLAN_OVERHEAD,
+  geneve: UDP_HEADER + GENEVE_OVERHEAD,
+  udp: UDP_HEADER + UDP_OVERHEAD,
+};
 
-export type TunnelProtocol = keyof typeof BYTES_AFTER_IP;
+export type TunnelProtocol = ProtocolName;
 
 export function isTunnelProtocol(name: string): name is TunnelProtocol {
   return Object.hasOwn(BYTES_AFTER_IP, name);

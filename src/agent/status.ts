@@ -118,8 +118,8 @@ export function fibRows(engine: Engine): FibRow[] {
       nextHop: peer.address,
       protocol: peer.protocol,
       port: peer.port,
-      vni: peer.vni,
-      mac: peer.mac,
+      vni: peer.vni ?? null,
+      mac: peer.mac ?? null,
       mtu: peer.mtu,
     })),
   );

@@ -147,8 +147,9 @@ export interface FibRow {
   nextHop: string;
   protocol: string;
   port: number;
-  vni: number;
-  mac: string;
+  /** null where the encapsulation has none. */
+  vni: number | null;
+  mac: string | null;
   mtu: number;
 }
 

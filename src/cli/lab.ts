@@ -31,6 +31,7 @@ const SHAPE: Readonly<Record<string, OptionSpec>> = {
   nodes: { value: "N", about: "number of hosts (default 3)" },
   pods: { value: "M", about: "pods on each host (default 2)" },
   subnets: { value: "K", about: "routed underlay subnets the hosts are shared among (default 1)" },
+  encap: { value: "NAME", about: "encapsulation; the same as --set tunnelProtocol=NAME" },
   underlay: { value: "CIDR", about: "first underlay subnet (default 192.168.77.0/24)" },
   set: {
     value: "KEY=VALUE",
@@ -56,13 +57,15 @@ function countsOf(invocation: Invocation): Partial<LabWish> {
 }
 
 function settingsOf(invocation: Invocation): Partial<LabWish> {
-  if (!invocation.has("set")) return {};
+  const encap = invocation.text("encap");
+  if (!invocation.has("set") && encap === undefined) return {};
   const pairs = invocation.list("set").map((pair) => {
     const at = pair.indexOf("=");
     if (at < 1) throw new UsageError(`--set ${pair}: allowed is KEY=VALUE`);
     return [pair.slice(0, at), pair.slice(at + 1)] as const;
   });
-  return { settings: Object.fromEntries(pairs) };
+  const protocol = encap === undefined ? {} : { tunnelProtocol: encap };
+  return { settings: { ...Object.fromEntries(pairs), ...protocol } };
 }
 
 /** Only what was named: a lab that is there keeps the rest. */

@@ -1,5 +1,5 @@
 // meshd peer add | list | remove: static peers, such as a kernel's or a vendor's tunnel device.
-import type { PeerRecord } from "../../control/index.js";
+import { builtProtocols, hasFrames, type PeerRecord } from "../../control/index.js";
 import { checkValue, kinds, label, limits } from "../config/index.js";
 import { withAdmin } from "./admin.js";
 import { type CommandGroup, type Context, type Invocation, UsageError } from "./command.js";
@@ -8,7 +8,7 @@ import { print, tableOr } from "./output.js";
 const mac = kinds.text("a unicast MAC address such as 02:00:00:00:00:01", (given) =>
   /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i.test(given),
 );
-const protocol = kinds.oneOf("vxlan");
+const protocol = kinds.oneOf(...builtProtocols);
 
 function peerOf(invocation: Invocation): PeerRecord {
   const need = (option: string) => {
@@ -20,15 +20,20 @@ function peerOf(invocation: Invocation): PeerRecord {
   if (cidrs.length === 0) need("cidr");
   const spoken = checkValue(protocol, "--protocol", invocation.text("protocol") ?? "vxlan");
   const port = invocation.text("port") ?? limits.DEFAULT_TUNNEL_PORTS[spoken];
+  const isFramed = hasFrames(spoken);
+  for (const option of isFramed ? [] : ["mac", "vni"]) {
+    if (invocation.has(option))
+      throw new UsageError(`--${option}: ${spoken} has none; leave it out`);
+  }
   const vni = kinds.integer(limits.VNI_MIN, limits.VNI_MAX);
   return {
     name: checkValue(label, "NAME", invocation.words[0]),
     endpoint: checkValue(kinds.address, "--endpoint", need("endpoint")),
     port: checkValue(kinds.integer(1, limits.PORT_MAX), "--port", port),
     podCIDRs: cidrs.map((cidr) => checkValue(kinds.anyCidr, "--cidr", cidr)),
-    vtepMac: checkValue(mac, "--mac", need("mac")).toLowerCase(),
+    vtepMac: isFramed ? checkValue(mac, "--mac", need("mac")).toLowerCase() : null,
     protocol: spoken,
-    vni: checkValue(vni, "--vni", invocation.text("vni") ?? 1),
+    vni: isFramed ? checkValue(vni, "--vni", invocation.text("vni") ?? 1) : null,
   };
 }
 
@@ -54,8 +59,8 @@ async function list(invocation: Invocation, context: Context): Promise<undefined
         peer.endpoint,
         peer.port,
         peer.protocol,
-        peer.vni,
-        peer.vtepMac,
+        peer.vni ?? "-",
+        peer.vtepMac ?? "-",
         peer.podCIDRs.join(","),
       ]),
       "no static peers",
@@ -83,10 +88,10 @@ export const command: CommandGroup = {
       options: {
         endpoint: { value: "ADDRESS", about: "its underlay address" },
         cidr: { value: "CIDR", multiple: true, about: "network behind it; may be given again" },
-        mac: { value: "MAC", about: "MAC address of its tunnel device" },
-        port: { value: "PORT", about: "its UDP port (default: the protocol's, vxlan 8472)" },
-        protocol: { value: "NAME", about: "encapsulation: vxlan (default)" },
-        vni: { value: "N", about: "network number (default 1)" },
+        mac: { value: "MAC", about: "MAC address of its tunnel device (not with udp)" },
+        port: { value: "PORT", about: "its UDP port (default: 8472, geneve 6081, udp 8285)" },
+        protocol: { value: "NAME", about: "vxlan (default), geneve or udp" },
+        vni: { value: "N", about: "network number (default 1; not with udp)" },
       },
       words: [1, 1],
       run: add,

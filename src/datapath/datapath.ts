@@ -29,6 +29,7 @@ export interface DatapathOptions {
   workers: number;
   /** One worker per CPU, with the packets of that CPU; `workers` counts where it is refused. */
   steering?: Steering;
+  /** Other ports are opened by `rebind`: a start is not refused for the sake of one. */
   underlay: UnderlayAddress;
   /** Device and its routes outlive the process (default true). */
   persist?: boolean;
@@ -84,7 +85,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     this.options = parts.options;
     this.memory = parts.memory;
     this.handles = parts.handles;
-    this.current = { ...parts.options.underlay, others: [] };
+    this.current = { protocol: "vxlan", ...parts.options.underlay, others: [] };
     this.steered = parts.steering;
     this.publisher = new TablePublisher({
       ...parts.memory,
@@ -239,13 +240,14 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   }
 
   private async changeSockets(underlay: UnderlayAddress): Promise<void> {
-    if (isDeepStrictEqual(underlay, this.current)) return;
-    const replaced = this.handles.replaceSockets(underlay);
-    this.current = { ...underlay };
+    const wanted: UnderlayAddress = { protocol: "vxlan", others: [], ...underlay };
+    if (isDeepStrictEqual(wanted, this.current)) return;
+    const replaced = this.handles.replaceSockets(wanted);
+    this.current = wanted;
     for (const index of this.handles.workers.keys()) this.crew.wake(index);
     await this.untilSeen();
     this.handles.closeReplaced(replaced);
-    this.note("underlay-rebound", { ...underlay });
+    this.note("underlay-rebound", { ...wanted });
   }
 
   /** Polls: workers answer within a round, and the packet path calls no control thread. */
