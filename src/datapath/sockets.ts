@@ -36,7 +36,8 @@ export type WorkerSockets = UdpSocket[];
  * @throws {DatapathError} MESHD_PORT_IN_USE, MESHD_ADDRESS_GONE, MESHD_SOCKET_FAILED.
  */
 export function assertPortFree(underlay: UnderlayAddress): void {
-  const free = attempt(underlay, () => probePort(underlay));
+  const { family, address, port } = underlay;
+  const free = attempt(underlay, () => probePort({ family, address, port }));
   if (!free) throw portInUse(underlay);
 }
 

@@ -12,11 +12,13 @@ import {
 } from "../../assembly/shared/layout.js";
 import { FuzzDriver, type Output, type Writer } from "../support/fuzz-driver.js";
 import { FuzzInputs } from "../support/fuzz-inputs.js";
-import { CONTENTS, OVERHEAD, PEERS } from "../support/fuzz-mesh.js";
+import { CONTENTS, type FuzzPeer, OVERHEADS, PEERS } from "../support/fuzz-mesh.js";
 import { fault, shapeOf } from "../support/judge.js";
 import { seededRandom } from "../support/random.js";
 import { comparable, expand } from "../support/worker-room.js";
 
+/** Of the encapsulations with frames. */
+const OVERHEAD = OVERHEADS.vxlan;
 const PACKETS = Number(process.env.MESHD_FUZZ_PACKETS ?? 1_000_000);
 const random = seededRandom("fuzz");
 const inputs = new FuzzInputs(random);
@@ -44,14 +46,20 @@ function datagramsOf(output: Output): Uint8Array[] {
 function innerOf(output: Output): Uint8Array[] {
   const peer = PEERS.find((p) => Buffer.compare(p.from, output.peer) === 0);
   if (peer === undefined) throw new Error("sent to nobody's address");
-  const datagrams = datagramsOf(output).map((bytes) => {
-    const vni = ((bytes[4] ?? 0) << 16) | ((bytes[5] ?? 0) << 8) | (bytes[6] ?? 0);
-    assert.is(bytes[0], 8);
-    assert.is(vni, peer.vni);
-    return bytes;
-  });
-  const carried = datagrams.reduce((sum, bytes) => sum + bytes.length - OVERHEAD, 0);
+  const datagrams = datagramsOf(output);
+  const overhead = OVERHEADS[peer.protocol];
+  const carried = datagrams.reduce((sum, bytes) => sum + bytes.length - overhead, 0);
   assert.is(output.innerBytes, carried);
+  return peer.protocol === "udp" ? datagrams : inFrames(peer, datagrams);
+}
+
+/** Judges tunnel and Ethernet headers; the inner packets. */
+function inFrames(peer: FuzzPeer, datagrams: Uint8Array[]): Uint8Array[] {
+  const head = peer.protocol === "vxlan" ? [8, 0, 0, 0] : [0, 0, 0x65, 0x58];
+  const expected = Buffer.from([...head, 0, peer.vni >> 8, peer.vni, 0]);
+  for (const bytes of datagrams) {
+    assert.is(Buffer.compare(bytes.subarray(0, 8), expected), 0, peer.protocol);
+  }
   const isArp = (bytes: Uint8Array) => bytes[20] === 8 && bytes[21] === 6;
   const inner = datagrams.filter((bytes) => !isArp(bytes));
   // Neighbour advertisements go to the MAC that asked, all else to the peer's VTEP.
@@ -221,6 +229,10 @@ test("the fuzzing reached every drop reason that bad input can have", () => {
       "TUN_WRITE_FAILED",
       "LOOP",
       "WRONG_PROTOCOL",
+      "BAD_VERSION",
+      "BAD_OPTIONS",
+      "UNKNOWN_OPTION",
+      "CONTROL_PACKET",
     ],
   ];
   assert.equal(

@@ -5,13 +5,15 @@ import type { Damage, FuzzDriver, WireMeta } from "./fuzz-driver.js";
 import {
   type FuzzPeer,
   metaOf,
-  OVERHEAD,
+  outerOf,
   PEERS,
   PLAIN_VNET,
   podAddress,
   SELF_NET,
+  type Shape,
   vnetOf,
   wrap,
+  wrapFrame,
 } from "./fuzz-mesh.js";
 import { slowSegment } from "./judge.js";
 import type { PacketOptions } from "./packets.js";
@@ -132,6 +134,17 @@ export class FuzzInputs {
     return packet;
   }
 
+  /** How a Geneve sender does it: with options or none, Ethernet or bare IP. */
+  #shape(): Shape {
+    const { random } = this;
+    const options = Array.from({ length: random.once(2) ? 0 : random.between(1, 3) }, () => {
+      const words = random.between(0, 4);
+      const head = Uint8Array.of(0xff, random.bits(), random.between(0, 127), words);
+      return concat(head, random.bytes(4 * words));
+    });
+    return { options: concat(...options), isBare: random.once(2) };
+  }
+
   /** One packet from a pod to a peer's pod, with or without its checksum done. */
   egressSingle(): Egress {
     const { random } = this;
@@ -175,7 +188,7 @@ export class FuzzInputs {
     const options = this.#options(peer.net, SELF_NET, Math.min(peer.mtu, 1450));
     const packet = this.#build(options);
     const meta = { ...metaOf(peer), tos: (options.tos ?? 0) & 3 };
-    return { bytes: wrap(peer, packet), meta, expected: [packet] };
+    return { bytes: wrap(peer, packet, this.#shape()), meta, expected: [packet] };
   }
 
   /**
@@ -204,8 +217,9 @@ export class FuzzInputs {
       flow.identification = ((flow.identification ?? 0) + 1) & 0xffff;
       return packet;
     });
-    const bytes = concat(...packets.map((packet) => wrap(peer, packet)));
-    const meta = { ...metaOf(peer), segment: OVERHEAD + length, tos: 2 };
+    const shape = this.#shape();
+    const bytes = concat(...packets.map((packet) => wrap(peer, packet, shape)));
+    const meta = { ...metaOf(peer), segment: outerOf(peer, shape) + length, tos: 2 };
     return { bytes, meta, expected: packets };
   }
 
@@ -296,8 +310,8 @@ export class FuzzInputs {
       ...[Uint8Array.of(0, 1, 8, 0, 6, 4, 0, 1), peer.mac, address4(10, 244, peer.net, 1)],
       ...[new Uint8Array(6), asked],
     );
-    const head = Uint8Array.of(8, 0, 0, 0, peer.vni >> 16, peer.vni >> 8, peer.vni, 0);
-    return concat(head, new Uint8Array(6).fill(255), peer.mac, Uint8Array.of(8, 6), arp);
+    const head = concat(new Uint8Array(6).fill(255), peer.mac, Uint8Array.of(8, 6));
+    return wrapFrame(peer, concat(head, arp), this.#shape());
   }
 
   #solicitation(peer: FuzzPeer): Uint8Array {
@@ -314,9 +328,9 @@ export class FuzzInputs {
     const packet = buildPacket({ ...o, ttl: random.once(6) ? 64 : 255 });
     const pseudo = slowSum(pseudoHeader(packet, 58, payload.length));
     setBe16(packet, 42, slowChecksum(payload, pseudo));
-    const datagram = wrap(peer, packet);
-    datagram.set(concat(Uint8Array.of(0x33, 0x33), group.slice(12)), 8);
-    return datagram;
+    const to = concat(Uint8Array.of(0x33, 0x33), group.slice(12));
+    const frame = concat(to, peer.mac, Uint8Array.of(0x86, 0xdd), packet);
+    return wrapFrame(peer, frame, this.#shape());
   }
 
   #probe(peer: FuzzPeer): Uint8Array {

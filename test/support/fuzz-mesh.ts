@@ -1,10 +1,12 @@
 // The mesh of the fuzz test: one node, three peers of both underlay families, and what their
 // packets look like around the inner one.
-import type { TableContents } from "../../src/datapath/types.js";
+import { SOCKET_GENEVE, SOCKET_UDP, SOCKET_VXLAN } from "../../assembly/shared/layout.js";
+import type { ProtocolName, TableContents } from "../../src/datapath/types.js";
 import type { WireMeta } from "./fuzz-driver.js";
 import { address4, address6, concat } from "./packets.js";
 
 export interface FuzzPeer {
+  protocol: ProtocolName;
   net: number;
   mac: Uint8Array;
   vni: number;
@@ -16,14 +18,21 @@ export interface FuzzPeer {
 
 export const SELF_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 export const SELF_NET = 1;
-export const OVERHEAD = 22;
+/** Bytes before the inner packet in a datagram that we send. */
+export const OVERHEADS: Readonly<Record<ProtocolName, number>> = { vxlan: 22, geneve: 22, udp: 0 };
+const SOCKETS = { vxlan: SOCKET_VXLAN, geneve: SOCKET_GENEVE, udp: SOCKET_UDP };
 
 export const PEERS: readonly FuzzPeer[] = [
-  { net: 2, vni: 42, mtu: 1450, family: 4, text: "192.0.2.2" },
-  { net: 3, vni: 42, mtu: 1300, family: 4, text: "192.0.2.3" },
-  { net: 4, vni: 77, mtu: 8930, family: 6, text: "2001:db8:0:ff::4" },
-].map(({ net, family, ...rest }) => ({
-  ...{ net, family: family as 4 | 6, ...rest, mac: Uint8Array.of(2, 0, 0, 0, 0, net) },
+  { net: 2, vni: 42, mtu: 1450, family: 4, text: "192.0.2.2", protocol: "vxlan" },
+  { net: 3, vni: 42, mtu: 1300, family: 4, text: "192.0.2.3", protocol: "vxlan" },
+  { net: 4, vni: 77, mtu: 8930, family: 6, text: "2001:db8:0:ff::4", protocol: "vxlan" },
+  { net: 5, vni: 42, mtu: 1450, family: 4, text: "192.0.2.5", protocol: "geneve" },
+  { net: 6, vni: 78, mtu: 1430, family: 6, text: "2001:db8:0:ff::6", protocol: "geneve" },
+  { net: 7, vni: 0, mtu: 1472, family: 4, text: "192.0.2.7", protocol: "udp" },
+  { net: 8, vni: 0, mtu: 1300, family: 6, text: "2001:db8:0:ff::8", protocol: "udp" },
+].map(({ net, family, protocol, ...rest }) => ({
+  ...{ net, family: family as 4 | 6, protocol: protocol as ProtocolName, ...rest },
+  mac: Uint8Array.of(2, 0, 0, 0, 0, net),
   from: family === 4 ? concat(address4(192, 0, 2, net), new Uint8Array(12)) : address6(0xff, net),
 }));
 
@@ -36,7 +45,7 @@ export const CONTENTS: TableContents = {
     ...{ addresses: ["10.244.1.1", "2001:db8:0:1::1"], prefixes: prefixes(SELF_NET) },
   },
   peers: PEERS.map((peer) => ({
-    ...{ protocol: "vxlan" as const, address: peer.text, port: 8472, mac: macText(peer.mac) },
+    ...{ protocol: peer.protocol, address: peer.text, port: 8472, mac: macText(peer.mac) },
     ...{ vni: peer.vni, mtu: peer.mtu, prefixes: prefixes(peer.net) },
   })),
 };
@@ -67,12 +76,38 @@ export function podAddress(version: 4 | 6, net: number, host: number): Uint8Arra
 }
 
 /** The datagram in which a peer sends an inner packet to us. */
-export function wrap(peer: FuzzPeer, inner: Uint8Array): Uint8Array {
-  const type = (inner[0] ?? 0x40) >> 4 === 6 ? [0x86, 0xdd] : [8, 0];
-  const vni = Uint8Array.of(8, 0, 0, 0, peer.vni >> 16, peer.vni >> 8, peer.vni, 0);
-  return concat(vni, SELF_MAC, peer.mac, Uint8Array.from(type), inner);
+export function wrap(peer: FuzzPeer, inner: Uint8Array, shape: Shape = PLAIN): Uint8Array {
+  const isV6 = (inner[0] ?? 0x40) >> 4 === 6;
+  const type = Uint8Array.from(isV6 ? [0x86, 0xdd] : [8, 0]);
+  return wrapFrame(peer, concat(SELF_MAC, peer.mac, type, inner), shape);
+}
+
+/** What a Geneve sender may choose: options, and to send IP bare. */
+export interface Shape {
+  options: Uint8Array;
+  isBare: boolean;
+}
+
+export const PLAIN: Shape = { options: new Uint8Array(0), isBare: false };
+
+/** The datagram in which a peer sends an Ethernet frame; where it sends IP alone, what is in it. */
+export function wrapFrame(peer: FuzzPeer, frame: Uint8Array, shape: Shape = PLAIN): Uint8Array {
+  const vni = Uint8Array.of(peer.vni >> 16, peer.vni >> 8, peer.vni, 0);
+  if (peer.protocol === "udp") return frame.slice(14);
+  if (peer.protocol === "vxlan") return concat(Uint8Array.of(8, 0, 0, 0), vni, frame);
+  const { options, isBare } = shape;
+  const type = isBare ? frame.slice(12, 14) : Uint8Array.of(0x65, 0x58);
+  const first = Uint8Array.of(options.length / 4, 0);
+  return concat(first, type, vni, options, isBare ? frame.slice(14) : frame);
+}
+
+/** Bytes before the inner packet in a datagram of that shape. */
+export function outerOf(peer: FuzzPeer, { options, isBare }: Shape): number {
+  return peer.protocol === "geneve"
+    ? 8 + options.length + (isBare ? 0 : 14)
+    : OVERHEADS[peer.protocol];
 }
 
 export function metaOf(peer: FuzzPeer): WireMeta {
-  return { from: peer.from, family: peer.family };
+  return { from: peer.from, family: peer.family, socket: SOCKETS[peer.protocol] };
 }

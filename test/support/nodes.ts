@@ -79,20 +79,64 @@ export function podPacket(
   });
 }
 
+export interface FrameChanges {
+  vni?: number;
+  to?: Uint8Array;
+  from?: Uint8Array;
+  type?: number;
+}
+
+/** The Ethernet frame from node 2's VTEP to node 1's, unless said otherwise. */
+export function frameOf(inner: Uint8Array, changes: FrameChanges = {}): Uint8Array {
+  const header = new Uint8Array(14);
+  header.set(changes.to ?? macOf(1));
+  header.set(changes.from ?? macOf(2), 6);
+  const isV6 = (inner[0] ?? 0) >> 4 === 6;
+  setBe16(header, 12, changes.type ?? (isV6 ? 0x86dd : 0x0800));
+  return concat(header, inner);
+}
+
+/** One Geneve option (RFC 8926 section 3.5); `words` says another length than it has. */
+export function geneveOption(kind: number, data: Uint8Array, words?: number): Uint8Array {
+  const length = words ?? data.length / 4;
+  return concat(Uint8Array.of(0xff, 0x01, kind, length), data);
+}
+
+/**
+ * A Geneve datagram as another implementation would write it, field by field (RFC 8926 section
+ * 3.4): `payload` of ethertype `carried`, behind the options.
+ */
+export function geneveDatagram(
+  payload: Uint8Array,
+  changes: {
+    carried?: number;
+    options?: Uint8Array;
+    words?: number;
+    flags?: number;
+    version?: number;
+    vni?: number;
+  } = {},
+): Uint8Array {
+  const options = changes.options ?? new Uint8Array(0);
+  const header = new Uint8Array(8);
+  const vni = changes.vni ?? VNI;
+  header[0] = ((changes.version ?? 0) << 6) | (changes.words ?? options.length / 4);
+  header[1] = changes.flags ?? 0;
+  setBe16(header, 2, changes.carried ?? 0x6558);
+  header.set([vni >> 16, (vni >> 8) & 255, vni & 255], 4);
+  return concat(header, options, payload);
+}
+
 /**
  * A VXLAN datagram as another implementation would write it, field by field (RFC 7348 section 5).
  */
 export function vxlanDatagram(
   inner: Uint8Array,
-  changes: { flags?: number; vni?: number; to?: Uint8Array; from?: Uint8Array; type?: number } = {},
+  changes: FrameChanges & { flags?: number } = {},
 ): Uint8Array {
-  const header = new Uint8Array(22);
+  const header = new Uint8Array(8);
   const vni = changes.vni ?? VNI;
   header[0] = changes.flags ?? 0x08;
   header.set([vni >> 16, (vni >> 8) & 255, vni & 255], 4);
-  header.set(changes.to ?? macOf(1), 8);
-  header.set(changes.from ?? macOf(2), 14);
-  const isV6 = (inner[0] ?? 0) >> 4 === 6;
-  setBe16(header, 20, changes.type ?? (isV6 ? 0x86dd : 0x0800));
-  return concat(header, inner);
+  return concat(header, frameOf(inner, changes));
 }
