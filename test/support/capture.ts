@@ -8,6 +8,8 @@ import { runSync, spawnIn, until } from "./netns.js";
 
 /** UDP port that tshark reads as VXLAN. */
 const VXLAN_PORT = 8472;
+/** UDP port whose payload tshark reads as an IP packet. */
+const IP_IN_UDP_PORT = 8285;
 /** Checksums that tshark looks at only when told so; a wrong one then has status "Bad" (0). */
 const CHECKED = ["ip", "udp", "tcp"].flatMap((name) => ["-o", `${name}.check_checksum:TRUE`]);
 const BAD = ["ip", "udp", "tcp", "icmp", "icmpv6"].map((name) => `${name}.checksum.status == 0`);
@@ -63,9 +65,11 @@ export class Capture {
 
   /** Lines that tshark prints for frames that match; "" = all. */
   frames(filter: string): string[] {
-    const decode = ["-d", `udp.port==${VXLAN_PORT},vxlan`, "-o", "tcp.desegment_tcp_streams:FALSE"];
+    const asNamed = [`${VXLAN_PORT},vxlan`, `${IP_IN_UDP_PORT},ip`];
+    const decode = asNamed.flatMap((one) => ["-d", `udp.port==${one}`]);
     const only = filter === "" ? [] : ["-Y", filter];
-    const argv = ["-n", "-r", this.file, ...decode, ...CHECKED, ...only];
+    const settings = [...decode, "-o", "tcp.desegment_tcp_streams:FALSE", ...CHECKED];
+    const argv = ["-n", "-r", this.file, ...settings, ...only];
     const text = execFileSync("tshark", argv, {
       encoding: "utf8",
       stdio: ["ignore", "pipe", "ignore"],

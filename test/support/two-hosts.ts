@@ -3,12 +3,16 @@
 //   namespace A                                            namespace B
 //   mesh device 10.244.1.1, fd00:244:1::1                  mesh device 10.244.2.1, fd00:244:2::1
 //   veth 192.0.2.1, 2001:db8::1  ------- underlay -------  veth 192.0.2.2, 2001:db8::2
-import type { Steering, TablePeer, TableSelf } from "../../src/datapath/index.js";
+import type { ProtocolName, Steering, TablePeer, TableSelf } from "../../src/datapath/index.js";
 import type { HostConfig } from "./datapath-host.js";
 import { createNamespace, joinByVeth, uniqueDevice } from "./netns.js";
 
-const VXLAN_OVER_4 = 50;
-const VXLAN_OVER_6 = 70;
+/** Outer bytes over IPv4 and the port, by encapsulation; 20 more over IPv6. */
+const ENCAPSULATIONS = {
+  vxlan: { overhead: 50, port: 8472 },
+  geneve: { overhead: 50, port: 6081 },
+  udp: { overhead: 28, port: 8285 },
+} as const;
 
 /** One side. `side` is 1 or 2 and is in all of its addresses. */
 export interface Host {
@@ -32,6 +36,12 @@ export interface PairOptions {
   steering?: Steering;
   port?: number;
   underlayMtu?: number;
+  /** VXLAN when left out. */
+  protocol?: ProtocolName;
+}
+
+function portOf({ port, protocol }: PairOptions): number {
+  return port ?? ENCAPSULATIONS[protocol ?? "vxlan"].port;
 }
 
 function makeHost(side: 1 | 2): Host {
@@ -61,8 +71,8 @@ export function makeHostPair(underlayMtu = 1500): HostPair {
 
 /** Inner bytes that fit the underlay. */
 export function overlayMtu(options: PairOptions): number {
-  const overhead = options.family === 6 ? VXLAN_OVER_6 : VXLAN_OVER_4;
-  return (options.underlayMtu ?? 1500) - overhead;
+  const { overhead } = ENCAPSULATIONS[options.protocol ?? "vxlan"];
+  return (options.underlayMtu ?? 1500) - overhead - (options.family === 6 ? 20 : 0);
 }
 
 export function selfOf(host: Host, options: PairOptions): TableSelf {
@@ -72,17 +82,16 @@ export function selfOf(host: Host, options: PairOptions): TableSelf {
     mtu: overlayMtu(options),
     addresses: [host.overlay[4], host.overlay[6]],
     prefixes: host.prefixes,
-    udpPort: options.port ?? 8472,
+    udpPort: portOf(options),
   };
 }
 
 export function peerOf(host: Host, options: PairOptions): TablePeer {
   return {
-    protocol: "vxlan",
+    protocol: options.protocol ?? "vxlan",
     address: host.underlay[options.family ?? 4],
-    port: options.port ?? 8472,
-    mac: host.mac,
-    vni: 1,
+    port: portOf(options),
+    ...(options.protocol === "udp" ? {} : { mac: host.mac, vni: 1 }),
     mtu: overlayMtu(options),
     prefixes: host.prefixes,
   };
@@ -90,13 +99,14 @@ export function peerOf(host: Host, options: PairOptions): TablePeer {
 
 /** What the datapath of `host` is told so that `other` is its only peer. */
 export function configOf(host: Host, other: Host, options: PairOptions = {}): HostConfig {
-  const family = options.family ?? 4;
+  const { family = 4, protocol = "vxlan" } = options;
+  const underlay = { family, address: host.underlay[family], port: portOf(options), protocol };
   return {
     datapath: {
       deviceName: "mesh0",
       workers: options.workers ?? 1,
       ...(options.steering === undefined ? {} : { steering: options.steering }),
-      underlay: { family, address: host.underlay[family], port: options.port ?? 8472 },
+      underlay,
       persist: false,
     },
     contents: { self: selfOf(host, options), peers: [peerOf(other, options)] },
