@@ -218,8 +218,9 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   }
 
   /**
-   * Moves to another advertised address, port or encapsulation, or other ports beside. The device stays and no packet of it is lost; the
-   * old sockets are closed when every worker uses the new ones. Equal to the present one: nothing.
+   * Moves to another advertised address, port or encapsulation, or other ports. The device stays
+   * and no packet of it is lost; old sockets are closed when every worker uses the new ones. Equal
+   * to the present one: nothing.
    * @throws {DatapathError} as open does for sockets; then the old ones stay in use.
    */
   rebind(underlay: UnderlayAddress): Promise<void> {

@@ -27,7 +27,7 @@ export interface Encapsulation {
   socket: number;
   /** Bytes before the inner packet in a datagram that we send. */
   overhead: number;
-  /** Whether it carries Ethernet frames, between VTEPs with MAC addresses, in a network by number. */
+  /** Whether it carries Ethernet frames between VTEPs, in a network with a number. */
   hasFrames: boolean;
   template(parts: TemplateParts): Uint8Array;
 }

@@ -83,17 +83,17 @@ export const dropSentences: Record<DropName, string> = {
     "A worker thread died with the packet in its hands. It was restarted; the agent's log says " +
     "what it died of. Report that line.",
   BAD_VERSION:
-    "The tunnel header's version is not the one we speak. The sender uses another protocol on our " +
-    "port.",
+    "The tunnel header's version is not the one we speak. The sender uses another protocol on " +
+    "our port.",
   BAD_OPTIONS:
-    "The options of a tunnel header do not add up to the length it gives. The sender is broken or " +
-    "hostile.",
+    "The options of a tunnel header do not add up to the length it gives. The sender is broken " +
+    "or hostile.",
   UNKNOWN_OPTION:
-    "The tunnel header has an option marked critical that we do not know, so the packet must not be " +
-    "used. Look at what the peer adds to its Geneve packets (Cilium's DSR is one).",
+    "The tunnel header has an option marked critical that we do not know, so the packet must " +
+    "not be used. Look at what the peer adds to its Geneve packets (Cilium's DSR is one).",
   CONTROL_PACKET:
-    "A control packet of the tunnel (Geneve's O bit): its payload is not forwarded, and we act on " +
-    "none.",
+    "A control packet of the tunnel (Geneve's O bit): its payload is not forwarded, and we act " +
+    "on none.",
   COUNT: "Not a reason: the number of reasons.",
 };
 

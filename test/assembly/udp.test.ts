@@ -1,5 +1,5 @@
-// Bare IP in UDP, as flannel's `udp` backend sends it, on both ways. Packets of a train stand without
-// a gap, so those that cannot be joined where they are must move.
+// Bare IP in UDP, as flannel's `udp` backend sends it, on both ways. Packets of a train stand
+// without a gap, so those that cannot be joined where they are must move.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {

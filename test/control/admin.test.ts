@@ -95,6 +95,7 @@ test("settings are checked, and kept when they cannot change live", async () => 
     await mesh.controller();
     const admin = await mesh.admin();
     await admin.config.set("clusterPoolIPv4PodCIDR", "10.200.0.0/16");
+    await admin.config.set("tunnelProtocol", "geneve");
     const { token } = await admin.tokens.create();
     assert.equal((await joinNode(token, 1)).membership.podCIDRs, ["10.200.0.0/24"]);
     const refused = async (name: string, value: unknown) => {
@@ -110,7 +111,8 @@ test("settings are checked, and kept when they cannot change live", async () => 
       /^MESHD_SETTING_NOT_LIVE clusterPoolIPv4PodCIDR cannot change .*nothing was changed/,
     );
     assert.match(await refused("workers", 4), /^MESHD_SETTING_NOT_LIVE workers/);
-    assert.match(await refused("tunnelProtocol", "geneve"), /^MESHD_BAD_SETTING .*"vxlan"/);
+    assert.match(await refused("tunnelProtocol", "udp"), /^MESHD_SETTING_NOT_LIVE tunnelProtocol/);
+    assert.match(await refused("tunnelProtocol", "pptp"), /^MESHD_BAD_SETTING .*"vxlan"/);
     assert.match(await refused("vni", "identity"), /^MESHD_BAD_SETTING vni: .*use a number/);
     assert.match(await refused("underlayAddress", "192.0.2.1"), /^MESHD_BAD_SETTING .*one node/);
     for (const [name, value] of unbuilt) {
@@ -264,7 +266,7 @@ test("without a controller and without a server the client says so", async () =>
 test("a mesh of settings that no agent can carry out is not begun", async () => {
   const dir = await mkdtemp(join(tmpdir(), "meshd-test-"));
   try {
-    const settings = [...unbuilt, ["tunnelProtocol", "geneve"], ["vni", "identity"]] as const;
+    const settings = [...unbuilt, ["tunnelProtocol", "pptp"], ["vni", "identity"]] as const;
     for (const [name, value] of settings) {
       const made = createMesh(join(dir, "mesh"), { servers: [], config: { [name]: value } });
       assert.is(await codeOf(made), "MESHD_BAD_SETTING", name);

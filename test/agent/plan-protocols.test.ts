@@ -1,0 +1,69 @@
+// plan and encapsulations: ports, MTU, what stands in tables, and ports beside the mesh's own.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { MeshSnapshot } from "../../control/index.js";
+import { plan } from "../../src/agent/plan.js";
+import type { Plan } from "../../src/agent/plan-types.js";
+import { facts, mesh, node, nodeIdOf, staticPeer } from "./mesh-records.js";
+
+function planOf(snapshot: MeshSnapshot, index = 1, changes = {}): Plan {
+  return plan({ snapshot, local: facts(index, changes) });
+}
+
+const codes = (made: Plan) => made.problems.map((problem) => problem.code);
+const names = (made: Plan) => made.peers.map((peer) => peer.name);
+
+for (const [tunnelProtocol, port, over4] of [
+  ["geneve", 6081, 1450],
+  ["udp", 8285, 1472],
+] as const) {
+  test(`${tunnelProtocol}: port, MTU of both underlay families, and what peers need`, () => {
+    const snapshot = mesh(2);
+    snapshot.config.tunnelProtocol = tunnelProtocol;
+    snapshot.nodes.set(nodeIdOf(2), node(2, { protocols: ["vxlan", tunnelProtocol], mtu: 9000 }));
+    const made = planOf(snapshot);
+    assert.equal([made.port, made.mtu, made.otherPorts], [port, over4, []]);
+    const [peer] = made.tables?.peers ?? [];
+    assert.is(peer?.protocol, tunnelProtocol);
+    assert.is(peer?.mac, tunnelProtocol === "udp" ? undefined : "0e:00:00:00:00:02");
+    assert.is(peer?.vni, tunnelProtocol === "udp" ? undefined : 1);
+    const underlay = { family: 6 as const, address: "fd77::1", interface: "eth0", mtu: 1500 };
+    assert.is(planOf(snapshot, 1, { underlay }).mtu, over4 - 20);
+  });
+}
+
+test("static peers of other encapsulations get a port of their own beside the mesh's", () => {
+  const snapshot = mesh(2);
+  const at = (host: number) => ({
+    endpoint: `192.168.77.${host}`,
+    podCIDRs: [`10.9.${host}.0/24`],
+  });
+  const bare = { protocol: "udp" as const, vtepMac: null, vni: null };
+  for (const peer of [
+    staticPeer("a", { ...at(201), protocol: "geneve", port: 6081 }),
+    staticPeer("b", { ...at(202), ...bare, port: 8285 }),
+    staticPeer("c", { ...at(203), ...bare, port: 8285 }),
+    staticPeer("d", at(204)),
+    staticPeer("e", { ...at(205), ...bare, port: 8472 }),
+    staticPeer("f", { ...at(206), ...bare, port: 6081 }),
+  ]) {
+    snapshot.peers.set(peer.name, peer);
+  }
+  const made = planOf(snapshot);
+  assert.equal(made.otherPorts, [
+    { protocol: "geneve", port: 6081 },
+    { protocol: "udp", port: 8285 },
+  ]);
+  assert.equal(names(made), ["n2", "a", "b", "c", "d"]);
+  assert.equal(codes(made), ["MESHD_PORT_SHARED", "MESHD_PORT_SHARED"]);
+  const rows = made.tables?.peers.map(({ protocol, vni, mtu }) => [protocol, vni, mtu]);
+  assert.equal(rows, [
+    ["vxlan", 1, 1450],
+    ["geneve", 7, 1450],
+    ["udp", undefined, 1450],
+    ["udp", undefined, 1450],
+    ["vxlan", 7, 1450],
+  ]);
+});
+
+test.run();
