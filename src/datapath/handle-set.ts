@@ -20,7 +20,7 @@ import {
   type UnderlayAddress,
   type WorkerSockets,
 } from "./sockets.js";
-import { type CrewPlan, type Stamps, Steerer } from "./steering.js";
+import { type CrewPlan, type Stamps, Steerer, SteeringRefused } from "./steering.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import { closeTunQueues, type OpenedTun, openTunQueues, type TunSettings } from "./tun.js";
 
@@ -97,6 +97,12 @@ export function openPorts(
   }
 }
 
+/** The steering programs look for the inner packet where VXLAN and Geneve have it. */
+function refuseUnreadable({ protocol = "vxlan" }: UnderlayAddress, { cpus }: CrewPlan): void {
+  if (cpus.length === 0 || ENCAPSULATIONS[protocol].hasFrames) return;
+  throw new SteeringRefused(`flows inside ${protocol} cannot be told apart by it`);
+}
+
 /** Opens everything or nothing. */
 export class HandleSet {
   readonly workers: readonly WorkerPorts[];
@@ -131,6 +137,7 @@ export class HandleSet {
   static async open(settings: HandleSettings): Promise<HandleSet> {
     assertPortFree(settings.underlay);
     const { underlay, socketBuffer, plan } = settings;
+    refuseUnreadable(underlay, plan);
     const steerer = new Steerer(plan);
     const sockets = openSockets(underlay, settings.tun.queues, socketBuffer);
     let tun: OpenedTun | undefined;

@@ -159,6 +159,11 @@ test("a static peer must be whole and may not take a node's prefix", async () =>
     await admin.peers.remove("v6");
     await admin.peers.add({ ...peer, vni: 7 });
     assert.equal(await admin.peers.list(), [{ ...peer, vni: 7 }]);
+    const bare = { ...peer, protocol: "udp" as const, port: 8285, vtepMac: null, vni: null };
+    await admin.peers.add(bare);
+    assert.equal(await admin.peers.list(), [bare]);
+    const needsMac = { ...bare, protocol: "geneve" as const, vni: 1 };
+    assert.is(await codeOf(admin.peers.add(needsMac)), "MESHD_BAD_REQUEST");
     assert.is(await codeOf(admin.peers.remove("other")), "MESHD_NOT_FOUND");
     await admin.peers.remove("router");
     assert.equal(await admin.peers.list(), []);
