@@ -21,6 +21,12 @@ export function write(peer: usize, innerAt: usize): void {
   store<u16>(at, load<u8>(innerAt) >> 4 === 6 ? TYPE_IPV6 : TYPE_IPV4, 20);
 }
 
+/** Whether a frame is for us and holds IPv4: it can be no question, so nothing else is asked. */
+export function isPlain(frame: usize): bool {
+  if (ethernet.mac(frame) !== ethernet.mac(self.macAt())) return false;
+  return load<u16>(frame, 12) === TYPE_IPV4 && load<u8>(frame, ethernet.SIZE) >> 4 === 4;
+}
+
 /** Why a frame that is not addressed to our MAC ends, unless it is a question for us. */
 function refusal(address: u64): i32 {
   if (ethernet.isBroadcast(address)) return -Drop.BROADCAST;

@@ -22,6 +22,7 @@ export function decap(peerIndex: u32, peer: usize, at: usize, length: u32): i32 
   if (length < OVERHEAD) return -Drop.TOO_SHORT;
   if (!vxlan.hasVni(at)) return -Drop.BAD_FLAGS;
   if (vxlan.vni(at) !== load<u32>(peer, P_VNI)) return -Drop.WRONG_VNI;
+  if (length > OVERHEAD && frame.isPlain(at + vxlan.SIZE)) return OVERHEAD;
   return frame.decap(peerIndex, peer, at, length, vxlan.SIZE, vxlan.SIZE);
 }
 
