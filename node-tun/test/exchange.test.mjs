@@ -7,6 +7,8 @@ import { Batch, LOOPBACK4, thrownBy } from "./support.mjs";
 const P = tun.exchangePlan;
 const D = tun.descriptorLayout;
 const COUNTS = 4096;
+/** Of the one listening socket. */
+const KIND = 3;
 const opened = [];
 const keep = (fd) => {
   opened.push(fd);
@@ -34,6 +36,8 @@ function setUp() {
   const states = { STATE_WAITING: 7, STATE_RUNNING: 8 };
   const all = { ...fields, ...places, ...outs, ...at, ...out, ...states };
   for (const [name, value] of Object.entries(all)) plan[P[name]] = value;
+  plan.set([socket.fd, KIND], P.FIRST_LISTENING);
+  plan[P.LISTENING] = 1;
   const times = new Float64Array(plan.buffer, 0, 2);
   const word = (index) => batch.view.getUint32(COUNTS + 4 * index, true);
   const exchange = tun.openExchange(batch.memory, plan, guard);
@@ -62,6 +66,7 @@ test("what was sent is received, by counts in the memory, and the state is runni
   assert.is(wait(-1), P.BIT_WIRE);
   assert.is(word(2), 3);
   assert.equal([...batch.get(2).bytes], [2]);
+  assert.is(batch.get(2).socket, KIND);
   assert.is(word(0), 8);
   assert.is(plan[P.READY], 0);
   assert.ok(times[P.NOW] > 0);
