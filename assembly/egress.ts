@@ -17,6 +17,7 @@ import {
   ENTRY_LENGTH,
   HEADROOM,
   INJECT_PACKET,
+  MAX_CUT,
   MAX_CUT_BYTES,
   VNET_HEADER_SIZE,
   W_TUN_IN,
@@ -28,6 +29,7 @@ import * as vnet from "./wire/vnet";
 import { worker } from "./worker";
 
 /** Output descriptors and TUN arena bytes that one packet may take at most. */
+const WIRE_DESCRIPTORS_MAX: u32 = MAX_CUT;
 const DESCRIPTORS_MAX: u32 = 64;
 const ANSWER_BYTES_MAX: usize = 4096;
 /** Underlay arena bytes: all segments of a super-packet, or an injected packet, and alignment. */
@@ -36,7 +38,7 @@ const ARENA_BYTES_MAX: usize = MAX_CUT_BYTES + 64;
 /** Whether the outputs hold whatever the next packet makes. */
 function hasRoom(): bool {
   return (
-    output.wireRoom() >= DESCRIPTORS_MAX &&
+    output.wireRoom() >= WIRE_DESCRIPTORS_MAX &&
     output.tunRoom() >= DESCRIPTORS_MAX &&
     output.wireArenaRoom() >= ARENA_BYTES_MAX &&
     output.tunArenaRoom() >= ANSWER_BYTES_MAX

@@ -20,9 +20,11 @@ import {
   HEADROOM,
   ICMP_STATE_SIZE,
   LAYOUT_VERSION,
+  MAX_CUT,
   MAX_CUT_BYTES,
   MAX_DROPS,
   MAX_SEND,
+  OUT_DESCRIPTORS,
   RING_ENTRIES,
   RING_ENTRY_SIZE,
   SLOT_SIZE,
@@ -44,6 +46,7 @@ if (<u32>Drop.COUNT > MAX_DROPS) ERROR("more drop reasons than counters");
 if (<usize>VXLAN_OVERHEAD > HEADROOM) ERROR("an encapsulation does not fit the headroom");
 if (<usize>GENEVE_OVERHEAD > HEADROOM) ERROR("an encapsulation does not fit the headroom");
 if (P_TEMPLATE + 24 > PEER_SIZE) ERROR("a template does not fit the peer's entry");
+if (MAX_CUT > OUT_DESCRIPTORS) ERROR("segments of a raw socket's send do not fit the output");
 if (CONTROL + CONTROL_SIZE < <usize>FIB4_CHUNK_MIN) ERROR("a chunk looks like a next hop");
 if (HEADROOM + VNET_HEADER_SIZE + MAX_SEND > SLOT_SIZE) ERROR("a train does not fit a slot");
 if (RING_ENTRY_SIZE + HEADROOM > MAX_CUT_BYTES) ERROR("an injected packet does not fit its room");

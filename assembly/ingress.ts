@@ -10,6 +10,7 @@ import { ANSWER_SIZE_MAX } from "./neighbour";
 import * as output from "./output";
 import * as peers from "./peers";
 import * as proof from "./proof";
+import * as protocols from "./protocols";
 import { Drop } from "./shared/drop";
 import {
   BATCH,
@@ -32,6 +33,7 @@ import {
   W_WIRE_IN_NEXT,
   W_WIRE_SLOTS,
 } from "./shared/layout";
+import * as ipv4 from "./wire/ipv4";
 import { worker } from "./worker";
 
 /** No inner packet is smaller than this, so a smaller segment makes no output. */
@@ -80,9 +82,30 @@ function roomEnd(descriptor: usize): usize {
   return <usize>min<u64>(<u64>at + load<u32>(descriptor, D_CAPACITY), slotEnd);
 }
 
-/** All datagrams of a descriptor that came from a known peer; an empty one is one, too. */
-function takeSegments(descriptor: usize, peerIndex: u32, length: u32, segments: u32): void {
-  const at: usize = load<u32>(descriptor, D_ADDRESS);
+/**
+ * Bytes of the outer header before a datagram: raw sockets hand over that of IPv4, whose length the
+ * kernel has checked. -Drop where it is not there.
+ */
+function outerHeader(descriptor: usize, length: u32): i32 {
+  if (!protocols.isRaw(load<u16>(descriptor, D_SOCKET))) return 0;
+  if (load<u8>(descriptor, D_FAMILY) !== 4) return 0;
+  if (length < ipv4.SIZE) return -Drop.TOO_SHORT;
+  const header = ipv4.headerLength(load<u32>(descriptor, D_ADDRESS));
+  return header < ipv4.SIZE || header > length ? -Drop.BAD_LENGTH : <i32>header;
+}
+
+/**
+ * All datagrams of a descriptor that came from a known peer, behind `outer` bytes; an empty one is
+ * one, too.
+ */
+function takeSegments(
+  descriptor: usize,
+  peerIndex: u32,
+  outer: u32,
+  length: u32,
+  segments: u32,
+): void {
+  const at: usize = load<u32>(descriptor, D_ADDRESS) + outer;
   const socket: u32 = load<u16>(descriptor, D_SOCKET);
   const tos: u32 = load<u8>(descriptor, D_TOS);
   const step: u32 = segments === 1 ? length : load<u16>(descriptor, D_SEGMENT);
@@ -91,7 +114,7 @@ function takeSegments(descriptor: usize, peerIndex: u32, length: u32, segments: 
   do {
     const bytes = min<u32>(step, length - done);
     follow.interrupt();
-    const free = done === 0 ? <u32>HEADROOM : 0;
+    const free = done === 0 ? <u32>HEADROOM + outer : 0;
     count(decap.datagram(socket, peerIndex, at + done, bytes, tos, free), bytes);
     done += bytes;
     if (coalesce.latest(worker) !== 0) {
@@ -108,16 +131,22 @@ function take(descriptor: usize): void {
     counters.dropped(INGRESS, Drop.BAD_LENGTH, 1, 0);
     return;
   }
-  const length = load<u32>(descriptor, D_LENGTH);
+  const bytes = load<u32>(descriptor, D_LENGTH);
+  const outer = outerHeader(descriptor, bytes);
+  const length = bytes - max<i32>(outer, 0);
   const segments = segmentsOf(length, load<u16>(descriptor, D_SEGMENT));
   counters.received(INGRESS, segments, length);
   if (load<u8>(descriptor, D_FLAGS) & D_FLAG_TRUNCATED) {
     counters.dropped(INGRESS, Drop.TRUNCATED, segments, length);
     return;
   }
+  if (outer < 0) {
+    counters.dropped(INGRESS, -outer, segments, length);
+    return;
+  }
   const peerIndex = peers.find(descriptor + D_PEER, load<u8>(descriptor, D_FAMILY));
   if (peerIndex < 0) counters.dropped(INGRESS, Drop.UNKNOWN_PEER, segments, length);
-  else takeSegments(descriptor, peerIndex, length, segments);
+  else takeSegments(descriptor, peerIndex, outer, length, segments);
 }
 
 /** Works through the underlay input; stops early when an output is nearly full. */

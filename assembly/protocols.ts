@@ -1,25 +1,30 @@
 // The one table of encapsulations in the hot path: a peer's protocol number leads to its file.
 // A new encapsulation is a file in encap/, and one line in each of the functions below.
 import * as geneve from "./encap/geneve";
+import * as ipip from "./encap/ipip";
 import * as udp from "./encap/udp";
 import * as vxlan from "./encap/vxlan";
 import { Drop } from "./shared/drop";
 import {
   PROTOCOL_GENEVE,
+  PROTOCOL_IPIP,
   PROTOCOL_NONE,
   PROTOCOL_UDP,
   PROTOCOL_VXLAN,
   SOCKET_GENEVE,
+  SOCKET_IPIP4,
+  SOCKET_IPIP6,
   SOCKET_UDP,
   SOCKET_VXLAN,
 } from "./shared/layout";
-import { P_PROTOCOL } from "./shared/tables";
+import { P_PROTOCOL, P_RECEIVES } from "./shared/tables";
 
 /** Bytes the peer's encapsulation puts before an inner packet, in the datagram. */
 export function overhead(peer: usize): u32 {
   const protocol: u32 = load<u8>(peer, P_PROTOCOL);
   if (protocol === PROTOCOL_VXLAN) return vxlan.OVERHEAD;
   if (protocol === PROTOCOL_GENEVE) return geneve.OVERHEAD;
+  if (protocol === PROTOCOL_IPIP) return ipip.OVERHEAD;
   return udp.OVERHEAD;
 }
 
@@ -34,24 +39,31 @@ export function encap(peer: usize, innerAt: usize): void {
 function protocolOf(socket: u32): u32 {
   if (socket === SOCKET_VXLAN) return PROTOCOL_VXLAN;
   if (socket === SOCKET_GENEVE) return PROTOCOL_GENEVE;
-  return socket === SOCKET_UDP ? PROTOCOL_UDP : PROTOCOL_NONE;
+  if (socket === SOCKET_UDP) return PROTOCOL_UDP;
+  return socket === SOCKET_IPIP4 || socket === SOCKET_IPIP6 ? PROTOCOL_IPIP : PROTOCOL_NONE;
+}
+
+/** Whether a kind of socket is raw: its IPv4 datagrams begin with their IP header. */
+export function isRaw(socket: u32): bool {
+  return socket >= SOCKET_IPIP4;
 }
 
 /**
- * Checks and takes off the outer headers of a datagram from a known peer. Returns the offset of the
- * inner packet, neighbour.ANSWERED, or -Drop.
+ * Checks and takes off the headers of a datagram from a known peer, behind UDP's or the outer IP
+ * header. Returns the offset of the inner packet, neighbour.ANSWERED, or -Drop.
  */
 export function decap(socket: u32, peerIndex: u32, peer: usize, at: usize, length: u32): i32 {
   const protocol = protocolOf(socket);
-  if (load<u8>(peer, P_PROTOCOL) !== protocol) return -Drop.WRONG_PROTOCOL;
+  if (((<u32>load<u8>(peer, P_RECEIVES) >> protocol) & 1) === 0) return -Drop.WRONG_PROTOCOL;
   if (protocol === PROTOCOL_VXLAN) return vxlan.decap(peerIndex, peer, at, length);
   if (protocol === PROTOCOL_GENEVE) return geneve.decap(peerIndex, peer, at, length);
+  if (protocol === PROTOCOL_IPIP) return ipip.decap(at, length, socket === SOCKET_IPIP4 ? 4 : 6);
   return protocol === PROTOCOL_UDP ? udp.decap() : -Drop.WRONG_PROTOCOL;
 }
 
 /** Whether equal headers of a socket's datagrams always mean the same. */
 export function isStateless(socket: u32): bool {
-  return socket <= SOCKET_UDP;
+  return socket <= SOCKET_IPIP6;
 }
 
 /**
@@ -60,5 +72,6 @@ export function isStateless(socket: u32): bool {
  */
 export function isRepeated(socket: u32, a: usize, b: usize, outer: u32): bool {
   if (socket === SOCKET_VXLAN) return vxlan.isRepeated(a, b);
-  return socket === SOCKET_GENEVE ? geneve.isRepeated(a, b, outer) : socket === SOCKET_UDP;
+  if (socket === SOCKET_GENEVE) return geneve.isRepeated(a, b, outer);
+  return socket >= SOCKET_UDP && socket <= SOCKET_IPIP6;
 }

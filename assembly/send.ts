@@ -1,5 +1,6 @@
 // Hands datagrams to the underlay: socket by flow, and small trains out of packets that follow each
 // other. One UDP_SEGMENT send carries up to MAX_SEGMENTS equal datagrams, the last may be shorter.
+// Raw sockets know no trains: there each datagram is a message of its own.
 import * as output from "./output";
 import * as peers from "./peers";
 import {
@@ -18,19 +19,35 @@ import {
   ENTROPY_SOCKETS,
   MAX_SEGMENTS,
   MAX_SEND,
+  PROTOCOL_GRE,
+  PROTOCOL_IPIP,
+  RAW_SOCKETS,
   SLOT_SIZE,
+  SOCKET_GRE,
+  SOCKET_IPIP4,
+  SOCKET_IPIP6,
   W_TRAINS,
   W_TUN_SLOTS,
 } from "./shared/layout";
-import { P_ADDRESS, P_FAMILY, P_PORT } from "./shared/tables";
+import { P_ADDRESS, P_FAMILY, P_PORT, P_PROTOCOL } from "./shared/tables";
 import { worker } from "./worker";
 
-// An open train per socket: u32 descriptor, 0 = none.
+// An open train per UDP socket: u32 descriptor, 0 = none.
 const TRAIN_SIZE: usize = 4;
 
-/** Socket of a flow: never the listening one, and always the same for the same hash. */
-function socketOf(hash: u32): u32 {
-  return 1 + (hash % (ENTROPY_SOCKETS - 1));
+/**
+ * Socket of a flow to a peer, whose datagram stands at `at`: a raw one by IP protocol, or one of
+ * several for UDP: never the listening one, and always the same for the same hash.
+ */
+function socketOf(peerIndex: u32, at: usize, hash: u32): u32 {
+  const protocol: u32 = load<u8>(peers.at(peerIndex), P_PROTOCOL);
+  if (protocol < PROTOCOL_IPIP) return 1 + (hash % (ENTROPY_SOCKETS - 1));
+  if (protocol >= PROTOCOL_GRE) return RAW_SOCKETS + SOCKET_GRE - SOCKET_IPIP4;
+  return RAW_SOCKETS + (load<u8>(at) >> 4 === 6 ? SOCKET_IPIP6 - SOCKET_IPIP4 : 0);
+}
+
+function isRaw(socket: u32): bool {
+  return socket >= RAW_SOCKETS;
 }
 
 function trainAt(socket: u32): usize {
@@ -101,13 +118,13 @@ export function datagram(
   hash: u32,
   direction: u32,
 ): void {
-  const socket = socketOf(hash);
+  const socket = socketOf(peerIndex, at, hash);
   const slot = trainAt(socket);
-  const isFromTun = at - (worker + W_TUN_SLOTS) < SLOT_SIZE * BATCH;
-  if (isFromTun && join(slot, peerIndex, at, length, innerLength, tos)) return;
+  const mayJoin = !isRaw(socket) && at - (worker + W_TUN_SLOTS) < SLOT_SIZE * BATCH;
+  if (mayJoin && join(slot, peerIndex, at, length, innerLength, tos)) return;
   const descriptor = output.toWire(at, length, innerLength, direction);
   direct(descriptor, peerIndex, socket, tos);
-  store<u32>(slot, isFromTun ? <u32>descriptor : 0);
+  if (!isRaw(socket)) store<u32>(slot, mayJoin ? <u32>descriptor : 0);
 }
 
 /**
@@ -125,9 +142,9 @@ export function train(
   hash: u32,
   direction: u32,
 ): void {
-  const socket = socketOf(hash);
-  store<u32>(trainAt(socket), 0);
-  const step = min<u32>(MAX_SEGMENTS, MAX_SEND / stride);
+  const socket = socketOf(peerIndex, at, hash);
+  if (!isRaw(socket)) store<u32>(trainAt(socket), 0);
+  const step = isRaw(socket) ? 1 : min<u32>(MAX_SEGMENTS, MAX_SEND / stride);
   for (let done: u32 = 0; done < count; done += step) {
     const segments = min<u32>(step, count - done);
     const bytes = min<u32>(segments * stride, length - done * stride);

@@ -55,6 +55,10 @@ export const STATUS_PENDING: u32 = 65535;
 export const SOCKET_VXLAN: u32 = 0;
 export const SOCKET_GENEVE: u32 = 1;
 export const SOCKET_UDP: u32 = 2;
+/** Raw sockets: IP protocols 4 (IPv4 inside), 41 (IPv6 inside) and 47. From here on all are raw. */
+export const SOCKET_IPIP4: u32 = 3;
+export const SOCKET_IPIP6: u32 = 4;
+export const SOCKET_GRE: u32 = 5;
 
 // --- encapsulations: one number each, in the peer's table entry ----------------------------------
 export const PROTOCOL_NONE: u32 = 0;
@@ -62,10 +66,17 @@ export const PROTOCOL_VXLAN: u32 = 1;
 export const PROTOCOL_GENEVE: u32 = 2;
 /** Inner IP packets in UDP without any header, as flannel's `udp` backend sends them. */
 export const PROTOCOL_UDP: u32 = 3;
+/** Inner IP packets right behind the outer IP header: RFC 2003, RFC 4213, RFC 2473. */
+export const PROTOCOL_IPIP: u32 = 4;
+export const PROTOCOL_GRE: u32 = 5;
+export const PROTOCOL_PPTP: u32 = 6;
 /** Bytes an encapsulation adds before the inner IP packet, without outer IP and UDP headers. */
 export const VXLAN_OVERHEAD: u32 = 22;
 export const GENEVE_OVERHEAD: u32 = 22;
 export const UDP_OVERHEAD: u32 = 0;
+export const IPIP_OVERHEAD: u32 = 0;
+/** Without key, checksum and sequence number. */
+export const GRE_OVERHEAD: u32 = 4;
 
 // --- limits --------------------------------------------------------------------------------------
 export const MAX_WORKERS: u32 = 32;
@@ -83,8 +94,11 @@ export const SLOT_SIZE: usize = 66048;
 export const MAX_SEGMENTS: u32 = 64;
 /** Most UDP payload bytes in one send. */
 export const MAX_SEND: u32 = 65487;
-/** Sockets a worker sends from: 0 = the listening one, 1 to 7 give outer source port entropy. */
+/** UDP sockets a worker sends from: 0 = the listening one, 1 to 7 give source port entropy. */
 export const ENTROPY_SOCKETS: u32 = 8;
+/** Behind them its raw sockets, one for each kind from SOCKET_IPIP4 on; not all are open. */
+export const RAW_SOCKETS: u32 = ENTROPY_SOCKETS;
+export const SENDING_SOCKETS: u32 = RAW_SOCKETS + 3;
 /**
  * Most segments one super-packet is cut into; more is BAD_OFFLOAD (65,535 bytes at the smallest
  * MSS Linux sends, 48).
@@ -231,4 +245,4 @@ export const PROBE_REQUEST: u32 = 0;
 export const PROBE_REPLY: u32 = 1;
 
 /** Fixed part's end; module.ts compares the compiled value with its own at load. */
-export const LAYOUT_VERSION: u32 = 3;
+export const LAYOUT_VERSION: u32 = 4;

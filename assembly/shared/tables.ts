@@ -52,7 +52,9 @@ export const PEER_SIZE: usize = 128;
 export const P_PROTOCOL: usize = 0; // u8
 export const P_FAMILY: usize = 1; //   u8: of its underlay address, 4 or 6
 export const P_DSCP: usize = 2; //     u8: fixed DSCP, or DSCP_INHERIT
-export const P_PORT: usize = 4; //     u16, host order
+// u8: encapsulations accepted from it, a bit 1 << PROTOCOL_* each (P_PROTOCOL: what is sent to it)
+export const P_RECEIVES: usize = 3;
+export const P_PORT: usize = 4; //     u16, host order; 0 where there are no ports
 export const P_VNI: usize = 8; //      u32
 export const P_MTU: usize = 12; //     u32: bytes of inner IP packet, never above our own
 export const P_ADDRESS: usize = 16; // 16 bytes, as D_PEER

@@ -36,6 +36,7 @@ export interface CheckedSelf {
 
 export interface CheckedPeer {
   protocol: ProtocolName;
+  receives: readonly ProtocolName[];
   address: Address;
   port: number;
   mac: Uint8Array;
@@ -91,33 +92,49 @@ function checkSelf(self: TableSelf): CheckedSelf {
     mac: mac("VTEP MAC", self.mac),
     vni: number("VNI", self.vni, 0, VNI_MAX),
     mtu: number("tunnel MTU", self.mtu, MTU_MIN, MTU_MAX),
-    udpPort: number("UDP port", self.udpPort, 1, PORT_MAX),
+    udpPort: number("UDP port", self.udpPort, 0, PORT_MAX),
     address4: addresses.find((one) => one.family === 4),
     address6: addresses.find((one) => one.family === 6),
   };
 }
 
 /** MAC address and network number, where there are any. */
-function checkFrames(who: string, peer: TablePeer): { mac: Uint8Array; vni: number } {
-  if (!ENCAPSULATIONS[peer.protocol].hasFrames) return { mac: new Uint8Array(6), vni: 0 };
+function checkFrames(
+  who: string,
+  peer: TablePeer,
+  protocols: readonly ProtocolName[],
+): { mac: Uint8Array; vni: number } {
+  if (!protocols.some((name) => ENCAPSULATIONS[name].hasFrames)) {
+    return { mac: new Uint8Array(6), vni: 0 };
+  }
   return {
     mac: mac(`VTEP MAC ${who}`, peer.mac ?? ""),
     vni: number(`VNI ${who}`, peer.vni ?? -1, 0, VNI_MAX),
   };
 }
 
+function checkProtocol(who: string, name: string): void {
+  if (Object.hasOwn(ENCAPSULATIONS, name)) return;
+  const known = Object.keys(ENCAPSULATIONS).join(", ");
+  throw invalid(`protocol ${who}`, name, `known are ${known}`);
+}
+
 function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
   const who = `of peer ${peer.address}`;
-  if (!Object.hasOwn(ENCAPSULATIONS, peer.protocol)) {
-    const known = Object.keys(ENCAPSULATIONS).join(", ");
-    throw invalid(`protocol ${who}`, peer.protocol, `known are ${known}`);
-  }
-  const { dscp } = peer;
+  const { protocol, receives = [protocol], dscp } = peer;
+  const protocols = [protocol, ...receives];
+  for (const name of protocols) checkProtocol(who, name);
   return {
-    protocol: peer.protocol,
+    protocol,
+    receives,
     address: address("underlay address", peer.address),
-    port: number(`port ${who}`, peer.port, 1, PORT_MAX),
-    ...checkFrames(who, peer),
+    port: number(
+      `port ${who}`,
+      peer.port,
+      ENCAPSULATIONS[protocol].socket === null ? 0 : 1,
+      PORT_MAX,
+    ),
+    ...checkFrames(who, peer, protocols),
     // Never more than our own device carries: what we announce to senders is the smaller of both.
     mtu: Math.min(number(`MTU ${who}`, peer.mtu, MTU_MIN, MTU_MAX), selfMtu),
     dscp: dscp === undefined ? undefined : number(`DSCP ${who}`, dscp, 0, DSCP_MAX),

@@ -62,7 +62,9 @@ function isSameOwn(a: UnderlayAddress, b: UnderlayAddress): boolean {
 }
 
 function kindOf({ protocol }: { protocol?: UnderlayAddress["protocol"] }): number {
-  return ENCAPSULATIONS[protocol ?? "vxlan"].socket;
+  const { socket } = ENCAPSULATIONS[protocol ?? "vxlan"];
+  if (socket === null) throw new RangeError(`${protocol} has no port`);
+  return socket;
 }
 
 /**

@@ -18,6 +18,7 @@ import {
   P_MTU,
   P_PORT,
   P_PROTOCOL,
+  P_RECEIVES,
   P_TEMPLATE,
   P_VNI,
   PEER_SIZE,
@@ -93,6 +94,9 @@ function writePeer(copy: CopyWriter, at: number, peer: CheckedPeer, selfMac: Uin
   bytes[at + P_PROTOCOL] = encapsulation.number;
   bytes[at + P_FAMILY] = peer.address.family;
   bytes[at + P_DSCP] = peer.dscp ?? DSCP_INHERIT;
+  bytes[at + P_RECEIVES] = peer.receives.reduce((bits, name) => {
+    return bits | (1 << ENCAPSULATIONS[name].number);
+  }, 0);
   view.setUint16(at + P_PORT, peer.port, true);
   view.setUint32(at + P_VNI, peer.vni, true);
   view.setUint32(at + P_MTU, peer.mtu, true);

@@ -12,18 +12,22 @@ export interface TableSelf {
   addresses: string[];
   /** Own CIDRs: local destinations on decap, allowed sources on encap. */
   prefixes: string[];
-  /** UDP port the node listens on. */
+  /** UDP port the node listens on, or 0. */
   udpPort: number;
 }
 
 /** Name of an encapsulation; the keys of `ENCAPSULATIONS`. */
-export type ProtocolName = "vxlan" | "geneve" | "udp";
+export type ProtocolName = "vxlan" | "geneve" | "udp" | "ipip" | "gre";
 
 /** One tunnel peer; its index in `TableContents.peers` is the peer index everywhere else. */
 export interface TablePeer {
+  /** What is sent to it. */
   protocol: ProtocolName;
+  /** What is accepted from it; left out: what is sent to it. */
+  receives?: readonly ProtocolName[];
   /** Underlay address, IPv4 or IPv6; one peer per address. */
   address: string;
+  /** UDP port; 0 where the encapsulation has none. */
   port: number;
   /** MAC address of the peer's VTEP; left out where the encapsulation carries no Ethernet. */
   mac?: string;

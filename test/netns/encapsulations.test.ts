@@ -76,6 +76,8 @@ const INSIDE: Readonly<Record<ProtocolName, string>> = {
   vxlan: "vxlan.vni == 1",
   geneve: "geneve.vni == 1 && geneve.version == 0 && geneve.proto_type == 0x6558",
   udp: "udp.port == 8285",
+  ipip: "ip.proto == 4 || ip.proto == 41 || ipv6.nxt == 4 || ipv6.nxt == 41",
+  gre: "gre",
 };
 
 async function assertCleanWire(mesh: Mesh, options: PairOptions): Promise<void> {

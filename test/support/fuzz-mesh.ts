@@ -1,6 +1,12 @@
 // The mesh of the fuzz test: one node, three peers of both underlay families, and what their
 // packets look like around the inner one.
-import { SOCKET_GENEVE, SOCKET_UDP, SOCKET_VXLAN } from "../../assembly/shared/layout.js";
+import {
+  SOCKET_GENEVE,
+  SOCKET_GRE,
+  SOCKET_IPIP4,
+  SOCKET_UDP,
+  SOCKET_VXLAN,
+} from "../../assembly/shared/layout.js";
 import type { ProtocolName, TableContents } from "../../src/datapath/types.js";
 import type { WireMeta } from "./fuzz-driver.js";
 import { address4, address6, concat } from "./packets.js";
@@ -19,8 +25,13 @@ export interface FuzzPeer {
 export const SELF_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 export const SELF_NET = 1;
 /** Bytes before the inner packet in a datagram that we send. */
-export const OVERHEADS: Readonly<Record<ProtocolName, number>> = { vxlan: 22, geneve: 22, udp: 0 };
-const SOCKETS = { vxlan: SOCKET_VXLAN, geneve: SOCKET_GENEVE, udp: SOCKET_UDP };
+export const OVERHEADS: Readonly<Record<ProtocolName, number>> = {
+  ...{ vxlan: 22, geneve: 22, udp: 0, ipip: 0, gre: 4 },
+};
+const SOCKETS: Readonly<Record<ProtocolName, number>> = {
+  ...{ vxlan: SOCKET_VXLAN, geneve: SOCKET_GENEVE, udp: SOCKET_UDP },
+  ...{ ipip: SOCKET_IPIP4, gre: SOCKET_GRE },
+};
 
 export const PEERS: readonly FuzzPeer[] = [
   { net: 2, vni: 42, mtu: 1450, family: 4, text: "192.0.2.2", protocol: "vxlan" },

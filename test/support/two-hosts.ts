@@ -7,12 +7,16 @@ import type { ProtocolName, Steering, TablePeer, TableSelf } from "../../src/dat
 import type { HostConfig } from "./datapath-host.js";
 import { createNamespace, joinByVeth, uniqueDevice } from "./netns.js";
 
-/** Outer bytes over IPv4 and the port, by encapsulation; 20 more over IPv6. */
-const ENCAPSULATIONS = {
+/** Outer bytes over IPv4 and the port (0: none), by encapsulation; 20 more over IPv6. */
+const ENCAPSULATIONS: Readonly<Record<ProtocolName, { overhead: number; port: number }>> = {
   vxlan: { overhead: 50, port: 8472 },
   geneve: { overhead: 50, port: 6081 },
   udp: { overhead: 28, port: 8285 },
-} as const;
+  ipip: { overhead: 20, port: 0 },
+  gre: { overhead: 24, port: 0 },
+};
+/** Those that carry Ethernet frames. */
+const FRAMED: readonly string[] = ["vxlan", "geneve"];
 
 /** One side. `side` is 1 or 2 and is in all of its addresses. */
 export interface Host {
@@ -91,7 +95,7 @@ export function peerOf(host: Host, options: PairOptions): TablePeer {
     protocol: options.protocol ?? "vxlan",
     address: host.underlay[options.family ?? 4],
     port: portOf(options),
-    ...(options.protocol === "udp" ? {} : { mac: host.mac, vni: 1 }),
+    ...(FRAMED.includes(options.protocol ?? "vxlan") ? { mac: host.mac, vni: 1 } : {}),
     mtu: overlayMtu(options),
     prefixes: host.prefixes,
   };
