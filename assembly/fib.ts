@@ -1,7 +1,7 @@
 // The FIB. IPv4: a trie of up to four steps, no loop (ADR 0022). IPv6: longest prefix first, one
 // hash table whose key is (prefix, length); only the lengths that occur are tried (ADR 0010).
 
-import { W_FIB4, W_TABLES } from "./shared/layout";
+import { W_TABLES } from "./shared/layout";
 import {
   FIB_LENGTH_UNIT,
   FIB4_CHUNK_MIN,
@@ -9,6 +9,7 @@ import {
   FIB6_SLOT_SIZE,
   FIB6_VALUE,
   NEXT_NONE,
+  T_FIB4_AT,
   T_FIB6_AT,
   T_FIB6_COUNT,
   T_FIB6_LENGTHS,
@@ -22,6 +23,17 @@ const SPREAD: u32 = 0x9e3779b1;
 const MIX_A: u32 = 0x85ebca6b;
 const MIX_B: u32 = 0xc2b2ae35;
 
+/**
+ * Root of the IPv4 trie in the copy of the tables that this run works with. A global of the
+ * instance, not a word of the worker's state: that is one load less for each lookup.
+ */
+let root4: usize = 0;
+
+/** From here on lookups of IPv4 go by the copy of the tables at `tables`. */
+export function use(tables: usize): void {
+  root4 = load<u32>(tables, T_FIB4_AT);
+}
+
 function mix(value: u32): u32 {
   value = (value ^ (value >> 16)) * MIX_A;
   value = (value ^ (value >> 13)) * MIX_B;
@@ -30,12 +42,12 @@ function mix(value: u32): u32 {
 
 /**
  * Next hop of an IPv4 address in host order: NEXT_NONE, NEXT_LOCAL or NEXT_PEER + peer index. An
- * entry that is no next hop is the address of a chunk, and the root has chunks only.
+ * entry that is no next hop is the address of a chunk, and the root has chunks only. An index is
+ * cut out first and scaled then: so shift, scale and sum are one x86 instruction less.
  */
 export function lookup4(address: u32): u32 {
-  const root: usize = load<u32>(worker, W_FIB4);
-  let entry = load<u32>(root + ((<usize>address >> 14) & 0x3fffc));
-  entry = load<u32>(<usize>entry + ((<usize>address >> 6) & 0x3fc));
+  let entry = load<u32>(root4 + ((<usize>(address >> 16)) << 2));
+  entry = load<u32>(<usize>entry + ((<usize>((address >> 8) & 0xff)) << 2));
   if (entry < FIB4_CHUNK_MIN) return entry;
   entry = load<u32>(<usize>entry + ((<usize>address >> 2) & 0x3c));
   if (entry < FIB4_CHUNK_MIN) return entry;

@@ -1,4 +1,5 @@
-// The one mutable global of the module: the base address of the worker this instance serves.
+// The base address of the worker this instance serves: beside the root of the FIB (fib.ts), the
+// one mutable global of the module.
 
 /** Address of this worker's region; every other address of a worker is an offset from it. */
 export let worker: usize = 0;

@@ -176,7 +176,6 @@ export const W_TABLES: usize = W_STATE_REGION; //              u32: the copy thi
 // u32: bytes of the TUN arena taken since settle
 export const W_TUN_ARENA_USED: usize = W_STATE_REGION + 4;
 export const W_WIRE_ARENA_USED: usize = W_STATE_REGION + 8; // u32
-export const W_FIB4: usize = W_STATE_REGION + 12; //           u32: root of that copy's IPv4 trie
 // u32 per socket: open train's descriptor, or 0
 export const W_TRAINS: usize = W_STATE_REGION + 64;
 export const W_PROOF: usize = W_STATE_REGION + 1024; //         headers that passed last
