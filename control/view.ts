@@ -24,6 +24,9 @@ const retry_min_ms = 200;
 const retry_max_ms = 10_000;
 /** A listing that is under way gets this long before it is begun anew. */
 const listing_max_ms = 15_000;
+/** Between two looks at what may be due. */
+const check_min_ms = 1_000;
+const check_max_ms = 60_000;
 /** Changes within this time are told as one. */
 const gather_ms = 20;
 
@@ -42,7 +45,7 @@ export class View extends EventEmitter {
   #retry_ms = retry_min_ms;
   #restart: NodeJS.Timeout | null = null;
   #gather: NodeJS.Timeout | null = null;
-  readonly #clock: NodeJS.Timeout;
+  #clock: NodeJS.Timeout | undefined;
   #round = 0;
   /** Listings since a heartbeat last came as a change (not as part of a listing). */
   #beatless = 0;
@@ -51,8 +54,7 @@ export class View extends EventEmitter {
   constructor(options: ViewOptions) {
     super();
     this.#options = options;
-    this.#clock = setInterval(() => this.#check(), 1_000);
-    this.#clock.unref();
+    this.#arm();
   }
 
   /** Uses a connection from now on. */
@@ -76,7 +78,7 @@ export class View extends EventEmitter {
 
   async close(): Promise<void> {
     this.#ended = true;
-    clearInterval(this.#clock);
+    clearTimeout(this.#clock);
     if (this.#restart) clearTimeout(this.#restart);
     if (this.#gather) clearTimeout(this.#gather);
     // One that is being made at this moment takes itself away.
@@ -165,7 +167,21 @@ export class View extends EventEmitter {
     this.emit("listed");
   }
 
-  /** Every second: is a full listing due, or has the heartbeat key been missing for too long? */
+  /** Looks again when something can be due at the earliest: an idle node hardly wakes. */
+  #arm(): void {
+    const { relist_ms, beatMissing_ms } = this.#options;
+    const listing = Math.max(this.#listedAt + relist_ms, this.#startedAt + listing_max_ms);
+    const beat = beatMissing_ms === Infinity ? Infinity : this.#freshAt + beatMissing_ms;
+    const wait_ms = Math.min(listing, beat) - performance.now();
+    const bounded_ms = Math.min(Math.max(wait_ms, check_min_ms), check_max_ms);
+    this.#clock = setTimeout(() => {
+      this.#check();
+      if (!this.#ended) this.#arm();
+    }, bounded_ms);
+    this.#clock.unref();
+  }
+
+  /** Is a full listing due, or has the heartbeat key been missing for too long? */
   #check(): void {
     if (this.#restart || !this.#bucket?.link.connected) return;
     const { relist_ms, beatMissing_ms } = this.#options;

@@ -132,7 +132,7 @@ export class Bucket {
         deliver_policy: DeliverPolicy.LastPerSubject,
         ack_policy: AckPolicy.None,
         max_deliver: 1,
-        idle_heartbeat: 2e9,
+        idle_heartbeat: 3e9,
         flow_control: true,
         inactive_threshold: 30e9,
         mem_storage: true,

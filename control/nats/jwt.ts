@@ -78,13 +78,25 @@ export function userJwt(user: {
   return encodeUser(user.name, user.key, user.account, claims, { ...options, ...exp });
 }
 
+interface UserClaims {
+  key: string;
+  expires: number | null;
+  issued: number;
+}
+
+let lastRead: { jwt: string; claims: UserClaims | null } | null = null;
+
 /**
  * User key, expiry (unix seconds or null) and issue time of a user JWT; null when it is none. Not
- * verified: the server does that.
+ * verified for us: the server does that. The package verifies all the same, in JavaScript and for
+ * milliseconds, and a member reads its own one at every heartbeat: the last reading is kept.
  */
-export function readUserJwt(
-  jwt: string,
-): { key: string; expires: number | null; issued: number } | null {
+export function readUserJwt(jwt: string): UserClaims | null {
+  if (lastRead?.jwt !== jwt) lastRead = { jwt, claims: decodeUserJwt(jwt) };
+  return lastRead.claims;
+}
+
+function decodeUserJwt(jwt: string): UserClaims | null {
   try {
     const claims = decode<unknown>(jwt);
     if (!isPublicKey(claims.sub, "U") || typeof claims.iat !== "number") return null;

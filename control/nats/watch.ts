@@ -12,7 +12,7 @@ export interface WatchHandlers {
   lost(reason: string): void;
 }
 
-/** Idle heartbeats come every 2 s (bucket.ts). */
+/** Idle heartbeats come every 3 s (bucket.ts): two were missed. */
 const silence_max_ms = 7_000;
 let generation = 0;
 
@@ -35,7 +35,7 @@ export class Watch {
   readonly #consumer: string;
   readonly #handlers: WatchHandlers;
   readonly #subscription: Subscription;
-  readonly #silence: NodeJS.Timeout;
+  #silence: NodeJS.Timeout | undefined;
   #heard = performance.now();
   #last = 0;
   #listed = false;
@@ -48,8 +48,7 @@ export class Watch {
     this.#subscription = bucket.link.connection.subscribe(deliver, {
       callback: (error, message) => (error ? this.#lose(error.message) : this.#receive(message)),
     });
-    this.#silence = setInterval(() => this.#checkSilence(), 1_000);
-    this.#silence.unref();
+    this.#checkSilence();
   }
 
   /** Starts one under the consumer name given; an earlier one of that name ends. */
@@ -76,7 +75,7 @@ export class Watch {
 
   #end(): void {
     this.#ended = true;
-    clearInterval(this.#silence);
+    clearTimeout(this.#silence);
     this.#subscription.unsubscribe();
   }
 
@@ -86,8 +85,15 @@ export class Watch {
     this.#handlers.lost(reason);
   }
 
+  /** Looks again when the silence could be long enough, not before: an idle node hardly wakes. */
   #checkSilence(): void {
-    if (performance.now() - this.#heard > silence_max_ms) this.#lose("it fell silent");
+    const left_ms = this.#heard + silence_max_ms - performance.now();
+    if (left_ms <= 0) {
+      this.#lose("it fell silent");
+      return;
+    }
+    this.#silence = setTimeout(() => this.#checkSilence(), Math.ceil(left_ms));
+    this.#silence.unref();
   }
 
   #markListed(): void {

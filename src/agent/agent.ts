@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { BenchDesk } from "../bench/index.js";
 import { Datapath } from "../datapath/index.js";
 import { ApiServer } from "./api.js";
+import { Beat } from "./beat.js";
 import { openBenchDesk } from "./bench.js";
 import { type Booted, boot } from "./boot.js";
 import { metricsRoute, routesOf } from "./endpoints.js";
@@ -27,6 +28,7 @@ interface Running extends Booted {
   log: AgentLog;
   datapath: Datapath;
   prober: Prober;
+  beat: Beat;
   keeper: HostKeeper;
   engine: Engine;
 }
@@ -43,6 +45,7 @@ export class Agent implements RunningAgent {
   private readonly servers: ApiServer[] = [];
   private isReady = false;
   private ending: Promise<void> | undefined;
+  private readonly askPeers = () => this.running.prober.tick();
   private settleEnd: (end: End) => void = () => undefined;
 
   private constructor(private readonly running: Running) {
@@ -91,7 +94,7 @@ export class Agent implements RunningAgent {
     if (failure !== undefined) {
       throw failure;
     }
-    this.running.prober.start();
+    this.running.beat.add(this.askPeers);
     await this.watch.start();
     this.servers.push(await ApiServer.listenOnSocket(paths.socket, routesOf(this), log));
     if (options.metricsListen !== undefined) {
@@ -179,8 +182,8 @@ export class Agent implements RunningAgent {
 
   /** Takes everything of ours off the host but the device, which goes when the datapath closes. */
   private async uninstall(): Promise<void> {
-    const { prober, options, paths, log } = this.running;
-    prober.stop();
+    const { beat, options, paths, log } = this.running;
+    beat.remove(this.askPeers);
     const podsFile = join(options.stateDir, "pods.json");
     const { key, membership, snapshot, host } = paths;
     const steps = [
@@ -196,9 +199,9 @@ export class Agent implements RunningAgent {
   }
 
   private async close(removeDevice: boolean): Promise<void> {
-    const { session, prober, lock, paths, log } = this.running;
+    const { session, beat, lock, paths, log } = this.running;
     this.isReady = false;
-    prober.stop();
+    beat.remove(this.askPeers);
     await this.bench.stop();
     await this.watch.stop();
     await Promise.all(this.servers.map((server) => server.close()));
@@ -213,7 +216,7 @@ export class Agent implements RunningAgent {
   private async abandon(): Promise<void> {
     const { fresh } = this.running;
     await this.watch.stop();
-    this.running.prober.stop();
+    this.running.beat.remove(this.askPeers);
     await Promise.all(this.servers.map((server) => server.close()));
     if (fresh) {
       await this.engine.remove().catch(() => undefined);
@@ -245,9 +248,12 @@ async function openRunning(booted: Booted, options: AgentOptions, log: AgentLog)
     ...(socketBuffer === undefined ? {} : { socketBuffer }),
     log,
   });
-  const prober = new Prober({ inject: (packet) => datapath.inject(packet) });
+  const prober = new Prober({
+    inject: (packet) => datapath.inject(packet),
+    traffic: () => datapath.traffic(),
+  });
   datapath.onPunt((packet) => prober.onPunt(packet));
   const parts = { options, deviceName, session, datapath, keeper, pods, prober, log };
   const engine = new Engine({ ...parts, snapshotPath: paths.snapshot }, underlay, plan);
-  return { ...booted, options, log, datapath, prober, keeper, engine };
+  return { ...booted, options, log, datapath, prober, keeper, engine, beat: new Beat() };
 }

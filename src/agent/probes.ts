@@ -1,5 +1,6 @@
 // Asks every peer through the data path itself whether it is there: the same FIB, the same encap.
-// One timer, at most PROBES_PER_SECOND questions, however many peers there are.
+// One turn a second, at most PROBES_PER_SECOND questions in it, however many peers there are; a
+// node that moves no packets asks seldom.
 import type { PlannedPeer } from "./plan-types.js";
 import { parseAddress } from "./prefix.js";
 import { decodeReply, encodeEcho, encodeProbe } from "./probe-packets.js";
@@ -7,12 +8,21 @@ import type { Reachability } from "./types.js";
 
 /** Bound of the whole node, not of one peer. */
 export const PROBES_PER_SECOND = 20;
-/** A peer is asked this often while there are at most PROBES_PER_SECOND of them. */
+/** A peer is asked this often while packets flow, if there are at most PROBES_PER_SECOND peers. */
 const INTERVAL_MS = 1000;
-/** Silence after which a peer that answered before is unreachable. */
-const SILENCE_MS = 5000;
-/** Questions without an answer after which a member that never answered is unreachable. */
+/** And this often when this node has moved none for a while, unless the last answer is missing. */
+const IDLE_INTERVAL_MS = 5000;
+/** How long after the last packet a node still counts as one with traffic. */
+const BUSY_MS = 60_000;
+/** Turns come a little early or late; a peer is due in the turn that is nearest to its time. */
+const SLACK_MS = 250;
+/** Questions without an answer that make a peer unreachable, once the first is so old. */
 const MISSES_MAX = 3;
+const UNANSWERED_MS = 3500;
+/** A peer that has been silent for so many questions is asked as seldom as any other. */
+const MISSES_HASTY = 60;
+/** Answers that are older come too late. */
+const SILENCE_MS = 5000;
 /** ICMP has 16 bits of sequence; questions older than that many can hardly be answered. */
 const SEQUENCES = 65_536;
 
@@ -28,8 +38,9 @@ interface Target {
   asked_ms: number;
   answered_ms: number | null;
   rtt_us: number | null;
-  /** Questions since the last answer. */
+  /** Questions since the last answer, and when the first of them went out. */
   misses: number;
+  unansweredSince_ms: number;
   /** Which of the peer's addresses is asked; moves on after a miss, stays after an answer. */
   turn: number;
 }
@@ -43,6 +54,8 @@ interface Question {
 export interface ProberOptions {
   /** Puts an inner packet into the data path; false when there is no room. */
   inject: (packet: Uint8Array) => boolean;
+  /** A count that moves with every packet of the pods, and by nothing else. */
+  traffic: () => number;
   /** Monotonic milliseconds with a fraction. */
   now?: () => number;
 }
@@ -57,8 +70,8 @@ export class Prober {
   private own: string[] = [];
   private readonly open = new Map<number, Question>();
   private sequence = 0;
-  private timer: NodeJS.Timeout | undefined;
-  private running = false;
+  private busyUntil_ms = Number.NEGATIVE_INFINITY;
+  private traffic = 0;
   private readonly now: () => number;
 
   constructor(private readonly options: ProberOptions) {
@@ -75,49 +88,29 @@ export class Prober {
       next.set(peerKey(peer), same ? { ...known, peer } : newTarget(peer));
     }
     this.targets = next;
-    if (this.running) {
-      this.schedule();
-    }
   }
 
-  start(): void {
-    this.running = true;
-    this.schedule();
-  }
-
-  stop(): void {
-    this.running = false;
-    clearTimeout(this.timer);
-  }
-
-  /** Sleeps until somebody's time has come: an idle node with few peers hardly wakes. */
-  private schedule(): void {
-    clearTimeout(this.timer);
-    const due_ms = (this.longestWaiting()?.asked_ms ?? this.now()) + INTERVAL_MS;
-    const delay_ms = Math.max(due_ms - this.now(), 1000 / PROBES_PER_SECOND);
-    this.timer = setTimeout(() => {
-      this.tick();
-      this.schedule();
-    }, delay_ms);
-  }
-
-  private longestWaiting(): Target | undefined {
-    let longest: Target | undefined;
-    for (const target of this.targets.values()) {
-      if (longest === undefined || target.asked_ms < longest.asked_ms) {
-        longest = target;
-      }
-    }
-    return longest;
-  }
-
-  /** One turn of the timer: asks the peer that waited longest, if its time has come. */
+  /** One turn, a second after the one before: asks the peers whose time has come. */
   tick(): void {
     const now = this.now();
-    const due = this.longestWaiting();
-    if (due !== undefined && now - due.asked_ms >= INTERVAL_MS) {
-      this.ask(due, now);
-    }
+    const isBusy = this.isBusy(now);
+    const late = (target: Target) =>
+      now + SLACK_MS - target.asked_ms - this.interval_ms(target, isBusy);
+    const due = [...this.targets.values()].filter((target) => late(target) >= 0);
+    if (due.length > PROBES_PER_SECOND) due.sort((a, b) => a.asked_ms - b.asked_ms);
+    for (const target of due.slice(0, PROBES_PER_SECOND)) this.ask(target, now);
+  }
+
+  private isBusy(now: number): boolean {
+    const traffic = this.options.traffic();
+    if (traffic !== this.traffic) this.busyUntil_ms = now + BUSY_MS;
+    this.traffic = traffic;
+    return now < this.busyUntil_ms;
+  }
+
+  private interval_ms({ misses }: Target, isBusy: boolean): number {
+    const isHasty = isBusy || (misses > 0 && misses <= MISSES_HASTY);
+    return isHasty ? INTERVAL_MS : IDLE_INTERVAL_MS;
   }
 
   private ask(target: Target, now: number): void {
@@ -135,6 +128,7 @@ export class Prober {
     if (packet === null || address === undefined || !this.options.inject(packet)) {
       return;
     }
+    if (target.misses === 0) target.unansweredSince_ms = now;
     target.misses++;
     target.turn += target.misses > 1 ? 1 : 0;
     this.open.delete(this.sequence);
@@ -183,20 +177,19 @@ export class Prober {
   }
 
   private reachability(target: Target, lastSeen_ms: number | null): Reachability {
-    if (lastSeen_ms === null) {
-      // A foreign peer may answer no ping at all and still forward.
-      const silent = target.peer.kind === "member" && target.misses > MISSES_MAX;
-      return silent ? "unreachable" : "unknown";
-    }
-    const cycle_ms = (this.targets.size * 1000) / PROBES_PER_SECOND;
-    const patience_ms = Math.max(SILENCE_MS, 3 * cycle_ms);
-    return lastSeen_ms > patience_ms ? "unreachable" : "reachable";
+    // A foreign peer may answer no ping at all and still forward.
+    if (lastSeen_ms === null && target.peer.kind !== "member") return "unknown";
+    const { misses, unansweredSince_ms } = target;
+    const isOld = this.now() - unansweredSince_ms >= UNANSWERED_MS;
+    if (misses > MISSES_MAX && isOld) return "unreachable";
+    return lastSeen_ms === null ? "unknown" : "reachable";
   }
 }
 
 function newTarget(peer: PlannedPeer): Target {
   const asked_ms = Number.NEGATIVE_INFINITY;
-  return { peer, asked_ms, answered_ms: null, rtt_us: null, misses: 0, turn: 0 };
+  const unknown = { answered_ms: null, rtt_us: null, unansweredSince_ms: 0 };
+  return { peer, asked_ms, ...unknown, misses: 0, turn: 0 };
 }
 
 /** Pairs of our address and the peer's in one family, IPv4 first as plan gives them. */

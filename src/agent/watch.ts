@@ -4,8 +4,15 @@
 import { networkInterfaces } from "node:os";
 import type { MemberSession } from "../../control/index.js";
 import type { Datapath } from "../datapath/index.js";
-import { findFirewall, findPoolConflicts, gatherFacts, underlayOf } from "../host/index.js";
+import {
+  findFirewall,
+  findPoolConflicts,
+  gatherFacts,
+  type HostFacts,
+  underlayOf,
+} from "../host/index.js";
 import type { Pods } from "../pods/index.js";
+import type { Beat } from "./beat.js";
 import type { Engine } from "./engine.js";
 import { messageOf } from "./errors.js";
 import { canonicalAddress } from "./prefix.js";
@@ -15,8 +22,8 @@ import { chooseUnderlay, underlayWish } from "./underlay.js";
 /** The whole host is compared this often; a step that failed is tried again sooner. */
 const FULL_MS = 30_000;
 const RETRY_MS = 3000;
-/** How soon a lost underlay address is noticed; asking costs one system call. */
-const ADDRESS_MS = 2000;
+/** How soon a lost underlay address is noticed, in beats; asking costs a few system calls. */
+const ADDRESS_BEATS = 2;
 /** Changes that come within this time are applied together. */
 const GATHER_MS = 50;
 
@@ -27,6 +34,7 @@ export interface WatchParts {
   datapath: Datapath;
   pods: Pods;
   engine: Engine;
+  beat: Beat;
   log: AgentLog;
   /** Conflicts found at start that were only worth a warning. */
   readonly warnings: readonly string[];
@@ -34,7 +42,6 @@ export interface WatchParts {
 
 export class Watch {
   private timer: NodeJS.Timeout | undefined;
-  private addressTimer: NodeJS.Timeout | undefined;
   private hasAddress = true;
   private tail: Promise<void> = Promise.resolve();
   private due_ms = 0;
@@ -44,6 +51,7 @@ export class Watch {
   private conflicts: readonly string[];
   private underlayProblem: string | undefined;
 
+  private readonly onBeat = () => this.checkAddress();
   private readonly onSnapshot = () => this.wake(GATHER_MS);
   private readonly onDevice = () => {
     this.parts.engine.forgetPublished();
@@ -72,7 +80,7 @@ export class Watch {
     datapath.on("device-recreated", this.onDevice);
     datapath.on("publish-failed", this.onPublishFailed);
     this.running = true;
-    this.addressTimer = setInterval(() => this.checkAddress(), ADDRESS_MS);
+    this.parts.beat.add(this.onBeat, ADDRESS_BEATS);
     await this.lookForFirewall();
     this.fullAt_ms = performance.now() + FULL_MS;
     this.wake(0);
@@ -86,7 +94,7 @@ export class Watch {
     datapath.off("publish-failed", this.onPublishFailed);
     this.running = false;
     clearTimeout(this.timer);
-    clearInterval(this.addressTimer);
+    this.parts.beat.remove(this.onBeat);
     await this.tail;
   }
 
@@ -151,18 +159,19 @@ export class Watch {
   private async lookAtHost(): Promise<void> {
     const { engine, deviceName, pods } = this.parts;
     const own = { devices: [deviceName, ...pods.devices()], pools: engine.ownPools() };
-    this.conflicts = findPoolConflicts(await gatherFacts(), own).map(({ message }) => message);
-    await this.refreshUnderlay();
+    const facts = await gatherFacts();
+    this.conflicts = findPoolConflicts(facts, own).map(({ message }) => message);
+    await this.refreshUnderlay(facts);
   }
 
   /** Keeps the advertised address while the host has it; else chooses again, as a start would. */
-  private async refreshUnderlay(): Promise<void> {
+  private async refreshUnderlay(facts: HostFacts): Promise<void> {
     const { engine, options, deviceName, pods, session } = this.parts;
     const now = engine.underlay();
     const own = { devices: [deviceName, ...pods.devices()], pools: engine.ownPools() };
     try {
       const config = session.snapshot()?.config ?? null;
-      const kept = underlayOf(await gatherFacts(), now.address);
+      const kept = underlayOf(facts, now.address);
       const next = kept ?? (await chooseUnderlay(underlayWish(options, config), own));
       engine.setUnderlay(next);
       if (next.address !== now.address) {

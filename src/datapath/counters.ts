@@ -96,6 +96,14 @@ export function readCounters(
   };
 }
 
+/** Packets that one worker took from the device or gave to it; what it answered itself is none. */
+export function readTraffic(counters: BigUint64Array, base: number): number {
+  const read = (direction: number, offset: number) =>
+    Atomics.load(counters, (base + W_COUNTERS + direction * COUNTERS_PER_DIRECTION + offset) / 8);
+  const given = read(INGRESS, N_FORWARDED) - read(INGRESS, N_GENERATED);
+  return Number(read(EGRESS, N_RECEIVED) + given);
+}
+
 /** Packets that were dropped in one direction, all reasons together. */
 export function droppedPackets(direction: DirectionCounters): number {
   return Object.values(direction.drops).reduce((sum, drop) => sum + drop.packets, 0);

@@ -4,7 +4,7 @@ import { EventEmitter } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { FEATURE_TUN_USO, MAX_WORKERS, W_FEATURES } from "../../assembly/shared/layout.js";
-import { readCounters, type WorkerCounters } from "./counters.js";
+import { readCounters, readTraffic, type WorkerCounters } from "./counters.js";
 import { Crew, type WorkerStatus } from "./crew.js";
 import { DatapathError } from "./errors.js";
 import { type GrantedOffloads, HandleSet } from "./handle-set.js";
@@ -184,6 +184,15 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   counters(): WorkerCounters[] {
     const { counters, bases } = this.memory;
     return bases.map((base, index) => readCounters(counters, base, index));
+  }
+
+  /**
+   * Packets that came from the host or went to it since open. What the node says and hears for
+   * itself, such as probes, does not count. Cheap: no counter of drops is read.
+   */
+  traffic(): number {
+    const { counters, bases } = this.memory;
+    return bases.reduce((sum, base) => sum + readTraffic(counters, base), 0);
   }
 
   workers(): WorkerStatus[] {

@@ -95,19 +95,30 @@ test("no bytes make the reader throw", () => {
 
 function prober() {
   const clock = { now: 1000 };
+  const pods = { packets: 0 };
   const sent: Uint8Array[] = [];
   const made = new Prober({
     inject: (packet) => {
       sent.push(packet);
       return true;
     },
+    traffic: () => pods.packets,
     now: () => clock.now,
   });
-  return { made, clock, sent };
+  /** Turns of the beat, a second apart; the count of questions in each. */
+  const turns = (count: number, isBusy = false) =>
+    Array.from({ length: count }, () => {
+      const before = sent.length;
+      pods.packets += Number(isBusy);
+      clock.now += 1000;
+      made.tick();
+      return sent.length - before;
+    });
+  return { made, clock, sent, pods, turns };
 }
 
 test("a peer that answers is reachable with a time, and unreachable when silent", () => {
-  const { made, clock, sent } = prober();
+  const { made, clock, sent, turns } = prober();
   made.setPeers(["10.244.1.0"], [member(2)]);
   assert.is(made.health(member(2)).reachable, "unknown");
   made.tick();
@@ -116,10 +127,43 @@ test("a peer that answers is reachable with a time, and unreachable when silent"
   assert.ok(made.onPunt(answer(sent[0] as Uint8Array)));
   assert.equal(made.health(member(2)), { reachable: "reachable", rtt_us: 250, lastSeen_ms: 0 });
   assert.not.ok(made.onPunt(answer(sent[0] as Uint8Array)), "an answer counts once");
-  clock.now += 4000;
+  assert.equal(turns(4, true), [1, 1, 1, 1]);
   assert.is(made.health(member(2)).reachable, "reachable");
-  clock.now += 2000;
+  clock.now += 1000;
+  assert.is(made.health(member(2)).reachable, "unreachable", "5 s after its last answer");
+  assert.ok(made.onPunt(answer(sent[4] as Uint8Array)), "an answer that was long under way");
+  assert.is(made.health(member(2)).reachable, "reachable");
+});
+
+test("a node without traffic asks every 5 s, one with traffic each second, for a minute on", () => {
+  const { made, sent, turns, pods } = prober();
+  made.setPeers(["10.244.1.0"], [member(2)]);
+  const answered = (count: number) => {
+    let questions = 0;
+    for (let turn = 0; turn < count; turn += 1) {
+      const [asked = 0] = turns(1);
+      if (asked > 0) made.onPunt(answer(sent.at(-1) as Uint8Array));
+      questions += asked;
+    }
+    return questions;
+  };
+  assert.is(answered(100), 20);
+  pods.packets += 1;
+  assert.is(answered(1), 1, "at once");
+  assert.is(answered(59), 59);
+  assert.is(answered(100), 20);
+  assert.is(made.health(member(2)).reachable, "reachable");
+});
+
+test("without traffic a silent peer is asked each second, and seldom once it is given up", () => {
+  const { made, sent, turns } = prober();
+  made.setPeers(["10.244.1.0"], [member(2)]);
+  turns(1);
+  assert.ok(made.onPunt(answer(sent[0] as Uint8Array)));
+  assert.equal(turns(9), [0, 0, 0, 0, 1, 1, 1, 1, 1]);
   assert.is(made.health(member(2)).reachable, "unreachable");
+  turns(60);
+  assert.equal(turns(10).filter((asked) => asked > 0).length, 2);
 });
 
 test("a member that never answers becomes unreachable, a foreign peer stays unknown", () => {
@@ -146,14 +190,10 @@ test("an answer from another address than the one asked is not believed", () => 
 });
 
 test("the rate of the whole node is bounded however many peers there are", () => {
-  const { made, clock, sent } = prober();
+  const { made, sent, turns } = prober();
   const peers = Array.from({ length: 200 }, (_, index) => member(index + 2));
   made.setPeers(["10.244.1.0"], peers);
-  for (let step = 0; step < 10 * PROBES_PER_SECOND; step++) {
-    made.tick();
-    clock.now += 1000 / PROBES_PER_SECOND;
-  }
-  assert.is(sent.length, 200);
+  assert.equal(turns(10, true), new Array(10).fill(PROBES_PER_SECOND));
   const asked = new Set(sent.map((packet) => packet.slice(16, 20).join(".")));
   assert.is(asked.size, 200, "every peer got its turn");
 });
