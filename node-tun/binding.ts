@@ -99,6 +99,7 @@ export interface Binding {
   mapStamps(fd: number): ArrayBuffer;
   pinThread(cpu: number): void;
   allowedCpus(): number[];
+  releasePages(): number;
   loadListen(family: number, datagrams: boolean, address: string, port: number): LoadListener;
   loadAccept(fd: number, timeout_us: number): number;
   loadConnect(

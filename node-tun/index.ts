@@ -251,6 +251,12 @@ export const clearWake: (fd: number) => void = binding.clearWake;
 
 /** CPUs the calling thread may run on, ascending. */
 export const allowedCpus: () => number[] = binding.allowedCpus;
+/**
+ * Unmaps all pages of files that were not written to (programs, libraries), and gives the
+ * allocator's free pages back; what is needed again is mapped again when it is touched.
+ * @returns bytes of address space that were gone over.
+ */
+export const releasePages: () => number = binding.releasePages;
 /** The calling thread runs on this CPU alone. @throws SystemCallError EINVAL when it may not */
 export const pinThread: (cpu: number) => void = binding.pinThread;
 

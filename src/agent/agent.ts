@@ -236,7 +236,7 @@ async function openRunning(booted: Booted, options: AgentOptions, log: AgentLog)
   const { deviceName, underlay, plan, config, paths, session, pods } = booted;
   const keeper = await HostKeeper.open(deviceName, paths.host);
   const { family, address } = underlay;
-  const { peerCapacity, prefixCapacity, socketBuffer, steering = "off" } = options;
+  const { peerCapacity, prefixCapacity, socketBuffer, steering = "auto" } = options;
   const datapath = await Datapath.open({
     deviceName,
     workers: workerCount(options, config),

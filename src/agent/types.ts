@@ -21,7 +21,7 @@ export interface AgentOptions {
   deviceName?: string;
   /** Worker threads and TUN queues, default 1. */
   workers?: number;
-  /** Besides, one worker per CPU for calm flows. Default "off". */
+  /** Besides, one worker per CPU for calm flows. Default "auto". */
   steering?: Steering;
   /**
    * Address other nodes send to and outer source. Default: of underlayInterface or default route.

@@ -156,7 +156,7 @@ export const SETTINGS = {
   workers: both(integer(1, limits.WORKERS_MAX), limits.WORKERS_DEFAULT, "worker threads"),
   steering: node(
     oneOf("auto", "on", "off"),
-    "off",
+    "auto",
     "besides, one worker pinned to each CPU for calm flows; auto = on 2 to 4 CPUs, where allowed",
   ),
   underlayAddress: both(orNull(address), null, "address other nodes send to"),

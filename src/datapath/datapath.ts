@@ -13,6 +13,7 @@ import { compileModule, instantiateModule } from "./module.js";
 import { TablePublisher } from "./publisher.js";
 import { drainPunts, type PuntHandler, putInject } from "./punt.js";
 import { mendRegion } from "./recovery.js";
+import { releaseRegularly } from "./resident.js";
 import type { UnderlayAddress } from "./sockets.js";
 import { type CrewPlan, openSteered, type Steering, type SteeringStatus } from "./steering.js";
 import type { TableContents } from "./types.js";
@@ -79,6 +80,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   private changing: Promise<void> = Promise.resolve();
   private recreating: Promise<void> | undefined;
   private closed = false;
+  private endReleasing: () => void = () => undefined;
 
   private constructor(parts: Parts) {
     super();
@@ -142,6 +144,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     this.tellFeatures();
     try {
       await this.crew.start();
+      this.endReleasing = releaseRegularly();
     } catch (error) {
       await this.close({ removeDevice: !this.handles.adopted });
       throw error;
@@ -245,6 +248,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     this.closed = true;
     await this.changing;
     this.publisher.stop();
+    this.endReleasing();
     await this.crew.stop();
     this.handles.close(options.removeDevice ?? this.options.persist === false);
   }

@@ -20,7 +20,7 @@ import {
   type UnderlayAddress,
   type WorkerSockets,
 } from "./sockets.js";
-import { type CrewPlan, type Stamps, Steerer, SteeringRefused } from "./steering.js";
+import { type CrewPlan, type Stamps, Steerer } from "./steering.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import { closeTunQueues, type OpenedTun, openTunQueues, type TunSettings } from "./tun.js";
 
@@ -99,11 +99,7 @@ export function openPorts(
   }
 }
 
-/** The steering programs look for the inner packet where VXLAN and Geneve have it. */
-function refuseUnreadable({ protocol = "vxlan" }: UnderlayAddress, { cpus }: CrewPlan): void {
-  if (cpus.length === 0 || ENCAPSULATIONS[protocol].hasFrames) return;
-  throw new SteeringRefused(`flows inside ${protocol} cannot be told apart by it`);
-}
+const packetAt = ({ protocol = "vxlan" }: UnderlayAddress) => ENCAPSULATIONS[protocol].overhead;
 
 /** Opens everything or nothing. */
 export class HandleSet {
@@ -139,12 +135,11 @@ export class HandleSet {
   static async open(settings: HandleSettings): Promise<HandleSet> {
     assertPortFree(settings.underlay);
     const { underlay, socketBuffer, plan } = settings;
-    refuseUnreadable(underlay, plan);
     const steerer = new Steerer(plan);
     const sockets = openSockets(underlay, settings.tun.queues, socketBuffer);
     let tun: OpenedTun | undefined;
     try {
-      steerer.steerSockets(sockets);
+      steerer.steerSockets(sockets, packetAt(underlay));
       tun = await openTunQueues(settings.tun);
       steerer.steerDevice(tun.queues);
       return new HandleSet(settings, tun, sockets, steerer);
@@ -201,7 +196,7 @@ export class HandleSet {
     assertPortFree(underlay);
     const sockets = openSockets(underlay, this.workers.length, this.#settings.socketBuffer);
     try {
-      this.#steerer.steerSockets(sockets);
+      this.#steerer.steerSockets(sockets, packetAt(underlay));
       return sockets;
     } catch (error) {
       closeSockets(sockets);

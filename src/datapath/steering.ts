@@ -9,7 +9,7 @@ import {
   steerUdp,
   unsteerTun,
 } from "node-tun";
-import { MAX_WORKERS, VXLAN_OVERHEAD } from "../../assembly/shared/layout.js";
+import { MAX_WORKERS } from "../../assembly/shared/layout.js";
 import { DatapathError, describe, systemCode } from "./errors.js";
 
 /**
@@ -28,7 +28,7 @@ export interface CrewPlan {
   busy: number;
 }
 
-/** Each pinned worker takes memory: up to here a node stays below 120 MB. */
+/** Each pinned worker takes memory: up to here a node stays below its limit of 120 MB. */
 const AUTO_CPUS_MAX = 4;
 
 /** What `status` says: whether packets are steered, to which CPUs, or why not. */
@@ -91,12 +91,14 @@ export class Steerer {
     else attempt(() => steerTun(fd, { cpus, busy, ...this.#maps("tun") }));
   }
 
-  /** Steers the listening sockets, the first of each worker. @throws {SteeringRefused} */
-  steerSockets(sockets: readonly { fd: number }[][]): void {
+  /**
+   * Steers the listening sockets, the first of each worker, by the inner packet that begins
+   * `packetAt` bytes into a datagram. @throws {SteeringRefused}
+   */
+  steerSockets(sockets: readonly { fd: number }[][], packetAt: number): void {
     const { cpus, busy } = this.#plan;
     const fd = sockets[0]?.[0]?.fd;
     if (fd === undefined || busy === 0) return;
-    const packetAt = VXLAN_OVERHEAD;
     attempt(() => steerUdp(fd, { cpus, busy, packetAt, ...this.#maps("wire") }));
   }
 

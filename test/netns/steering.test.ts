@@ -48,21 +48,39 @@ function pingOn(cpu: number, from: Host, to: Host, count: number): void {
   runSync(from.namespace, ["taskset", "-c", `${cpu}`, ...ping]);
 }
 
-rootTest(test, "a calm flow's packets go to the worker of the CPU they are sent on", async () => {
-  if (!isSteerable) return assert.is(cpus.length, 1);
-  await withMesh({ steering: "on" }, async ({ a, b, nodes }) => {
-    assert.equal(await steeringOf(nodes[0]), { active: true, cpus, reason: "" });
-    assert.is((await nodes[0].counters()).length, cpus.length + 1);
-    pingOn(cpus[0] ?? 0, a, b, 10);
-    for (const [index, cpu] of cpus.entries()) {
-      const before = await nodes[0].settledCounters();
-      pingOn(cpu, a, b, 10);
-      const after = await nodes[0].settledCounters();
-      const got = (after[index]?.egress.received ?? 0) - (before[index]?.egress.received ?? 0);
-      assert.ok(got >= 8, `worker ${index} got ${got} of CPU ${cpu}'s 10 pings`);
-    }
+/** Checks that the worker took 8 of 10 pings on both nodes: from the device, and from the wire. */
+async function assertTaken(mesh: Mesh, worker: number, ping: () => void): Promise<void> {
+  const taken = async () => {
+    const [left, right] = await Promise.all(mesh.nodes.map((node) => node.settledCounters()));
+    return [left?.[worker]?.egress.received ?? 0, right?.[worker]?.ingress.received ?? 0];
+  };
+  const before = await taken();
+  ping();
+  const after = await taken();
+  for (const [side, count] of after.entries()) {
+    const got = count - (before[side] ?? 0);
+    assert.ok(
+      got >= 8,
+      `${side === 0 ? "device" : "wire"}: worker ${worker} got ${got} of 10 pings`,
+    );
+  }
+}
+
+for (const protocol of ["vxlan", "geneve", "udp"] as const) {
+  const name = `in ${protocol}, a calm flow goes to the worker of the CPU it is on, on both sides`;
+  rootTest(test, name, async () => {
+    if (!isSteerable) return assert.is(cpus.length, 1);
+    await withMesh({ steering: "on", protocol }, async (mesh) => {
+      const { a, b, nodes } = mesh;
+      assert.equal(await steeringOf(nodes[0]), { active: true, cpus, reason: "" });
+      assert.is((await nodes[0].counters()).length, cpus.length + 1);
+      pingOn(cpus[0] ?? 0, a, b, 10);
+      for (const [index, cpu] of cpus.entries()) {
+        await assertTaken(mesh, index, () => pingOn(cpu, a, b, 10));
+      }
+    });
   });
-});
+}
 
 const egressOf = async (node: DatapathNode) =>
   (await node.settledCounters()).map((worker) => worker.egress.received);
