@@ -20,7 +20,7 @@ import {
   type UnderlayAddress,
   type WorkerSockets,
 } from "./sockets.js";
-import { type CrewPlan, type Stamps, Steerer } from "./steering.js";
+import { type CrewPlan, type Stamps, Steerer, SteeringRefused } from "./steering.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import { closeTunQueues, type OpenedTun, openTunQueues, type TunSettings } from "./tun.js";
 
@@ -99,6 +99,12 @@ export function openPorts(
   }
 }
 
+/** Which of several raw sockets takes a packet is the raw sockets' own business (node-tun). */
+function refuseUnsteerable({ protocol = "vxlan" }: UnderlayAddress, { cpus }: CrewPlan): void {
+  if (cpus.length === 0 || ENCAPSULATIONS[protocol].socket !== null) return;
+  throw new SteeringRefused(`${protocol} comes by raw sockets, which no program shares out`);
+}
+
 const packetAt = ({ protocol = "vxlan" }: UnderlayAddress) => ENCAPSULATIONS[protocol].overhead;
 
 /** Opens everything or nothing. */
@@ -135,6 +141,7 @@ export class HandleSet {
   static async open(settings: HandleSettings): Promise<HandleSet> {
     assertPortFree(settings.underlay);
     const { underlay, socketBuffer, plan } = settings;
+    refuseUnsteerable(underlay, plan);
     const steerer = new Steerer(plan);
     const sockets = openSockets(underlay, settings.tun.queues, socketBuffer);
     let tun: OpenedTun | undefined;
