@@ -143,9 +143,13 @@ rootTest(test, "a device that somebody deleted comes back with everything on it"
   runSync(namespace, ["ip", "link", "delete", "mesh0"]);
   await until("pods reach each other again", () => hosts.reaches(), 20_000);
   hosts.everyPairPings();
-  const workers = (await hosts.agent(0).status()).workers;
+  // Not every thread that has just come answers within the time for it.
+  const { workers } = await hosts
+    .agent(0)
+    .statusThat("heaps of all", (s) =>
+      s.workers.every(({ heap }) => heap !== null && heap.used > 0),
+    );
   assert.ok(workers.some((worker) => worker.restarts > 0));
-  assert.ok(workers.every(({ heap }) => heap !== null && heap.used > 0 && heap.collections >= 0));
 });
 
 rootTest(test, "what holds secrets is for root alone", () => {
