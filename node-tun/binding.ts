@@ -71,6 +71,7 @@ export interface Binding {
     receiveBuffer: number,
     shareIndex: number,
     shareCount: number,
+    receive: boolean,
   ): { fd: number };
   closeDescriptor(fd: number): void;
   openSocketPair(): [number, number];

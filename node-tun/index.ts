@@ -44,7 +44,9 @@ const UDP_KEYS = [
   ...["family", "address", "port", "reusePort", "receive", "segmentation", "receiveOffload"],
   ...["sendBuffer", "receiveBuffer", "freebind", "device"],
 ];
-const RAW_KEYS = ["family", "protocol", "address", "sendBuffer", "receiveBuffer", "share"];
+const RAW_KEYS = [
+  ...["family", "protocol", "address", "receive", "sendBuffer", "receiveBuffer", "share"],
+];
 
 function checkOptions(options: unknown, keys: readonly string[]): void {
   if (typeof options !== "object" || options === null)
@@ -169,7 +171,9 @@ export function openRaw(options: RawOptions): { fd: number } {
   const { family, protocol, sendBuffer = 0, receiveBuffer = 0 } = options;
   const address = options.address ?? (family === 6 ? "::" : "0.0.0.0");
   const { index, count } = options.share ?? { index: 0, count: 1 };
-  return binding.openRaw(family, protocol, address, sendBuffer, receiveBuffer, index, count);
+  const receives = options.receive === undefined || checkFlag("receive", options.receive);
+  const buffers = [sendBuffer, receiveBuffer] as const;
+  return binding.openRaw(family, protocol, address, ...buffers, index, count, receives);
 }
 
 /** Closes a descriptor of any kind. */

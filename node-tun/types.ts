@@ -82,6 +82,8 @@ export interface RawOptions {
   protocol: number;
   /** Local address to bind; default all. */
   address?: string;
+  /** false: a send-only socket, everything that arrives is dropped by a filter. Default true. */
+  receive?: boolean;
   sendBuffer?: number;
   receiveBuffer?: number;
   /**

@@ -13,6 +13,7 @@ struct raw_request {
   union address address;
   char text[NAME_SIZE];
   uint32_t family, protocol, send_buffer, receive_buffer, index, count;
+  bool receive;
 };
 
 static bool read_request(const struct call *call, struct raw_request *request) {
@@ -23,6 +24,7 @@ static bool read_request(const struct call *call, struct raw_request *request) {
   if (!arg_u32(call, 4, "receiveBuffer", &request->receive_buffer)) return false;
   if (!arg_u32(call, 5, "share.index", &request->index)) return false;
   if (!arg_u32(call, 6, "share.count", &request->count)) return false;
+  if (!arg_bool(call, 7, "receive", &request->receive)) return false;
   const char *wrong = NULL, *expected = "";
   if (request->family != 4 && request->family != 6) wrong = "family", expected = "4 or 6";
   if (request->protocol < 1 || request->protocol > 254) {
@@ -72,19 +74,20 @@ static bool start_filter(int fd, const struct raw_request *request, struct failu
   return false;
 }
 
-// openRaw(family, protocol, address, sendBuffer, receiveBuffer, shareIndex, shareCount)
+// openRaw(family, protocol, address, sendBuffer, receiveBuffer, shareIndex, shareCount, receive)
+// A socket that only sends keeps the filter that drops all.
 static napi_value open_raw(napi_env env, napi_callback_info info) {
   struct call call;
   struct raw_request request;
   char object[NAME_SIZE + 48];
-  if (!call_open(&call, env, info, 7) || !read_request(&call, &request)) return NULL;
+  if (!call_open(&call, env, info, 8) || !read_request(&call, &request)) return NULL;
   snprintf(object, sizeof object, "protocol %u on %s", request.protocol, request.text);
   int fd = socket(request.address.any.sa_family, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC,
                   (int)request.protocol);
   if (fd < 0) return throw_system(env, errno, "socket", object);
   struct failure why;
   if (set_filter_none(fd, &why) && prepare(fd, &request, &why) &&
-      start_filter(fd, &request, &why)) {
+      (!request.receive || start_filter(fd, &request, &why))) {
     napi_value raw = NULL;
     napi_create_object(env, &raw);
     set_number(env, raw, "fd", fd);

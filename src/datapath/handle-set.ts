@@ -12,14 +12,17 @@ import {
 import { DatapathError, describe } from "./errors.js";
 import { HandleTable, TOKEN_DEVICE, TOKEN_WAKE, TOKEN_WIRE } from "./handles.js";
 import {
-  assertPortFree,
-  closeSockets,
-  type OtherPort,
-  openOther,
-  openSockets,
-  type UnderlayAddress,
-  type WorkerSockets,
-} from "./sockets.js";
+  allOf,
+  inOrder,
+  listeningOf,
+  NO_SOCKETS,
+  openMissing,
+  type Sockets,
+  sendingOf,
+  stillWanted,
+  without,
+} from "./socket-set.js";
+import { closeSockets, type UnderlayAddress } from "./sockets.js";
 import { type CrewPlan, type Stamps, Steerer, SteeringRefused } from "./steering.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import { closeTunQueues, type OpenedTun, openTunQueues, type TunSettings } from "./tun.js";
@@ -49,31 +52,13 @@ export interface GrantedOffloads {
   };
 }
 
-/** Sockets that were replaced; closed when no worker uses them any more. */
-export interface Replaced {
-  sockets: WorkerSockets[];
-  others: OtherPort[];
-}
-
-/** Whether the tunnel's own port is the same, so that its sockets can stay. */
-function isSameOwn(a: UnderlayAddress, b: UnderlayAddress): boolean {
-  const isSameAddress = a.family === b.family && a.address === b.address;
-  return isSameAddress && a.port === b.port && kindOf(a) === kindOf(b);
-}
-
-function kindOf({ protocol }: { protocol?: UnderlayAddress["protocol"] }): number {
-  const { socket } = ENCAPSULATIONS[protocol ?? "vxlan"];
-  if (socket === null) throw new RangeError(`${protocol} has no port`);
-  return socket;
-}
-
 /**
  * Opens a poller and a wake-up for every worker, or nothing.
  * @throws {DatapathError} MESHD_POLLER_FAILED
  */
 export function openPorts(
   queues: readonly Pick<TunQueue, "fd">[],
-  sockets: readonly Pick<TunQueue, "fd">[][],
+  listening: readonly Pick<TunQueue, "fd">[][],
 ): WorkerPorts[] {
   const opened: number[] = [];
   const keep = (fd: number) => {
@@ -89,7 +74,7 @@ export function openPorts(
       };
       pollerAdd(ports.poller, ports.wakeFd, TOKEN_WAKE);
       pollerAdd(ports.poller, queue.fd, TOKEN_DEVICE);
-      pollerAdd(ports.poller, sockets[index]?.[0]?.fd ?? -1, TOKEN_WIRE);
+      for (const { fd } of listening[index] ?? []) pollerAdd(ports.poller, fd, TOKEN_WIRE);
       return ports;
     });
   } catch (error) {
@@ -105,15 +90,12 @@ function refuseUnsteerable({ protocol = "vxlan" }: UnderlayAddress, { cpus }: Cr
   throw new SteeringRefused(`${protocol} comes by raw sockets, which no program shares out`);
 }
 
-const packetAt = ({ protocol = "vxlan" }: UnderlayAddress) => ENCAPSULATIONS[protocol].overhead;
-
 /** Opens everything or nothing. */
 export class HandleSet {
   readonly workers: readonly WorkerPorts[];
   readonly adopted: boolean;
   #queues: TunQueue[];
-  #sockets: WorkerSockets[];
-  #others: OtherPort[] = [];
+  #sockets: Sockets;
   #underlay: UnderlayAddress;
   readonly #settings: HandleSettings;
   readonly #steerer: Steerer;
@@ -121,7 +103,7 @@ export class HandleSet {
   private constructor(
     settings: HandleSettings,
     tun: OpenedTun,
-    sockets: WorkerSockets[],
+    sockets: Sockets,
     steerer: Steerer,
   ) {
     this.#settings = settings;
@@ -130,7 +112,8 @@ export class HandleSet {
     this.adopted = tun.adopted;
     this.#sockets = sockets;
     this.#underlay = { ...settings.underlay, others: [] };
-    this.workers = openPorts(tun.queues, sockets);
+    const listening = tun.queues.map((_, index) => listeningOf(sockets, index));
+    this.workers = openPorts(tun.queues, listening);
     for (const index of this.workers.keys()) this.#tell(index);
   }
 
@@ -139,20 +122,19 @@ export class HandleSet {
    * @throws {SteeringRefused} when CPUs are given and the kernel does not steer to them.
    */
   static async open(settings: HandleSettings): Promise<HandleSet> {
-    assertPortFree(settings.underlay);
-    const { underlay, socketBuffer, plan } = settings;
+    const { plan } = settings;
+    const underlay = { ...settings.underlay, others: [] };
     refuseUnsteerable(underlay, plan);
     const steerer = new Steerer(plan);
-    const sockets = openSockets(underlay, settings.tun.queues, socketBuffer);
+    const sockets = openMissing(underlay, NO_SOCKETS, NO_SOCKETS, settings, steerer);
     let tun: OpenedTun | undefined;
     try {
-      steerer.steerSockets(sockets, packetAt(underlay));
       tun = await openTunQueues(settings.tun);
       steerer.steerDevice(tun.queues);
       return new HandleSet(settings, tun, sockets, steerer);
     } catch (error) {
       if (tun !== undefined) closeTunQueues(tun.queues, !tun.adopted);
-      closeSockets(sockets);
+      closeSockets(allOf(sockets));
       steerer.close();
       throw error;
     }
@@ -165,82 +147,43 @@ export class HandleSet {
   /** What the kernel granted to the first queue and the first sockets; the others are equal. */
   granted(): GrantedOffloads {
     const device = this.#queues[0]?.offloads;
-    const [listening, sending] = this.#sockets[0] ?? [];
-    if (device === undefined || listening === undefined || sending === undefined) {
+    const sending = this.#sockets.sending[0]?.[0];
+    if (device === undefined || sending === undefined) {
       throw new RangeError("a datapath without workers");
     }
+    const listening = this.#sockets.ports[0]?.sockets[0] ?? sending;
     const segmentation = listening.segmentation && sending.segmentation;
     const { receiveOffload, sendBuffer, receiveBuffer } = listening;
     return { device, socket: { segmentation, receiveOffload, sendBuffer, receiveBuffer } };
   }
 
   /**
-   * Opens sockets for another address, port or encapsulation and tells the workers; gives those
-   * back that are not needed any more. What is open already and wanted again stays open.
+   * Opens sockets for another address, other ports or encapsulations and tells the workers; gives
+   * those back that are not needed any more. What is open already and wanted again stays open.
    */
-  replaceSockets(underlay: UnderlayAddress): Replaced {
-    const isSame = isSameOwn(underlay, this.#underlay);
-    const { kept, opened } = this.#openOthers(underlay);
-    const old = { sockets: isSame ? [] : this.#sockets, others: this.#others };
-    try {
-      if (!isSame) this.#sockets = this.#openOwn(underlay);
-    } catch (error) {
-      closeSockets(opened.map(({ sockets }) => sockets));
-      throw error;
-    }
-    this.#others = [...kept, ...opened];
+  replaceSockets(underlay: UnderlayAddress): Sockets {
+    const old = this.#sockets;
+    const kept = stillWanted(old, this.#underlay, underlay);
+    const opened = openMissing(underlay, old, kept, this.#settings, this.#steerer);
+    this.#sockets = {
+      sending: [...kept.sending, ...opened.sending],
+      ports: inOrder(underlay, [...kept.ports, ...opened.ports]),
+      raw: [...kept.raw, ...opened.raw],
+    };
     this.#underlay = underlay;
     this.workers.forEach(({ poller }, index) => {
-      if (!isSame) pollerAdd(poller, this.#listeningFd(index), TOKEN_WIRE);
-      for (const { sockets } of opened) pollerAdd(poller, sockets[index]?.fd ?? -1, TOKEN_WIRE);
+      for (const { fd } of listeningOf(opened, index)) pollerAdd(poller, fd, TOKEN_WIRE);
       this.#tell(index);
     });
-    return { ...old, others: old.others.filter((other) => !kept.includes(other)) };
-  }
-
-  /** Sockets on the tunnel's own port, steered; nothing stays open when that fails. */
-  #openOwn(underlay: UnderlayAddress): WorkerSockets[] {
-    assertPortFree(underlay);
-    const sockets = openSockets(underlay, this.workers.length, this.#settings.socketBuffer);
-    try {
-      this.#steerer.steerSockets(sockets, packetAt(underlay));
-      return sockets;
-    } catch (error) {
-      closeSockets(sockets);
-      throw error;
-    }
-  }
-
-  /** Sockets on the other ports: those that stay, and those opened now. */
-  #openOthers(underlay: UnderlayAddress): { kept: OtherPort[]; opened: OtherPort[] } {
-    const { address } = this.#underlay;
-    const wanted = underlay.others ?? [];
-    const kept = this.#others.filter(
-      ({ protocol, port }) =>
-        underlay.address === address &&
-        wanted.some((one) => one.protocol === protocol && one.port === port),
-    );
-    const opened: OtherPort[] = [];
-    try {
-      for (const one of wanted) {
-        const isKept = kept.some((k) => k.protocol === one.protocol && k.port === one.port);
-        const { socketBuffer } = this.#settings;
-        if (!isKept) opened.push(openOther(underlay, one, this.workers.length, socketBuffer));
-      }
-      return { kept, opened };
-    } catch (error) {
-      closeSockets(opened.map(({ sockets }) => sockets));
-      throw error;
-    }
+    return without(old, kept);
   }
 
   /** Closes what no worker uses any more. */
-  closeReplaced({ sockets, others }: Replaced): void {
+  closeReplaced(replaced: Sockets): void {
     this.workers.forEach(({ poller }, index) => {
-      const listening = [sockets[index]?.[0], ...others.map((other) => other.sockets[index])];
-      for (const socket of listening) if (socket !== undefined) pollerRemove(poller, socket.fd);
+      for (const { fd } of listeningOf(replaced, index)) pollerRemove(poller, fd);
     });
-    closeSockets([...sockets, ...others.map((other) => other.sockets)]);
+    closeSockets(allOf(replaced));
   }
 
   /** True when somebody took the device away: its queues are dead then. */
@@ -270,7 +213,7 @@ export class HandleSet {
   /** Closes everything; `removeDevice` takes a persistent device away with it. */
   close(removeDevice: boolean): void {
     closeTunQueues(this.#queues, removeDevice);
-    closeSockets([...this.#sockets, ...this.#others.map(({ sockets }) => sockets)]);
+    closeSockets(allOf(this.#sockets));
     this.#steerer.close();
     for (const ports of this.workers) {
       closeDescriptor(ports.poller);
@@ -279,20 +222,14 @@ export class HandleSet {
   }
 
   #tell(index: number): void {
-    const sockets = (this.#sockets[index] ?? []).map((socket) => socket.fd);
-    const own = { fd: this.#listeningFd(index), kind: kindOf(this.#underlay) };
-    const others = this.#others.map((other) => {
-      return { fd: other.sockets[index]?.fd ?? -1, kind: kindOf(other) };
+    this.workers[index]?.table.publish({
+      tun: this.#queueFd(index),
+      sockets: sendingOf(this.#sockets, index),
+      listening: listeningOf(this.#sockets, index),
     });
-    const listening = [own, ...others];
-    this.workers[index]?.table.publish({ tun: this.#queueFd(index), sockets, listening });
   }
 
   #queueFd(index: number): number {
     return this.#queues[index]?.fd ?? -1;
-  }
-
-  #listeningFd(index: number): number {
-    return this.#sockets[index]?.[0]?.fd ?? -1;
   }
 }

@@ -1,6 +1,6 @@
 // A worker's open handles (file descriptor numbers), in a small shared array: the control thread
 // opens and closes them, the worker uses them. A rebind replaces them without stopping the thread.
-import { ENTROPY_SOCKETS } from "../../assembly/shared/layout.js";
+import { SENDING_SOCKETS } from "../../assembly/shared/layout.js";
 
 /** What a poller's token stands for: bit 1 << token of what an exchange receives. */
 export const TOKEN_DEVICE = 0;
@@ -14,16 +14,16 @@ const TUN = 2;
 const SOCKET_COUNT = 3;
 const LISTENING_COUNT = 4;
 const LISTENING = 5;
-/** Sockets that one worker may listen on, one for each encapsulation in use. */
-export const LISTENING_MAX = 8;
+/** Sockets that one worker may listen on: UDP ports of encapsulations in use, and raw ones. */
+export const LISTENING_MAX = 12;
 const SOCKETS = LISTENING + 2 * LISTENING_MAX;
-const SIZE = (SOCKETS + ENTROPY_SOCKETS) * Int32Array.BYTES_PER_ELEMENT;
+const SIZE = (SOCKETS + SENDING_SOCKETS) * Int32Array.BYTES_PER_ELEMENT;
 
 /** What a worker reads from and writes to. */
 export interface WorkerHandles {
   version: number;
   tun: number;
-  /** Those to send from. The first listens, too. */
+  /** Those to send from, in the hot path's order; -1 is none. The first listens, too. */
   sockets: Int32Array;
   /** Those to receive from: pairs of a descriptor and its kind, SOCKET_*. */
   listening: Int32Array;

@@ -1,11 +1,13 @@
-// Opens a worker's UDP sockets on the control thread. All are bound to the advertised address, so
-// it is the outer source of everything we send, on hosts with several addresses too.
-import { closeDescriptor, openUdp, probePort, type UdpSocket } from "node-tun";
+// Opens the sockets of all workers on the control thread: those to send from, UDP ports to listen
+// on, and raw ones. All are bound to the advertised address, so it is the outer source of all that
+// we send, on hosts with several addresses too.
+import { closeDescriptor, openRaw, openUdp, probePort, type UdpSocket } from "node-tun";
 import { ENTROPY_SOCKETS } from "../../assembly/shared/layout.js";
 import { DatapathError, describe, systemCode } from "./errors.js";
+import { ENCAPSULATIONS } from "./templates.js";
 import type { ProtocolName } from "./types.js";
 
-/** A UDP port for datagrams of one encapsulation. */
+/** Where datagrams of one encapsulation come to: a UDP port, or 0 where they have no ports. */
 export interface ListeningPort {
   protocol: ProtocolName;
   port: number;
@@ -15,20 +17,44 @@ export interface ListeningPort {
 export interface UnderlayAddress {
   family: 4 | 6;
   address: string;
+  /** 0 when the encapsulation has no ports. */
   port: number;
   /** What comes to that port; VXLAN when left out. */
   protocol?: ProtocolName;
-  /** Ports beside it, for peers that speak other encapsulations. */
+  /** Others beside it, for peers that speak other encapsulations. */
   others?: readonly ListeningPort[];
 }
 
-/** Listening sockets of all workers on one of the other ports. */
-export interface OtherPort extends ListeningPort {
+/** Sockets on one UDP port, one for each worker. */
+export interface OpenPort extends ListeningPort {
+  /** SOCKET_*: what comes there. */
+  kind: number;
   sockets: UdpSocket[];
 }
 
-/** Sockets of one worker: the first listens, the rest only send. */
-export type WorkerSockets = UdpSocket[];
+/** Raw sockets of one IP protocol, one for each worker; the last ones alone may receive. */
+export interface OpenRaw {
+  ipProtocol: number;
+  /** The first worker whose socket receives. */
+  firstReader: number;
+  sockets: { fd: number }[];
+}
+
+/** UDP ports to listen on, the tunnel's own first. */
+export function portsOf(underlay: UnderlayAddress): (ListeningPort & { kind: number })[] {
+  const { protocol = "vxlan", port, others = [] } = underlay;
+  return [{ protocol, port }, ...others].flatMap((one) => {
+    const kind = ENCAPSULATIONS[one.protocol].socket;
+    return kind === null ? [] : [{ ...one, kind }];
+  });
+}
+
+/** IP protocols for which raw sockets are needed, ascending; none when nobody speaks them. */
+export function rawProtocolsOf({ protocol = "vxlan", others = [] }: UnderlayAddress): number[] {
+  const names = [protocol, ...others.map((other) => other.protocol)];
+  const needed = names.flatMap((name) => ENCAPSULATIONS[name].ipProtocols);
+  return [...new Set(needed)].sort((a, b) => a - b);
+}
 
 /**
  * Throws when another socket has the port. SO_REUSEPORT would share it in silence, so the question
@@ -42,59 +68,80 @@ export function assertPortFree(underlay: UnderlayAddress): void {
 }
 
 /**
- * Opens the sockets of all workers; none stays open when one fails.
- * @throws {DatapathError} as {@link assertPortFree}.
+ * Opens as many sockets as `open` is asked for; none stays open when one fails.
  */
-export function openSockets(
-  underlay: UnderlayAddress,
-  workers: number,
-  bufferBytes: number,
-): WorkerSockets[] {
-  const opened: UdpSocket[] = [];
+function openAll<T extends { fd: number }>(count: number, open: (index: number) => T): T[] {
+  const opened: T[] = [];
   try {
-    return Array.from({ length: workers }, () => {
-      const listening = openOne(underlay, underlay.port, workers > 1, bufferBytes);
-      opened.push(listening);
-      const own = [listening];
-      while (own.length < ENTROPY_SOCKETS) {
-        const sending = openOne(underlay, 0, false, bufferBytes);
-        opened.push(sending);
-        own.push(sending);
-      }
-      return own;
-    });
+    while (opened.length < count) opened.push(open(opened.length));
+    return opened;
   } catch (error) {
-    closeSockets([opened]);
+    closeSockets(opened);
     throw error;
   }
 }
 
 /**
- * Opens a port beside the tunnel's own, one socket for each worker.
- * @throws {DatapathError} as {@link assertPortFree}.
+ * Opens what each worker sends UDP from beside its listening socket: one socket for each outer
+ * source port.
+ * @throws {DatapathError} MESHD_ADDRESS_GONE, MESHD_SOCKET_FAILED.
  */
-export function openOther(
+export function openSending(
   underlay: UnderlayAddress,
-  wanted: ListeningPort,
   workers: number,
   bufferBytes: number,
-): OtherPort {
-  const place = { ...underlay, port: wanted.port };
-  assertPortFree(place);
-  const sockets: UdpSocket[] = [];
-  try {
-    while (sockets.length < workers) {
-      sockets.push(openOne(place, wanted.port, workers > 1, bufferBytes));
-    }
-    return { ...wanted, sockets };
-  } catch (error) {
-    closeSockets([sockets]);
-    throw error;
-  }
+): UdpSocket[][] {
+  const each = ENTROPY_SOCKETS - 1;
+  const all = openAll(workers * each, () => openOne(underlay, 0, false, bufferBytes));
+  return Array.from({ length: workers }, (_, i) => all.slice(i * each, (i + 1) * each));
 }
 
-export function closeSockets(sockets: WorkerSockets[]): void {
-  for (const socket of sockets.flat()) closeDescriptor(socket.fd);
+/**
+ * Opens a UDP port, one socket for each worker.
+ * @throws {DatapathError} as {@link assertPortFree}.
+ */
+export function openPort(
+  underlay: UnderlayAddress,
+  wanted: ListeningPort & { kind: number },
+  workers: number,
+  bufferBytes: number,
+): OpenPort {
+  const place = { ...underlay, port: wanted.port };
+  assertPortFree(place);
+  const open = () => openOne(place, wanted.port, workers > 1, bufferBytes);
+  return { ...wanted, sockets: openAll(workers, open) };
+}
+
+/**
+ * Opens raw sockets of an IP protocol. Each packet comes to exactly one of the workers from
+ * `firstReader` on, by a filter; those before it only send.
+ * @throws {DatapathError} MESHD_NOT_PERMITTED, MESHD_ADDRESS_GONE, MESHD_SOCKET_FAILED.
+ */
+export function openRawSockets(
+  underlay: UnderlayAddress,
+  ipProtocol: number,
+  workers: { count: number; firstReader: number },
+  bufferBytes: number,
+): OpenRaw {
+  const { family, address } = underlay;
+  const { count, firstReader } = workers;
+  const buffers = { sendBuffer: bufferBytes, receiveBuffer: bufferBytes };
+  const open = (index: number) => {
+    const receive = index >= firstReader;
+    const share = { index: index - firstReader, count: count - firstReader };
+    const reads = receive ? { share } : { receive };
+    const options = { family, address, protocol: ipProtocol, ...buffers, ...reads };
+    try {
+      return openRaw(options);
+    } catch (error) {
+      throw explainRaw(underlay, ipProtocol, error);
+    }
+  };
+  return { ipProtocol, firstReader, sockets: openAll(count, open) };
+}
+
+export function closeSockets(sockets: readonly { fd: number }[]): void {
+  for (const { fd } of sockets) closeDescriptor(fd);
 }
 
 /** Port 0 makes a send-only socket: the system picks the port, a filter drops what comes in. */
@@ -128,14 +175,26 @@ function attempt<T>(underlay: UnderlayAddress, action: () => T): T {
   }
 }
 
+function addressGone({ address }: UnderlayAddress, cause: unknown): DatapathError {
+  const why = `underlay address ${address} is not on this host`;
+  const todo = "give it to an interface, or advertise another one";
+  return new DatapathError("MESHD_ADDRESS_GONE", `${why}: ${todo}`, cause);
+}
+
+function explainRaw(underlay: UnderlayAddress, ipProtocol: number, error: unknown): DatapathError {
+  const code = systemCode(error);
+  if (code === "EADDRNOTAVAIL") return addressGone(underlay, error);
+  const what = `raw socket for IP protocol ${ipProtocol} on ${underlay.address}`;
+  const why = `${what} cannot be opened: ${describe(error)}`;
+  if (code !== "EPERM") return new DatapathError("MESHD_SOCKET_FAILED", why, error);
+  const todo = "run as root or with CAP_NET_RAW, or use an encapsulation over UDP";
+  return new DatapathError("MESHD_NOT_PERMITTED", `${why}: ${todo}`, error);
+}
+
 function explain(underlay: UnderlayAddress, error: unknown): DatapathError {
   const code = systemCode(error);
   if (code === "EADDRINUSE") return portInUse(underlay, error);
-  if (code === "EADDRNOTAVAIL") {
-    const why = `underlay address ${underlay.address} is not on this host`;
-    const todo = "give it to an interface, or advertise another one";
-    return new DatapathError("MESHD_ADDRESS_GONE", `${why}: ${todo}`, error);
-  }
+  if (code === "EADDRNOTAVAIL") return addressGone(underlay, error);
   const what = `UDP socket on ${underlay.address} port ${underlay.port}`;
   const why = `${what} cannot be opened: ${describe(error)}`;
   return new DatapathError("MESHD_SOCKET_FAILED", why, error);

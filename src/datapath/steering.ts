@@ -92,12 +92,12 @@ export class Steerer {
   }
 
   /**
-   * Steers the listening sockets, the first of each worker, by the inner packet that begins
+   * Steers the listening sockets of a port, one of each worker, by the inner packet that begins
    * `packetAt` bytes into a datagram. @throws {SteeringRefused}
    */
-  steerSockets(sockets: readonly { fd: number }[][], packetAt: number): void {
+  steerSockets(sockets: readonly { fd: number }[], packetAt: number): void {
     const { cpus, busy } = this.#plan;
-    const fd = sockets[0]?.[0]?.fd;
+    const fd = sockets[0]?.fd;
     if (fd === undefined || busy === 0) return;
     attempt(() => steerUdp(fd, { cpus, busy, packetAt, ...this.#maps("wire") }));
   }

@@ -97,7 +97,8 @@ function writePeer(copy: CopyWriter, at: number, peer: CheckedPeer, selfMac: Uin
   bytes[at + P_RECEIVES] = peer.receives.reduce((bits, name) => {
     return bits | (1 << ENCAPSULATIONS[name].number);
   }, 0);
-  view.setUint16(at + P_PORT, peer.port, true);
+  // A raw IPv6 socket refuses to send to a port.
+  view.setUint16(at + P_PORT, encapsulation.socket === null ? 0 : peer.port, true);
   view.setUint32(at + P_VNI, peer.vni, true);
   view.setUint32(at + P_MTU, peer.mtu, true);
   bytes.set(addressBytes(peer.address), at + P_ADDRESS);

@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { closeDescriptor, openWake } from "node-tun";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { ENTROPY_SOCKETS } from "../../assembly/shared/layout.js";
+import { SENDING_SOCKETS } from "../../assembly/shared/layout.js";
 import { openPorts } from "../../src/datapath/handle-set.js";
 import { HandleTable, LISTENING_MAX } from "../../src/datapath/handles.js";
 
@@ -38,7 +38,7 @@ test("new handles are unseen until the worker takes them", () => {
 
 test("as many sockets fit as a worker sends from and listens on", () => {
   const table = new HandleTable();
-  const sockets = [...Array(ENTROPY_SOCKETS).keys()];
+  const sockets = [...Array(SENDING_SOCKETS).keys()];
   const listening = [...Array(LISTENING_MAX).keys()].map((fd) => ({ fd, kind: fd + 100 }));
   table.publish({ tun: 1, sockets, listening });
   const handles = table.take();

@@ -1,0 +1,144 @@
+// The sockets of one underlay address: what is open, what must be opened for another wish, and what
+// each worker sends from and listens on.
+import type { UdpSocket } from "node-tun";
+import { RAW_SOCKETS, SENDING_SOCKETS, SOCKET_IPIP4 } from "../../assembly/shared/layout.js";
+import {
+  closeSockets,
+  type OpenPort,
+  type OpenRaw,
+  openPort,
+  openRawSockets,
+  openSending,
+  portsOf,
+  rawProtocolsOf,
+  type UnderlayAddress,
+} from "./sockets.js";
+import type { CrewPlan, Steerer } from "./steering.js";
+import { ENCAPSULATIONS, RAW_KINDS } from "./templates.js";
+
+/** Everything that datagrams go out of and come in by. */
+export interface Sockets {
+  /** UDP sockets that only send, of each worker. */
+  sending: UdpSocket[][];
+  /** The tunnel's own first, if it is UDP. */
+  ports: OpenPort[];
+  raw: OpenRaw[];
+}
+
+export const NO_SOCKETS: Sockets = { sending: [], ports: [], raw: [] };
+
+export function allOf({ sending, ports, raw }: Sockets): { fd: number }[] {
+  return [...sending.flat(), ...[...ports, ...raw].flatMap(({ sockets }) => sockets)];
+}
+
+/** Sockets that a worker listens on, and the kind of what comes there. */
+export function listeningOf(
+  { ports, raw }: Sockets,
+  worker: number,
+): { fd: number; kind: number }[] {
+  const readable = raw.filter(({ firstReader }) => worker >= firstReader);
+  const kinds = readable.map((one) => ({ ...one, kind: rawKind(one.ipProtocol) }));
+  return [...ports, ...kinds].map(({ sockets, kind }) => {
+    return { fd: sockets[worker]?.fd ?? -1, kind };
+  });
+}
+
+/** Sockets that a worker sends from, in the hot path's order; -1 stands for those not open. */
+export function sendingOf({ sending, ports, raw }: Sockets, worker: number): number[] {
+  const fds = new Array<number>(SENDING_SOCKETS).fill(-1);
+  fds[0] = ports[0]?.sockets[worker]?.fd ?? -1;
+  for (const [i, { fd }] of (sending[worker] ?? []).entries()) fds[1 + i] = fd;
+  for (const { ipProtocol, sockets } of raw) {
+    fds[RAW_SOCKETS + rawKind(ipProtocol) - SOCKET_IPIP4] = sockets[worker]?.fd ?? -1;
+  }
+  return fds;
+}
+
+function rawKind(ipProtocol: number): number {
+  const kind = RAW_KINDS.get(ipProtocol);
+  if (kind === undefined) throw new RangeError(`no raw sockets for IP protocol ${ipProtocol}`);
+  return kind;
+}
+
+/** What of the open sockets serves another wish, too. */
+export function stillWanted(open: Sockets, was: UnderlayAddress, wanted: UnderlayAddress): Sockets {
+  if (was.address !== wanted.address || was.family !== wanted.family) return NO_SOCKETS;
+  const ports = portsOf(wanted);
+  const ipProtocols = rawProtocolsOf(wanted);
+  return {
+    sending: open.sending,
+    ports: open.ports.filter((one) => ports.some((port) => isSamePort(one, port))),
+    raw: open.raw.filter(({ ipProtocol }) => ipProtocols.includes(ipProtocol)),
+  };
+}
+
+type Port = Pick<OpenPort, "protocol" | "port">;
+
+function isSamePort(a: Port, b: Port): boolean {
+  return a.protocol === b.protocol && a.port === b.port;
+}
+
+/** What is in `all` and not in `some`. */
+export function without(all: Sockets, some: Sockets): Sockets {
+  return {
+    sending: all.sending.filter((one) => !some.sending.includes(one)),
+    ports: all.ports.filter((one) => !some.ports.includes(one)),
+    raw: all.raw.filter((one) => !some.raw.includes(one)),
+  };
+}
+
+/** The tunnel's own port first. */
+export function inOrder(underlay: UnderlayAddress, open: readonly OpenPort[]): OpenPort[] {
+  return portsOf(underlay).flatMap((port) => open.filter((one) => isSamePort(one, port)));
+}
+
+export interface OpenSettings {
+  tun: { queues: number };
+  socketBuffer: number;
+  plan: CrewPlan;
+}
+
+/**
+ * Opens what is wanted and not kept, and steers the tunnel's own port when it is another one than
+ * before; nothing stays open when something fails.
+ */
+export function openMissing(
+  underlay: UnderlayAddress,
+  before: Sockets,
+  kept: Sockets,
+  settings: OpenSettings,
+  steerer: Steerer,
+): Sockets {
+  const opened: Sockets = { sending: [], ports: [], raw: [] };
+  try {
+    openInto(opened, underlay, kept, settings);
+    const { protocol = "vxlan" } = underlay;
+    const [own] = inOrder(underlay, [...kept.ports, ...opened.ports]);
+    if (own?.protocol === protocol && own !== before.ports[0]) {
+      steerer.steerSockets(own.sockets, ENCAPSULATIONS[protocol].overhead);
+    }
+    return opened;
+  } catch (error) {
+    closeSockets(allOf(opened));
+    throw error;
+  }
+}
+
+function openInto(
+  opened: Sockets,
+  underlay: UnderlayAddress,
+  kept: Sockets,
+  { tun, socketBuffer, plan }: OpenSettings,
+): void {
+  const count = tun.queues;
+  for (const port of portsOf(underlay)) {
+    if (kept.ports.some((one) => isSamePort(one, port))) continue;
+    opened.ports.push(openPort(underlay, port, count, socketBuffer));
+  }
+  if (kept.sending.length === 0) opened.sending = openSending(underlay, count, socketBuffer);
+  const workers = { count, firstReader: plan.cpus.length };
+  for (const ipProtocol of rawProtocolsOf(underlay)) {
+    if (kept.raw.some((one) => one.ipProtocol === ipProtocol)) continue;
+    opened.raw.push(openRawSockets(underlay, ipProtocol, workers, socketBuffer));
+  }
+}
