@@ -64,7 +64,7 @@ export function toPeer(peerIndex: u32, innerAt: usize, length: u32, direction: u
   const outer = protocols.overhead(peer);
   const tos = outerTos(peer, innerAt);
   const hash = flow.hash(innerAt, length);
-  protocols.encap(peer, innerAt);
+  protocols.encap(peer, innerAt, length);
   send.datagram(peerIndex, innerAt - outer, outer + length, length, tos, hash, direction);
 }
 
@@ -134,7 +134,10 @@ function cut(peerIndex: u32, innerAt: usize, length: u32, kind: u32, size: u32, 
   const at = output.takeWire(count * stride);
   const made = segment(innerAt, length, kind, size, at, outer);
   if (made < 0) return made;
-  for (let i: u32 = 0; i < count; i++) protocols.encap(peer, at + i * stride + outer);
+  for (let i: u32 = 0; i < count; i++) {
+    const end = min<u32>((i + 1) * stride, bytes);
+    protocols.encap(peer, at + i * stride + outer, end - i * stride - outer);
+  }
   const tos = outerTos(peer, innerAt);
   const hash = flow.hash(innerAt, length);
   send.train(peerIndex, at, bytes, count, stride, outer, tos, hash, EGRESS);

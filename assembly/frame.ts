@@ -45,7 +45,7 @@ export function payload(at: usize, type: u32, length: u32): i32 {
 /**
  * Checks the frame behind `outer` bytes of tunnel header in the datagram at `at`. Returns the
  * offset of the inner IP packet, neighbour.ANSWERED when it was a question that has been answered
- * (behind the first `own` bytes of the peer's template), or -Drop.
+ * (behind the first `own` bytes of the peer's template; 0 = no question is answered), or -Drop.
  */
 export function decap(
   peerIndex: u32,
@@ -60,7 +60,7 @@ export function decap(
   const frame = at + outer;
   const to = ethernet.mac(frame);
   const isOurs = to === ethernet.mac(self.macAt());
-  if (isOurs || ethernet.isMulticast(to)) {
+  if (own !== 0 && (isOurs || ethernet.isMulticast(to))) {
     const answered = neighbour.answer(peerIndex, peer, frame, length - outer, own);
     if (answered !== 0) return answered;
   }

@@ -97,3 +97,9 @@ export function toWire(address: usize, length: usize, innerBytes: u32, direction
   store<u32>(at, innerBytes, D_CAPACITY);
   return at;
 }
+
+/** The descriptor appended last for the underlay. */
+export function latestToWire(): usize {
+  const count = load<u32>(worker, W_WIRE_OUT_COUNT);
+  return worker + W_WIRE_OUT + <usize>(count - 1) * DESCRIPTOR_SIZE;
+}

@@ -1,44 +1,45 @@
 // The one table of encapsulations in the hot path: a peer's protocol number leads to its file.
 // A new encapsulation is a file in encap/, and one line in each of the functions below.
 import * as geneve from "./encap/geneve";
+import * as gre from "./encap/gre";
 import * as ipip from "./encap/ipip";
 import * as udp from "./encap/udp";
 import * as vxlan from "./encap/vxlan";
 import { Drop } from "./shared/drop";
 import {
   PROTOCOL_GENEVE,
+  PROTOCOL_GRE,
   PROTOCOL_IPIP,
   PROTOCOL_NONE,
   PROTOCOL_UDP,
   PROTOCOL_VXLAN,
   SOCKET_GENEVE,
+  SOCKET_GRE,
   SOCKET_IPIP4,
   SOCKET_IPIP6,
   SOCKET_UDP,
   SOCKET_VXLAN,
 } from "./shared/layout";
-import { P_PROTOCOL, P_RECEIVES } from "./shared/tables";
+import { P_OVERHEAD, P_PROTOCOL, P_RECEIVES } from "./shared/tables";
 
 /** Bytes the peer's encapsulation puts before an inner packet, in the datagram. */
 export function overhead(peer: usize): u32 {
-  const protocol: u32 = load<u8>(peer, P_PROTOCOL);
-  if (protocol === PROTOCOL_VXLAN) return vxlan.OVERHEAD;
-  if (protocol === PROTOCOL_GENEVE) return geneve.OVERHEAD;
-  if (protocol === PROTOCOL_IPIP) return ipip.OVERHEAD;
-  return udp.OVERHEAD;
+  return load<u8>(peer, P_OVERHEAD);
 }
 
 /** Writes the peer's headers into the `overhead` bytes before the inner packet. */
-export function encap(peer: usize, innerAt: usize): void {
+export function encap(peer: usize, innerAt: usize, length: u32): void {
   const protocol: u32 = load<u8>(peer, P_PROTOCOL);
   if (protocol === PROTOCOL_VXLAN) vxlan.encap(peer, innerAt);
   else if (protocol === PROTOCOL_GENEVE) geneve.encap(peer, innerAt);
+  else if (protocol === PROTOCOL_GRE) gre.encap(peer, innerAt, length);
 }
 
 /** Protocol whose datagrams a kind of socket receives. */
 function protocolOf(socket: u32): u32 {
   if (socket === SOCKET_VXLAN) return PROTOCOL_VXLAN;
   if (socket === SOCKET_GENEVE) return PROTOCOL_GENEVE;
+  if (socket === SOCKET_GRE) return PROTOCOL_GRE;
   if (socket === SOCKET_UDP) return PROTOCOL_UDP;
   return socket === SOCKET_IPIP4 || socket === SOCKET_IPIP6 ? PROTOCOL_IPIP : PROTOCOL_NONE;
 }
@@ -58,20 +59,22 @@ export function decap(socket: u32, peerIndex: u32, peer: usize, at: usize, lengt
   if (protocol === PROTOCOL_VXLAN) return vxlan.decap(peerIndex, peer, at, length);
   if (protocol === PROTOCOL_GENEVE) return geneve.decap(peerIndex, peer, at, length);
   if (protocol === PROTOCOL_IPIP) return ipip.decap(at, length, socket === SOCKET_IPIP4 ? 4 : 6);
+  if (protocol === PROTOCOL_GRE) return gre.decap(peerIndex, peer, at, length);
   return protocol === PROTOCOL_UDP ? udp.decap() : -Drop.WRONG_PROTOCOL;
 }
 
-/** Whether equal headers of a socket's datagrams always mean the same. */
-export function isStateless(socket: u32): bool {
-  return socket <= SOCKET_IPIP6;
+/** Whether headers equal to those of the datagram at `at` always mean the same. */
+export function isStateless(socket: u32, at: usize): bool {
+  return socket === SOCKET_GRE ? gre.isStateless(at) : socket <= SOCKET_IPIP6;
 }
 
 /**
- * Whether the `outer` bytes of headers at `b` are those at `a`, in all that `decap` looks at. Only
- * for encapsulations without a state: what passed once passes again.
+ * Whether the `outer` bytes of headers at `b` are those at `a`, in all that `decap` looks at, and
+ * have no state: what passed once passes again.
  */
 export function isRepeated(socket: u32, a: usize, b: usize, outer: u32): bool {
   if (socket === SOCKET_VXLAN) return vxlan.isRepeated(a, b);
   if (socket === SOCKET_GENEVE) return geneve.isRepeated(a, b, outer);
+  if (socket === SOCKET_GRE) return gre.isRepeated(a, b, outer);
   return socket >= SOCKET_UDP && socket <= SOCKET_IPIP6;
 }

@@ -1,6 +1,7 @@
 // Geneve, RFC 8926: Ethernet or IP inside on receipt, Ethernet on send, as Linux' devices do it.
 // Needs a UDP socket; no session, no clock. We know no option: none is sent, those that may be
 // skipped are. Outer checksums are the kernel's: it sends them, and drops what fails its check.
+import { equal } from "../bytes";
 import * as frame from "../frame";
 import { Drop } from "../shared/drop";
 import { GENEVE_OVERHEAD } from "../shared/layout";
@@ -57,10 +58,5 @@ export function decap(peerIndex: u32, peer: usize, at: usize, length: u32): i32 
  * that the inner packet begins at the same place.
  */
 export function isRepeated(a: usize, b: usize, outer: u32): bool {
-  const rest: usize = outer - 8;
-  if (load<u64>(a) !== load<u64>(b) || load<u64>(a + rest) !== load<u64>(b + rest)) return false;
-  for (let i: usize = 8; i < rest; i += 8) {
-    if (load<u64>(a + i) !== load<u64>(b + i)) return false;
-  }
-  return true;
+  return equal(a, b, outer);
 }

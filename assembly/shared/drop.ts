@@ -66,5 +66,11 @@ export enum Drop {
   UNKNOWN_OPTION,
   /** A control packet of the tunnel: its payload is for the endpoint and never forwarded. */
   CONTROL_PACKET,
+  /** The tunnel header's key is not the one agreed with this peer, or is there only on one side. */
+  WRONG_KEY,
+  /** The tunnel header's checksum does not fit header and payload. */
+  BAD_CHECKSUM,
+  /** The tunnel header's sequence number is not above the last one taken (RFC 2890, 2.2). */
+  OLD_SEQUENCE,
   COUNT,
 }

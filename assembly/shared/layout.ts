@@ -75,8 +75,10 @@ export const VXLAN_OVERHEAD: u32 = 22;
 export const GENEVE_OVERHEAD: u32 = 22;
 export const UDP_OVERHEAD: u32 = 0;
 export const IPIP_OVERHEAD: u32 = 0;
-/** Without key, checksum and sequence number. */
+/** GRE: the header, each of its optional words, and a frame's header where it carries frames. */
 export const GRE_OVERHEAD: u32 = 4;
+export const GRE_WORD: u32 = 4;
+export const ETHERNET_OVERHEAD: u32 = 14;
 
 // --- limits --------------------------------------------------------------------------------------
 export const MAX_WORKERS: u32 = 32;
@@ -124,6 +126,8 @@ export const C_TABLES_SIZE: usize = 28;
 /** u32: capacities the tables were laid out for. */
 export const C_PEER_CAPACITY: usize = 32;
 export const C_PREFIX_CAPACITY: usize = 36;
+/** u32: address of the session records, one for each peer there may be. */
+export const C_SESSIONS_AT: usize = 40;
 
 // --- worker region: offsets from the worker's base -----------------------------------------------
 // block: words the pump, the addon and the control thread share (u32 unless said)
@@ -244,4 +248,4 @@ export const PROBE_REQUEST: u32 = 0;
 export const PROBE_REPLY: u32 = 1;
 
 /** Fixed part's end; module.ts compares the compiled value with its own at load. */
-export const LAYOUT_VERSION: u32 = 4;
+export const LAYOUT_VERSION: u32 = 5;

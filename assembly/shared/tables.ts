@@ -55,12 +55,17 @@ export const P_DSCP: usize = 2; //     u8: fixed DSCP, or DSCP_INHERIT
 // u8: encapsulations accepted from it, a bit 1 << PROTOCOL_* each (P_PROTOCOL: what is sent to it)
 export const P_RECEIVES: usize = 3;
 export const P_PORT: usize = 4; //     u16, host order; 0 where there are no ports
+export const P_OVERHEAD: usize = 6; // u8: bytes that our outer headers take in the datagram
 export const P_VNI: usize = 8; //      u32
 export const P_MTU: usize = 12; //     u32: bytes of inner IP packet, never above our own
 export const P_ADDRESS: usize = 16; // 16 bytes, as D_PEER
 export const P_MAC: usize = 32; //     6 bytes
 // outer header bytes before the inner packet, ready but for what differs per packet
 export const P_TEMPLATE: usize = 40;
+export const P_TEMPLATE_SIZE: usize = 72;
+export const P_KEY: usize = 112; //     u32: key in its GRE headers and in ours
+export const P_SESSION: usize = 116; // u32: address of its session record, or 0
+export const P_KEYED: usize = 120; //   u8: 1 = its GRE headers have a key
 export const DSCP_INHERIT: u32 = 255;
 
 // Hash of underlay addresses: PEER_INDEX + 1 of zero = empty. Linear probing, at most half full.
@@ -68,3 +73,12 @@ export const SOURCE_SLOT_SIZE: usize = 32;
 export const SOURCE_ADDRESS: usize = 0; // 16 bytes, as D_PEER
 export const SOURCE_FAMILY: usize = 16; // u32
 export const SOURCE_PEER: usize = 20; //   u32: peer index + 1
+
+// One tunnel's numbers, in a region of its own: they outlive tables and threads. Written by the one
+// worker that has all of the tunnel's numbered packets; zeros are a tunnel that never was used.
+export const SESSION_SIZE: usize = 32;
+export const SESSION_SENT: usize = 0; //      u32: sequence number of the next packet to send
+export const SESSION_EXPECTED: usize = 4; //  u32: one more than the last number taken
+export const SESSION_STARTED: usize = 8; //   u32: 1 = a number was taken
+export const SESSION_LATE: usize = 12; //     u32: old numbers that rise, since the last one taken
+export const SESSION_LATE_NEXT: usize = 16; // u32: one more than the last of them

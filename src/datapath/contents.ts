@@ -3,7 +3,7 @@
 import { NEXT_LOCAL, NEXT_PEER } from "../../assembly/shared/tables.js";
 import { type Address, maskWords, parseAddress, parseMac, parsePrefix } from "./address.js";
 import { ENCAPSULATIONS } from "./templates.js";
-import type { ProtocolName, TableContents, TablePeer, TableSelf } from "./types.js";
+import type { GreOptions, ProtocolName, TableContents, TablePeer, TableSelf } from "./types.js";
 
 export type TableErrorCode = "MESHD_TABLE_FULL" | "MESHD_TABLE_CONFLICT" | "MESHD_TABLE_INVALID";
 
@@ -41,6 +41,7 @@ export interface CheckedPeer {
   port: number;
   mac: Uint8Array;
   vni: number;
+  gre: GreOptions;
   mtu: number;
   dscp: number | undefined;
 }
@@ -64,6 +65,7 @@ const MTU_MAX = 65535;
 /** The smallest packet every IPv4 link carries, RFC 791 section 3.2. */
 const MTU_MIN = 68;
 const DSCP_MAX = 63;
+const GRE_KEY_MAX = 0xffffffff;
 
 function invalid(what: string, value: unknown, allowed: string): TableError {
   return new TableError("MESHD_TABLE_INVALID", `${what} ${String(value)}: ${allowed}`);
@@ -104,13 +106,18 @@ function checkFrames(
   peer: TablePeer,
   protocols: readonly ProtocolName[],
 ): { mac: Uint8Array; vni: number } {
-  if (!protocols.some((name) => ENCAPSULATIONS[name].hasFrames)) {
-    return { mac: new Uint8Array(6), vni: 0 };
-  }
+  const hasNetwork = protocols.some((name) => ENCAPSULATIONS[name].hasFrames);
+  const hasMac = hasNetwork || peer.gre?.frames === true;
   return {
-    mac: mac(`VTEP MAC ${who}`, peer.mac ?? ""),
-    vni: number(`VNI ${who}`, peer.vni ?? -1, 0, VNI_MAX),
+    mac: hasMac ? mac(`VTEP MAC ${who}`, peer.mac ?? "") : new Uint8Array(6),
+    vni: hasNetwork ? number(`VNI ${who}`, peer.vni ?? -1, 0, VNI_MAX) : 0,
   };
+}
+
+function checkGre(who: string, { gre }: TablePeer): GreOptions {
+  if (gre === undefined) return { key: null, checksum: false, sequence: false };
+  if (gre.key !== null) number(`GRE key ${who}`, gre.key, 0, GRE_KEY_MAX);
+  return gre;
 }
 
 function checkProtocol(who: string, name: string): void {
@@ -135,6 +142,7 @@ function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
       PORT_MAX,
     ),
     ...checkFrames(who, peer, protocols),
+    gre: checkGre(who, peer),
     // Never more than our own device carries: what we announce to senders is the smaller of both.
     mtu: Math.min(number(`MTU ${who}`, peer.mtu, MTU_MIN, MTU_MAX), selfMtu),
     dscp: dscp === undefined ? undefined : number(`DSCP ${who}`, dscp, 0, DSCP_MAX),

@@ -1,10 +1,11 @@
 // Takes all memory of the hot path at start and lays it out: control block, two copies of the
-// tables, one region per worker. Every typed-array view of it is made here, once.
+// tables, session records, one region per worker. Every typed-array view of it is made here, once.
 import {
   C_GENERATION,
   C_MAGIC,
   C_PEER_CAPACITY,
   C_PREFIX_CAPACITY,
+  C_SESSIONS_AT,
   C_TABLES_AT,
   C_TABLES_SIZE,
   C_WORKER_STRIDE,
@@ -24,6 +25,7 @@ import {
   FIB4_ROOT_SIZE,
   FIB6_SLOT_SIZE,
   PEER_SIZE,
+  SESSION_SIZE,
   SOURCE_SLOT_SIZE,
   T_FIB4_AT,
   T_FIB4_CHUNKS,
@@ -136,7 +138,9 @@ export function createMemory(options: MemoryOptions): DatapathMemory {
   const table = layoutTables(peers, prefixes);
   const tablesSize = roundUp(table.size, PAGE_SIZE);
   const tablesAt = [CONTROL + CONTROL_SIZE, CONTROL + CONTROL_SIZE + tablesSize];
-  const workersAt = CONTROL + CONTROL_SIZE + 2 * tablesSize;
+  const sessionsAt = CONTROL + CONTROL_SIZE + 2 * tablesSize;
+  // Those of peers that have just gone rest for a generation.
+  const workersAt = sessionsAt + roundUp(2 * peers * SESSION_SIZE, PAGE_SIZE);
   const stride = roundUp(WORKER_SIZE, PAGE_SIZE);
   const pages = Math.max(PAGES_MIN, (workersAt + workers * stride) / PAGE_SIZE);
   if (pages > PAGES_MAX) refuse("workers and capacities: pages of memory", pages, PAGES_MAX);
@@ -151,6 +155,7 @@ export function createMemory(options: MemoryOptions): DatapathMemory {
   control(C_TABLES_SIZE, tablesSize);
   control(C_PEER_CAPACITY, peers);
   control(C_PREFIX_CAPACITY, prefixes);
+  control(C_SESSIONS_AT, sessionsAt);
   tablesAt.forEach((at, copy) => {
     control(C_TABLES_AT + 4 * copy, at);
     writeDirectory(view, at, table);

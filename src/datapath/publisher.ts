@@ -7,6 +7,7 @@ import {
   W_STATE,
   WORKER_PARKED,
 } from "../../assembly/shared/layout.js";
+import { Sessions } from "./sessions.js";
 import { writeTables } from "./tables.js";
 import type { TableContents } from "./types.js";
 
@@ -25,11 +26,13 @@ export interface PublisherParts {
 /** Writes the spare copy and makes it live. Lives on the control thread. */
 export class TablePublisher {
   readonly #parts: PublisherParts;
+  readonly #sessions: Sessions;
   #waiting: TableContents | undefined;
   #retry: NodeJS.Timeout | undefined;
 
   constructor(parts: PublisherParts) {
     this.#parts = parts;
+    this.#sessions = new Sessions(parts.bytes);
   }
 
   /** Generation the workers use or will use at their next run. */
@@ -69,7 +72,7 @@ export class TablePublisher {
     }
     this.#waiting = undefined;
     const next = (this.generation() + 1) >>> 0;
-    writeTables(this.#parts.bytes, (next & 1) as 0 | 1, contents);
+    writeTables(this.#parts.bytes, (next & 1) as 0 | 1, contents, this.#sessions);
     Atomics.store(this.#parts.words, (CONTROL + C_GENERATION) >>> 2, next);
   }
 

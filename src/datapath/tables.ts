@@ -14,11 +14,15 @@ import {
   P_ADDRESS,
   P_DSCP,
   P_FAMILY,
+  P_KEY,
+  P_KEYED,
   P_MAC,
   P_MTU,
+  P_OVERHEAD,
   P_PORT,
   P_PROTOCOL,
   P_RECEIVES,
+  P_SESSION,
   P_TEMPLATE,
   P_VNI,
   PEER_SIZE,
@@ -47,6 +51,7 @@ import {
 import { addressBytes } from "./address.js";
 import { type CheckedContents, type CheckedPeer, checkContents, type Route } from "./contents.js";
 import { hash6, hashSource } from "./hash.js";
+import type { Sessions } from "./sessions.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import { writeTrie } from "./trie.js";
 import type { TableContents } from "./types.js";
@@ -87,6 +92,19 @@ function writeSelf(copy: CopyWriter, contents: CheckedContents): void {
   copy.bytes.set(address6, copy.at + T_SELF_ADDRESS6);
 }
 
+/** Where a peer's packets carry numbers, its session's record. */
+function sessionKey({ address }: CheckedPeer): string {
+  return address.words.join(".");
+}
+
+function writeGre(copy: CopyWriter, at: number, peer: CheckedPeer, sessions: Sessions): void {
+  const { key, sequence } = peer.gre;
+  copy.bytes[at + P_KEYED] = key === null ? 0 : 1;
+  copy.view.setUint32(at + P_KEY, key ?? 0, true);
+  const session = sequence ? sessions.of(sessionKey(peer)) : 0;
+  copy.view.setUint32(at + P_SESSION, session, true);
+}
+
 function writePeer(copy: CopyWriter, at: number, peer: CheckedPeer, selfMac: Uint8Array): void {
   const { bytes, view } = copy;
   bytes.fill(0, at, at + PEER_SIZE);
@@ -103,8 +121,10 @@ function writePeer(copy: CopyWriter, at: number, peer: CheckedPeer, selfMac: Uin
   view.setUint32(at + P_MTU, peer.mtu, true);
   bytes.set(addressBytes(peer.address), at + P_ADDRESS);
   bytes.set(peer.mac, at + P_MAC);
-  const parts = { peerMac: peer.mac, selfMac, vni: peer.vni };
-  bytes.set(encapsulation.template(parts), at + P_TEMPLATE);
+  const parts = { peerMac: peer.mac, selfMac, vni: peer.vni, gre: peer.gre };
+  const template = encapsulation.template(parts);
+  bytes.set(template, at + P_TEMPLATE);
+  bytes[at + P_OVERHEAD] = template.length;
 }
 
 /** Enters a peer's underlay address into the hash of sources. */
@@ -122,13 +142,16 @@ function writeSource(copy: CopyWriter, peer: CheckedPeer, index: number): void {
   copy.view.setUint32(at() + SOURCE_PEER, index + 1, true);
 }
 
-function writePeers(copy: CopyWriter, contents: CheckedContents): void {
+function writePeers(copy: CopyWriter, contents: CheckedContents, sessions: Sessions): void {
   const sourcesAt = copy.word(T_SOURCES_AT);
   const sourcesEnd = sourcesAt + (copy.word(T_SOURCES_MASK) + 1) * SOURCE_SLOT_SIZE;
   copy.bytes.fill(0, sourcesAt, sourcesEnd);
+  const numbered = contents.peers.filter(({ gre }) => gre.sequence);
+  sessions.keep(new Set(numbered.map(sessionKey)));
   contents.peers.forEach((peer, index) => {
     const at = copy.word(T_PEERS_AT) + index * PEER_SIZE;
     writePeer(copy, at, peer, contents.self.mac);
+    writeGre(copy, at, peer, sessions);
     writeSource(copy, peer, index);
   });
   copy.setWord(T_PEER_COUNT, contents.peers.length);
@@ -160,18 +183,23 @@ function writeFib6(copy: CopyWriter, routes: readonly Route[]): void {
 
 /**
  * Writes `contents` into one copy of the tables, which no worker may be using. `memory` views the
- * whole shared memory. Publishing the copy is the caller's.
+ * whole shared memory, `sessions` gives out its records. Publishing the copy is the caller's.
  * @throws {TableError} MESHD_TABLE_FULL, MESHD_TABLE_CONFLICT or MESHD_TABLE_INVALID; nothing was
  *   written then.
  */
-export function writeTables(memory: Uint8Array, copy: 0 | 1, contents: TableContents): void {
+export function writeTables(
+  memory: Uint8Array,
+  copy: 0 | 1,
+  contents: TableContents,
+  sessions: Sessions,
+): void {
   const writer = new CopyWriter(memory, copy);
   const checked = checkContents(contents, {
     peers: writer.view.getUint32(CONTROL + C_PEER_CAPACITY, true),
     prefixes: writer.view.getUint32(CONTROL + C_PREFIX_CAPACITY, true),
   });
   writeSelf(writer, checked);
-  writePeers(writer, checked);
+  writePeers(writer, checked, sessions);
   writeTrie(memory, writer.at, checked.routes4);
   writeFib6(writer, checked.routes6);
 }

@@ -3,7 +3,7 @@
 import {
   GENEVE_OVERHEAD,
   GRE_OVERHEAD,
-  IPIP_OVERHEAD,
+  GRE_WORD,
   PROTOCOL_GENEVE,
   PROTOCOL_GRE,
   PROTOCOL_IPIP,
@@ -15,16 +15,16 @@ import {
   SOCKET_IPIP6,
   SOCKET_UDP,
   SOCKET_VXLAN,
-  UDP_OVERHEAD,
   VXLAN_OVERHEAD,
 } from "../../assembly/shared/layout.js";
-import type { ProtocolName } from "./types.js";
+import type { GreOptions, ProtocolName } from "./types.js";
 
 /** What of a peer and of ourselves stands in outer headers. */
 export interface TemplateParts {
   peerMac: Uint8Array;
   selfMac: Uint8Array;
   vni: number;
+  gre: GreOptions;
 }
 
 export interface Encapsulation {
@@ -34,20 +34,23 @@ export interface Encapsulation {
   socket: number | null;
   /** IP protocols of its raw sockets; none where it comes by UDP. */
   ipProtocols: readonly number[];
-  /** Bytes before the inner packet in a datagram that we send. */
-  overhead: number;
   /** Whether it carries Ethernet frames between VTEPs, in a network with a number. */
   hasFrames: boolean;
+  /** All bytes before the inner packet in a datagram that we send. */
   template(parts: TemplateParts): Uint8Array;
 }
 
-/** Eight bytes of tunnel header and the Ethernet header; the ethertype is the hot path's. */
-function framed(header: readonly number[], parts: TemplateParts): Uint8Array {
-  const bytes = new Uint8Array(24);
+/** The frame's header; its ethertype is the hot path's. */
+function frameHeader({ peerMac, selfMac }: TemplateParts): number[] {
+  return [...peerMac, ...selfMac, 0, 0];
+}
+
+/** Eight bytes of tunnel header and the Ethernet header. */
+function framed(header: readonly number[], overhead: number, parts: TemplateParts): Uint8Array {
+  const bytes = new Uint8Array(overhead);
   bytes.set(header);
   new DataView(bytes.buffer).setUint32(4, parts.vni * 256);
-  bytes.set(parts.peerMac, 8);
-  bytes.set(parts.selfMac, 14);
+  bytes.set(frameHeader(parts), 8);
   return bytes;
 }
 
@@ -61,26 +64,51 @@ export const RAW_KINDS: ReadonlyMap<number, number> = new Map([
 /** RFC 7348 section 5: the I flag. RFC 8926 section 3.4: no options, payload 0x6558. */
 const VXLAN_HEADER = [0x08];
 const GENEVE_HEADER = [0, 0, 0x65, 0x58];
+/** RFC 2890 section 2: the flags in the first byte; what is inside when it is a frame. */
+const GRE_FLAGS = { checksum: 0x80, key: 0x20, sequence: 0x10 };
+const GRE_FRAME = [0x65, 0x58];
+
+/** Bytes of a GRE header with these options, without what it carries. */
+export function greHeaderLength({ key, checksum, sequence }: GreOptions): number {
+  const words = Number(checksum) + Number(key !== null) + Number(sequence);
+  return GRE_OVERHEAD + words * GRE_WORD;
+}
+
+/** Checksum and number are the hot path's, and the type where IP stands behind the header. */
+function greTemplate(parts: TemplateParts): Uint8Array {
+  const { checksum, key, sequence, frames = false } = parts.gre;
+  const header = new Uint8Array(greHeaderLength(parts.gre));
+  const flags = [
+    ...(checksum ? [GRE_FLAGS.checksum] : []),
+    ...(key === null ? [] : [GRE_FLAGS.key]),
+    ...(sequence ? [GRE_FLAGS.sequence] : []),
+  ];
+  header[0] = flags.reduce((sum, flag) => sum + flag, 0);
+  if (frames) header.set(GRE_FRAME, 2);
+  const keyAt = GRE_OVERHEAD + (checksum ? GRE_WORD : 0);
+  if (key !== null) new DataView(header.buffer).setUint32(keyAt, key);
+  return Uint8Array.of(...header, ...(frames ? frameHeader(parts) : []));
+}
 
 export const ENCAPSULATIONS: Record<ProtocolName, Encapsulation> = {
   vxlan: {
-    ...{ number: PROTOCOL_VXLAN, socket: SOCKET_VXLAN, overhead: VXLAN_OVERHEAD },
-    ...{ ipProtocols: [], hasFrames: true, template: (parts) => framed(VXLAN_HEADER, parts) },
+    ...{ number: PROTOCOL_VXLAN, socket: SOCKET_VXLAN, ipProtocols: [], hasFrames: true },
+    template: (parts) => framed(VXLAN_HEADER, VXLAN_OVERHEAD, parts),
   },
   geneve: {
-    ...{ number: PROTOCOL_GENEVE, socket: SOCKET_GENEVE, overhead: GENEVE_OVERHEAD },
-    ...{ ipProtocols: [], hasFrames: true, template: (parts) => framed(GENEVE_HEADER, parts) },
+    ...{ number: PROTOCOL_GENEVE, socket: SOCKET_GENEVE, ipProtocols: [], hasFrames: true },
+    template: (parts) => framed(GENEVE_HEADER, GENEVE_OVERHEAD, parts),
   },
   udp: {
-    ...{ number: PROTOCOL_UDP, socket: SOCKET_UDP, overhead: UDP_OVERHEAD },
-    ...{ ipProtocols: [], hasFrames: false, template: () => new Uint8Array(0) },
+    ...{ number: PROTOCOL_UDP, socket: SOCKET_UDP, ipProtocols: [], hasFrames: false },
+    template: () => new Uint8Array(0),
   },
   ipip: {
-    ...{ number: PROTOCOL_IPIP, socket: null, overhead: IPIP_OVERHEAD },
-    ...{ ipProtocols: [4, 41], hasFrames: false, template: () => new Uint8Array(0) },
+    ...{ number: PROTOCOL_IPIP, socket: null, ipProtocols: [4, 41], hasFrames: false },
+    template: () => new Uint8Array(0),
   },
   gre: {
-    ...{ number: PROTOCOL_GRE, socket: null, overhead: GRE_OVERHEAD },
-    ...{ ipProtocols: [47], hasFrames: false, template: () => new Uint8Array(GRE_OVERHEAD) },
+    ...{ number: PROTOCOL_GRE, socket: null, ipProtocols: [47], hasFrames: false },
+    template: greTemplate,
   },
 };

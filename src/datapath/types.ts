@@ -19,6 +19,18 @@ export interface TableSelf {
 /** Name of an encapsulation; the keys of `ENCAPSULATIONS`. */
 export type ProtocolName = "vxlan" | "geneve" | "udp" | "ipip" | "gre";
 
+/** The optional words of GRE headers, RFC 2784 and 2890. */
+export interface GreOptions {
+  /** 0 to 4,294,967,295; null: no key is sent, and none is accepted. */
+  key: number | null;
+  /** Sends a checksum; one that is received is always checked. */
+  checksum: boolean;
+  /** Sends numbers, and takes no packet whose number is old. */
+  sequence: boolean;
+  /** Sends Ethernet frames, from VTEP to VTEP, instead of IP; needs the peer's MAC address. */
+  frames?: boolean;
+}
+
 /** One tunnel peer; its index in `TableContents.peers` is the peer index everywhere else. */
 export interface TablePeer {
   /** What is sent to it. */
@@ -29,10 +41,12 @@ export interface TablePeer {
   address: string;
   /** UDP port; 0 where the encapsulation has none. */
   port: number;
-  /** MAC address of the peer's VTEP; left out where the encapsulation carries no Ethernet. */
+  /** MAC address of the peer's VTEP; left out where it is sent no Ethernet. */
   mac?: string;
   /** Network number; left out where the encapsulation has none. */
   vni?: number;
+  /** Optional words of its GRE headers, both ways; none when left out. */
+  gre?: GreOptions;
   /** Bytes of inner IP packet that fit the path to this peer. */
   mtu: number;
   /** CIDRs routed to it, and the only inner sources accepted from it. */

@@ -5,6 +5,7 @@ import { NEXT_LOCAL, NEXT_NONE, NEXT_PEER } from "../../assembly/shared/tables.j
 import { parseAddress } from "../../src/datapath/address.js";
 import { TableError } from "../../src/datapath/contents.js";
 import { createMemory } from "../../src/datapath/memory.js";
+import { Sessions } from "../../src/datapath/sessions.js";
 import { writeTables } from "../../src/datapath/tables.js";
 import type { TableContents } from "../../src/datapath/types.js";
 import { loadModule, type TestModule } from "../support/module.js";
@@ -197,7 +198,8 @@ test("tables written over older ones are those written into fresh memory, byte f
   };
   const write = (...list: TableContents[]) => {
     const { bytes, bases } = createMemory({ workers: 1, peerCapacity: 60, prefixCapacity: 500 });
-    for (const contents of list) writeTables(bytes, 0, contents);
+    const sessions = new Sessions(bytes);
+    for (const contents of list) writeTables(bytes, 0, contents, sessions);
     return Buffer.from(bytes.subarray(0, bases[0]));
   };
   assert.ok(write(tables(1), tables(2)).equals(write(tables(2))));

@@ -4,6 +4,7 @@ import {
   ARENA_SIZE,
   BATCH,
   C_GENERATION,
+  C_SESSIONS_AT,
   CONTROL,
   COUNTERS_PER_DIRECTION,
   D_ADDRESS,
@@ -46,9 +47,11 @@ import {
   W_WIRE_OUT_COUNT,
   W_WIRE_SLOTS,
 } from "../../assembly/shared/layout.js";
+import { SESSION_EXPECTED } from "../../assembly/shared/tables.js";
 import { createMemory, type DatapathMemory } from "../../src/datapath/memory.js";
 import { compileModule, type HotPath, instantiateModule } from "../../src/datapath/module.js";
 import { drainPunts, putInject } from "../../src/datapath/punt.js";
+import { Sessions } from "../../src/datapath/sessions.js";
 import { writeTables } from "../../src/datapath/tables.js";
 import type { TableContents } from "../../src/datapath/types.js";
 
@@ -73,6 +76,8 @@ export interface WireMeta {
   tos?: number;
   flags?: number;
   socket?: number;
+  /** The outer header, where the socket hands it over with the datagram. */
+  before?: Uint8Array;
 }
 
 /** Changes a descriptor after it was filled. */
@@ -101,7 +106,7 @@ export class FuzzDriver {
     // A second worker's region lies behind the first: nothing may be written there.
     const other = memory.bases[1] ?? 0;
     memory.bytes.fill(GUARD, other);
-    writeTables(memory.bytes, 1, contents);
+    writeTables(memory.bytes, 1, contents, new Sessions(memory.bytes));
     this.#view.setUint32(CONTROL + C_GENERATION, 1, true);
     hot.init(this.base);
   }
@@ -112,9 +117,18 @@ export class FuzzDriver {
     return new FuzzDriver(hot, memory, contents);
   }
 
-  /** A copy of everything before the worker's region: control block and both tables. */
+  /** A copy of everything before the session records: control block and both tables. */
   snapshot(): Uint8Array {
-    return this.memory.bytes.slice(0, this.base);
+    return this.memory.bytes.slice(0, this.#sessionsAt());
+  }
+
+  #sessionsAt(): number {
+    return this.#view.getUint32(CONTROL + C_SESSIONS_AT, true);
+  }
+
+  /** The number that a peer's next packet may have, at least: of the first session that there is. */
+  expectedNumber(): number {
+    return this.#view.getUint32(this.#sessionsAt() + SESSION_EXPECTED, true);
   }
 
   /** Whether the other worker's region is as it was filled at start. */
@@ -155,8 +169,12 @@ export class FuzzDriver {
   }
 
   feedWire(bytes: Uint8Array, meta: WireMeta, damage?: Damage): void {
-    const at = this.#feed(W_WIRE_IN, W_WIRE_SLOTS, this.#wire++, bytes.length);
-    this.memory.bytes.set(bytes, this.#view.getUint32(at + D_ADDRESS, true));
+    const before = meta.before ?? new Uint8Array(0);
+    const length = before.length + bytes.length;
+    const at = this.#feed(W_WIRE_IN, W_WIRE_SLOTS, this.#wire++, length);
+    const slot = this.#view.getUint32(at + D_ADDRESS, true);
+    this.memory.bytes.set(before, slot);
+    this.memory.bytes.set(bytes, slot + before.length);
     this.memory.bytes.set(meta.from, at + D_PEER);
     this.#view.setUint8(at + D_FAMILY, meta.family);
     this.#view.setUint16(at + D_SEGMENT, meta.segment ?? 0, true);

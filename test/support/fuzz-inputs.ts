@@ -134,7 +134,7 @@ export class FuzzInputs {
     return packet;
   }
 
-  /** How a Geneve sender does it: with options or none, Ethernet or bare IP. */
+  /** How a sender does it: with options or none, a checksum or none, Ethernet or bare IP. */
   #shape(): Shape {
     const { random } = this;
     const options = Array.from({ length: random.once(2) ? 0 : random.between(1, 3) }, () => {
@@ -142,7 +142,8 @@ export class FuzzInputs {
       const head = Uint8Array.of(0xff, random.bits(), random.between(0, 127), words);
       return concat(head, random.bytes(4 * words));
     });
-    return { options: concat(...options), isBare: random.once(2) };
+    const hasChecksum = random.once(2);
+    return { options: concat(...options), isBare: random.once(2), hasChecksum };
   }
 
   /** One packet from a pod to a peer's pod, with or without its checksum done. */
@@ -373,7 +374,11 @@ export class FuzzInputs {
         }),
       () => driver.feedWire(good.bytes, { ...good.meta, segment: random.between(1, 60) }),
       () => driver.feedWire(good.bytes, { ...good.meta, flags: 1 }),
-      () => driver.feedWire(good.bytes, { ...good.meta, socket: random.between(1, 3) }),
+      () => {
+        const { before = random.bytes(20) } = good.meta;
+        driver.feedWire(good.bytes, { ...good.meta, before: this.mutate(before) });
+      },
+      () => driver.feedWire(good.bytes, { ...good.meta, socket: random.between(1, 6) }),
       () => driver.feedWire(good.bytes, { ...good.meta, from: random.bytes(16) }),
       () => driver.feedWire(good.bytes, { ...good.meta, family: random.pick([0, 4, 6, 255]) }),
       () => driver.feedWire(patched(random.between(4, 6), random.bits() & 255), good.meta),

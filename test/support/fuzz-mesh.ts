@@ -1,4 +1,4 @@
-// The mesh of the fuzz test: one node, three peers of both underlay families, and what their
+// The mesh of the fuzz test: one node, peers of all encapsulations and both underlay families, and what their
 // packets look like around the inner one.
 import {
   SOCKET_GENEVE,
@@ -7,9 +7,10 @@ import {
   SOCKET_UDP,
   SOCKET_VXLAN,
 } from "../../assembly/shared/layout.js";
-import type { ProtocolName, TableContents } from "../../src/datapath/types.js";
+import type { GreOptions, ProtocolName, TableContents } from "../../src/datapath/types.js";
 import type { WireMeta } from "./fuzz-driver.js";
-import { address4, address6, concat } from "./packets.js";
+import { grePacket, outerIpv4 } from "./nodes.js";
+import { address4, address6, be16, concat } from "./packets.js";
 
 export interface FuzzPeer {
   protocol: ProtocolName;
@@ -20,18 +21,23 @@ export interface FuzzPeer {
   from: Uint8Array;
   family: 4 | 6;
   text: string;
+  /** Optional words of GRE headers. */
+  gre: GreOptions;
+  /** Whether a GRE peer is sent frames. */
+  isFramed: boolean;
 }
 
 export const SELF_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 export const SELF_NET = 1;
-/** Bytes before the inner packet in a datagram that we send. */
-export const OVERHEADS: Readonly<Record<ProtocolName, number>> = {
-  ...{ vxlan: 22, geneve: 22, udp: 0, ipip: 0, gre: 4 },
-};
+/** Bytes of VXLAN's and Geneve's headers with the frame's. */
+export const FRAMED = 22;
 const SOCKETS: Readonly<Record<ProtocolName, number>> = {
   ...{ vxlan: SOCKET_VXLAN, geneve: SOCKET_GENEVE, udp: SOCKET_UDP },
   ...{ ipip: SOCKET_IPIP4, gre: SOCKET_GRE },
 };
+const NO_WORDS: GreOptions = { key: null, checksum: false, sequence: false };
+const KEYED: GreOptions = { key: 0xdeadbeef, checksum: false, sequence: false };
+const ALL_WORDS: GreOptions = { key: 0xc0ffee42, checksum: true, sequence: true };
 
 export const PEERS: readonly FuzzPeer[] = [
   { net: 2, vni: 42, mtu: 1450, family: 4, text: "192.0.2.2", protocol: "vxlan" },
@@ -41,22 +47,35 @@ export const PEERS: readonly FuzzPeer[] = [
   { net: 6, vni: 78, mtu: 1430, family: 6, text: "2001:db8:0:ff::6", protocol: "geneve" },
   { net: 7, vni: 0, mtu: 1472, family: 4, text: "192.0.2.7", protocol: "udp" },
   { net: 8, vni: 0, mtu: 1300, family: 6, text: "2001:db8:0:ff::8", protocol: "udp" },
-].map(({ net, family, protocol, ...rest }) => ({
+  { net: 9, vni: 0, mtu: 1476, family: 4, text: "192.0.2.9", protocol: "gre" },
+  {
+    net: 10,
+    vni: 0,
+    mtu: 1444,
+    family: 6,
+    text: "2001:db8:0:ff::a",
+    protocol: "gre",
+    gre: ALL_WORDS,
+  },
+  { net: 11, vni: 0, mtu: 1300, family: 4, text: "192.0.2.11", protocol: "gre", gre: KEYED },
+].map(({ net, family, protocol, gre = NO_WORDS, ...rest }) => ({
+  ...{ gre, isFramed: gre.key === KEYED.key },
   ...{ net, family: family as 4 | 6, protocol: protocol as ProtocolName, ...rest },
   mac: Uint8Array.of(2, 0, 0, 0, 0, net),
   from: family === 4 ? concat(address4(192, 0, 2, net), new Uint8Array(12)) : address6(0xff, net),
 }));
 
 const macText = (mac: Uint8Array) => [...mac].map((b) => b.toString(16).padStart(2, "0")).join(":");
-const prefixes = (net: number) => [`10.244.${net}.0/24`, `2001:db8:0:${net}::/64`];
+const prefixes = (net: number) => [`10.244.${net}.0/24`, `2001:db8:0:${net.toString(16)}::/64`];
 
 export const CONTENTS: TableContents = {
   self: {
     ...{ mac: macText(SELF_MAC), vni: 42, mtu: 8930, udpPort: 8472 },
     ...{ addresses: ["10.244.1.1", "2001:db8:0:1::1"], prefixes: prefixes(SELF_NET) },
   },
-  peers: PEERS.map((peer) => ({
-    ...{ protocol: peer.protocol, address: peer.text, port: 8472, mac: macText(peer.mac) },
+  peers: PEERS.map(({ protocol, gre, isFramed, ...peer }) => ({
+    ...{ protocol, gre: { ...gre, frames: isFramed }, address: peer.text, port: 8472 },
+    mac: macText(peer.mac),
     ...{ vni: peer.vni, mtu: peer.mtu, prefixes: prefixes(peer.net) },
   })),
 };
@@ -93,32 +112,65 @@ export function wrap(peer: FuzzPeer, inner: Uint8Array, shape: Shape = PLAIN): U
   return wrapFrame(peer, concat(SELF_MAC, peer.mac, type, inner), shape);
 }
 
-/** What a Geneve sender may choose: options, and to send IP bare. */
+/** What a sender may choose: Geneve's options, GRE's checksum, and to send IP bare. */
 export interface Shape {
   options: Uint8Array;
   isBare: boolean;
+  hasChecksum: boolean;
 }
 
-export const PLAIN: Shape = { options: new Uint8Array(0), isBare: false };
+export const PLAIN: Shape = { options: new Uint8Array(0), isBare: false, hasChecksum: false };
+
+/** Number of the next packet from the one peer whose packets are numbered. */
+export const numbering = { next: 0 };
 
 /** The datagram in which a peer sends an Ethernet frame; where it sends IP alone, what is in it. */
 export function wrapFrame(peer: FuzzPeer, frame: Uint8Array, shape: Shape = PLAIN): Uint8Array {
   const vni = Uint8Array.of(peer.vni >> 16, peer.vni >> 8, peer.vni, 0);
   if (peer.protocol === "udp") return frame.slice(14);
   if (peer.protocol === "vxlan") return concat(Uint8Array.of(8, 0, 0, 0), vni, frame);
+  if (peer.protocol === "gre") return wrapGre(peer, frame, shape);
   const { options, isBare } = shape;
   const type = isBare ? frame.slice(12, 14) : Uint8Array.of(0x65, 0x58);
   const first = Uint8Array.of(options.length / 4, 0);
   return concat(first, type, vni, options, isBare ? frame.slice(14) : frame);
 }
 
+function wrapGre(peer: FuzzPeer, frame: Uint8Array, shape: Shape): Uint8Array {
+  const { key, sequence } = peer.gre;
+  return grePacket(shape.isBare ? frame.slice(14) : frame, {
+    ...(key === null ? {} : { key }),
+    ...(sequence ? { sequence: numbering.next++ } : {}),
+    carried: shape.isBare ? be16(frame, 12) : 0x6558,
+    checksum: shape.hasChecksum,
+  });
+}
+
+/** Bytes of a peer's GRE header. */
+function greLength({ gre }: FuzzPeer, hasChecksum: boolean): number {
+  return 4 + (gre.key === null ? 0 : 4) + (gre.sequence ? 4 : 0) + (hasChecksum ? 4 : 0);
+}
+
 /** Bytes before the inner packet in a datagram of that shape. */
-export function outerOf(peer: FuzzPeer, { options, isBare }: Shape): number {
-  return peer.protocol === "geneve"
-    ? 8 + options.length + (isBare ? 0 : 14)
-    : OVERHEADS[peer.protocol];
+export function outerOf(peer: FuzzPeer, shape: Shape): number {
+  const frame = shape.isBare ? 0 : 14;
+  if (peer.protocol === "gre") return greLength(peer, shape.hasChecksum) + frame;
+  if (peer.protocol === "geneve") return 8 + shape.options.length + frame;
+  return peer.protocol === "vxlan" ? FRAMED : 0;
+}
+
+/** Bytes before the inner packet in a datagram that we send. */
+export function ownOuterOf(peer: FuzzPeer): number {
+  const { gre, isFramed } = peer;
+  return outerOf(peer, {
+    ...PLAIN,
+    hasChecksum: gre.checksum,
+    isBare: peer.protocol === "gre" && !isFramed,
+  });
 }
 
 export function metaOf(peer: FuzzPeer): WireMeta {
-  return { from: peer.from, family: peer.family, socket: SOCKETS[peer.protocol] };
+  const meta = { from: peer.from, family: peer.family, socket: SOCKETS[peer.protocol] };
+  const isRaw = meta.socket >= SOCKET_IPIP4 && peer.family === 4;
+  return isRaw ? { ...meta, before: outerIpv4(47) } : meta;
 }

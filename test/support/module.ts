@@ -41,8 +41,10 @@ import { readCounters, type WorkerCounters } from "../../src/datapath/counters.j
 import { createMemory, type DatapathMemory } from "../../src/datapath/memory.js";
 import { compileModule, type HotPath, instantiateModule } from "../../src/datapath/module.js";
 import { drainPunts, putInject } from "../../src/datapath/punt.js";
+import { Sessions } from "../../src/datapath/sessions.js";
 import { writeTables } from "../../src/datapath/tables.js";
 import type { TableContents } from "../../src/datapath/types.js";
+import { concat } from "./packets.js";
 
 /** What the module exports beside the pump's functions, for tests and benchmarks. */
 export interface Kernels extends HotPath {
@@ -70,6 +72,8 @@ export interface WireInput {
   segment?: number;
   flags?: number;
   socket?: number;
+  /** The outer header, where the socket hands it over with the datagram. */
+  before?: Uint8Array;
 }
 
 /** One descriptor of the underlay output. */
@@ -135,12 +139,14 @@ export class TestModule {
   /** What the stand-in for the writes says of each output; default: all was sent. */
   fail: WriteFailure = () => undefined;
   now_us = 1_000_000;
+  readonly #sessions: Sessions;
   #tunCount = 0;
   #wireCount = 0;
 
   constructor(hot: Kernels, views: DatapathMemory, worker: number) {
     this.hot = hot;
     this.views = views;
+    this.#sessions = new Sessions(views.bytes);
     this.base = views.bases[worker] ?? 0;
     this.view = new DataView(views.memory.buffer);
     views.bytes.fill(0xa5, this.base + W_TUN_SLOTS, this.base + W_TUN_SLOTS + SLOT_SIZE * BATCH);
@@ -151,7 +157,7 @@ export class TestModule {
   /** Writes the spare copy of the tables and makes it live. */
   publish(contents: TableContents): void {
     const next = this.view.getUint32(CONTROL + C_GENERATION, true) + 1;
-    writeTables(this.views.bytes, (next & 1) as 0 | 1, contents);
+    writeTables(this.views.bytes, (next & 1) as 0 | 1, contents, this.#sessions);
     this.view.setUint32(CONTROL + C_GENERATION, next, true);
   }
 
@@ -195,8 +201,9 @@ export class TestModule {
     const address = parseAddress(input.from);
     if (address === undefined) throw new TypeError(`no address: ${input.from}`);
     const at = this.#nextInput(W_WIRE_IN, W_WIRE_SLOTS, this.#wireCount);
-    this.views.bytes.set(datagram, this.view.getUint32(at + D_ADDRESS, true));
-    this.view.setUint32(at + D_LENGTH, datagram.length, true);
+    const bytes = concat(input.before ?? new Uint8Array(0), datagram);
+    this.views.bytes.set(bytes, this.view.getUint32(at + D_ADDRESS, true));
+    this.view.setUint32(at + D_LENGTH, bytes.length, true);
     this.view.setUint16(at + D_SEGMENT, input.segment ?? 0, true);
     this.views.bytes[at + D_TOS] = input.tos ?? 0;
     this.views.bytes[at + D_FLAGS] = input.flags ?? 0;

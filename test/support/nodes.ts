@@ -1,7 +1,15 @@
 // Table contents of small meshes for tests of the hot path: node I has 10.244.I.0/24, fd00:I::/64,
 // underlay address 192.0.2.I, node addresses 10.244.I.1 and fd00:I::1, VTEP MAC 02:00:00:00:00:0I.
 import type { TableContents, TablePeer } from "../../src/datapath/types.js";
-import { buildPacket, concat, type PacketOptions, setBe16, UDP } from "./packets.js";
+import {
+  buildPacket,
+  concat,
+  type PacketOptions,
+  setBe16,
+  setBe32,
+  slowChecksum,
+  UDP,
+} from "./packets.js";
 
 export const VNI = 42;
 export const MTU = 1450;
@@ -125,6 +133,46 @@ export function geneveDatagram(
   setBe16(header, 2, changes.carried ?? 0x6558);
   header.set([vni >> 16, (vni >> 8) & 255, vni & 255], 4);
   return concat(header, options, payload);
+}
+
+/** The outer IPv4 header (RFC 791) that a raw socket hands over with a packet, from node 2. */
+export function outerIpv4(protocol: number, options = new Uint8Array(0)): Uint8Array {
+  const header = new Uint8Array(20);
+  header.set([0x45 + options.length / 4, 0, 0, 0, 0x12, 0x34, 0x40, 0, 64, protocol]);
+  header.set([192, 0, 2, 2, 192, 0, 2, 1], 12);
+  return concat(header, options);
+}
+
+export interface GreChanges {
+  /** Ethertype of the payload; that of the IP packet unless said otherwise. */
+  carried?: number;
+  key?: number;
+  checksum?: boolean;
+  sequence?: number;
+  /** Bits that are set beside those. */
+  flags?: number;
+}
+
+function word(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  setBe32(bytes, 0, value);
+  return bytes;
+}
+
+/** A GRE packet as another implementation would write it, word by word (RFC 2890 section 2). */
+export function grePacket(payload: Uint8Array, changes: GreChanges = {}): Uint8Array {
+  const { key, checksum = false, sequence, flags = 0 } = changes;
+  const bits =
+    (checksum ? 0x8000 : 0) |
+    (key === undefined ? 0 : 0x2000) |
+    (sequence === undefined ? 0 : 0x1000);
+  const head = new Uint8Array(4);
+  setBe16(head, 0, bits | flags);
+  setBe16(head, 2, changes.carried ?? ((payload[0] ?? 0) >> 4 === 6 ? 0x86dd : 0x0800));
+  const words = [checksum ? 0 : undefined, key, sequence].filter((one) => one !== undefined);
+  const packet = concat(head, ...words.map(word), payload);
+  if (checksum) setBe16(packet, 4, slowChecksum(packet));
+  return packet;
 }
 
 /**
