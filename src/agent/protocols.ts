@@ -8,13 +8,14 @@ import {
 } from "../../assembly/shared/layout.js";
 import { type BuiltProtocol, builtProtocols } from "../../control/index.js";
 import { DEFAULT_TUNNEL_PORTS } from "../config/index.js";
+import type { ProtocolName } from "../datapath/index.js";
 
 const IP_HEADER = { 4: 20, 6: 40 } as const;
 
 const UDP_HEADER = 8;
 
 /** Bytes between the outer IP header and the inner IP packet. */
-const BYTES_AFTER_IP = {
+const BYTES_AFTER_IP: Readonly<Record<ProtocolName, number>> = {
   vxlan: UDP_HEADER + VXLAN_OVERHEAD,
   geneve: UDP_HEADER + GENEVE_OVERHEAD,
   udp: UDP_HEADER + UDP_OVERHEAD,

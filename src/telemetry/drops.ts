@@ -95,15 +95,14 @@ export const dropSentences: Record<DropName, string> = {
     "A control packet of the tunnel (Geneve's O bit): its payload is not forwarded, and we act " +
     "on none.",
   WRONG_KEY:
-    "The key in the GRE header is not `greKey` or the static peer's, or one side sends a key and " +
-    "the other none. Other tunnels between the same two hosts cause these too: a raw socket sees " +
-    "all of them.",
+    "The key in the GRE header is not `greKey`, or one side sends a key and the other none. " +
+    "Other tunnels between the same two hosts cause these too: a raw socket sees all of them.",
   BAD_CHECKSUM:
-    "The checksum in the tunnel header does not fit what it covers: the packet was damaged on the " +
-    "way. Look at the links between the two hosts.",
+    "The checksum in the tunnel header does not fit what it covers: the packet was damaged on " +
+    "the way. Look at the links between the two hosts.",
   OLD_SEQUENCE:
-    "The number in the GRE header is not above the last one taken: the packet came late or twice. " +
-    "Underlays with several paths cause these; set `greSequence` off unless the order matters.",
+    "The number in the GRE header is not above the last one taken: the packet came late or " +
+    "twice. Underlays with several paths cause these; without `greSequence` they are taken.",
   COUNT: "Not a reason: the number of reasons.",
 };
 

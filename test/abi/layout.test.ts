@@ -59,8 +59,10 @@ test("a ring's head and tail stand on lines of their own", () => {
 });
 
 test("a peer's template fits its entry", () => {
-  assert.ok(tables.P_TEMPLATE + 24 <= tables.PEER_SIZE);
-  assert.ok(layout.VXLAN_OVERHEAD <= 24);
+  const end = tables.P_TEMPLATE + tables.P_TEMPLATE_SIZE;
+  assert.ok(end <= tables.P_KEY && tables.P_KEYED < tables.PEER_SIZE);
+  const gre = layout.GRE_OVERHEAD + 3 * layout.GRE_WORD + layout.ETHERNET_OVERHEAD;
+  assert.ok(Math.max(layout.VXLAN_OVERHEAD, gre) <= tables.P_TEMPLATE_SIZE);
 });
 
 test("memory is laid out by capacities, tables and workers apart", () => {
@@ -74,7 +76,9 @@ test("memory is laid out by capacities, tables and workers apart", () => {
   const [first, second] = [control(layout.C_TABLES_AT), control(layout.C_TABLES_AT + 4)];
   assert.is(first, layout.CONTROL + layout.CONTROL_SIZE);
   assert.is(second, first + control(layout.C_TABLES_SIZE));
-  assert.is(control(layout.C_WORKERS_AT), second + control(layout.C_TABLES_SIZE));
+  assert.is(control(layout.C_SESSIONS_AT), second + control(layout.C_TABLES_SIZE));
+  const room = control(layout.C_WORKERS_AT) - control(layout.C_SESSIONS_AT);
+  assert.ok(room >= 2 * 9 * tables.SESSION_SIZE, "records of all peers, and of those that went");
   assert.equal(bases, [
     control(layout.C_WORKERS_AT),
     control(layout.C_WORKERS_AT) + control(layout.C_WORKER_STRIDE),

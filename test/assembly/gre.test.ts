@@ -12,7 +12,6 @@ import {
   type GreChanges,
   grePacket,
   macOf,
-  macText,
   outerIpv4,
   peerOf,
   podPacket,
@@ -27,13 +26,10 @@ const FRAME = 0x6558;
 const KEY = 0xfedcba98;
 const bytes = (count: number) => new Uint8Array(count).fill(0x3c);
 
-function grePeer(node: number, gre?: Partial<GreOptions>, isFramed = false): TablePeer {
-  const { mac: _mac, vni: _vni, ...rest } = peerOf(node, { protocol: "gre", port: 0 });
-  return {
-    ...rest,
-    ...(isFramed ? { mac: macText(node) } : {}),
-    ...(gre === undefined ? {} : { gre: { key: null, checksum: false, sequence: false, ...gre } }),
-  };
+function grePeer(node: number, gre: Partial<GreOptions> = {}, isFramed = false): TablePeer {
+  const { vni: _vni, ...rest } = peerOf(node, { protocol: "gre", port: 0 });
+  const words = { key: null, checksum: false, sequence: false, ...gre };
+  return { ...rest, gre: { ...words, frames: isFramed } };
 }
 
 async function node1(gre?: Partial<GreOptions>, isFramed = false): Promise<TestModule> {
@@ -276,7 +272,7 @@ for (const { name, reason, packet, input } of REFUSALS) {
   });
 }
 
-test("behind IPv6 no outer header comes with the packet, behind IPv4 one with options may", async () => {
+test("over IPv6 no outer header comes with a packet, over IPv4 one does", async () => {
   const module = await loadModule();
   module.publish(contentsOf(1, [{ ...grePeer(2), address: "2001:db8::2" }, grePeer(3)]));
   const packet = podPacket(6, 2, 1);

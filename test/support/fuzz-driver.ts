@@ -126,7 +126,7 @@ export class FuzzDriver {
     return this.#view.getUint32(CONTROL + C_SESSIONS_AT, true);
   }
 
-  /** The number that a peer's next packet may have, at least: of the first session that there is. */
+  /** The least number that a peer's next packet may have: in the first session there is. */
   expectedNumber(): number {
     return this.#view.getUint32(this.#sessionsAt() + SESSION_EXPECTED, true);
   }

@@ -367,11 +367,10 @@ export class FuzzInputs {
     const feeds: (() => void)[] = [
       () => driver.feedWire(this.mutate(good.bytes), good.meta),
       () => driver.feedWire(good.bytes, { ...good.meta, tos: random.between(0, 255) }),
-      () =>
-        driver.feedWire(good.bytes, {
-          ...good.meta,
-          segment: random.between(0, good.bytes.length + 9),
-        }),
+      () => {
+        const segment = random.between(0, good.bytes.length + 9);
+        driver.feedWire(good.bytes, { ...good.meta, segment });
+      },
       () => driver.feedWire(good.bytes, { ...good.meta, segment: random.between(1, 60) }),
       () => driver.feedWire(good.bytes, { ...good.meta, flags: 1 }),
       () => {

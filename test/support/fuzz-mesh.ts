@@ -1,5 +1,5 @@
-// The mesh of the fuzz test: one node, peers of all encapsulations and both underlay families, and what their
-// packets look like around the inner one.
+// The mesh of the fuzz test: one node, peers of all encapsulations and both underlay families, and
+// what their packets look like around the inner one.
 import {
   SOCKET_GENEVE,
   SOCKET_GRE,
