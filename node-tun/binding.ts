@@ -52,6 +52,7 @@ export interface Binding {
   openTun(name: string, wants: number, persist: number): NativeQueue;
   adoptTun(fd: number): NativeQueue;
   setTunPersist(fd: number, on: boolean): void;
+  attachTun(fd: number, on: boolean): void;
   openUdp(
     family: number,
     address: string,

@@ -132,6 +132,12 @@ export function openTun(options: TunOptions): TunQueue {
 /** The device outlives its last queue, or not. */
 export const setTunPersist: (fd: number, on: boolean) => void = binding.setTunPersist;
 
+/**
+ * Takes a queue out of its multi-queue device, or back in as the last one. One that is out gets no
+ * packets, loses those that waited in it, and can still write. EINVAL: it is so already.
+ */
+export const attachTun: (fd: number, on: boolean) => void = binding.attachTun;
+
 /** Takes over a queue opened elsewhere (passed by sendDescriptors). */
 export function adoptTun(fd: number): TunQueue {
   return toQueue(binding.adoptTun(fd));

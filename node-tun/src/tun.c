@@ -102,6 +102,19 @@ static napi_value set_persist(napi_env env, napi_callback_info info) {
   return throw_system_fd(env, errno, "ioctl TUNSETPERSIST", fd);
 }
 
+// A queue that is not attached gets no packets any more, and loses those in it; it can still write.
+static napi_value attach_tun(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct ifreq request = {0};
+  int fd;
+  bool on;
+  if (!call_open(&call, env, info, 2) || !arg_fd(&call, 0, "fd", &fd)) return NULL;
+  if (!arg_bool(&call, 1, "on", &on)) return NULL;
+  request.ifr_flags = on ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE;
+  if (ioctl(fd, TUNSETQUEUE, &request) == 0) return NULL;
+  return throw_system_fd(env, errno, "ioctl TUNSETQUEUE", fd);
+}
+
 static napi_value adopt_tun(napi_env env, napi_callback_info info) {
   struct call call;
   struct ifreq request = {0};
@@ -201,6 +214,7 @@ static napi_value write_batch(napi_env env, napi_callback_info info) {
 
 const struct entry tun_entries[] = {
     {"openTun", open_tun},           {"setTunPersist", set_persist},
-    {"adoptTun", adopt_tun},         {"readTunBatch", read_batch},
-    {"writeTunBatch", write_batch},  {NULL, NULL},
+    {"attachTun", attach_tun},       {"adoptTun", adopt_tun},
+    {"readTunBatch", read_batch},    {"writeTunBatch", write_batch},
+    {NULL, NULL},
 };
