@@ -15,4 +15,10 @@ export type { WorkerHeap } from "./heap.js";
 export { type PuntHandler, RING_PACKET_MAX } from "./punt.js";
 export type { ListeningPort, UnderlayAddress } from "./sockets.js";
 export type { Steering, SteeringStatus } from "./steering.js";
-export type { ProtocolName, TableContents, TablePeer, TableSelf } from "./types.js";
+export type {
+  GreOptions,
+  ProtocolName,
+  TableContents,
+  TablePeer,
+  TableSelf,
+} from "./types.js";

@@ -1,9 +1,11 @@
 // The encapsulations by name: their numbers, and the outer header bytes that the hot path copies
 // before each inner packet. A new one is one line in this table and one file in assembly/encap.
 import {
+  ETHERNET_OVERHEAD,
   GENEVE_OVERHEAD,
   GRE_OVERHEAD,
   GRE_WORD,
+  IPIP_OVERHEAD,
   PROTOCOL_GENEVE,
   PROTOCOL_GRE,
   PROTOCOL_IPIP,
@@ -15,6 +17,7 @@ import {
   SOCKET_IPIP6,
   SOCKET_UDP,
   SOCKET_VXLAN,
+  UDP_OVERHEAD,
   VXLAN_OVERHEAD,
 } from "../../assembly/shared/layout.js";
 import type { GreOptions, ProtocolName } from "./types.js";
@@ -34,6 +37,8 @@ export interface Encapsulation {
   socket: number | null;
   /** IP protocols of its raw sockets; none where it comes by UDP. */
   ipProtocols: readonly number[];
+  /** Bytes before the inner packet in a datagram that we send; GRE: at least. */
+  overhead: number;
   /** Whether it carries Ethernet frames between VTEPs, in a network with a number. */
   hasFrames: boolean;
   /** All bytes before the inner packet in a datagram that we send. */
@@ -46,8 +51,8 @@ function frameHeader({ peerMac, selfMac }: TemplateParts): number[] {
 }
 
 /** Eight bytes of tunnel header and the Ethernet header. */
-function framed(header: readonly number[], overhead: number, parts: TemplateParts): Uint8Array {
-  const bytes = new Uint8Array(overhead);
+function framed(header: readonly number[], parts: TemplateParts): Uint8Array {
+  const bytes = new Uint8Array(FRAMED_SIZE);
   bytes.set(header);
   new DataView(bytes.buffer).setUint32(4, parts.vni * 256);
   bytes.set(frameHeader(parts), 8);
@@ -64,6 +69,7 @@ export const RAW_KINDS: ReadonlyMap<number, number> = new Map([
 /** RFC 7348 section 5: the I flag. RFC 8926 section 3.4: no options, payload 0x6558. */
 const VXLAN_HEADER = [0x08];
 const GENEVE_HEADER = [0, 0, 0x65, 0x58];
+const FRAMED_SIZE = 8 + ETHERNET_OVERHEAD;
 /** RFC 2890 section 2: the flags in the first byte; what is inside when it is a frame. */
 const GRE_FLAGS = { checksum: 0x80, key: 0x20, sequence: 0x10 };
 const GRE_FRAME = [0x65, 0x58];
@@ -93,22 +99,22 @@ function greTemplate(parts: TemplateParts): Uint8Array {
 export const ENCAPSULATIONS: Record<ProtocolName, Encapsulation> = {
   vxlan: {
     ...{ number: PROTOCOL_VXLAN, socket: SOCKET_VXLAN, ipProtocols: [], hasFrames: true },
-    template: (parts) => framed(VXLAN_HEADER, VXLAN_OVERHEAD, parts),
+    ...{ overhead: VXLAN_OVERHEAD, template: (parts) => framed(VXLAN_HEADER, parts) },
   },
   geneve: {
     ...{ number: PROTOCOL_GENEVE, socket: SOCKET_GENEVE, ipProtocols: [], hasFrames: true },
-    template: (parts) => framed(GENEVE_HEADER, GENEVE_OVERHEAD, parts),
+    ...{ overhead: GENEVE_OVERHEAD, template: (parts) => framed(GENEVE_HEADER, parts) },
   },
   udp: {
     ...{ number: PROTOCOL_UDP, socket: SOCKET_UDP, ipProtocols: [], hasFrames: false },
-    template: () => new Uint8Array(0),
+    ...{ overhead: UDP_OVERHEAD, template: () => new Uint8Array(0) },
   },
   ipip: {
     ...{ number: PROTOCOL_IPIP, socket: null, ipProtocols: [4, 41], hasFrames: false },
-    template: () => new Uint8Array(0),
+    ...{ overhead: IPIP_OVERHEAD, template: () => new Uint8Array(0) },
   },
   gre: {
     ...{ number: PROTOCOL_GRE, socket: null, ipProtocols: [47], hasFrames: false },
-    template: greTemplate,
+    ...{ overhead: GRE_OVERHEAD, template: greTemplate },
   },
 };

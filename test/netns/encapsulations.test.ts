@@ -2,7 +2,7 @@
 // sizes, TCP compared by hash, and tshark on what was on the wire. Topology: support/two-hosts.ts.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { ProtocolName } from "../../src/datapath/index.js";
+import type { GreOptions, ProtocolName } from "../../src/datapath/index.js";
 import { Capture, plainWire, wrongFrames } from "../support/capture.js";
 import { DatapathNode } from "../support/datapath-node.js";
 import { hashedStreams } from "../support/hashed-stream.js";
@@ -112,10 +112,21 @@ async function assertCleanWire(mesh: Mesh, options: PairOptions): Promise<void> 
   }
 }
 
-for (const protocol of ["vxlan", "geneve", "udp", "ipip"] as const) {
+const ALL_WORDS: GreOptions = { key: 0xfedcba98, checksum: true, sequence: true };
+
+/** Ways to run an encapsulation, by name. */
+const WAYS: Readonly<Record<string, PairOptions>> = {
+  ...{ vxlan: { protocol: "vxlan" }, geneve: { protocol: "geneve" }, udp: { protocol: "udp" } },
+  ...{ ipip: { protocol: "ipip" }, gre: { protocol: "gre" } },
+  "gre with a key": { protocol: "gre", gre: { key: 7, checksum: false, sequence: false } },
+  "gre with all words": { protocol: "gre", gre: ALL_WORDS },
+  "gre with all words and frames": { protocol: "gre", gre: { ...ALL_WORDS, frames: true } },
+};
+
+for (const [way, wayOptions] of Object.entries(WAYS)) {
   for (const family of [4, 6] as const) {
-    const options = { protocol, family };
-    const name = `${protocol} over IPv${family}`;
+    const options = { ...wayOptions, family };
+    const name = `${way} over IPv${family}`;
 
     rootTest(test, `${name}: pings of all sizes, and 50 MB over TCP the same`, async () => {
       await withMesh(

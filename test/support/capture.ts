@@ -12,7 +12,9 @@ const VXLAN_PORT = 8472;
 const IP_IN_UDP_PORT = 8285;
 /** Checksums that tshark looks at only when told so; a wrong one then has status "Bad" (0). */
 const CHECKED = ["ip", "udp", "tcp"].flatMap((name) => ["-o", `${name}.check_checksum:TRUE`]);
-const BAD = ["ip", "udp", "tcp", "icmp", "icmpv6"].map((name) => `${name}.checksum.status == 0`);
+const BAD = ["ip", "udp", "tcp", "icmp", "icmpv6", "gre"].map(
+  (name) => `${name}.checksum.status == 0`,
+);
 const WRONG = ["_ws.malformed", ...BAD].join(" || ");
 
 /**

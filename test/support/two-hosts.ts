@@ -3,7 +3,13 @@
 //   namespace A                                            namespace B
 //   mesh device 10.244.1.1, fd00:244:1::1                  mesh device 10.244.2.1, fd00:244:2::1
 //   veth 192.0.2.1, 2001:db8::1  ------- underlay -------  veth 192.0.2.2, 2001:db8::2
-import type { ProtocolName, Steering, TablePeer, TableSelf } from "../../src/datapath/index.js";
+import type {
+  GreOptions,
+  ProtocolName,
+  Steering,
+  TablePeer,
+  TableSelf,
+} from "../../src/datapath/index.js";
 import type { HostConfig } from "./datapath-host.js";
 import { createNamespace, joinByVeth, uniqueDevice } from "./netns.js";
 
@@ -42,6 +48,8 @@ export interface PairOptions {
   underlayMtu?: number;
   /** VXLAN when left out. */
   protocol?: ProtocolName;
+  /** Words of GRE headers; none when left out. */
+  gre?: GreOptions;
 }
 
 function portOf({ port, protocol }: PairOptions): number {
@@ -73,10 +81,18 @@ export function makeHostPair(underlayMtu = 1500): HostPair {
   return pair;
 }
 
+/** Bytes of the words and of the frame's header that GRE has beside its first four. */
+function greMore({ gre }: PairOptions): number {
+  if (gre === undefined) return 0;
+  const words = [gre.key !== null, gre.checksum, gre.sequence].filter(Boolean).length;
+  return 4 * words + (gre.frames === true ? 14 : 0);
+}
+
 /** Inner bytes that fit the underlay. */
 export function overlayMtu(options: PairOptions): number {
   const { overhead } = ENCAPSULATIONS[options.protocol ?? "vxlan"];
-  return (options.underlayMtu ?? 1500) - overhead - (options.family === 6 ? 20 : 0);
+  const outer = overhead + (options.family === 6 ? 20 : 0) + greMore(options);
+  return (options.underlayMtu ?? 1500) - outer;
 }
 
 export function selfOf(host: Host, options: PairOptions): TableSelf {
@@ -96,6 +112,7 @@ export function peerOf(host: Host, options: PairOptions): TablePeer {
     address: host.underlay[options.family ?? 4],
     port: portOf(options),
     ...(FRAMED.includes(options.protocol ?? "vxlan") ? { mac: host.mac, vni: 1 } : {}),
+    ...(options.gre === undefined ? {} : { mac: host.mac, gre: options.gre }),
     mtu: overlayMtu(options),
     prefixes: host.prefixes,
   };
@@ -104,7 +121,8 @@ export function peerOf(host: Host, options: PairOptions): TablePeer {
 /** What the datapath of `host` is told so that `other` is its only peer. */
 export function configOf(host: Host, other: Host, options: PairOptions = {}): HostConfig {
   const { family = 4, protocol = "vxlan" } = options;
-  const underlay = { family, address: host.underlay[family], port: portOf(options), protocol };
+  const place = { family, address: host.underlay[family], port: portOf(options), protocol };
+  const underlay = options.gre?.sequence === true ? { ...place, ordered: true } : place;
   return {
     datapath: {
       deviceName: "mesh0",
