@@ -93,6 +93,8 @@ export interface Binding {
   openWake(): number;
   wake(fd: number): void;
   clearWake(fd: number): void;
+  openEvents(protocol: number, groups: Uint32Array): number;
+  readEvents(fd: number, types: Uint32Array): number;
   steerTun: Steer;
   unsteerTun(fd: number): void;
   steerUdp: Steer;

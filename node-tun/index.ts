@@ -259,6 +259,24 @@ export const wake: (fd: number) => void = binding.wake;
 /** Makes it not ready, however often it was woken. */
 export const clearWake: (fd: number) => void = binding.clearWake;
 
+/**
+ * A netlink socket that hears these multicast groups of a protocol (linux/netlink.h, rtnetlink.h):
+ * what changes on the host of this network namespace, without asking for it.
+ * @throws SystemCallError EPROTONOSUPPORT (a kernel without the protocol), EPERM, EINVAL (group)
+ */
+export function openEvents(protocol: number, groups: readonly number[]): number {
+  return binding.openEvents(protocol, Uint32Array.from(groups));
+}
+
+/** What readEvents adds where messages were lost, as the kernel calls it. */
+export const EVENTS_LOST = 4;
+
+/**
+ * Types of the messages that came since the last call, each once, as many as `types` has room for.
+ * Never waits. Gives their number.
+ */
+export const readEvents: (fd: number, types: Uint32Array) => number = binding.readEvents;
+
 /** CPUs the calling thread may run on, ascending. */
 export const allowedCpus: () => number[] = binding.allowedCpus;
 /**

@@ -25,7 +25,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "src/bench": ["node-tun"],
   "src/agent": [
     ...["src/datapath", "src/host", "src/pods", "src/config", "src/telemetry", "control"],
-    ...["assembly/shared", "src/bench"],
+    ...["assembly/shared", "src/bench", "node-tun"],
   ],
   "src/lab": ["src/config", "src/host", "node-tun"],
   "src/cli": [

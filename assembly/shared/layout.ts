@@ -153,6 +153,8 @@ export const COMMAND_RUN: u32 = 0;
 export const COMMAND_STOP: u32 = 1;
 /** Measure the heap, then run on; the worker sets COMMAND_RUN again. */
 export const COMMAND_MEASURE: u32 = 2;
+/** Say that there was a round, once; the worker sets COMMAND_RUN again. */
+export const COMMAND_TELL: u32 = 3;
 
 // counters: u64 each, one writer (the worker's wasm instance)
 export const EGRESS: u32 = 0; //  overlay -> underlay

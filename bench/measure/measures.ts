@@ -4,6 +4,7 @@ import type { Carrier } from "../network/carriers.js";
 import { withCubic } from "../network/cubic.js";
 import type { Lab } from "../network/lab.js";
 import { residentBytes } from "../support/processes.js";
+import { measureIdle } from "./idle.js";
 import { measurePing } from "./ping.js";
 import { measureTcp } from "./tcp.js";
 import { measureUdp, searchLossless } from "./udp.js";
@@ -17,6 +18,7 @@ export interface Figure {
 }
 
 export const FIGURES = {
+  idle: { title: "idle, each daemon", unit: "% of a core", isCompared: false },
   tcp1: { title: "TCP 1 stream", unit: "Gbit/s", isCompared: true },
   daemons: { title: "  CPU of both daemons", unit: "s/GB", isCompared: false },
   machine: { title: "  CPU of the machine", unit: "s/GB", isCompared: true },
@@ -46,6 +48,9 @@ const flood =
 
 /** In the order they are taken. */
 export const MEASURES = {
+  idle: async (_, { pids }): Promise<Values> => {
+    return pids.length > 0 ? { idle: await measureIdle(pids) } : {};
+  },
   tcp1: async (lab, carrier, seconds) => {
     const got = await measureTcp(lab, carrier, 1, seconds);
     const own = {

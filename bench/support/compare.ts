@@ -74,7 +74,7 @@ function goalSeries(verdicts: readonly Verdict[]): [string, Series][] {
   });
 }
 
-const COSTS: readonly string[] = ["daemons", "machine", "resident", "ping50", "ping99"];
+const COSTS: readonly string[] = ["daemons", "machine", "resident", "idle", "ping50", "ping99"];
 /** Of meshd to kernel VXLAN, what no goal has already. */
 const FIGURES: readonly string[] = [
   "tcp1",

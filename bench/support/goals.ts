@@ -45,6 +45,7 @@ const to = (carrier: string, figure: FigureName, leg = MAIN): CarrierGoal => {
 };
 const best: CarrierGoal = { leg: MAIN, figure: "tcp1", base: "best peer" };
 const resident: CarrierGoal = { leg: MAIN, figure: "resident", base: "nothing" };
+const idle: CarrierGoal = { leg: MAIN, figure: "idle", base: "nothing" };
 const kernel = (name: string) => ({ kernel: name });
 
 /** In the order they are shown. */
@@ -83,6 +84,7 @@ export const GOALS: readonly Goal[] = [
   gain("tcp1-peer", "TCP 1 stream / best user-space peer", 2.5, 4, best),
   cost("cpu", "CPU s/GB of daemons / wireguard-go", 0.25, 0.15, to("wireguard-go", "daemons")),
   { ...cost("resident", "resident memory per node", 120, 80, resident), unit: "MB" },
+  { ...cost("idle", "idle node, of a core", 0.5, 0.25, idle), unit: "%" },
   cost("ping50", "ping p50 / C proxy", 0.9, 0.6, to("proxy", "ping50")),
   cost("ping99", "ping p99 / C proxy", 0.8, 0.4, to("proxy", "ping99")),
   gain("checksum", "checksum 1460 B, wasm / C", 0.5, 0.7, kernel("checksum 1460 B")),

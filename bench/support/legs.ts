@@ -75,6 +75,11 @@ export function legTitle(leg: Leg): string {
 const ONCE: readonly MeasureName[] = ["udp64", "udp64lossless"];
 const OF_PEERS: readonly MeasureName[] = ["tcp1", "ping", ...ONCE];
 
+/** Before anything else was sent: later rounds would measure the rest after traffic. */
+function ownMeasures(wanted: readonly MeasureName[], round: number): readonly MeasureName[] {
+  return round === 1 ? wanted : wanted.filter((name) => name !== "idle");
+}
+
 function peerMeasures(wanted: readonly MeasureName[], round: number): MeasureName[] {
   const own = wanted.filter((name) => OF_PEERS.includes(name));
   return round === 1 ? own : own.filter((name) => !ONCE.includes(name));
@@ -92,7 +97,8 @@ export function defaultLegs(extent: Extent): Leg[] {
   const short = { ...base, carriers: pair, measures: () => one };
   const all = makeLeg({
     ...{ ...base, mtu: 1500, offloads: true, carriers: [...carriers] },
-    measures: (carrier, round) => (isPeer(carrier) ? peerMeasures(measures, round) : measures),
+    measures: (carrier, round) =>
+      isPeer(carrier) ? peerMeasures(measures, round) : ownMeasures(measures, round),
   });
   const plain = makeLeg({ ...short, mtu: 1500, offloads: false });
   const jumbo = makeLeg({ ...short, mtu: 9000, offloads: true });
@@ -118,7 +124,7 @@ export function fullLegs(extent: Extent): Leg[] {
       makeLeg({
         ...{ ...wire, crew, rounds, seconds },
         carriers: carriers.filter((name) => index === 0 || !isPeer(name)),
-        measures: () => measures,
+        measures: (_, round) => ownMeasures(measures, round),
       }),
     ),
   );

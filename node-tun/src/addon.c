@@ -134,6 +134,7 @@ NAPI_MODULE_INIT() {
   add_functions(env, exports, flood_entries);
   add_functions(env, exports, ping_entries);
   add_functions(env, exports, exchange_entries);
+  add_functions(env, exports, events_entries);
   add_functions(env, exports, resident_entries);
   napi_set_named_property(env, exports, "descriptorLayout", make_layout(env));
   return exports;

@@ -105,7 +105,7 @@ struct entry {
 };
 extern const struct entry tun_entries[], udp_entries[], raw_entries[], poll_entries[],
     pass_entries[], steer_entries[], load_entries[], flood_entries[], ping_entries[],
-    exchange_entries[], resident_entries[];
+    exchange_entries[], resident_entries[], events_entries[];
 
 // A private copy: another thread may change the descriptor while we look at it.
 static inline struct descriptor snapshot(const struct descriptor *at) {

@@ -13,6 +13,7 @@ import { AgentError, messageOf } from "./errors.js";
 import { removeFiles } from "./files.js";
 import { HostKeeper } from "./host-keeper.js";
 import { workerCount } from "./local.js";
+import { LowLatency } from "./low-latency.js";
 import { Prober } from "./probes.js";
 import { buildStatus } from "./status.js";
 import type { AgentLog, AgentOptions, AgentStatus, LeaveOptions, RunningAgent } from "./types.js";
@@ -29,6 +30,7 @@ interface Running extends Booted {
   datapath: Datapath;
   prober: Prober;
   beat: Beat;
+  lowLatency: LowLatency;
   keeper: HostKeeper;
   engine: Engine;
 }
@@ -46,6 +48,7 @@ export class Agent implements RunningAgent {
   private isReady = false;
   private ending: Promise<void> | undefined;
   private readonly askPeers = () => this.running.prober.tick();
+  private readonly lookAtTraffic = () => this.running.lowLatency.look();
   private settleEnd: (end: End) => void = () => undefined;
 
   private constructor(private readonly running: Running) {
@@ -95,6 +98,7 @@ export class Agent implements RunningAgent {
       throw failure;
     }
     this.running.beat.add(this.askPeers);
+    this.watchTraffic();
     await this.watch.start();
     this.servers.push(await ApiServer.listenOnSocket(paths.socket, routesOf(this), log));
     if (options.metricsListen !== undefined) {
@@ -107,10 +111,26 @@ export class Agent implements RunningAgent {
     options.onReady?.(this.status());
   }
 
+  /** The first packet after a pause is heard of by the worker that had it. */
+  private watchTraffic(): void {
+    if (!this.running.lowLatency.status().wanted) return;
+    this.running.beat.add(this.lookAtTraffic);
+    this.datapath.on("round", this.lookAtTraffic);
+    this.lookAtTraffic();
+  }
+
+  private endWatches(): void {
+    const { beat, lowLatency } = this.running;
+    beat.remove(this.askPeers);
+    beat.remove(this.lookAtTraffic);
+    this.datapath.off("round", this.lookAtTraffic);
+    lowLatency.release();
+  }
+
   status(): AgentStatus {
-    const { session, membership, prober, options } = this.running;
+    const { session, membership, prober, options, lowLatency } = this.running;
     return buildStatus({
-      ...{ session, membership, prober },
+      ...{ session, membership, prober, lowLatency },
       ...{ engine: this.engine, datapath: this.datapath, pods: this.pods },
       deviceName: this.deviceName,
       version: options.version ?? "unknown",
@@ -182,8 +202,8 @@ export class Agent implements RunningAgent {
 
   /** Takes everything of ours off the host but the device, which goes when the datapath closes. */
   private async uninstall(): Promise<void> {
-    const { beat, options, paths, log } = this.running;
-    beat.remove(this.askPeers);
+    const { options, paths, log } = this.running;
+    this.endWatches();
     const podsFile = join(options.stateDir, "pods.json");
     const { key, membership, snapshot, host } = paths;
     const steps = [
@@ -199,9 +219,9 @@ export class Agent implements RunningAgent {
   }
 
   private async close(removeDevice: boolean): Promise<void> {
-    const { session, beat, lock, paths, log } = this.running;
+    const { session, lock, paths, log } = this.running;
     this.isReady = false;
-    beat.remove(this.askPeers);
+    this.endWatches();
     await this.bench.stop();
     await this.watch.stop();
     await Promise.all(this.servers.map((server) => server.close()));
@@ -216,7 +236,7 @@ export class Agent implements RunningAgent {
   private async abandon(): Promise<void> {
     const { fresh } = this.running;
     await this.watch.stop();
-    this.running.beat.remove(this.askPeers);
+    this.endWatches();
     await Promise.all(this.servers.map((server) => server.close()));
     if (fresh) {
       await this.engine.remove().catch(() => undefined);
@@ -248,12 +268,13 @@ async function openRunning(booted: Booted, options: AgentOptions, log: AgentLog)
     ...(socketBuffer === undefined ? {} : { socketBuffer }),
     log,
   });
-  const prober = new Prober({
-    inject: (packet) => datapath.inject(packet),
-    traffic: () => datapath.traffic(),
-  });
+  const traffic = () => datapath.traffic();
+  const prober = new Prober({ inject: (packet) => datapath.inject(packet), traffic });
+  const { lowLatency: wanted = false } = options;
+  const listen = () => datapath.listen();
+  const lowLatency = new LowLatency({ wanted, traffic, listen, log });
   datapath.onPunt((packet) => prober.onPunt(packet));
   const parts = { options, deviceName, session, datapath, keeper, pods, prober, log };
   const engine = new Engine({ ...parts, snapshotPath: paths.snapshot }, underlay, plan);
-  return { ...booted, options, log, datapath, prober, keeper, engine, beat: new Beat() };
+  return { ...booted, ...parts, engine, lowLatency, beat: new Beat() };
 }

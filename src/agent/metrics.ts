@@ -122,6 +122,11 @@ function statusFamilies(status: AgentStatus): MetricFamily[] {
     gauge("meshd_peers_reachable", "Peers that answer probes.", status.peersReachable),
     gauge("meshd_pods", "Pods on this node.", status.pods),
     gauge("meshd_refused_records", "Records that are not applied.", status.refused.length),
+    gauge(
+      "meshd_low_latency_held",
+      "1 while the host's CPUs are kept from deep sleep.",
+      Number(status.lowLatency.held),
+    ),
     gauge("meshd_warnings", "Warnings in status.", status.warnings.length),
     {
       name: "meshd_worker_restarts_total",

@@ -4,6 +4,7 @@ import { type Datapath, droppedPackets } from "../datapath/index.js";
 import { MESH_ROUTE_METRIC, POOL_ROUTE_METRIC } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import type { Engine } from "./engine.js";
+import type { LowLatency } from "./low-latency.js";
 import type { PlannedPeer } from "./plan-types.js";
 import type { Prober } from "./probes.js";
 import type { AgentStatus, DropRow, FibRow, PeerStatus, RouteRow } from "./types.js";
@@ -15,6 +16,7 @@ export interface StatusParts {
   datapath: Datapath;
   pods: Pods;
   prober: Prober;
+  lowLatency: LowLatency;
   deviceName: string;
   version: string;
   startedAt: string;
@@ -98,6 +100,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
       heap,
     })),
     steering: { ...datapath.steering() },
+    lowLatency: parts.lowLatency.status(),
     packets: { egress: egress.packets, ingress: ingress.packets },
     bytes: { egress: egress.bytes, ingress: ingress.bytes },
     drops: drops(parts),

@@ -1,6 +1,7 @@
 // What the agent is given, what it answers: options of runAgent and the JSON shapes of its socket.
 import type { BenchRule } from "../bench/index.js";
 import type { GrantedOffloads, Steering, SteeringStatus, WorkerHeap } from "../datapath/index.js";
+import type { LowLatencyStatus } from "./low-latency.js";
 
 /** Writes one structured log line; `event` is a stable dotted name, `fields` are flat values. */
 export type AgentLog = (event: string, fields?: Record<string, unknown>) => void;
@@ -23,6 +24,8 @@ export interface AgentOptions {
   workers?: number;
   /** Besides, one worker per CPU for calm flows. Default "auto". */
   steering?: Steering;
+  /** Keep the host's CPUs from deep sleep while packets flow. Default false. */
+  lowLatency?: boolean;
   /**
    * Address other nodes send to and outer source. Default: of underlayInterface or default route.
    */
@@ -126,6 +129,7 @@ export interface AgentStatus {
   pods: number;
   workers: WorkerSummary[];
   steering: SteeringStatus;
+  lowLatency: LowLatencyStatus;
   packets: { egress: number; ingress: number };
   bytes: { egress: number; ingress: number };
   drops: number;

@@ -15,15 +15,19 @@ import type { Pods } from "../pods/index.js";
 import type { Beat } from "./beat.js";
 import type { Engine } from "./engine.js";
 import { messageOf } from "./errors.js";
+import { HostEvents } from "./host-events.js";
 import { canonicalAddress } from "./prefix.js";
 import type { AgentLog, AgentOptions } from "./types.js";
 import { chooseUnderlay, underlayWish } from "./underlay.js";
 
-/** The whole host is compared this often; a step that failed is tried again sooner. */
+/**
+ * The whole host is compared when something changed there, so often at most; when nothing is heard
+ * of it, for what no event tells (inside of pods), so often at least. A step that failed is tried
+ * again sooner.
+ */
 const FULL_MS = 30_000;
+const UNHEARD_MS = 120_000;
 const RETRY_MS = 3000;
-/** How soon a lost underlay address is noticed, in beats; asking costs a few system calls. */
-const ADDRESS_BEATS = 2;
 /** Changes that come within this time are applied together. */
 const GATHER_MS = 50;
 
@@ -46,12 +50,14 @@ export class Watch {
   private tail: Promise<void> = Promise.resolve();
   private due_ms = 0;
   private fullAt_ms = 0;
+  private lookedAt_ms = 0;
+  private events: HostEvents | undefined;
   private running = false;
   private firewall: string[] = [];
   private conflicts: readonly string[];
   private underlayProblem: string | undefined;
 
-  private readonly onBeat = () => this.checkAddress();
+  private readonly onBeat = () => this.hear();
   private readonly onSnapshot = () => this.wake(GATHER_MS);
   private readonly onDevice = () => {
     this.parts.engine.forgetPublished();
@@ -80,9 +86,10 @@ export class Watch {
     datapath.on("device-recreated", this.onDevice);
     datapath.on("publish-failed", this.onPublishFailed);
     this.running = true;
-    this.parts.beat.add(this.onBeat, ADDRESS_BEATS);
+    this.events ??= HostEvents.open(this.parts.log);
+    this.parts.beat.add(this.onBeat);
     await this.lookForFirewall();
-    this.fullAt_ms = performance.now() + FULL_MS;
+    this.noteLook();
     this.wake(0);
   }
 
@@ -95,10 +102,28 @@ export class Watch {
     this.running = false;
     clearTimeout(this.timer);
     this.parts.beat.remove(this.onBeat);
+    this.events?.close();
+    this.events = undefined;
     await this.tail;
   }
 
-  /** The advertised address went or came back: no need to wait for the timer. */
+  /** Each beat. On a host that lets us hear nothing, the address is looked at and no more. */
+  private hear(): void {
+    const changed = this.events?.read() ?? { any: false, addresses: true };
+    if (changed.addresses) this.checkAddress();
+    if (!changed.any) return;
+    const next = Math.max(this.lookedAt_ms + FULL_MS, performance.now());
+    this.fullAt_ms = Math.min(this.fullAt_ms, next);
+    this.wake(this.fullAt_ms - performance.now());
+  }
+
+  /** The whole host is looked at now: when does it have to be looked at again? */
+  private noteLook(): void {
+    this.lookedAt_ms = performance.now();
+    this.fullAt_ms = this.lookedAt_ms + (this.events === undefined ? FULL_MS : UNHEARD_MS);
+  }
+
+  /** The advertised address went or came back: no need to wait. */
   private checkAddress(): void {
     const { address } = this.parts.engine.underlay();
     const held = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
@@ -131,7 +156,7 @@ export class Watch {
     const full = performance.now() >= this.fullAt_ms;
     try {
       if (full) {
-        this.fullAt_ms = performance.now() + FULL_MS;
+        this.noteLook();
         await this.lookAtHost();
         await this.lookForFirewall();
       }

@@ -1,5 +1,5 @@
 // Help texts: of the program, of a group, of one command.
-import { flagOf, SETTINGS, type SettingName } from "../config/index.js";
+import { flagOf, kinds, SETTINGS, type SettingName } from "../config/index.js";
 import type { Command, CommandGroup, OptionSpec } from "./command.js";
 import { COMMON_OPTIONS, COMMON_SETTINGS } from "./parse.js";
 import { COMMANDS } from "./table.js";
@@ -63,7 +63,8 @@ function optionRow([name, spec]: [string, OptionSpec]): readonly [string, string
 function settingRow(name: SettingName): readonly [string, string] {
   const { kind, initial, about } = SETTINGS[name];
   const given = initial === undefined || initial === null ? "" : ` (default ${initial})`;
-  return [`--${flagOf(name)} VALUE`, `${about}; ${kind.allowed}${given}`];
+  const value = kind === kinds.boolean ? "[VALUE]" : "VALUE";
+  return [`--${flagOf(name)} ${value}`, `${about}; ${kind.allowed}${given}`];
 }
 
 function firstSentence(text: string): string {

@@ -4,9 +4,11 @@ import { parseArgs } from "node:util";
 import {
   flagOf,
   isSettingName,
+  kinds,
   loadSettings,
   meshSettingNames,
   nearest,
+  SETTINGS,
   type SettingName,
   settingNames,
 } from "../config/index.js";
@@ -37,6 +39,18 @@ function canonicalWord(word: string): string {
   return name !== undefined && isSettingName(name) ? `--${flagOf(name)}${found?.[2] ?? ""}` : word;
 }
 
+/** Flags of settings that are true or false. */
+const SWITCHES: ReadonlySet<string> = new Set(
+  settingNames.filter((name) => SETTINGS[name].kind === kinds.boolean).map(flagOf),
+);
+
+/** A switch may stand alone: "--low-latency" is "--low-latency=true". */
+function spellOut(word: string, next: string | undefined, known: KnownOptions): string {
+  const name = word.slice(2);
+  const isSwitch = word.startsWith("--") && SWITCHES.has(name) && Object.hasOwn(known, name);
+  return isSwitch && next !== "true" && next !== "false" ? `${word}=true` : word;
+}
+
 export interface RawWords {
   words: string[];
   given: Map<string, string[]>;
@@ -55,7 +69,9 @@ export function optionsOf(command: Pick<Command, "options" | "settings">): Known
  * @throws UsageError for an option that is unknown, or with or without a value it should not have.
  */
 export function cutWords(argv: readonly string[], known: KnownOptions, hint: string): RawWords {
-  const args = argv.map((word, index) => (endsBefore(argv, index) ? word : canonicalWord(word)));
+  const args = argv.map((word, index) =>
+    endsBefore(argv, index) ? word : spellOut(canonicalWord(word), argv[index + 1], known),
+  );
   const options = Object.fromEntries(
     Object.entries(known).map(([name, spec]) => [
       name,

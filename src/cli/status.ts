@@ -70,6 +70,7 @@ function agentText(status: AgentStatus): string {
     ["peers", peersSummary(status)],
     ["workers", workersText(status)],
     ["steering", steeringText(status)],
+    ["low latency", lowLatencyText(status)],
     ["offloads", offloadsText(status)],
     ["sent", traffic("egress")],
     ["received", traffic("ingress")],
@@ -106,6 +107,14 @@ function workersText({ workers }: AgentStatus): string {
 function steeringText({ steering }: AgentStatus): string {
   if (!steering.active) return steering.reason === "" ? "off" : `off: ${steering.reason}`;
   return `on, calm flows on CPUs ${steering.cpus.join(", ")}`;
+}
+
+function lowLatencyText({ lowLatency }: AgentStatus): string {
+  const { wanted, held, reason } = lowLatency;
+  if (!wanted) return "off";
+  if (reason !== "") return `not available: ${reason}`;
+  if (!held) return "released, no packets flow";
+  return "held, no CPU of this host sleeps deeply: costs power";
 }
 
 /** What the kernel did not grant is on a slower path. */

@@ -159,6 +159,11 @@ export const SETTINGS = {
     "auto",
     "besides, one worker pinned to each CPU for calm flows; auto = on 2 to 4 CPUs, where allowed",
   ),
+  lowLatency: node(
+    boolean,
+    false,
+    "keep the host's CPUs from deep sleep while packets flow; costs power of the whole host",
+  ),
   underlayAddress: both(orNull(address), null, "address other nodes send to"),
   underlayInterface: both(
     orNull(deviceName),

@@ -6,6 +6,7 @@ import {
   COMMAND_MEASURE,
   COMMAND_RUN,
   COMMAND_STOP,
+  COMMAND_TELL,
   W_COMMAND,
   W_GENERATION,
   W_HEARTBEAT,
@@ -77,6 +78,8 @@ export interface CrewParts {
   /** The new thread of a worker that died runs. */
   onRestart: (worker: number, reason: string, restarts: number) => void;
   onPunt: (worker: number) => void;
+  /** The answer to `listen`. */
+  onRound: () => void;
 }
 
 /** All worker threads of one datapath. */
@@ -150,12 +153,22 @@ export class Crew {
         resolve();
       };
       const at = (place.setup.base + W_COMMAND) >>> 2;
-      Atomics.compareExchange(this.#parts.words, at, COMMAND_RUN, COMMAND_MEASURE);
+      for (const before of [COMMAND_RUN, COMMAND_TELL]) {
+        Atomics.compareExchange(this.#parts.words, at, before, COMMAND_MEASURE);
+      }
       this.wake(index);
     }).finally(() => {
       place.measuring = undefined;
     });
     return place.measuring;
+  }
+
+  /** Every worker says once when it has had a round: packets, or what else woke it. */
+  listen(): void {
+    for (const { setup } of this.#places) {
+      const at = (setup.base + W_COMMAND) >>> 2;
+      Atomics.compareExchange(this.#parts.words, at, COMMAND_RUN, COMMAND_TELL);
+    }
   }
 
   /** Wakes a worker that may be blocked, so that it looks at its rings, command and handles. */
@@ -229,6 +242,10 @@ export class Crew {
     const place = this.#at(index);
     if (message === "punt") {
       this.#parts.onPunt(index);
+      return;
+    }
+    if (message === "round") {
+      this.#parts.onRound();
       return;
     }
     if (message !== "ready") {

@@ -50,6 +50,8 @@ export interface DatapathEvents {
   "device-recreated": [{ device: string }];
   /** Tables that had to wait for a worker could not be written. */
   "publish-failed": [{ error: unknown }];
+  /** A worker was woken by something, after `listen`. */
+  round: [];
 }
 
 interface Parts {
@@ -112,6 +114,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
         this.emit("worker-restarted", { worker, reason, restarts });
       },
       onPunt: (worker) => this.drain(worker),
+      onRound: () => this.emit("round"),
     });
   }
 
@@ -200,6 +203,11 @@ export class Datapath extends EventEmitter<DatapathEvents> {
 
   workers(): WorkerStatus[] {
     return this.crew.status();
+  }
+
+  /** Emits "round" once for every worker that is woken by anything from now on. */
+  listen(): void {
+    if (!this.closed) this.crew.listen();
   }
 
   /**

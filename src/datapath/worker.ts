@@ -6,6 +6,7 @@ import {
   COMMAND_MEASURE,
   COMMAND_RUN,
   COMMAND_STOP,
+  COMMAND_TELL,
   RING_HEAD,
   RING_TAIL,
   W_COMMAND,
@@ -40,10 +41,10 @@ export interface WorkerSetup {
 }
 
 /**
- * To the control thread: it runs with the handles it was given, its punt ring has packets, or its
- * heap, because that was asked for.
+ * To the control thread: it runs with the handles it was given, its punt ring has packets; or
+ * because that was asked for: there was a round, its heap.
  */
-export type WorkerMessage = "ready" | "punt" | WorkerHeap;
+export type WorkerMessage = "ready" | "punt" | "round" | WorkerHeap;
 
 /** Rounds after which the heap's records are read though nobody asks: minutes of full load. */
 const UNASKED_ROUNDS = 1 << 24;
@@ -106,7 +107,7 @@ class WorkerLoop {
     for (;;) {
       const command = this.#load(W_COMMAND);
       if (command === COMMAND_STOP) break;
-      if (command === COMMAND_MEASURE) this.#measure();
+      if (command !== COMMAND_RUN) this.#answer(command);
       this.#turn();
     }
     this.#store(W_STATE, WORKER_PARKED);
@@ -136,10 +137,10 @@ class WorkerLoop {
   }
 
   /** A stop that came meanwhile stays. */
-  #measure(): void {
-    const at = this.#index(W_COMMAND);
-    Atomics.compareExchange(this.#words, at, COMMAND_MEASURE, COMMAND_RUN);
-    this.#meter.read(this.#post);
+  #answer(command: number): void {
+    Atomics.compareExchange(this.#words, this.#index(W_COMMAND), command, COMMAND_RUN);
+    if (command === COMMAND_MEASURE) this.#meter.read(this.#post);
+    if (command === COMMAND_TELL) this.#post("round");
   }
 
   /** After every round, busy or not: the control thread closes what it replaced soon after. */

@@ -44,7 +44,9 @@ test("peers' floods and searches are taken in the first round only", () => {
     assert.equal(of(1), ["tcp1", "udp64", "udp64lossless", "ping"]);
     assert.equal(of(2), ["tcp1", "ping"]);
   }
-  assert.equal(leg.measures("meshd", 3), ALL_MEASURES);
+  assert.equal(leg.measures("meshd", 1), ALL_MEASURES);
+  const later = ALL_MEASURES.filter((name) => name !== "idle");
+  assert.equal(leg.measures("meshd", 3), later, "idle is measured before there was traffic");
 });
 
 test("a selection without TCP or without meshd has no short legs", () => {

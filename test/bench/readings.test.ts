@@ -2,7 +2,13 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parsePing } from "../../bench/measure/ping.js";
-import { parseCpuSeconds, parseResident } from "../../bench/support/processes.js";
+import {
+  fineCpuSeconds,
+  parseChildrenSeconds,
+  parseCpuSeconds,
+  parseResident,
+  parseRunSeconds,
+} from "../../bench/support/processes.js";
 import { Results } from "../../bench/support/results.js";
 
 test("round-trip times are taken from ping's lines, lost ones are not there", () => {
@@ -20,6 +26,18 @@ test("round-trip times are taken from ping's lines, lost ones are not there", ()
 test("CPU time is user and system time, also of a program with brackets in its name", () => {
   const fields = "S 1 2 3 4 5 6 7 8 9 10 250 150 0 0 20 0 11 0 4242 1 2";
   assert.is(parseCpuSeconds(`77 (a) b (c) ${fields}`), 4);
+});
+
+test("time of ended children and of threads is read beside it, finer than a tick", () => {
+  const fields = "S 1 2 3 4 5 6 7 8 9 10 250 150 30 45 20 0 11 0 4242 1 2";
+  assert.is(parseChildrenSeconds(`77 (a) b (c) ${fields}`), 0.75);
+  assert.is(parseRunSeconds("1500000 7000 42\n"), 0.0015);
+  const before = fineCpuSeconds([process.pid]);
+  let after = before;
+  for (let turn = 0; turn < 1e5 && after <= before; turn += 1) {
+    after = fineCpuSeconds([process.pid]);
+  }
+  assert.ok(after > before, "reading alone takes time");
 });
 
 test("resident memory is read in bytes", () => {

@@ -74,6 +74,7 @@ test("status shows node, mesh, NATS, routing, lease, peers, workers, packets and
     /^routing +tunnel, vxlan on port 8472$/m,
     /^device +mesh0 mtu 1450$/m,
     /^steering +off: one CPU$/m,
+    /^low latency +not available: no \/dev\/cpu_dma_latency$/m,
     /^offloads +without uso4, uso6$/m,
     /^lease +10\.244\.0\.0\/24, epoch 1$/m,
     /^peers +1 of 2 reachable, slowest 0\.42 ms; unreachable: rack$/m,

@@ -55,6 +55,23 @@ test("what nobody set is left to the mesh: the agent gets directories and versio
   assert.type(given?.log, "function");
 });
 
+test("a setting that is true or false may stand alone as a flag", async ({ world }) => {
+  const ways = [
+    { words: ["--low-latency", "a-token"], wanted: true },
+    { words: ["--lowLatency", "true", "a-token"], wanted: true },
+    { words: ["a-token", "--low-latency=false"], wanted: false },
+    { words: ["--low-latency", "false", "a-token"], wanted: false },
+  ];
+  for (const { words, wanted } of ways) {
+    const { code, given, err } = await joinWith(world, words);
+    assert.is(code, 0, err);
+    assert.equal([given?.lowLatency, given?.token], [wanted, "a-token"], words.join(" "));
+  }
+  const { code, err } = await joinWith(world, ["a-token", "--low-latency=maybe"]);
+  assert.is(code, 2);
+  assert.match(err, "lowLatency");
+});
+
 test("flags, variables and the file reach the agent", async ({ world }) => {
   mkdirSync(world.stateDir);
   writeFileSync(

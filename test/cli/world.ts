@@ -182,6 +182,7 @@ export const STATUS = {
   bytes: { egress: 1000, ingress: 3_000_000 },
   drops: 3,
   steering: { active: false, cpus: [], reason: "one CPU" },
+  lowLatency: { wanted: true, held: false, reason: "no /dev/cpu_dma_latency" },
   offloads: {
     device: { checksum: true, tso4: true, tso6: true, ecn: true, uso4: false, uso6: false },
     socket: { segmentation: true, receiveOffload: true, sendBuffer: 1, receiveBuffer: 1 },
