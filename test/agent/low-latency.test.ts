@@ -51,7 +51,7 @@ function keeper(path: string, wanted = true) {
   return { made, second, said, listened: () => listened };
 }
 
-test("held from the first packet until 2 s after the last, and 32 bits of 0 are in the file", () => {
+test("held from the first packet until 2 s after the last, by 32 bits of 0", () => {
   const path = fifo("device");
   const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   /** Bytes that stand in the FIFO; null = somebody holds it and wrote no more; 0 = nobody does. */
@@ -84,7 +84,7 @@ test("held from the first packet until 2 s after the last, and 32 bits of 0 are 
   closeSync(reader);
 });
 
-test("without a device the reason is said once, no file is made, and nothing is tried again", () => {
+test("without a device the reason is said, no file is made, nothing is tried again", () => {
   const path = join(folder, "missing");
   const { made, second, said, listened } = keeper(path);
   assert.equal([second(true), second(true)], [false, false]);

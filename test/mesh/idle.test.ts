@@ -9,9 +9,9 @@ import { rootTest } from "../support/root.js";
 import { MeshLab } from "./mesh-lab.js";
 
 const WINDOW_MS = 10_000;
-/** A look at the host after the changes of the start falls into one of them, so several are tried. */
+/** A look at the host after the changes of the start falls into one of them: several are tried. */
 const WINDOWS = 6;
-/** Of all threads in a window. Measured: 45; with a probe a second a peer and timers of their own, 300. */
+/** Of all threads in a window. Measured: 35; with questions and timers each by themselves: 300. */
 const WAKES_MAX = 150;
 
 /** Times that any thread of a process went to sleep by itself. */
