@@ -97,6 +97,13 @@ function closeRelated(state: usize, at: usize): void {
   }
 }
 
+/** Emits what is open between the addresses of a packet that goes past the chains. */
+export function closeFlows(worker: usize, at: usize): void {
+  const state = worker + W_COALESCE_STATE;
+  store<u32>(state, 0, LATEST);
+  closeRelated(state, at);
+}
+
 /**
  * Appends the packet to its flow's chain if it fits there and the arena will hold all that is open.
  * So every chain ends as one descriptor, and asks for no more room than the caller left.

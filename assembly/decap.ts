@@ -18,6 +18,7 @@ import * as route from "./route";
 import { Drop } from "./shared/drop";
 import { INGRESS, PUNT_PROBE } from "./shared/layout";
 import { NEXT_LOCAL, NEXT_PEER, P_MTU } from "./shared/tables";
+import * as unfinished from "./unfinished";
 import * as ipv4 from "./wire/ipv4";
 import * as vnet from "./wire/vnet";
 import { worker } from "./worker";
@@ -117,7 +118,18 @@ export function datagram(
   const marked = mark(innerAt, outerTos);
   if (marked < 0) return marked;
   free += offset;
+  const mtu = load<u32>(peer, P_MTU);
+  if (protocols.isRaw(socket)) {
+    const tcpOffset = unfinished.finish(innerAt, total, mtu);
+    if (tcpOffset < 0) return tcpOffset;
+    if (tcpOffset > 0) {
+      // Such a packet comes alone, and so with its slot's headroom.
+      if (free < <u32>vnet.SIZE) return -Drop.BAD_OFFLOAD;
+      unfinished.deliver(innerAt, total, tcpOffset, mtu, INGRESS);
+      return DELIVERED;
+    }
+  }
   if (route.isToSelf(innerAt)) return toSelf(peerIndex, innerAt, total, free);
-  mss.clamp(innerAt, total, load<u32>(peer, P_MTU));
+  mss.clamp(innerAt, total, mtu);
   return toTun(innerAt, total, free);
 }

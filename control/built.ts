@@ -5,15 +5,23 @@ import { ControlError } from "./errors.js";
 import type { MeshConfig, SettingName } from "./settings.js";
 
 /** Encapsulations between nodes and to static peers; the next one is one word. */
-export const builtProtocols = ["vxlan", "geneve", "udp"] as const;
+export const builtProtocols = ["vxlan", "geneve", "udp", "ipip"] as const;
 export type BuiltProtocol = (typeof builtProtocols)[number];
 
 /** Those that carry IP alone: no Ethernet, so no VTEP MAC, and no network number. */
-const frameless: ReadonlySet<BuiltProtocol> = new Set(["udp"]);
+const frameless: ReadonlySet<BuiltProtocol> = new Set(["udp", "ipip"]);
+
+/** Those right behind the outer IP header: no UDP, so no ports. */
+const portless: ReadonlySet<string> = new Set(["ipip"]);
 
 /** Whether an encapsulation carries Ethernet frames, in a network with a number. */
 export function hasFrames(protocol: BuiltProtocol): boolean {
   return !frameless.has(protocol);
+}
+
+/** Whether an encapsulation travels in UDP, to a port; else by an IP protocol of its own. */
+export function hasPort(protocol: string): boolean {
+  return !portless.has(protocol);
 }
 
 const notBuilt = "is not in this version of meshd";

@@ -1,4 +1,5 @@
 // What each setting may be: one rule per name, with the sentence that a refusal shows.
+import { hasPort } from "./built.js";
 import { canonicalAddress, canonicalPrefix, parsePrefix, widthOf } from "./cidr.js";
 import { ControlError } from "./errors.js";
 import { defaultConfig, type MeshConfig, type SettingName } from "./settings.js";
@@ -153,5 +154,6 @@ const defaultPorts = { vxlan: 8472, geneve: 6081, udp: 8285, ipip: 0, gre: 0, pp
 
 /** UDP port in use: tunnelPort, or the protocol's default; 0 = the protocol has no ports. */
 export function tunnelPortOf(config: MeshConfig): number {
+  if (!hasPort(config.tunnelProtocol)) return 0;
   return config.tunnelPort || defaultPorts[config.tunnelProtocol];
 }

@@ -1,6 +1,6 @@
 // One validator per record kind: any JSON value in, the record or a Refused out. Used on every
 // read, never skipped.
-import { builtProtocols, hasFrames } from "./built.js";
+import { builtProtocols, hasFrames, hasPort } from "./built.js";
 import * as check from "./check.js";
 import { type Fields, fieldsOf, Refused, refuse } from "./check.js";
 import { parsePrefix, prefixHolds } from "./cidr.js";
@@ -118,6 +118,11 @@ function endpoint(fields: Fields): EndpointRecord {
   };
 }
 
+/** Port of an encapsulation that has none. */
+function noPort(fields: Fields): number {
+  return check.whole(fields, "port", 0, 0);
+}
+
 /** Also used for what an administrator asks for. */
 export function peer(fields: Fields): PeerRecord {
   const podCIDRs = check.list(fields, "podCIDRs", 1024, check.prefix);
@@ -133,7 +138,7 @@ export function peer(fields: Fields): PeerRecord {
   return {
     name: check.label(fields, "name"),
     endpoint: endpointAddress,
-    port: check.whole(fields, "port", 1, 65_535),
+    port: hasPort(protocol) ? check.whole(fields, "port", 1, 65_535) : noPort(fields),
     podCIDRs,
     vtepMac: isFramed ? check.mac(fields, "vtepMac") : null,
     protocol,

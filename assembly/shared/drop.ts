@@ -42,7 +42,10 @@ export enum Drop {
   WRONG_MAC,
   /** Congestion was marked on the way although the inner packet cannot say so (RFC 6040, 4.2). */
   ECN_ILLEGAL,
-  /** The offload header read from TUN is one we did not ask for, or contradicts its packet. */
+  /**
+   * The offload header read from TUN is one we did not ask for, or contradicts its packet; or a
+   * sender's kernel handed over several UDP datagrams in one piece, without saying their size.
+   */
   BAD_OFFLOAD,
   /** The underlay socket refused the datagram. */
   SEND_FAILED,

@@ -1,7 +1,7 @@
 // Makes actual equal desired, again and again: snapshot -> plan -> tables, host, pods, own records.
 // Applying what is already so changes nothing; the churn counters prove it.
 import { type MemberSession, serializeSnapshot } from "../../control/index.js";
-import type { Datapath, TableContents } from "../datapath/index.js";
+import { type Datapath, rawProtocolsOf, type TableContents } from "../datapath/index.js";
 import type { Underlay } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import { codeOf, messageOf } from "./errors.js";
@@ -12,6 +12,7 @@ import { plan, poolsOf } from "./plan.js";
 import type { Plan } from "./plan-types.js";
 import type { Prober } from "./probes.js";
 import { isTunnelProtocol, type TunnelProtocol } from "./protocols.js";
+import { RawGuard, type RawStatus } from "./raw-guard.js";
 import type { AgentLog, AgentOptions, AgentStatus } from "./types.js";
 
 export interface EngineParts {
@@ -50,6 +51,8 @@ export class Engine {
   private pools: string[] = [];
   private hostProblems: string[] = [];
   private readonly causes = new Map<string, unknown>();
+  private readonly guard: RawGuard;
+  private guardText = "";
 
   constructor(
     private readonly parts: EngineParts,
@@ -58,6 +61,7 @@ export class Engine {
   ) {
     this.current = first;
     this.applied = first;
+    this.guard = new RawGuard(parts.deviceName);
   }
 
   /** The plan in force: its steps have been done, or are in `warnings`. */
@@ -67,6 +71,11 @@ export class Engine {
 
   underlay(): Underlay {
     return this.underlayNow;
+  }
+
+  /** Raw sockets that are open, and what of the kernel reads the same packets. */
+  raw(): RawStatus | null {
+    return this.guard.status();
   }
 
   /** What status should say: problems of records, of the host, and steps that failed last time. */
@@ -120,6 +129,7 @@ export class Engine {
     this.churn.reconciles++;
     await this.step("publish", () => this.publish());
     await this.step("underlay", () => this.rebind());
+    await this.step("raw sockets", () => this.guardRaw(full));
     await this.step("host", () => this.applyHost(full));
     await this.step("pods", () => this.applyPods(full));
     this.parts.prober.setPeers(this.current.tables?.self.addresses ?? [], this.current.peers);
@@ -164,6 +174,22 @@ export class Engine {
     const { port, otherPorts: others } = this.current;
     const protocol = protocolOf(this.current);
     await this.parts.datapath.rebind({ family, address, port, protocol, others });
+  }
+
+  /** What comes to our raw sockets is ours alone. */
+  private async guardRaw(full: boolean): Promise<void> {
+    const underlay = this.parts.datapath.underlay();
+    const { family, address } = underlay;
+    const traffic = { family, address, ipProtocols: rawProtocolsOf(underlay) };
+    const statics = this.current.peers.filter(({ kind }) => kind === "static");
+    const prefixes = [...this.pools, ...statics.flatMap((peer) => peer.prefixes)];
+    const text = JSON.stringify([traffic, prefixes]);
+    if (!full && text === this.guardText) {
+      return;
+    }
+    this.guardText = "";
+    this.churn.hostChanges += await this.guard.apply(traffic, prefixes);
+    this.guardText = text;
   }
 
   private async applyHost(full: boolean): Promise<void> {
@@ -231,6 +257,7 @@ export class Engine {
 
   /** Takes the node's marks off the host, except the device, which the datapath closes. */
   async remove(): Promise<void> {
+    await this.guard.remove();
     await this.parts.keeper.remove(this.pools);
   }
 }

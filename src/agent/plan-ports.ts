@@ -2,6 +2,7 @@
 // that is not the mesh's, each on the port that it sends to.
 import type { ListeningPort } from "../datapath/index.js";
 import type { Candidate, Report } from "./plan-peers.js";
+import { isUdp } from "./protocols.js";
 
 /** A worker's list of listening sockets has an end. */
 const PORTS_MAX = 7;
@@ -9,7 +10,7 @@ const PORTS_MAX = 7;
 export interface PortPlan {
   /** The candidates that can be heard. */
   candidates: Candidate[];
-  /** Ports to open beside the tunnel's own, in order. */
+  /** Ports to open beside the tunnel's own, in order; port 0: the encapsulation has none. */
   others: ListeningPort[];
 }
 
@@ -19,10 +20,15 @@ export function planPorts(
   own: ListeningPort,
   report: Report,
 ): PortPlan {
-  const taken = new Map([[own.port, own.protocol]]);
+  const taken = new Map(isUdp(own.protocol) ? [[own.port, own.protocol]] : []);
+  const raw = new Set<ListeningPort["protocol"]>();
   const heard = candidates.filter((candidate) => {
     const { protocol, port, name } = candidate;
     if (protocol === null || protocol === own.protocol) return true;
+    if (!isUdp(protocol)) {
+      raw.add(protocol);
+      return true;
+    }
     const holder = taken.get(port);
     const isFull = holder === undefined && taken.size > PORTS_MAX;
     if (holder === protocol) return true;
@@ -35,8 +41,9 @@ export function planPorts(
     report("MESHD_PORT_SHARED", `peers.${name}`, text);
     return false;
   });
-  const others = [...taken].flatMap(([port, protocol]) =>
+  const ports = [...taken].flatMap(([port, protocol]) =>
     port === own.port ? [] : [{ protocol, port }],
   );
-  return { candidates: heard, others: others.sort((a, b) => a.port - b.port) };
+  const portless = [...raw].sort().map((protocol) => ({ protocol, port: 0 }));
+  return { candidates: heard, others: [...portless, ...ports.sort((a, b) => a.port - b.port)] };
 }

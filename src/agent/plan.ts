@@ -35,6 +35,7 @@ import {
 import {
   defaultPortOf,
   isTunnelProtocol,
+  isUdp,
   overheadOf,
   spokenProtocols,
   type TunnelProtocol,
@@ -281,7 +282,8 @@ function numbersOf({ snapshot, local }: PlanInput, report: Report): { port: numb
   if (warning !== null) {
     report("MESHD_MTU", "config", warning);
   }
-  return { port: local.tunnelPort || config.tunnelPort || defaultPortOf(protocol), mtu };
+  const port = local.tunnelPort || config.tunnelPort || defaultPortOf(protocol);
+  return { port: isUdp(protocol) ? port : 0, mtu };
 }
 
 /** Why this node may not forward now: one problem, or null. */

@@ -6,7 +6,7 @@ import {
   UDP_OVERHEAD,
   VXLAN_OVERHEAD,
 } from "../../assembly/shared/layout.js";
-import { type BuiltProtocol, builtProtocols } from "../../control/index.js";
+import { type BuiltProtocol, builtProtocols, hasPort } from "../../control/index.js";
 import { DEFAULT_TUNNEL_PORTS } from "../config/index.js";
 import type { ProtocolName } from "../datapath/index.js";
 
@@ -36,6 +36,9 @@ export function isTunnelProtocol(name: string): name is TunnelProtocol {
 export function overheadOf(protocol: TunnelProtocol, underlayFamily: 4 | 6): number {
   return IP_HEADER[underlayFamily] + BYTES_AFTER_IP[protocol];
 }
+
+/** Whether it travels in UDP: else raw sockets are needed, and there are no ports. */
+export const isUdp = hasPort;
 
 /** The port an encapsulation uses when `tunnelPort` is 0; 0 = it has no ports. */
 export function defaultPortOf(protocol: TunnelProtocol): number {

@@ -105,6 +105,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     bytes: { egress: egress.bytes, ingress: ingress.bytes },
     drops: drops(parts),
     offloads: { ...datapath.offloads() },
+    raw: engine.raw(),
     refused: session.snapshot()?.refused ?? [],
     warnings: [...parts.warnings, ...engine.warnings()],
     churn: { ...engine.churn },

@@ -2,6 +2,7 @@
 import type { BenchRule } from "../bench/index.js";
 import type { GrantedOffloads, Steering, SteeringStatus, WorkerHeap } from "../datapath/index.js";
 import type { LowLatencyStatus } from "./low-latency.js";
+import type { RawStatus } from "./raw-guard.js";
 
 /** Writes one structured log line; `event` is a stable dotted name, `fields` are flat values. */
 export type AgentLog = (event: string, fields?: Record<string, unknown>) => void;
@@ -134,6 +135,8 @@ export interface AgentStatus {
   bytes: { egress: number; ingress: number };
   drops: number;
   offloads: GrantedOffloads;
+  /** null while no raw socket is open. */
+  raw: RawStatus | null;
   refused: Refusal[];
   warnings: string[];
   churn: { published: number; hostChanges: number; reconciles: number };

@@ -171,7 +171,9 @@ export class Watch {
   private async lookForFirewall(): Promise<void> {
     const { engine, deviceName } = this.parts;
     const { port } = engine.plan();
-    const traffic = { device: deviceName, pools: engine.ownPools(), udpPort: port };
+    const ipProtocols = engine.raw()?.ipProtocols ?? [];
+    const tunnel = port === 0 ? { ipProtocols } : { udpPort: port };
+    const traffic = { device: deviceName, pools: engine.ownPools(), ...tunnel };
     const found = await findFirewall(traffic).catch(() => []);
     const lines = found.map((obstacle) => obstacle.message);
     if (lines.join() !== this.firewall.join() && lines.length > 0) {

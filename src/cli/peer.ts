@@ -1,5 +1,5 @@
 // meshd peer add | list | remove: static peers, such as a kernel's or a vendor's tunnel device.
-import { builtProtocols, hasFrames, type PeerRecord } from "../../control/index.js";
+import { builtProtocols, hasFrames, hasPort, type PeerRecord } from "../../control/index.js";
 import { checkValue, kinds, label, limits } from "../config/index.js";
 import { withAdmin } from "./admin.js";
 import { type CommandGroup, type Context, type Invocation, UsageError } from "./command.js";
@@ -21,7 +21,8 @@ function peerOf(invocation: Invocation): PeerRecord {
   const spoken = checkValue(protocol, "--protocol", invocation.text("protocol") ?? "vxlan");
   const port = invocation.text("port") ?? limits.DEFAULT_TUNNEL_PORTS[spoken];
   const isFramed = hasFrames(spoken);
-  for (const option of isFramed ? [] : ["mac", "vni"]) {
+  const isUdp = hasPort(spoken);
+  for (const option of [...(isFramed ? [] : ["mac", "vni"]), ...(isUdp ? [] : ["port"])]) {
     if (invocation.has(option))
       throw new UsageError(`--${option}: ${spoken} has none; leave it out`);
   }
@@ -29,7 +30,7 @@ function peerOf(invocation: Invocation): PeerRecord {
   return {
     name: checkValue(label, "NAME", invocation.words[0]),
     endpoint: checkValue(kinds.address, "--endpoint", need("endpoint")),
-    port: checkValue(kinds.integer(1, limits.PORT_MAX), "--port", port),
+    port: isUdp ? checkValue(kinds.integer(1, limits.PORT_MAX), "--port", port) : 0,
     podCIDRs: cidrs.map((cidr) => checkValue(kinds.anyCidr, "--cidr", cidr)),
     vtepMac: isFramed ? checkValue(mac, "--mac", need("mac")).toLowerCase() : null,
     protocol: spoken,
@@ -57,7 +58,7 @@ async function list(invocation: Invocation, context: Context): Promise<undefined
       peers.map((peer) => [
         peer.name,
         peer.endpoint,
-        peer.port,
+        peer.port || "-",
         peer.protocol,
         peer.vni ?? "-",
         peer.vtepMac ?? "-",
@@ -88,10 +89,10 @@ export const command: CommandGroup = {
       options: {
         endpoint: { value: "ADDRESS", about: "its underlay address" },
         cidr: { value: "CIDR", multiple: true, about: "network behind it; may be given again" },
-        mac: { value: "MAC", about: "MAC address of its tunnel device (not with udp)" },
+        mac: { value: "MAC", about: "MAC address of its tunnel device (not with udp, ipip)" },
         port: { value: "PORT", about: "its UDP port (default: 8472, geneve 6081, udp 8285)" },
-        protocol: { value: "NAME", about: "vxlan (default), geneve or udp" },
-        vni: { value: "N", about: "network number (default 1; not with udp)" },
+        protocol: { value: "NAME", about: "vxlan (default), geneve, udp or ipip" },
+        vni: { value: "N", about: "network number (default 1; not with udp, ipip)" },
       },
       words: [1, 1],
       run: add,

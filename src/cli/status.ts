@@ -62,7 +62,7 @@ function agentText(status: AgentStatus): string {
     ["node", `${node.name} (${node.state}), ${node.addresses.join(" and ")}`],
     ["mesh", `${mesh.name} ${mesh.id}`],
     ["nats", natsText(status)],
-    ["routing", `${status.routingMode}, ${status.tunnelProtocol} on port ${status.tunnelPort}`],
+    ["routing", `${status.routingMode}, ${status.tunnelProtocol}${portText(status.tunnelPort)}`],
     ["device", `${status.device} mtu ${status.mtu}`],
     ["underlay", `${underlay.address} on ${underlay.interface} mtu ${underlay.mtu}`],
     ["lease", `${lease.podCIDRs.join(" and ")}, epoch ${lease.epoch}`],
@@ -72,6 +72,7 @@ function agentText(status: AgentStatus): string {
     ["steering", steeringText(status)],
     ["low latency", lowLatencyText(status)],
     ["offloads", offloadsText(status)],
+    ["raw", status.raw === null ? undefined : rawText(status.raw)],
     ["sent", traffic("egress")],
     ["received", traffic("ingress")],
     ["drops", status.drops === 0 ? "0" : `${status.drops}; 'meshd drops' says why`],
@@ -79,6 +80,11 @@ function agentText(status: AgentStatus): string {
   ]);
   const refused = status.refused.map(({ key, reason }) => `refused     ${key}: ${reason}\n`);
   return [lines, ...refused, warningLines(status.warnings)].join("");
+}
+
+/** Encapsulations that are not in UDP have no port. */
+function portText(port: number): string {
+  return port === 0 ? "" : ` on port ${port}`;
 }
 
 function natsText({ nats }: AgentStatus): string {
@@ -118,11 +124,20 @@ function lowLatencyText({ lowLatency }: AgentStatus): string {
 }
 
 /** What the kernel did not grant is on a slower path. */
-function offloadsText({ offloads }: AgentStatus): string {
+function offloadsText({ offloads, tunnelPort }: AgentStatus): string {
   const { segmentation, receiveOffload } = offloads.socket;
-  const all = { ...offloads.device, UDP_SEGMENT: segmentation, UDP_GRO: receiveOffload };
+  const ofUdp = { UDP_SEGMENT: segmentation, UDP_GRO: receiveOffload };
+  const all = { ...offloads.device, ...(tunnelPort === 0 ? {} : ofUdp) };
   const refused = Object.entries(all).flatMap(([name, granted]) => (granted ? [] : [name]));
   return refused.length === 0 ? "all" : `without ${refused.join(", ")}`;
+}
+
+/** What of the kernel would answer for our raw sockets, and what keeps it from that. */
+function rawText({ ipProtocols, kernel, table }: NonNullable<AgentStatus["raw"]>): string {
+  const open = `sockets for IP protocol ${ipProtocols.join(", ")}`;
+  if (kernel.length === 0) return open;
+  const names = `${open}; the kernel's ${kernel.join(", ")}`;
+  return table === null ? `${names} would answer, too` : `${names} silenced by nftables ${table}`;
 }
 
 function controllerText(controller: ControllerState): string {
@@ -134,7 +149,7 @@ function peersText(peers: readonly PeerStatus[]): string {
   const rows = peers.map((peer) => [
     peer.name,
     peer.kind,
-    `${peer.underlay}:${peer.port}`,
+    peer.port === 0 ? peer.underlay : `${peer.underlay}:${peer.port}`,
     peer.podCIDRs.join(","),
     peer.reachable,
     peer.rtt_us === null ? null : durationText(peer.rtt_us / 1000),

@@ -74,12 +74,12 @@ export const SETTINGS = {
   tunnelProtocol: mesh(
     oneOf("vxlan", "geneve", "ipip", "gre", "udp", "pptp"),
     "vxlan",
-    "the encapsulation between nodes; this version: vxlan, geneve, udp",
+    "the encapsulation between nodes; this version: vxlan, geneve, udp, ipip",
   ),
   tunnelPort: both(
     port0,
     0,
-    "UDP port of the tunnel; 0 = the protocol's own (8472, geneve 6081, udp 8285)",
+    "UDP port of the tunnel; 0 = the protocol's own (8472, geneve 6081, udp 8285; ipip has none)",
   ),
   vni: mesh(
     wordOr("identity", integer(limits.VNI_MIN, limits.VNI_MAX)),

@@ -23,6 +23,8 @@ export interface MeshTraffic {
   pools: readonly string[];
   /** UDP port of the tunnel; absent = not UDP. */
   udpPort?: number;
+  /** IP protocols of the tunnel where it is not UDP: 4, 41, 47. */
+  ipProtocols?: readonly number[];
 }
 
 const HOOKS = ["forward", "input"] as const;
@@ -115,9 +117,29 @@ function letsThrough(rule: string, hook: "forward" | "input", traffic: MeshTraff
   if (!/accept|jump|goto|"xt"| -j (?!DROP|REJECT)/.test(rule)) return false;
   // A colon after a quote is JSON's, any other one is part of an IPv6 address.
   const words = new Set(rule.replaceAll('":', '" ').split(/[^A-Za-z0-9_.:@+-]+/));
-  if (hook === "input") return traffic.udpPort !== undefined && words.has(`${traffic.udpPort}`);
+  if (hook === "input") return namesOf(traffic).some((name) => words.has(name));
   const addresses = traffic.pools.map((pool) => pool.split("/")[0] ?? pool);
   return [traffic.device, ...addresses].some((name) => words.has(name));
+}
+
+/** How rules name IP protocols, beside their numbers (/etc/protocols). */
+const PROTOCOL_NAMES: Readonly<Record<number, string[]>> = {
+  4: ["ipencap", "ipip"],
+  41: ["ipv6"],
+  47: ["gre"],
+};
+
+/** Words of a rule that lets the tunnel's packets in. */
+function namesOf({ udpPort, ipProtocols = [] }: MeshTraffic): string[] {
+  const named = ipProtocols.flatMap((one) => [`${one}`, ...(PROTOCOL_NAMES[one] ?? [])]);
+  return [...(udpPort === undefined ? [] : [`${udpPort}`]), ...named];
+}
+
+function tunnelName({ udpPort, ipProtocols = [] }: MeshTraffic): string {
+  if (udpPort !== undefined) return `UDP ${udpPort}`;
+  return ipProtocols.length === 0
+    ? "the tunnel's protocol"
+    : `IP protocol ${ipProtocols.join(", ")}`;
 }
 
 function obstacle(
@@ -130,8 +152,8 @@ function obstacle(
     const message = `firewall ${chain} drops forwarded packets, so pods may reach nobody; ${fix}`;
     return { hook, chain, message };
   }
-  const port = traffic.udpPort === undefined ? "the tunnel's protocol" : `UDP ${traffic.udpPort}`;
-  const message = `firewall ${chain} drops by default; accept ${port} from the other nodes there`;
+  const tunnel = tunnelName(traffic);
+  const message = `firewall ${chain} drops by default; accept ${tunnel} from the other nodes there`;
   return { hook, chain, message };
 }
 

@@ -27,6 +27,16 @@ export { writePrivateFile } from "./files.js";
 export { type FirewallObstacle, findFirewall, type MeshTraffic } from "./firewall.js";
 export { isPlainObject, type JsonObject } from "./json.js";
 export {
+  applySilence,
+  findKernelTunnels,
+  type KernelTunnels,
+  type RawTraffic,
+  removeSilence,
+  type SilenceOptions,
+  silenceTable,
+  silenceText,
+} from "./kernel-tunnels.js";
+export {
   addVeth,
   checkDeviceName,
   deleteLink,

@@ -95,7 +95,7 @@ export function isAsWanted(options: MasqueradeOptions, listed: readonly JsonObje
 }
 
 /** The objects of a table, or undefined when there is none. */
-async function listTable(table: string, where: Where): Promise<JsonObject[] | undefined> {
+export async function listTable(table: string, where: Where): Promise<JsonObject[] | undefined> {
   try {
     return readNft(await runJson(["nft", "-j", "list", "table", "inet", table], where));
   } catch (error) {

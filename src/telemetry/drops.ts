@@ -60,8 +60,9 @@ export const dropSentences: Record<DropName, string> = {
     "The underlay marked congestion on a packet whose sender did not agree to ECN; RFC " +
     "6040 section 4.2 asks to drop it. A device on the path rewrites ECN bits.",
   BAD_OFFLOAD:
-    "The kernel's offload header on TUN asks for something we did not switch on. Report it " +
-    "with the kernel's version.",
+    "The kernel's offload header on TUN asks for something we did not switch on: report it with " +
+    "the kernel's version. Or a kernel tunnel on this machine handed over UDP datagrams in one " +
+    "piece without their size: switch tx-udp-segmentation off on its underlay device.",
   SEND_FAILED:
     "The underlay socket refused the packet: no route to the peer's host, a firewall, or a " +
     "full send buffer. Compare with `meshd status` and the host's routes.",

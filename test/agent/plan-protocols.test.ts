@@ -16,6 +16,7 @@ const names = (made: Plan) => made.peers.map((peer) => peer.name);
 for (const [tunnelProtocol, port, over4] of [
   ["geneve", 6081, 1450],
   ["udp", 8285, 1472],
+  ["ipip", 0, 1480],
 ] as const) {
   test(`${tunnelProtocol}: port, MTU of both underlay families, and what peers need`, () => {
     const snapshot = mesh(2);
@@ -25,8 +26,8 @@ for (const [tunnelProtocol, port, over4] of [
     assert.equal([made.port, made.mtu, made.otherPorts], [port, over4, []]);
     const [peer] = made.tables?.peers ?? [];
     assert.is(peer?.protocol, tunnelProtocol);
-    assert.is(peer?.mac, tunnelProtocol === "udp" ? undefined : "0e:00:00:00:00:02");
-    assert.is(peer?.vni, tunnelProtocol === "udp" ? undefined : 1);
+    assert.is(peer?.mac, tunnelProtocol === "geneve" ? "0e:00:00:00:00:02" : undefined);
+    assert.is(peer?.vni, tunnelProtocol === "geneve" ? 1 : undefined);
     const underlay = { family: 6 as const, address: "fd77::1", interface: "eth0", mtu: 1500 };
     assert.is(planOf(snapshot, 1, { underlay }).mtu, over4 - 20);
   });
@@ -64,6 +65,25 @@ test("static peers of other encapsulations get a port of their own beside the me
     ["udp", undefined, 1450],
     ["vxlan", 7, 1450],
   ]);
+});
+
+test("ipip has no port, whatever the settings say, and shares none with static peers", () => {
+  const snapshot = mesh(2);
+  const bare = { vtepMac: null, vni: null, endpoint: "192.168.77.201", podCIDRs: ["10.9.1.0/24"] };
+  snapshot.peers.set("a", staticPeer("a", { ...bare, protocol: "ipip", port: 0 }));
+  const beside = planOf(snapshot);
+  assert.equal(beside.otherPorts, [{ protocol: "ipip", port: 0 }]);
+  assert.equal(names(beside), ["n2", "a"]);
+  const [, peer] = beside.tables?.peers ?? [];
+  assert.equal([peer?.protocol, peer?.port, peer?.mtu], ["ipip", 0, 1450]);
+  snapshot.config.tunnelProtocol = "ipip";
+  snapshot.config.tunnelPort = 9999;
+  snapshot.nodes.set(nodeIdOf(2), node(2, { protocols: ["ipip"] }));
+  snapshot.peers.set("a", staticPeer("a", { ...bare, protocol: "udp", port: 8285 }));
+  const own = planOf(snapshot, 1, { tunnelPort: 7777 });
+  assert.equal([own.port, own.tables?.self.udpPort], [0, 0]);
+  assert.equal(own.otherPorts, [{ protocol: "udp", port: 8285 }]);
+  assert.equal(codes(own), []);
 });
 
 test.run();

@@ -56,7 +56,7 @@ function innerOf(output: Output): Uint8Array[] {
   const overhead = peer.protocol === "gre" ? greOuter(datagrams) : ownOuterOf(peer);
   const carried = datagrams.reduce((sum, bytes) => sum + bytes.length - overhead, 0);
   assert.is(output.innerBytes, carried);
-  if (peer.protocol === "udp") return datagrams;
+  if (peer.protocol === "udp" || peer.protocol === "ipip") return datagrams;
   return peer.protocol === "gre" ? inGre(peer, datagrams) : inFrames(peer, datagrams);
 }
 

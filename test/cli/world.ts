@@ -183,6 +183,7 @@ export const STATUS = {
   drops: 3,
   steering: { active: false, cpus: [], reason: "one CPU" },
   lowLatency: { wanted: true, held: false, reason: "no /dev/cpu_dma_latency" },
+  raw: null,
   offloads: {
     device: { checksum: true, tso4: true, tso6: true, ecn: true, uso4: false, uso6: false },
     socket: { segmentation: true, receiveOffload: true, sendBuffer: 1, receiveBuffer: 1 },

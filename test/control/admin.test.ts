@@ -162,6 +162,10 @@ test("a static peer must be whole and may not take a node's prefix", async () =>
     const bare = { ...peer, protocol: "udp" as const, port: 8285, vtepMac: null, vni: null };
     await admin.peers.add(bare);
     assert.equal(await admin.peers.list(), [bare]);
+    const portless = { ...bare, protocol: "ipip" as const, port: 0 };
+    await admin.peers.add(portless);
+    assert.equal(await admin.peers.list(), [portless]);
+    assert.is(await codeOf(admin.peers.add({ ...portless, port: 8472 })), "MESHD_BAD_REQUEST");
     const needsMac = { ...bare, protocol: "geneve" as const, vni: 1 };
     assert.is(await codeOf(admin.peers.add(needsMac)), "MESHD_BAD_REQUEST");
     assert.is(await codeOf(admin.peers.remove("other")), "MESHD_NOT_FOUND");

@@ -16,6 +16,7 @@ import {
   wrapFrame,
 } from "./fuzz-mesh.js";
 import { slowSegment } from "./judge.js";
+import { Kept } from "./kept.js";
 import type { PacketOptions } from "./packets.js";
 import {
   ACK,
@@ -33,6 +34,7 @@ import {
   slowSum,
   TCP,
   UDP,
+  unfinished,
 } from "./packets.js";
 import type { Random } from "./random.js";
 
@@ -49,28 +51,6 @@ export interface Ingress {
   bytes: Uint8Array;
   meta: WireMeta;
   expected: Uint8Array[];
-}
-
-/** Inputs kept for spoiling: building each anew takes most of a run; one in eight is replaced. */
-const KEPT = 1500;
-
-/** Draws from a collection that fills up, then renews itself slowly. */
-class Kept<T> {
-  readonly #items: T[] = [];
-
-  constructor(
-    readonly random: Random,
-    readonly make: () => T,
-  ) {}
-
-  draw(): T {
-    const at = this.random.between(0, KEPT - 1);
-    const kept = this.#items[at];
-    if (kept !== undefined && !this.random.once(8)) return kept;
-    const made = this.make();
-    this.#items[at] = made;
-    return made;
-  }
 }
 
 /** Makes well-formed inputs of the mesh, and spoils inputs. */
@@ -155,11 +135,19 @@ export class FuzzInputs {
     const isPlain = options.protocol !== TCP && options.protocol !== UDP;
     if (isPlain || random.once(2)) return { vnet: PLAIN_VNET, packet, expected: [packet] };
     const start = options.version === 4 ? 20 + (options.ipOptions?.length ?? 0) : 40;
-    const field = options.protocol === TCP ? 16 : 6;
-    const unfinished = Uint8Array.from(packet);
-    const pseudo = pseudoHeader(packet, options.protocol, packet.length - start);
-    setBe16(unfinished, start + field, slowSum(pseudo));
-    return { vnet: vnetOf(0, 0, 0, start, field), packet: unfinished, expected: [packet] };
+    const vnet = vnetOf(0, 0, 0, start, options.protocol === TCP ? 16 : 6);
+    return { vnet, packet: unfinished(packet, options), expected: [packet] };
+  }
+
+  /** Segments that nobody cut, as raw sockets hand over what a kernel on this machine sent. */
+  #whole(peer: FuzzPeer): { bytes: Uint8Array; meta: WireMeta } {
+    const { random } = this;
+    const plain = { ...this.#options(peer.net, SELF_NET, 100), ipOptions: empty };
+    const protocol = random.pick([TCP, TCP, UDP]);
+    const options = { ...plain, protocol, payload: random.bytes(random.between(1000, 9000)) };
+    const packet = this.#build(options);
+    const spoiled = random.once(2) ? this.mutate(packet) : unfinished(packet, options);
+    return { bytes: spoiled, meta: metaOf(peer, options.version) };
   }
 
   /** A super-packet to a peer's pod. */
@@ -188,8 +176,11 @@ export class FuzzInputs {
     const peer = this.random.pick(PEERS);
     const options = this.#options(peer.net, SELF_NET, Math.min(peer.mtu, 1450));
     const packet = this.#build(options);
-    const meta = { ...metaOf(peer), tos: (options.tos ?? 0) & 3 };
-    return { bytes: wrap(peer, packet, this.#shape()), meta, expected: [packet] };
+    const meta = { ...metaOf(peer, options.version), tos: (options.tos ?? 0) & 3 };
+    const hasSum = options.protocol === TCP || options.protocol === UDP;
+    const isLeft = peer.protocol === "ipip" && hasSum && this.random.once(2);
+    const sent = isLeft ? unfinished(packet, options) : packet;
+    return { bytes: wrap(peer, sent, this.#shape()), meta, expected: [packet] };
   }
 
   /**
@@ -393,6 +384,11 @@ export class FuzzInputs {
       () => driver.feedWire(wrap(peer, this.#probe(peer)), meta),
       () => driver.feedWire(this.mutate(wrap(peer, this.#probe(peer))), meta),
       () => driver.feedWire(random.bytes(random.between(0, 300)), meta),
+      () => {
+        const ipip = random.pick(PEERS.filter(({ protocol }) => protocol === "ipip"));
+        const whole = this.#whole(ipip);
+        driver.feedWire(whole.bytes, whole.meta);
+      },
       () => driver.feedWire(good.bytes, good.meta, damage),
     ];
     random.pick(feeds)();

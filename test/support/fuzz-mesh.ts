@@ -4,6 +4,7 @@ import {
   SOCKET_GENEVE,
   SOCKET_GRE,
   SOCKET_IPIP4,
+  SOCKET_IPIP6,
   SOCKET_UDP,
   SOCKET_VXLAN,
 } from "../../assembly/shared/layout.js";
@@ -58,6 +59,8 @@ export const PEERS: readonly FuzzPeer[] = [
     gre: ALL_WORDS,
   },
   { net: 11, vni: 0, mtu: 1300, family: 4, text: "192.0.2.11", protocol: "gre", gre: KEYED },
+  { net: 12, vni: 0, mtu: 1480, family: 4, text: "192.0.2.12", protocol: "ipip" },
+  { net: 13, vni: 0, mtu: 1460, family: 6, text: "2001:db8:0:ff::d", protocol: "ipip" },
 ].map(({ net, family, protocol, gre = NO_WORDS, ...rest }) => ({
   ...{ gre, isFramed: gre.key === KEYED.key },
   ...{ net, family: family as 4 | 6, protocol: protocol as ProtocolName, ...rest },
@@ -127,7 +130,7 @@ export const numbering = { next: 0 };
 /** The datagram in which a peer sends an Ethernet frame; where it sends IP alone, what is in it. */
 export function wrapFrame(peer: FuzzPeer, frame: Uint8Array, shape: Shape = PLAIN): Uint8Array {
   const vni = Uint8Array.of(peer.vni >> 16, peer.vni >> 8, peer.vni, 0);
-  if (peer.protocol === "udp") return frame.slice(14);
+  if (peer.protocol === "udp" || peer.protocol === "ipip") return frame.slice(14);
   if (peer.protocol === "vxlan") return concat(Uint8Array.of(8, 0, 0, 0), vni, frame);
   if (peer.protocol === "gre") return wrapGre(peer, frame, shape);
   const { options, isBare } = shape;
@@ -169,8 +172,15 @@ export function ownOuterOf(peer: FuzzPeer): number {
   });
 }
 
-export function metaOf(peer: FuzzPeer): WireMeta {
-  const meta = { from: peer.from, family: peer.family, socket: SOCKETS[peer.protocol] };
-  const isRaw = meta.socket >= SOCKET_IPIP4 && peer.family === 4;
-  return isRaw ? { ...meta, before: outerIpv4(47) } : meta;
+/** How a datagram of a peer comes in; `version` is that of the packet inside. */
+export function metaOf(peer: FuzzPeer, version: 4 | 6 = 4): WireMeta {
+  const isSix = peer.protocol === "ipip" && version === 6;
+  const socket = isSix ? SOCKET_IPIP6 : SOCKETS[peer.protocol];
+  const meta = { from: peer.from, family: peer.family, socket };
+  if (socket < SOCKET_IPIP4 || peer.family === 6) return meta;
+  const ipProtocols = new Map([
+    [SOCKET_IPIP4, 4],
+    [SOCKET_IPIP6, 41],
+  ]);
+  return { ...meta, before: outerIpv4(ipProtocols.get(socket) ?? 47) };
 }

@@ -166,3 +166,15 @@ export function buildPacket(o: PacketOptions): Uint8Array {
   setBe16(packet, field, o.checksum ?? (right === 0 && o.protocol === UDP ? 0xffff : right));
   return packet;
 }
+
+/** As a kernel leaves it to its card: the pseudo-header's sum where the checksum stands. */
+export function unfinished(
+  packet: Uint8Array,
+  { version, protocol, ipOptions }: Pick<PacketOptions, "version" | "protocol" | "ipOptions">,
+): Uint8Array {
+  const start = version === 4 ? 20 + (ipOptions?.length ?? 0) : 40;
+  const copy = Uint8Array.from(packet);
+  const pseudo = pseudoHeader(packet, protocol, packet.length - start);
+  setBe16(copy, start + (protocol === TCP ? 16 : 6), slowSum(pseudo));
+  return copy;
+}
