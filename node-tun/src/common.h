@@ -33,6 +33,7 @@ struct batch {
   struct memory memory;
   struct descriptor *first;
   uint32_t count;
+  uint32_t most_bytes;    // reads: stop when so many have come; 0 = no limit
   uint32_t socket_index;  // reads
   int fd;                 // reads
   const int32_t *fds;     // writes
@@ -113,6 +114,11 @@ static inline struct descriptor snapshot(const struct descriptor *at) {
   memcpy(&copy, at, sizeof copy);
   __asm__ volatile("" : : : "memory");
   return copy;
+}
+
+// Whether the batch holds as much as it may: more may wait behind it.
+static inline bool is_full(const struct batch *batch, uint32_t done, uint64_t bytes) {
+  return done == batch->count || (batch->most_bytes != 0 && bytes >= batch->most_bytes);
 }
 
 static inline bool inside(const struct memory *memory, uint32_t at, uint32_t length) {

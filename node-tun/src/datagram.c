@@ -16,7 +16,8 @@
 
 enum {
   CHUNK = 64,          // messages per system call
-  FIRST_CHUNK = 8,     // and of a batch's first read
+  FIRST_CHUNK = 8,     // and of a batch's first read, and of long datagrams
+  LONG_DATAGRAM = 16384,
   CONTROL_SIZE = 128,  // TOS 24 + pktinfo 40 + segment 24, with room
   ERRORS_SKIPPED = 64, // pending errors one read or send passes over
   WAIT_MS = 5,         // for room in a full send buffer
@@ -119,10 +120,13 @@ static int receive(int fd, struct chunk *chunk) {
 int receive_datagrams(const struct batch *batch) {
   struct chunk chunk;
   uint32_t done = 0;
-  while (done < batch->count) {
+  uint64_t bytes = 0;
+  while (!is_full(batch, done, bytes)) {
     int error = 0;
-    // Mostly few wait: to prepare room for many costs a single packet two microseconds.
-    uint32_t most = done == 0 ? FIRST_CHUNK : CHUNK;
+    // Mostly few wait: to prepare room for many costs a single packet two microseconds. Where they
+    // are long, few are enough for the bytes that one batch may have.
+    bool few = done == 0 || bytes / done > LONG_DATAGRAM;
+    uint32_t most = few ? FIRST_CHUNK : CHUNK;
     chunk.length = 0;
     while (error == 0 && chunk.length < most && done + chunk.length < batch->count) {
       error = prepare_read(&chunk, batch, &batch->first[done + chunk.length]);
@@ -131,7 +135,10 @@ int receive_datagrams(const struct batch *batch) {
     int got = wanted == 0 ? -error : receive(batch->fd, &chunk);
     // What was read is handed over first; the error stands at the next call again.
     if (got < 0 && done == 0) return got;
-    for (int i = 0; i < got; i++) fill_read(&chunk, (uint32_t)i, batch);
+    for (int i = 0; i < got; i++) {
+      fill_read(&chunk, (uint32_t)i, batch);
+      bytes += chunk.messages[i].msg_len;
+    }
     if (got > 0) done += (uint32_t)got;
     if (error != 0 || got < (int)wanted) break;
   }

@@ -19,6 +19,7 @@ enum {
   STATE_WAITING,
   STATE_RUNNING,
   BATCH,
+  BATCH_BYTES,  // a read that has brought so many is not gone on with; 0 = no limit
   DEVICE_IN_AT,
   DEVICE_IN_COUNT_AT,
   WIRE_IN_AT,
@@ -126,15 +127,18 @@ static int receive_all(int32_t *plan, const struct batch *batch) {
 // Reads one side: its count goes to the memory. False with errno when nothing could be read.
 static bool read_side(struct exchange *exchange, int side, int at, int count_at, int *full) {
   struct batch batch;
+  uint64_t bytes = 0;
   uint32_t *count = word_at(exchange, count_at);
   if (count == NULL || !batch_at(exchange, at, (uint32_t)exchange->plan[BATCH], &batch)) {
     errno = EFAULT;
     return false;
   }
   batch.fd = exchange->plan[DEVICE];
+  batch.most_bytes = (uint32_t)exchange->plan[BATCH_BYTES];
   int got = side == BIT_DEVICE ? read_tun(&batch) : receive_all(exchange->plan, &batch);
   *count = got < 0 ? 0 : (uint32_t)got;
-  if (got == (int)batch.count) *full |= side;
+  for (int i = 0; i < got; i++) bytes += batch.first[i].length;
+  if (got >= 0 && is_full(&batch, (uint32_t)got, bytes)) *full |= side;
   errno = got < 0 ? -got : 0;
   return got >= 0;
 }
@@ -237,7 +241,7 @@ static napi_value plan_layout(napi_env env, napi_callback_info info) {
     int value;
   } fields[] = {
       FIELD(NOW), FIELD(WAIT), FIELD(POLLER), FIELD(READY), FIELD(GUARD), FIELD(DEVICE),
-      FIELD(STATE_AT), FIELD(STATE_WAITING), FIELD(STATE_RUNNING), FIELD(BATCH),
+      FIELD(STATE_AT), FIELD(STATE_WAITING), FIELD(STATE_RUNNING), FIELD(BATCH), FIELD(BATCH_BYTES),
       FIELD(DEVICE_IN_AT), FIELD(DEVICE_IN_COUNT_AT), FIELD(WIRE_IN_AT), FIELD(WIRE_IN_COUNT_AT),
       FIELD(DEVICE_OUT_AT), FIELD(DEVICE_OUT_COUNT_AT), FIELD(WIRE_OUT_AT),
       FIELD(WIRE_OUT_COUNT_AT), FIELD(SOCKETS), FIELD(FIRST_SOCKET), FIELD(LISTENING),

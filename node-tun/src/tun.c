@@ -167,12 +167,14 @@ static int read_one(const struct batch *batch, struct descriptor *at) {
 
 int read_tun(const struct batch *batch) {
   int done = 0;
-  for (; done < (int)batch->count; done++) {
+  uint64_t bytes = 0;
+  for (; !is_full(batch, (uint32_t)done, bytes); done++) {
     int error = read_one(batch, &batch->first[done]);
     if (error == EAGAIN) break;
     // What was read is handed over first; the error stands at the next call again.
     if (error != 0 && done == 0) return -error;
     if (error != 0) break;
+    bytes += batch->first[done].length;
   }
   return done;
 }

@@ -86,6 +86,23 @@ test("a full batch is read on without waiting, by both sides in turn", () => {
   assert.is(word(2), 1);
 });
 
+test("so many bytes are a full batch, too", () => {
+  const { batch, plan, word, wait, send } = setUp();
+  for (const [most, answer] of [
+    [2, 0],
+    [3, P.BIT_WIRE],
+    [0, P.BIT_WIRE],
+  ]) {
+    send(2);
+    batch.preset(8, 64);
+    plan[P.BATCH_BYTES] = most;
+    assert.is(wait(-1), answer, `at most ${most}`);
+    assert.is(word(2), 2);
+    assert.is(plan[P.READY], answer === 0 ? P.BIT_DEVICE | P.BIT_WIRE : 0);
+    plan[P.READY] = 0;
+  }
+});
+
 test("a wake-up and the end of a wait are answers without packets", () => {
   const { wake, word, wait } = setUp();
   assert.is(wait(1000), 0);

@@ -33,6 +33,12 @@ const LISTENING = indexOf("LISTENING");
 const FIRST_LISTENING = indexOf("FIRST_LISTENING");
 const DEVICE = indexOf("DEVICE");
 
+/**
+ * Some 16 super-packets: a whole batch of them would touch 4 MiB a side, more than a cache holds,
+ * and they would stay resident.
+ */
+const BATCH_BYTES = 1 << 20;
+
 /** What of a worker stays the same while its handles change. */
 export interface ExchangePlace {
   memory: Uint8Array;
@@ -50,6 +56,7 @@ const fixedFields = ({ base, poller }: ExchangePlace): Record<string, number> =>
   STATE_WAITING: WORKER_PARKED,
   STATE_RUNNING: WORKER_RUNNING,
   BATCH,
+  BATCH_BYTES,
   DEVICE_IN_AT: base + W_TUN_IN,
   DEVICE_IN_COUNT_AT: base + W_TUN_IN_COUNT,
   WIRE_IN_AT: base + W_WIRE_IN,

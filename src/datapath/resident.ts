@@ -10,7 +10,7 @@ export interface ReleasePlan {
 }
 
 /** First when the agent is up, then when code for the first traffic is compiled. */
-const PLAN: ReleasePlan = { release: releasePages, first_ms: [2000, 10_000], every_ms: 60_000 };
+const PLAN: ReleasePlan = { release: releasePages, first_ms: [2000, 10_000], every_ms: 20_000 };
 
 /** Gives pages back from now on, without keeping the process alive. @returns what ends it */
 export function releaseRegularly({ release, first_ms, every_ms } = PLAN): () => void {

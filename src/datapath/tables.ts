@@ -49,6 +49,7 @@ import {
   T_SOURCES_MASK,
 } from "../../assembly/shared/tables.js";
 import { addressBytes } from "./address.js";
+import { clear } from "./clear.js";
 import { type CheckedContents, type CheckedPeer, checkContents, type Route } from "./contents.js";
 import { hash6, hashSource } from "./hash.js";
 import type { Sessions } from "./sessions.js";
@@ -145,7 +146,7 @@ function writeSource(copy: CopyWriter, peer: CheckedPeer, index: number): void {
 function writePeers(copy: CopyWriter, contents: CheckedContents, sessions: Sessions): void {
   const sourcesAt = copy.word(T_SOURCES_AT);
   const sourcesEnd = sourcesAt + (copy.word(T_SOURCES_MASK) + 1) * SOURCE_SLOT_SIZE;
-  copy.bytes.fill(0, sourcesAt, sourcesEnd);
+  clear(copy.bytes, sourcesAt, sourcesEnd);
   const numbered = contents.peers.filter(({ gre }) => gre.sequence);
   sessions.keep(new Set(numbered.map(sessionKey)));
   contents.peers.forEach((peer, index) => {
@@ -167,7 +168,7 @@ function writeLengths(copy: CopyWriter, routes: readonly Route[]): void {
 function writeFib6(copy: CopyWriter, routes: readonly Route[]): void {
   const slots = copy.word(T_FIB6_AT);
   const mask = copy.word(T_FIB6_MASK);
-  copy.bytes.fill(0, slots, slots + (mask + 1) * FIB6_SLOT_SIZE);
+  clear(copy.bytes, slots, slots + (mask + 1) * FIB6_SLOT_SIZE);
   for (const { words, length, next } of routes) {
     let slot = hash6(words, length) & mask;
     const at = () => slots + slot * FIB6_SLOT_SIZE;
