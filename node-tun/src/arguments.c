@@ -120,6 +120,7 @@ bool batch_open_read(struct batch *batch, napi_env env, napi_callback_info info)
   if (!call_open(&call, env, info, 4) || !arg_fd(&call, 0, "fd", &batch->fd)) return false;
   if (!batch_memory(batch, &call)) return false;
   batch->socket_index = 0;
+  batch->most_bytes = 0;
   if (call.count > 4) napi_typeof(env, call.values[4], &type);
   if (type == napi_undefined) return true;
   if (!arg_u32(&call, 4, "socketIndex", &batch->socket_index)) return false;
