@@ -5,14 +5,14 @@ import { ControlError } from "./errors.js";
 import type { MeshConfig, SettingName } from "./settings.js";
 
 /** Encapsulations between nodes and to static peers; the next one is one word. */
-export const builtProtocols = ["vxlan", "geneve", "udp", "ipip"] as const;
+export const builtProtocols = ["vxlan", "geneve", "udp", "ipip", "gre"] as const;
 export type BuiltProtocol = (typeof builtProtocols)[number];
 
 /** Those that carry IP alone: no Ethernet, so no VTEP MAC, and no network number. */
-const frameless: ReadonlySet<BuiltProtocol> = new Set(["udp", "ipip"]);
+const frameless: ReadonlySet<BuiltProtocol> = new Set(["udp", "ipip", "gre"]);
 
 /** Those right behind the outer IP header: no UDP, so no ports. */
-const portless: ReadonlySet<string> = new Set(["ipip"]);
+const portless: ReadonlySet<string> = new Set(["ipip", "gre"]);
 
 /** Whether an encapsulation carries Ethernet frames, in a network with a number. */
 export function hasFrames(protocol: BuiltProtocol): boolean {
@@ -34,9 +34,6 @@ const built: { [name in SettingName]?: readonly unknown[] } = {
   autoDirectNodeRoutes: [false],
   ipv4NativeRoutingCIDR: [null],
   udpChecksum: [true],
-  greKey: [null],
-  greChecksum: [false],
-  greSequence: [false],
   pptpServer: [false],
   pptpFilter: [null],
 };

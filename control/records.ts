@@ -106,10 +106,12 @@ export interface PeerRecord {
   endpoint: string;
   port: number;
   podCIDRs: string[];
-  /** MAC address and network number; null where the encapsulation carries IP alone. */
+  /** MAC address and network number; null where the peer is sent IP alone. */
   vtepMac: string | null;
   protocol: BuiltProtocol;
   vni: number | null;
+  /** Key of its GRE headers; absent: the mesh's. */
+  greKey?: number;
 }
 
 /**

@@ -1,6 +1,6 @@
 // One validator per record kind: any JSON value in, the record or a Refused out. Used on every
 // read, never skipped.
-import { builtProtocols, hasFrames, hasPort } from "./built.js";
+import { type BuiltProtocol, builtProtocols, hasFrames, hasPort } from "./built.js";
 import * as check from "./check.js";
 import { type Fields, fieldsOf, Refused, refuse } from "./check.js";
 import { parsePrefix, prefixHolds } from "./cidr.js";
@@ -140,10 +140,22 @@ export function peer(fields: Fields): PeerRecord {
     endpoint: endpointAddress,
     port: hasPort(protocol) ? check.whole(fields, "port", 1, 65_535) : noPort(fields),
     podCIDRs,
-    vtepMac: isFramed ? check.mac(fields, "vtepMac") : null,
+    vtepMac: isFramed ? check.mac(fields, "vtepMac") : bridgeMac(fields, protocol),
     protocol,
     vni: isFramed ? check.whole(fields, "vni", 1, 0xff_ffff) : null,
+    ...greKey(fields, protocol),
   };
+}
+
+/** GRE carries frames to the peers alone that have a MAC address. */
+function bridgeMac(fields: Fields, protocol: BuiltProtocol): string | null {
+  return protocol === "gre" ? check.nullable(fields, "vtepMac", check.mac) : null;
+}
+
+function greKey(fields: Fields, protocol: BuiltProtocol): Pick<PeerRecord, "greKey"> {
+  const isGiven = fields.greKey !== undefined && fields.greKey !== null;
+  if (protocol !== "gre" || !isGiven) return {};
+  return { greKey: check.whole(fields, "greKey", 0, 0xffff_ffff) };
 }
 
 function beat(fields: Fields): BeatRecord {

@@ -171,9 +171,10 @@ export class Engine {
 
   private async rebind(): Promise<void> {
     const { family, address } = this.underlayNow;
-    const { port, otherPorts: others } = this.current;
+    const { port, otherPorts: others, ordered } = this.current;
     const protocol = protocolOf(this.current);
-    await this.parts.datapath.rebind({ family, address, port, protocol, others });
+    const place = { family, address, port, protocol, others };
+    await this.parts.datapath.rebind(ordered ? { ...place, ordered } : place);
   }
 
   /** What comes to our raw sockets is ours alone. */

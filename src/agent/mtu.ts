@@ -1,4 +1,5 @@
 // The tunnel MTU: bytes of an inner IP packet that still fit the underlay after encapsulation.
+import type { GreOptions } from "../datapath/index.js";
 import { overheadOf, type TunnelProtocol } from "./protocols.js";
 
 /** Smallest MTU on which IPv6 works (RFC 8200 section 5); below it Linux drops IPv6 addresses. */
@@ -12,6 +13,8 @@ export interface MtuInput {
   /** The mesh's or the node's setting. */
   setting: "auto" | number;
   protocol: TunnelProtocol;
+  /** Optional words of GRE headers; none when left out. */
+  gre?: GreOptions;
   underlayFamily: 4 | 6;
   /** MTU in bytes of the interface that holds the underlay address. */
   underlayMtu: number;
@@ -31,7 +34,7 @@ export interface MtuResult {
  * carry IPv6 at all is raised to 1280 while the mesh has an IPv6 pool.
  */
 export function tunnelMtu(input: MtuInput): MtuResult {
-  const fitting = input.underlayMtu - overheadOf(input.protocol, input.underlayFamily);
+  const fitting = input.underlayMtu - overheadOf(input.protocol, input.underlayFamily, input.gre);
   const wanted = input.setting === "auto" ? fitting : input.setting;
   const least = input.overlayIPv6 ? MTU_MIN_IPV6 : MTU_MIN_IPV4;
   if (wanted < least) {

@@ -31,6 +31,8 @@ export interface Candidate {
   mac: string | null;
   /** null: the mesh's own network number. */
   vni: number | null;
+  /** null: the mesh's own. */
+  greKey: number | null;
   /** null: nothing known, ours is used. */
   mtu: number | null;
 }
@@ -157,6 +159,7 @@ export function memberCandidate(
     protocol: null,
     mac: node.vtepMac,
     vni: null,
+    greKey: null,
     mtu: node.mtu,
   };
 }
@@ -177,6 +180,7 @@ export function staticCandidate(peer: PeerRecord, family: 4 | 6, report: Report)
     protocol: peer.protocol,
     mac: peer.vtepMac,
     vni: peer.vni,
+    greKey: peer.greKey ?? null,
     mtu: null,
   };
 }

@@ -80,6 +80,8 @@ export interface Plan {
   port: number;
   /** Ports beside it, for static peers of other encapsulations. */
   otherPorts: ListeningPort[];
+  /** Packets carry sequence numbers, which one worker must have all of. */
+  ordered: boolean;
   mtu: number;
   problems: Problem[];
 }

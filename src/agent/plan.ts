@@ -6,7 +6,7 @@ import {
   type MeshSnapshot,
   type PeerRecord,
 } from "../../control/index.js";
-import type { ListeningPort, TableContents, TablePeer } from "../datapath/index.js";
+import type { GreOptions, ListeningPort, TableContents, TablePeer } from "../datapath/index.js";
 import { tunnelMtu } from "./mtu.js";
 import { type PrefixClaim, resolveClaims } from "./overlap.js";
 import {
@@ -34,6 +34,7 @@ import {
 } from "./prefix.js";
 import {
   defaultPortOf,
+  greOptionsOf,
   isTunnelProtocol,
   isUdp,
   overheadOf,
@@ -64,6 +65,7 @@ function emptyPlan(snapshot: MeshSnapshot, local: LocalFacts, member: MemberReco
     tunnelProtocol: snapshot.config.tunnelProtocol,
     ...numbersOf({ snapshot, local }, () => undefined),
     otherPorts: [],
+    ordered: false,
     problems: [],
   };
 }
@@ -77,6 +79,7 @@ interface Tunnel {
   protocol: TunnelProtocol;
   vni: number;
   dscp: "inherit" | number;
+  gre: GreOptions;
 }
 
 /** The encapsulation asked for, or null when this version has none of that kind. */
@@ -94,7 +97,12 @@ function supportedTunnel(snapshot: MeshSnapshot, report: Report): Tunnel | null 
     return refuse("vni", vni, "a number");
   }
   return isTunnelProtocol(tunnelProtocol)
-    ? { protocol: tunnelProtocol, vni, dscp: snapshot.config.dscp }
+    ? {
+        protocol: tunnelProtocol,
+        vni,
+        dscp: snapshot.config.dscp,
+        gre: greOptionsOf(snapshot.config),
+      }
     : refuse("tunnelProtocol", tunnelProtocol, spokenProtocols.join(", "));
 }
 
@@ -215,16 +223,30 @@ interface Numbers extends Tunnel {
   mtu: number;
 }
 
-function tablePeer({ candidate, claims }: Peered, numbers: Numbers): TablePeer {
-  const { mac } = candidate;
+/** What of a peer depends on the encapsulation that it speaks. */
+function headersOf(candidate: Candidate, numbers: Numbers): Pick<TablePeer, "mac" | "vni" | "gre"> {
+  const { kind, mac, greKey } = candidate;
   const protocol = candidate.protocol ?? numbers.protocol;
+  if (protocol === "gre") {
+    // A static peer with a MAC address is a bridge's port, as Linux' gretap; members take IP.
+    const frames = kind === "static" && mac !== null;
+    const gre = { ...numbers.gre, key: greKey ?? numbers.gre.key, frames };
+    return frames ? { mac, gre } : { gre };
+  }
+  return mac === null || !hasFrames(protocol) ? {} : { mac, vni: candidate.vni ?? numbers.vni };
+}
+
+function tablePeer({ candidate, claims }: Peered, numbers: Numbers): TablePeer {
+  const protocol = candidate.protocol ?? numbers.protocol;
+  const headers = headersOf(candidate, numbers);
   // What the path carries is what the mesh's own headers leave of it, and they.
-  const path = numbers.mtu + overheadOf(numbers.protocol, 4) - overheadOf(protocol, 4);
+  const whole = numbers.mtu + overheadOf(numbers.protocol, 4, numbers.gre);
+  const path = whole - overheadOf(protocol, 4, headers.gre);
   return {
     protocol,
     address: candidate.address,
     port: candidate.port,
-    ...(mac === null || !hasFrames(protocol) ? {} : { mac, vni: candidate.vni ?? numbers.vni }),
+    ...headers,
     mtu: Math.min(numbers.mtu, path, candidate.mtu ?? numbers.mtu),
     prefixes: texts(claims),
     ...(numbers.dscp === "inherit" ? {} : { dscp: numbers.dscp }),
@@ -275,6 +297,7 @@ function numbersOf({ snapshot, local }: PlanInput, report: Report): { port: numb
   const { mtu, warning } = tunnelMtu({
     setting: local.mtu ?? config.mtu,
     protocol,
+    gre: greOptionsOf(config),
     underlayFamily: local.underlay.family,
     underlayMtu: local.underlay.mtu,
     overlayIPv6: config.clusterPoolIPv6PodCIDR !== null,
@@ -338,6 +361,7 @@ export function plan(input: PlanInput): Plan {
     masquerade: sources.length === 0 ? null : { sources, except: exceptions(shared, pools) },
     port: numbers.port,
     otherPorts: shared.others,
+    ordered: isOrdered(shared, numbers),
     mtu: numbers.mtu,
     problems: problems.sorted(),
   };
@@ -351,6 +375,12 @@ function nodeAddressOf(prefix: Prefix): string {
 function exceptions({ own, peers }: Shared, pools: readonly string[]): string[] {
   const others = peers.flatMap(({ claims }) => claims.filter(({ kind }) => kind !== "lease"));
   return [...new Set([...pools, ...texts(own), ...texts(others)])].sort(byText);
+}
+
+/** Whether GRE is in use, and its packets numbered. */
+function isOrdered({ others }: Shared, { protocol, gre }: Numbers): boolean {
+  const spoken = [protocol, ...others.map((other) => other.protocol)];
+  return gre.sequence && spoken.includes("gre");
 }
 
 /** Pod traffic stays walled in also while this node carries none. */

@@ -1,26 +1,35 @@
 // The encapsulations as the agent knows them, by one table. The next one is one line.
 import {
+  ETHERNET_OVERHEAD,
   GENEVE_OVERHEAD,
   GRE_OVERHEAD,
+  GRE_WORD,
   IPIP_OVERHEAD,
   UDP_OVERHEAD,
   VXLAN_OVERHEAD,
 } from "../../assembly/shared/layout.js";
-import { type BuiltProtocol, builtProtocols, hasPort } from "../../control/index.js";
+import {
+  type BuiltProtocol,
+  builtProtocols,
+  hasPort,
+  type MeshConfig,
+} from "../../control/index.js";
 import { DEFAULT_TUNNEL_PORTS } from "../config/index.js";
-import type { ProtocolName } from "../datapath/index.js";
+import type { GreOptions, ProtocolName } from "../datapath/index.js";
 
 const IP_HEADER = { 4: 20, 6: 40 } as const;
 
 const UDP_HEADER = 8;
 
-/** Bytes between the outer IP header and the inner IP packet. */
-const BYTES_AFTER_IP: Readonly<Record<ProtocolName, number>> = {
+/** GRE headers of four bytes. */
+const NO_WORDS: GreOptions = { key: null, checksum: false, sequence: false };
+
+/** Bytes between the outer IP header and the inner IP packet; GRE's depend on its options. */
+const BYTES_AFTER_IP: Readonly<Record<Exclude<ProtocolName, "gre">, number>> = {
   vxlan: UDP_HEADER + VXLAN_OVERHEAD,
   geneve: UDP_HEADER + GENEVE_OVERHEAD,
   udp: UDP_HEADER + UDP_OVERHEAD,
   ipip: IPIP_OVERHEAD,
-  gre: GRE_OVERHEAD,
 };
 
 export type TunnelProtocol = BuiltProtocol;
@@ -32,9 +41,25 @@ export function isTunnelProtocol(name: string): name is TunnelProtocol {
   return spokenProtocols.some((spoken) => spoken === name);
 }
 
+/** The optional words of GRE headers that the mesh's settings ask for. */
+export function greOptionsOf(config: MeshConfig): GreOptions {
+  const { greKey: key, greChecksum: checksum, greSequence: sequence } = config;
+  return { key, checksum, sequence };
+}
+
+function greBytes({ key, checksum, sequence, frames = false }: GreOptions): number {
+  const words = [key !== null, checksum, sequence].filter(Boolean).length;
+  return GRE_OVERHEAD + words * GRE_WORD + (frames ? ETHERNET_OVERHEAD : 0);
+}
+
 /** Bytes added to an inner IP packet, outer IP header included. */
-export function overheadOf(protocol: TunnelProtocol, underlayFamily: 4 | 6): number {
-  return IP_HEADER[underlayFamily] + BYTES_AFTER_IP[protocol];
+export function overheadOf(
+  protocol: ProtocolName,
+  underlayFamily: 4 | 6,
+  gre: GreOptions = NO_WORDS,
+): number {
+  const bytes = protocol === "gre" ? greBytes(gre) : BYTES_AFTER_IP[protocol];
+  return IP_HEADER[underlayFamily] + bytes;
 }
 
 /** Whether it travels in UDP: else raw sockets are needed, and there are no ports. */

@@ -1,5 +1,11 @@
 // meshd peer add | list | remove: static peers, such as a kernel's or a vendor's tunnel device.
-import { builtProtocols, hasFrames, hasPort, type PeerRecord } from "../../control/index.js";
+import {
+  type BuiltProtocol,
+  builtProtocols,
+  hasFrames,
+  hasPort,
+  type PeerRecord,
+} from "../../control/index.js";
 import { checkValue, kinds, label, limits } from "../config/index.js";
 import { withAdmin } from "./admin.js";
 import { type CommandGroup, type Context, type Invocation, UsageError } from "./command.js";
@@ -22,20 +28,35 @@ function peerOf(invocation: Invocation): PeerRecord {
   const port = invocation.text("port") ?? limits.DEFAULT_TUNNEL_PORTS[spoken];
   const isFramed = hasFrames(spoken);
   const isUdp = hasPort(spoken);
-  for (const option of [...(isFramed ? [] : ["mac", "vni"]), ...(isUdp ? [] : ["port"])]) {
+  for (const option of foreignOptions(spoken)) {
     if (invocation.has(option))
       throw new UsageError(`--${option}: ${spoken} has none; leave it out`);
   }
   const vni = kinds.integer(limits.VNI_MIN, limits.VNI_MAX);
+  const greKey = kinds.integer(0, limits.GRE_KEY_MAX);
+  const hasMac = isFramed || invocation.has("mac");
   return {
     name: checkValue(label, "NAME", invocation.words[0]),
     endpoint: checkValue(kinds.address, "--endpoint", need("endpoint")),
     port: isUdp ? checkValue(kinds.integer(1, limits.PORT_MAX), "--port", port) : 0,
     podCIDRs: cidrs.map((cidr) => checkValue(kinds.anyCidr, "--cidr", cidr)),
-    vtepMac: isFramed ? checkValue(mac, "--mac", need("mac")).toLowerCase() : null,
+    vtepMac: hasMac ? checkValue(mac, "--mac", need("mac")).toLowerCase() : null,
     protocol: spoken,
     vni: isFramed ? checkValue(vni, "--vni", invocation.text("vni") ?? 1) : null,
+    ...(invocation.has("key")
+      ? { greKey: checkValue(greKey, "--key", invocation.text("key")) }
+      : {}),
   };
+}
+
+/** Options that peers of an encapsulation do not have. */
+function foreignOptions(spoken: BuiltProtocol): string[] {
+  const framed = spoken === "gre" ? ["vni"] : ["mac", "vni"];
+  return [
+    ...(hasFrames(spoken) ? [] : framed),
+    ...(hasPort(spoken) ? [] : ["port"]),
+    ...(spoken === "gre" ? [] : ["key"]),
+  ];
 }
 
 async function add(invocation: Invocation, context: Context): Promise<undefined> {
@@ -54,13 +75,14 @@ async function list(invocation: Invocation, context: Context): Promise<undefined
   const peers = await withAdmin(invocation.settings, (admin) => admin.peers.list());
   print(invocation, context, peers, () =>
     tableOr(
-      ["PEER", "ENDPOINT", "PORT", "PROTOCOL", "VNI", "VTEP MAC", "CIDRS"],
+      ["PEER", "ENDPOINT", "PORT", "PROTOCOL", "VNI", "KEY", "VTEP MAC", "CIDRS"],
       peers.map((peer) => [
         peer.name,
         peer.endpoint,
         peer.port || "-",
         peer.protocol,
         peer.vni ?? "-",
+        peer.greKey ?? "-",
         peer.vtepMac ?? "-",
         peer.podCIDRs.join(","),
       ]),
@@ -89,10 +111,14 @@ export const command: CommandGroup = {
       options: {
         endpoint: { value: "ADDRESS", about: "its underlay address" },
         cidr: { value: "CIDR", multiple: true, about: "network behind it; may be given again" },
-        mac: { value: "MAC", about: "MAC address of its tunnel device (not with udp, ipip)" },
+        mac: {
+          value: "MAC",
+          about: "MAC address of its tunnel device (not with udp, ipip; gre: it is a gretap)",
+        },
         port: { value: "PORT", about: "its UDP port (default: 8472, geneve 6081, udp 8285)" },
-        protocol: { value: "NAME", about: "vxlan (default), geneve, udp or ipip" },
-        vni: { value: "N", about: "network number (default 1; not with udp, ipip)" },
+        protocol: { value: "NAME", about: "vxlan (default), geneve, udp, ipip or gre" },
+        vni: { value: "N", about: "network number of vxlan, geneve (default 1)" },
+        key: { value: "N", about: "key of its GRE headers (default: the mesh's greKey)" },
       },
       words: [1, 1],
       run: add,

@@ -74,12 +74,12 @@ export const SETTINGS = {
   tunnelProtocol: mesh(
     oneOf("vxlan", "geneve", "ipip", "gre", "udp", "pptp"),
     "vxlan",
-    "the encapsulation between nodes; this version: vxlan, geneve, udp, ipip",
+    "the encapsulation between nodes; this version: all but pptp",
   ),
   tunnelPort: both(
     port0,
     0,
-    "UDP port of the tunnel; 0 = the protocol's own (8472, geneve 6081, udp 8285; ipip has none)",
+    "UDP port of the tunnel; 0 = its own (8472, geneve 6081, udp 8285; ipip and gre have none)",
   ),
   vni: mesh(
     wordOr("identity", integer(limits.VNI_MIN, limits.VNI_MAX)),
@@ -130,13 +130,13 @@ export const SETTINGS = {
     "inherit",
     "outer DSCP of tunnel packets",
   ),
-  greKey: mesh(
-    orNull(integer(0, limits.GRE_KEY_MAX)),
-    null,
-    "key in the GRE header (RFC 2890); this version: null",
+  greKey: mesh(orNull(integer(0, limits.GRE_KEY_MAX)), null, "key in the GRE header (RFC 2890)"),
+  greChecksum: mesh(boolean, false, "checksum in the GRE header"),
+  greSequence: mesh(
+    boolean,
+    false,
+    "sequence numbers in the GRE header; one worker then has all packets",
   ),
-  greChecksum: mesh(boolean, false, "checksum in the GRE header; this version: false"),
-  greSequence: mesh(boolean, false, "sequence numbers in the GRE header; this version: false"),
   pptpServer: mesh(boolean, false, "take PPTP calls; this version: false"),
   pptpFilter: mesh(
     orNull(deviceName),

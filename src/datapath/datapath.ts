@@ -173,7 +173,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
    * Sends an inner IP packet of our own, through FIB and encap as any other.
    * @returns false when the ring is full or the packet longer than RING_PACKET_MAX.
    */
-  inject(packet: Uint8Array, worker = 0): boolean {
+  inject(packet: Uint8Array, worker = this.handles.orderedWorker() ?? 0): boolean {
     this.assertOpen();
     const base = this.memory.bases[worker];
     if (base === undefined || !putInject(this.memory, base, packet)) return false;
@@ -220,7 +220,10 @@ export class Datapath extends EventEmitter<DatapathEvents> {
 
   /** Whether each CPU's packets are its own worker's, and if not though asked for, why. */
   steering(): SteeringStatus {
-    return this.steered;
+    const alone = this.handles.orderedWorker();
+    if (alone === undefined || alone === 0) return this.steered;
+    const reason = `packets are numbered (greSequence): worker ${alone} has all of them`;
+    return { active: false, cpus: [], reason };
   }
 
   /** The address and port in use: those of open or of the last rebind. */

@@ -25,7 +25,13 @@ import {
 import { closeSockets, type UnderlayAddress } from "./sockets.js";
 import { type CrewPlan, type Stamps, Steerer, SteeringRefused } from "./steering.js";
 import { ENCAPSULATIONS } from "./templates.js";
-import { closeTunQueues, type OpenedTun, openTunQueues, type TunSettings } from "./tun.js";
+import {
+  arrangeQueues,
+  closeTunQueues,
+  type OpenedTun,
+  openTunQueues,
+  type TunSettings,
+} from "./tun.js";
 
 /** Handles of one worker that live as long as the datapath. */
 export interface WorkerPorts {
@@ -112,6 +118,7 @@ export class HandleSet {
     this.adopted = tun.adopted;
     this.#sockets = sockets;
     this.#underlay = { ...settings.underlay, others: [] };
+    if (this.#isOrdered()) arrangeQueues(tun.queues, true);
     const listening = tun.queues.map((_, index) => listeningOf(sockets, index));
     this.workers = openPorts(tun.queues, listening);
     for (const index of this.workers.keys()) this.#tell(index);
@@ -170,12 +177,23 @@ export class HandleSet {
       ports: inOrder(underlay, [...kept.ports, ...opened.ports]),
       raw: [...kept.raw, ...opened.raw],
     };
+    const wasOrdered = this.#isOrdered();
     this.#underlay = underlay;
+    if (wasOrdered !== this.#isOrdered()) arrangeQueues(this.#queues, !wasOrdered);
     this.workers.forEach(({ poller }, index) => {
       for (const { fd } of listeningOf(opened, index)) pollerAdd(poller, fd, TOKEN_WIRE);
       this.#tell(index);
     });
     return without(old, kept);
+  }
+
+  /** The one worker that has all packets while they are numbered, else undefined. */
+  orderedWorker(): number | undefined {
+    return this.#isOrdered() ? this.workers.length - 1 : undefined;
+  }
+
+  #isOrdered(): boolean {
+    return this.#underlay.ordered === true;
   }
 
   /** Closes what no worker uses any more. */
@@ -202,6 +220,7 @@ export class HandleSet {
     const { queues } = await openTunQueues(this.#settings.tun);
     this.#queues = queues;
     this.#steerer.steerDevice(queues);
+    if (this.#isOrdered()) arrangeQueues(queues, true);
     this.workers.forEach((ports, index) => {
       pollerRemove(ports.poller, old[index]?.fd ?? -1);
       pollerAdd(ports.poller, this.#queueFd(index), TOKEN_DEVICE);

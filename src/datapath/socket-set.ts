@@ -64,7 +64,8 @@ function rawKind(ipProtocol: number): number {
 export function stillWanted(open: Sockets, was: UnderlayAddress, wanted: UnderlayAddress): Sockets {
   if (was.address !== wanted.address || was.family !== wanted.family) return NO_SOCKETS;
   const ports = portsOf(wanted);
-  const ipProtocols = rawProtocolsOf(wanted);
+  const isSameOrder = (was.ordered ?? false) === (wanted.ordered ?? false);
+  const ipProtocols = isSameOrder ? rawProtocolsOf(wanted) : [];
   return {
     sending: open.sending,
     ports: open.ports.filter((one) => ports.some((port) => isSamePort(one, port))),
@@ -136,7 +137,8 @@ function openInto(
     opened.ports.push(openPort(underlay, port, count, socketBuffer));
   }
   if (kept.sending.length === 0) opened.sending = openSending(underlay, count, socketBuffer);
-  const workers = { count, firstReader: plan.cpus.length };
+  const firstReader = underlay.ordered === true ? count - 1 : plan.cpus.length;
+  const workers = { count, firstReader };
   for (const ipProtocol of rawProtocolsOf(underlay)) {
     if (kept.raw.some((one) => one.ipProtocol === ipProtocol)) continue;
     opened.raw.push(openRawSockets(underlay, ipProtocol, workers, socketBuffer));

@@ -23,6 +23,11 @@ export interface UnderlayAddress {
   protocol?: ProtocolName;
   /** Others beside it, for peers that speak other encapsulations. */
   others?: readonly ListeningPort[];
+  /**
+   * Packets carry sequence numbers: the last worker alone sends, and reads from raw sockets, so that
+   * none overtakes another.
+   */
+  ordered?: boolean;
 }
 
 /** Sockets on one UDP port, one for each worker. */

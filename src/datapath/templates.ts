@@ -74,8 +74,8 @@ const FRAMED_SIZE = 8 + ETHERNET_OVERHEAD;
 const GRE_FLAGS = { checksum: 0x80, key: 0x20, sequence: 0x10 };
 const GRE_FRAME = [0x65, 0x58];
 
-/** Bytes of a GRE header with these options, without what it carries. */
-export function greHeaderLength({ key, checksum, sequence }: GreOptions): number {
+/** Bytes of a GRE header with these options. */
+function greHeaderLength({ key, checksum, sequence }: GreOptions): number {
   const words = Number(checksum) + Number(key !== null) + Number(sequence);
   return GRE_OVERHEAD + words * GRE_WORD;
 }

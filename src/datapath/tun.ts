@@ -1,7 +1,7 @@
 // Opens the TUN queues on the control thread: finds out who has the name first, so that a device of
 // somebody else is refused with a reason and a persistent one of ours is taken up again.
 import { execFile } from "node:child_process";
-import { closeDescriptor, openTun, setTunPersist, type TunQueue } from "node-tun";
+import { attachTun, closeDescriptor, openTun, setTunPersist, type TunQueue } from "node-tun";
 import { DatapathError, describe, systemCode } from "./errors.js";
 
 const INSPECT_TIMEOUT_MS = 5000;
@@ -64,6 +64,19 @@ export function closeTunQueues(queues: readonly TunQueue[], remove: boolean): vo
   } finally {
     for (const queue of queues) closeDescriptor(queue.fd);
   }
+}
+
+/**
+ * Leaves the last queue alone in its device, so that all packets come by it, or takes all queues
+ * back in, in their order. Packets that wait in a queue that is taken out are lost.
+ */
+export function arrangeQueues(queues: readonly TunQueue[], isLastAlone: boolean): void {
+  const others = queues.slice(0, -1);
+  const last = queues.at(-1);
+  if (last === undefined || others.length === 0) return;
+  for (const { fd } of isLastAlone ? others : [last]) attachTun(fd, false);
+  // The order decides which worker's queue a program means by a number.
+  for (const { fd } of isLastAlone ? [] : queues) attachTun(fd, true);
 }
 
 function openAll(settings: TunSettings, multiQueue: boolean, adopted: boolean): TunQueue[] {

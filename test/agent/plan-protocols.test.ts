@@ -86,4 +86,68 @@ test("ipip has no port, whatever the settings say, and shares none with static p
   assert.equal(codes(own), []);
 });
 
+/** A mesh of two that speaks GRE. */
+function greMesh(changes: Partial<MeshSnapshot["config"]> = {}): MeshSnapshot {
+  const snapshot = mesh(2);
+  Object.assign(snapshot.config, { tunnelProtocol: "gre", ...changes });
+  snapshot.nodes.set(nodeIdOf(2), node(2, { protocols: ["vxlan", "gre"], mtu: 9000 }));
+  return snapshot;
+}
+
+test("gre: members are sent IP, without a port, with the words that the settings ask for", () => {
+  for (const [greKey, greChecksum, greSequence, mtu] of [
+    [null, false, false, 1476],
+    [0, false, false, 1472],
+    [7, true, false, 1468],
+    [7, true, true, 1464],
+  ] as const) {
+    const made = planOf(greMesh({ greKey, greChecksum, greSequence }));
+    assert.equal([made.port, made.mtu, made.ordered], [0, mtu, greSequence]);
+    const [peer] = made.tables?.peers ?? [];
+    const words = { key: greKey, checksum: greChecksum, sequence: greSequence, frames: false };
+    assert.equal([peer?.protocol, peer?.mac, peer?.vni], ["gre", undefined, undefined]);
+    assert.equal(peer?.gre, words);
+    assert.is(peer?.mtu, mtu);
+  }
+});
+
+test("gre: a static peer may have a key of its own, and one with a MAC address gets frames", () => {
+  const snapshot = mesh(2);
+  Object.assign(snapshot.config, { greKey: 7 });
+  const bare = { protocol: "gre" as const, port: 0, vni: null };
+  const at = (host: number) => ({
+    ...{ endpoint: `192.168.77.${host}`, podCIDRs: [`10.9.${host}.0/24`] },
+  });
+  for (const peer of [
+    staticPeer("a", { ...at(201), ...bare, vtepMac: null }),
+    staticPeer("b", { ...at(202), ...bare, vtepMac: null, greKey: 0 }),
+    staticPeer("c", { ...at(203), ...bare, vtepMac: "0e:00:00:00:00:09" }),
+  ]) {
+    snapshot.peers.set(peer.name, peer);
+  }
+  const made = planOf(snapshot);
+  assert.equal(codes(made), []);
+  assert.equal(made.otherPorts, [{ protocol: "gre", port: 0 }]);
+  const rows = made.tables?.peers.map(({ gre, mac, mtu }) => [gre?.key, gre?.frames, mac, mtu]);
+  assert.equal(rows?.slice(1), [
+    [7, false, undefined, 1450],
+    [0, false, undefined, 1450],
+    [7, true, "0e:00:00:00:00:09", 1450],
+  ]);
+  Object.assign(snapshot.config, { greSequence: true });
+  assert.ok(planOf(snapshot).ordered, "one peer with numbers is enough");
+  snapshot.peers.clear();
+  assert.not.ok(planOf(snapshot).ordered, "numbers that nobody sends need no order");
+});
+
+test("gre: a bridge's frame leaves less of a path that GRE alone was measured for", () => {
+  const snapshot = greMesh();
+  const peer = { protocol: "gre" as const, port: 0, vni: null, vtepMac: "0e:00:00:00:00:09" };
+  snapshot.peers.set("tap", staticPeer("tap", peer));
+  assert.equal(
+    planOf(snapshot).tables?.peers.map(({ mtu }) => mtu),
+    [1476, 1462],
+  );
+});
+
 test.run();

@@ -169,6 +169,32 @@ test("a static peer is added, listed, a route, and removed", async ({ world }) =
   assert.is((await meshd(world, "peer", "remove", "rack7")).code, 1);
 });
 
+test("a static peer of gre has a key and a MAC address only where they are given", async ({
+  world,
+}) => {
+  const words = ["peer", "add", "rack8", "--endpoint", "192.0.2.78", "--cidr", "10.8.0.0/24"];
+  const gre = [...words, "--protocol", "gre"];
+  const plain = {
+    ...{ name: "rack8", endpoint: "192.0.2.78", port: 0, podCIDRs: ["10.8.0.0/24"] },
+    ...{ vtepMac: null, protocol: "gre", vni: null },
+  };
+  const listed = () => ask(world, "peer", "list");
+  await ask(world, ...gre);
+  assert.equal(await listed(), [plain]);
+  await ask(world, ...gre, "--key", "0", "--mac", "02:00:00:00:00:78");
+  assert.equal(await listed(), [{ ...plain, vtepMac: "02:00:00:00:00:78", greKey: 0 }]);
+  assert.match((await meshd(world, "peer", "list")).out, /^rack8 .* gre +- +0 +02:00/m);
+  for (const wrong of [
+    [...gre, "--vni", "7"],
+    [...gre, "--port", "47"],
+    [...gre, "--key", "4294967296"],
+    [...words, "--mac", "02:00:00:00:00:78", "--key", "7"],
+  ]) {
+    assert.is((await meshd(world, ...wrong)).code, 2);
+  }
+  await ask(world, "peer", "remove", "rack8");
+});
+
 test("a mesh without nodes has empty lists, and an unknown node is an error", async ({ world }) => {
   assert.equal(await ask(world, "node", "list"), []);
   assert.equal(await ask(world, "lease", "list"), []);

@@ -83,9 +83,6 @@ const unbuilt: [string, unknown][] = [
   ["autoDirectNodeRoutes", true],
   ["ipv4NativeRoutingCIDR", "10.0.0.0/8"],
   ["udpChecksum", false],
-  ["greKey", 7],
-  ["greChecksum", true],
-  ["greSequence", true],
   ["pptpServer", true],
   ["pptpFilter", "eth0"],
 ];
@@ -121,6 +118,13 @@ test("settings are checked, and kept when they cannot change live", async () => 
     assert.match(await refused("tunnelProtocol", "smoke"), /vxlan, geneve, ipip, gre, udp, pptp/);
     assert.match(await refused("mtu", 10), /^MESHD_BAD_SETTING mtu: 10 .*auto or a whole number/);
     assert.match(await refused("speed", 1), /^MESHD_BAD_SETTING speed is no setting/);
+    for (const value of [-1, 2 ** 32, "seven"]) {
+      assert.match(await refused("greKey", value), /^MESHD_BAD_SETTING greKey/);
+    }
+    assert.is((await admin.config.set("greKey", "4294967295")).greKey, 4294967295);
+    assert.is((await admin.config.set("greKey", "null")).greKey, null);
+    assert.is((await admin.config.set("greChecksum", true)).greChecksum, true);
+    assert.is((await admin.config.set("greSequence", true)).greSequence, true);
     assert.is((await admin.config.set("mtu", "auto")).mtu, "auto");
     assert.is((await admin.config.set("masquerade", "false")).masquerade, false);
     assert.is((await admin.config.get()).clusterPoolIPv4PodCIDR, "10.200.0.0/16");
@@ -166,6 +170,24 @@ test("a static peer must be whole and may not take a node's prefix", async () =>
     await admin.peers.add(portless);
     assert.equal(await admin.peers.list(), [portless]);
     assert.is(await codeOf(admin.peers.add({ ...portless, port: 8472 })), "MESHD_BAD_REQUEST");
+    const gre = { ...bare, protocol: "gre" as const, port: 0 };
+    for (const one of [
+      gre,
+      { ...gre, greKey: 0 },
+      { ...gre, greKey: 2 ** 32 - 1 },
+      { ...gre, vtepMac: "02:00:00:00:00:09" },
+    ]) {
+      await admin.peers.add(one);
+      assert.equal(await admin.peers.list(), [one]);
+    }
+    for (const wrong of [
+      { ...gre, port: 47 },
+      { ...gre, greKey: 2 ** 32 },
+      { ...gre, greKey: -1 },
+      { ...gre, vtepMac: "03:00:00:00:00:09" },
+    ]) {
+      assert.is(await codeOf(admin.peers.add(wrong)), "MESHD_BAD_REQUEST");
+    }
     const needsMac = { ...bare, protocol: "geneve" as const, vni: 1 };
     assert.is(await codeOf(admin.peers.add(needsMac)), "MESHD_BAD_REQUEST");
     assert.is(await codeOf(admin.peers.remove("other")), "MESHD_NOT_FOUND");
