@@ -24,8 +24,8 @@ export interface UnderlayAddress {
   /** Others beside it, for peers that speak other encapsulations. */
   others?: readonly ListeningPort[];
   /**
-   * Packets carry sequence numbers: the last worker alone sends, and reads from raw sockets, so that
-   * none overtakes another.
+   * Packets carry sequence numbers: the last worker alone sends, and reads from raw sockets, so
+   * that none overtakes another.
    */
   ordered?: boolean;
 }

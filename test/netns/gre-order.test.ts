@@ -1,5 +1,5 @@
-// Sequence numbers with several workers: while they are on, one worker has all packets, so that none
-// is dropped for having been overtaken; without them the others work again, on the same device.
+// Sequence numbers with several workers: while they are on, one worker has all packets, so that
+// none is dropped for having been overtaken; without them the others work again, on one device.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { GreOptions, WorkerCounters } from "../../src/datapath/index.js";
