@@ -28,11 +28,7 @@ const notBuilt = "is not in this version of meshd";
 
 /** Values that can be carried out; settings that are not here are carried out whatever they are. */
 const built: { [name in SettingName]?: readonly unknown[] } = {
-  routingMode: ["tunnel"],
   tunnelProtocol: builtProtocols,
-  encapMode: ["always"],
-  autoDirectNodeRoutes: [false],
-  ipv4NativeRoutingCIDR: [null],
   udpChecksum: [true],
   pptpServer: [false],
   pptpFilter: [null],

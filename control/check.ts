@@ -1,6 +1,6 @@
 // Small checks that record validators are made of. They throw Refused inside; checkRecord
 // (validate.ts) turns that into a value.
-import { canonicalAddress, canonicalPrefix } from "./cidr.js";
+import { canonicalAddress, canonicalPrefix, parsePrefix } from "./cidr.js";
 import { isLabel } from "./keys.js";
 import { isPublicKey } from "./nats/index.js";
 
@@ -85,6 +85,18 @@ export function prefix(fields: Fields, name: string): string {
   const value = fields[name];
   const good = typeof value === "string" && canonicalPrefix(value) === value;
   return good ? value : refuse(name, value, "a prefix in canonical form");
+}
+
+/** An address of an interface with the length of its network: host bits may be set. */
+export function interfaceAddress(fields: Fields, name: string): string {
+  const value = fields[name];
+  const [written = "", length = ""] = typeof value === "string" ? value.split("/") : [];
+  const parsed = parsePrefix(`${written}/${written.includes(":") ? 128 : 32}`);
+  const fits =
+    parsed !== null && /^(0|[1-9]\d{0,2})$/.test(length) && Number(length) <= parsed.length;
+  return fits && value === `${canonicalAddress(written)}/${length}`
+    ? value
+    : refuse(name, value, "an address with its prefix length, in canonical form");
 }
 
 /** Unicast MAC address, lower case. */

@@ -71,6 +71,11 @@ export interface NodeRecord {
   underlay: {
     /** Underlay addresses (IPv4 or IPv6, canonical), the advertised one first. */
     addresses: string[];
+    /**
+     * Addresses of the interface that holds the advertised one, with their prefix lengths
+     * ("192.168.77.2/24"), that one first. [] from nodes that do not say it.
+     */
+    interfaceAddresses: string[];
     /** UDP port it receives tunnel packets on; 0 when its protocols use none. */
     port: number;
   };

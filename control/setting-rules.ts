@@ -64,6 +64,7 @@ const rules: { [name in SettingName]: Rule } = {
   encapMode: oneOf("always", "crossSubnet"),
   autoDirectNodeRoutes: bool,
   ipv4NativeRoutingCIDR: or(null, prefix(4)),
+  ipv6NativeRoutingCIDR: or(null, prefix(6)),
   clusterPoolIPv4PodCIDR: or(null, prefix(4)),
   clusterPoolIPv4MaskSize: whole(8, 30),
   clusterPoolIPv6PodCIDR: or(null, prefix(6)),

@@ -10,7 +10,9 @@ export interface MeshConfig {
   vni: number | "identity";
   encapMode: "always" | "crossSubnet";
   autoDirectNodeRoutes: boolean;
+  /** What the underlay routes by itself under native routing, in each family. */
   ipv4NativeRoutingCIDR: string | null;
+  ipv6NativeRoutingCIDR: string | null;
   /** Pool that IPv4 PodCIDRs come from; null: no IPv4 in the overlay. */
   clusterPoolIPv4PodCIDR: string | null;
   clusterPoolIPv4MaskSize: number;
@@ -50,6 +52,7 @@ export const defaultConfig: Readonly<MeshConfig> = Object.freeze({
   encapMode: "always",
   autoDirectNodeRoutes: false,
   ipv4NativeRoutingCIDR: null,
+  ipv6NativeRoutingCIDR: null,
   clusterPoolIPv4PodCIDR: "10.244.0.0/16",
   clusterPoolIPv4MaskSize: 24,
   clusterPoolIPv6PodCIDR: null,

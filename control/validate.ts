@@ -91,7 +91,11 @@ function node(fields: Fields): NodeRecord {
   if (addresses.length === 0) refuse("underlay.addresses", addresses, "at least one address");
   return {
     nodeId: check.userKey(fields, "nodeId"),
-    underlay: { addresses, port: check.whole(underlay, "port", 0, 65_535) },
+    underlay: {
+      addresses,
+      interfaceAddresses: interfaceAddresses(underlay),
+      port: check.whole(underlay, "port", 0, 65_535),
+    },
     vtepMac: check.mac(fields, "vtepMac"),
     protocols: check.list(fields, "protocols", 16, check.words(32)),
     mtu: check.whole(fields, "mtu", 576, 65_535),
@@ -100,6 +104,12 @@ function node(fields: Fields): NodeRecord {
     epoch: check.whole(fields, "epoch", 0, epoch_max),
     capabilities: check.list(fields, "capabilities", 64, check.words(64)),
   };
+}
+
+/** Nodes of earlier versions do not write it. */
+function interfaceAddresses(underlay: Fields): string[] {
+  if (underlay.interfaceAddresses === undefined) return [];
+  return check.list(underlay, "interfaceAddresses", 16, check.interfaceAddress);
 }
 
 function endpoint(fields: Fields): EndpointRecord {

@@ -116,7 +116,7 @@ export function routeViews(core: Core): RouteView[] {
       const { nodeId, name, state } = member;
       const underlay = node?.underlay.addresses[0] ?? null;
       const port = node?.underlay.port ?? tunnelPortOf(config);
-      const protocol = config.tunnelProtocol;
+      const protocol = config.routingMode === "native" ? "native" : config.tunnelProtocol;
       routes.push({ prefix, via: "node", name, nodeId, underlay, port, protocol, state });
     }
   }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { BenchDesk } from "../bench/index.js";
 import { Datapath } from "../datapath/index.js";
 import { ApiServer } from "./api.js";
+import { BareCounters } from "./bare-counters.js";
 import { Beat } from "./beat.js";
 import { openBenchDesk } from "./bench.js";
 import { type Booted, boot } from "./boot.js";
@@ -14,6 +15,7 @@ import { removeFiles } from "./files.js";
 import { HostKeeper } from "./host-keeper.js";
 import { workerCount } from "./local.js";
 import { LowLatency } from "./low-latency.js";
+import { NeighbourProbes } from "./neighbour-probes.js";
 import { Prober } from "./probes.js";
 import { buildStatus } from "./status.js";
 import type { AgentLog, AgentOptions, AgentStatus, LeaveOptions, RunningAgent } from "./types.js";
@@ -41,6 +43,7 @@ export class Agent implements RunningAgent {
   readonly datapath: Datapath;
   readonly pods: Booted["pods"];
   readonly deviceName: string;
+  readonly bare: BareCounters;
   private readonly watch: Watch;
   private readonly bench: BenchDesk;
   private readonly startedAt = new Date().toISOString();
@@ -56,6 +59,7 @@ export class Agent implements RunningAgent {
     this.datapath = running.datapath;
     this.pods = running.pods;
     this.deviceName = running.deviceName;
+    this.bare = new BareCounters(running.deviceName);
     this.watch = new Watch(running);
     this.bench = openBenchDesk(running);
     this.ended = new Promise((resolve) => {
@@ -71,7 +75,7 @@ export class Agent implements RunningAgent {
     const log = options.log ?? (() => undefined);
     let agent: Agent | undefined;
     const asked = {
-      status: () => agent?.status() ?? { ready: false },
+      status: () => agent?.countedStatus() ?? { ready: false },
       bench: (request: unknown) => ready(agent).bench.answer(request),
     };
     const booted = await boot(options, asked, log);
@@ -120,8 +124,9 @@ export class Agent implements RunningAgent {
   }
 
   private endWatches(): void {
-    const { beat, lowLatency } = this.running;
+    const { beat, lowLatency, prober } = this.running;
     beat.remove(this.askPeers);
+    prober.stop();
     beat.remove(this.lookAtTraffic);
     this.datapath.off("round", this.lookAtTraffic);
     lowLatency.release();
@@ -130,7 +135,7 @@ export class Agent implements RunningAgent {
   status(): AgentStatus {
     const { session, membership, prober, options, lowLatency } = this.running;
     return buildStatus({
-      ...{ session, membership, prober, lowLatency },
+      ...{ session, membership, prober, lowLatency, bare: this.bare },
       ...{ engine: this.engine, datapath: this.datapath, pods: this.pods },
       deviceName: this.deviceName,
       version: options.version ?? "unknown",
@@ -138,6 +143,12 @@ export class Agent implements RunningAgent {
       ready: this.isReady,
       warnings: this.watch.warnings(),
     });
+  }
+
+  /** With nftables' counts of this moment. */
+  async countedStatus(): Promise<AgentStatus> {
+    await this.bare.refresh(this.engine.plan().admission !== null);
+    return this.status();
   }
 
   /**
@@ -269,7 +280,11 @@ async function openRunning(booted: Booted, options: AgentOptions, log: AgentLog)
     log,
   });
   const traffic = () => datapath.traffic();
-  const prober = new Prober({ inject: (packet) => datapath.inject(packet), traffic });
+  const prober = new Prober({
+    inject: (packet) => datapath.inject(packet),
+    traffic,
+    neighbours: (onReply) => new NeighbourProbes(onReply),
+  });
   const { lowLatency: wanted = false } = options;
   const listen = () => datapath.listen();
   const lowLatency = new LowLatency({ wanted, traffic, listen, log });

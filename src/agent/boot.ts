@@ -20,6 +20,8 @@ import { type Joined, obtainMembership } from "./membership.js";
 import { type AgentPaths, pathsOf } from "./paths.js";
 import { plan, poolsOf } from "./plan.js";
 import type { Plan } from "./plan-types.js";
+import { wayRules } from "./plan-ways.js";
+import { formatPrefix } from "./prefix.js";
 import type { AgentLog, AgentOptions } from "./types.js";
 import { checkFree, checkHost, checkPools, chooseUnderlay, underlayWish } from "./underlay.js";
 
@@ -131,7 +133,8 @@ async function openMember(
   const pods = await Pods.open({ ...own, log });
   const snapshot = await session.ready(VIEW_TIMEOUT_MS);
   const pools = poolsOf(snapshot);
-  const things = { devices: [deviceName, ...pods.devices()], pools };
+  const left = wayRules(snapshot.config).left.map(formatPrefix);
+  const things = { devices: [deviceName, ...pods.devices()], pools, left };
   const underlay = await chooseUnderlay(underlayWish(options, snapshot.config), things);
   const warnings = await checkPools(underlay, things);
   const local = localFacts(options, identity.nodeId, deviceName, underlay);

@@ -3,6 +3,7 @@ import type { Datapath } from "../datapath/index.js";
 import type { Pod, PodRequest, Pods } from "../pods/index.js";
 import { METRICS_CONTENT_TYPE } from "../telemetry/index.js";
 import { type Route, text } from "./api.js";
+import type { BareCounters } from "./bare-counters.js";
 import type { Engine } from "./engine.js";
 import { AgentError } from "./errors.js";
 import { metricsText } from "./metrics.js";
@@ -11,9 +12,10 @@ import type { AgentStatus, LeaveOptions } from "./types.js";
 
 /** What the paths need of the agent. */
 export interface Answering {
-  status(): AgentStatus;
+  countedStatus(): Promise<AgentStatus>;
   engine: Engine;
   datapath: Datapath;
+  bare: BareCounters;
   pods: Pods;
   deviceName: string;
   leave(options: LeaveOptions): Promise<void>;
@@ -91,16 +93,19 @@ async function removePod(agent: Answering, name: string): Promise<Pod> {
   return pod;
 }
 
-/** With the workers' heaps of this moment: nothing measures them but a question. */
+/** With the workers' heaps and the kernel's counts of this moment: only a question reads them. */
 async function measuredStatus(agent: Answering): Promise<AgentStatus> {
   await agent.datapath.measureHeaps();
-  return agent.status();
+  return agent.countedStatus();
 }
 
 /** /metrics alone: what may also be served on TCP. */
 export function metricsRoute(agent: Answering): Route {
   const handle = async () =>
-    text(METRICS_CONTENT_TYPE, metricsText(await measuredStatus(agent), agent.datapath));
+    text(
+      METRICS_CONTENT_TYPE,
+      metricsText(await measuredStatus(agent), agent.datapath, agent.bare),
+    );
   return { method: "GET", path: /^\/metrics$/, handle };
 }
 
@@ -110,7 +115,10 @@ export function routesOf(agent: Answering): Route[] {
   return [
     get(/^\/status$/, () => measuredStatus(agent)),
     get(/^\/counters$/, () => agent.datapath.counters()),
-    get(/^\/drops$/, () => dropRows(agent.datapath)),
+    get(/^\/drops$/, async () => {
+      await agent.countedStatus();
+      return dropRows(agent.datapath, agent.bare);
+    }),
     get(/^\/fib$/, () => fibRows(agent.engine)),
     get(/^\/routes$/, () => routeRows(agent.engine, agent.deviceName)),
     get(/^\/pods$/, () => agent.pods.list()),

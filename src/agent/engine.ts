@@ -194,8 +194,8 @@ export class Engine {
   }
 
   private async applyHost(full: boolean): Promise<void> {
-    const { mtu, addresses, routes, masquerade } = this.current;
-    const wanted = { mtu, addresses, routes, masquerade, pools: this.pools };
+    const { mtu, addresses, routes, masquerade, admission } = this.current;
+    const wanted = { mtu, addresses, routes, masquerade, admission, pools: this.pools };
     const text = JSON.stringify(wanted);
     if (!full && text === this.hostText) {
       return;

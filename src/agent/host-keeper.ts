@@ -2,15 +2,20 @@
 // Every step compares first; when nothing differs nothing is written, and the count of changes is
 // 0.
 import {
+  applyAdmission,
   applyMasquerade,
   deleteRoutes,
   enableForwarding,
+  findFiltered,
+  HostError,
   type WantedRoute as HostRoute,
   leaveOutQueueing,
+  listAddresses,
   listRoutes,
   readSysctl,
   reconcileAddresses,
   reconcileRoutes,
+  removeAdmission,
   removeMasquerade,
   type SysctlChange,
   SysctlKeeper,
@@ -18,7 +23,7 @@ import {
 } from "../host/index.js";
 import { messageOf } from "./errors.js";
 import { readText, writeAtomic } from "./files.js";
-import type { WantedMasquerade, WantedRoute } from "./plan-types.js";
+import type { WantedAdmission, WantedMasquerade, WantedRoute } from "./plan-types.js";
 
 /** A larger super-packet does not fit one send with a tunnel header per segment. */
 const GSO_MAX_SIZE = 61_000;
@@ -36,6 +41,7 @@ export interface HostWanted {
   addresses: readonly string[];
   routes: readonly WantedRoute[];
   masquerade: WantedMasquerade | null;
+  admission: WantedAdmission | null;
   /** Pools and own PodCIDRs: unreachable routes inside them are ours. */
   pools: readonly string[];
 }
@@ -57,6 +63,10 @@ export function hostRoute(route: WantedRoute, device: string): HostRoute {
   if (route.kind === "unreachable") {
     return { destination, kind: "unreachable" };
   }
+  if (route.gateway !== undefined && route.device !== undefined) {
+    const by = { device: route.device, via: route.gateway };
+    return { destination, ...by, ...(source === null ? {} : { source }) };
+  }
   return { destination, device, ...(source === null ? {} : { source }) };
 }
 
@@ -64,6 +74,8 @@ export class HostKeeper {
   /** Prefixes in which earlier plans of this process had walls. */
   private readonly pools = new Set<string>();
   private saved = "";
+  /** Perhaps: an earlier process may have left the table. */
+  private hasAdmission = true;
 
   private constructor(
     private readonly device: string,
@@ -95,7 +107,9 @@ export class HostKeeper {
     let changes = await this.attempt(problems, () => this.setSysctls(addresses.some(isIPv6)));
     changes += await this.setLink(wanted.mtu);
     changes += await reconcileAddresses(this.device, addresses);
-    changes += await this.setRoutes(routes, wanted.pools, problems);
+    changes += await this.setBare(wanted, problems, () =>
+      this.setRoutes(routes, wanted.pools, problems),
+    );
     changes += await this.attempt(problems, () => this.setMasquerade(wanted));
     await this.save();
     return { changes, problems };
@@ -133,13 +147,58 @@ export class HostKeeper {
       this.pools.add(pool);
     }
     const wanted = routes.map((route) => hostRoute(route, this.device));
-    const scope = { devices: [this.device], pools: [...this.pools] };
+    const sources = await this.nodeAddresses();
+    const scope = { devices: [this.device], pools: [...this.pools], sources };
     const result = await reconcileRoutes(wanted, scope);
     for (const { foreign } of result.conflicts) {
       const what = `a route of somebody else stands where ours should: ${foreign.destination}`;
       problems.push(`${what} metric ${foreign.metric}; remove it: ip route show`);
     }
+    // A neighbour's address that cannot be a gateway here is that peer's trouble, and no other's.
+    const isGateway = (line: string) => line.includes(" via ");
+    problems.push(...result.failed.filter(isGateway));
+    const refused = result.failed.find((line) => !isGateway(line));
+    if (refused !== undefined) throw new HostError("MESHD_HOST_COMMAND", refused);
     return result.changes;
+  }
+
+  /**
+   * Admission stands before the first route beside the tunnel and goes after the last one.
+   */
+  private async setBare(
+    { admission }: HostWanted,
+    problems: string[],
+    setRoutes: () => Promise<number>,
+  ): Promise<number> {
+    if (admission === null) {
+      const changes = await setRoutes();
+      return changes + (await this.attempt(problems, () => this.removeAdmission()));
+    }
+    this.hasAdmission = true;
+    const options = { ...admission, overlay: this.device };
+    const found: string[] = [];
+    const applied = await this.attempt(found, async () => Number(await applyAdmission(options)));
+    const what = "packets of directly routed peers are neither checked nor counted";
+    problems.push(...found.map((why) => `${what}: ${why}`));
+    const changes = applied + (await setRoutes());
+    problems.push(...(await findFiltered(admission.device, admission.peers)));
+    return changes;
+  }
+
+  private async removeAdmission(): Promise<number> {
+    if (!this.hasAdmission) return 0;
+    // Without nft there is no table either.
+    const removed = await removeAdmission(this.device).catch((error: unknown) => {
+      if (error instanceof HostError && error.code === "MESHD_HOST_TOOL_MISSING") return false;
+      throw error;
+    });
+    this.hasAdmission = false;
+    return Number(removed);
+  }
+
+  /** What our routes to neighbours have as their source, and nobody else's. */
+  private async nodeAddresses(): Promise<string[]> {
+    return (await listAddresses(this.device)).map(({ address }) => address);
   }
 
   private async setMasquerade({ masquerade }: HostWanted): Promise<number> {
@@ -169,11 +228,12 @@ export class HostKeeper {
 
   /** Takes out what apply put in, except the device itself; `pools` as in apply. */
   async remove(pools: readonly string[]): Promise<void> {
-    const scope = { devices: [this.device], pools: [...this.pools, ...pools] };
-    await deleteRoutes(scope);
+    const sources = await this.nodeAddresses();
+    await deleteRoutes({ devices: [this.device], pools: [...this.pools, ...pools], sources });
     await reconcileAddresses(this.device, []);
     // Without nft there was no masquerade either.
     await removeMasquerade(this.device).catch(() => false);
+    await removeAdmission(this.device).catch(() => false);
     await this.sysctls.restore();
   }
 }

@@ -34,6 +34,7 @@ export function localFacts(
       address: underlay.address,
       interface: underlay.device,
       mtu: underlay.mtu,
+      interfaceAddresses: underlay.interfaceAddresses,
     },
     tunnelPort: options.tunnelPort || null,
     mtu: options.mtu ?? null,
@@ -53,7 +54,11 @@ export function nodeFacts(
 ): NodeFacts {
   return {
     // The sockets are bound to the advertised address alone: another one would not be answered.
-    underlay: { addresses: [underlay.address], port: plan.port },
+    underlay: {
+      addresses: [underlay.address],
+      interfaceAddresses: underlay.interfaceAddresses,
+      port: plan.port,
+    },
     vtepMac: vtepMacOf(nodeId),
     protocols: [...spokenProtocols],
     mtu: plan.mtu,

@@ -1,6 +1,7 @@
 // The agent's numbers as Prometheus metric families; names are stable.
 import type { Datapath, DirectionCounters, WorkerHeap } from "../datapath/index.js";
 import { formatMetrics, type MetricFamily } from "../telemetry/index.js";
+import type { BareCounters } from "./bare-counters.js";
 import { dropRows } from "./status.js";
 import type { AgentStatus } from "./types.js";
 
@@ -34,8 +35,8 @@ function counterFamilies(datapath: Datapath): MetricFamily[] {
   }));
 }
 
-function dropFamilies(datapath: Datapath): MetricFamily[] {
-  const rows = dropRows(datapath);
+function dropFamilies(datapath: Datapath, bare: BareCounters): MetricFamily[] {
+  const rows = dropRows(datapath, bare);
   const family = (unit: "packets" | "bytes"): MetricFamily => ({
     name: `meshd_dropped_${unit}_total`,
     help: `Inner ${unit} dropped, by reason and direction.`,
@@ -74,6 +75,23 @@ function peerFamilies({ peers }: AgentStatus): MetricFamily[] {
       })),
     },
   ];
+}
+
+/** What directly routed peers' packets were counted by nftables. */
+function directFamilies({ peers }: AgentStatus): MetricFamily[] {
+  const counted = peers.flatMap(({ name, direct }) => (direct === null ? [] : [{ name, direct }]));
+  const directions: Direction[] = ["egress", "ingress"];
+  return (["packets", "bytes"] as const).map((unit) => ({
+    name: `meshd_direct_${unit}_total`,
+    help: `Directly routed ${unit} as nftables counted them, by peer and direction.`,
+    type: "counter",
+    samples: counted.flatMap(({ name: peer, direct }) =>
+      directions.map((direction) => ({
+        labels: { peer, direction },
+        value: direct[direction][unit],
+      })),
+    ),
+  }));
 }
 
 /** One sample for each worker that has said its heap. */
@@ -150,12 +168,13 @@ function statusFamilies(status: AgentStatus): MetricFamily[] {
 }
 
 /** All families as Prometheus text. */
-export function metricsText(status: AgentStatus, datapath: Datapath): string {
+export function metricsText(status: AgentStatus, datapath: Datapath, bare: BareCounters): string {
   return formatMetrics([
     ...statusFamilies(status),
     ...heapFamilies(status),
     ...peerFamilies(status),
     ...counterFamilies(datapath),
-    ...dropFamilies(datapath),
+    ...directFamilies(status),
+    ...dropFamilies(datapath, bare),
   ]);
 }

@@ -12,7 +12,8 @@ export const MTU_MAX = 65535;
 export interface MtuInput {
   /** The mesh's or the node's setting. */
   setting: "auto" | number;
-  protocol: TunnelProtocol;
+  /** null: packets go without an outer header. */
+  protocol: TunnelProtocol | null;
   /** Optional words of GRE headers; none when left out. */
   gre?: GreOptions;
   underlayFamily: 4 | 6;
@@ -34,7 +35,9 @@ export interface MtuResult {
  * carry IPv6 at all is raised to 1280 while the mesh has an IPv6 pool.
  */
 export function tunnelMtu(input: MtuInput): MtuResult {
-  const fitting = input.underlayMtu - overheadOf(input.protocol, input.underlayFamily, input.gre);
+  const { protocol, underlayFamily, gre } = input;
+  const overhead = protocol === null ? 0 : overheadOf(protocol, underlayFamily, gre);
+  const fitting = input.underlayMtu - overhead;
   const wanted = input.setting === "auto" ? fitting : input.setting;
   const least = input.overlayIPv6 ? MTU_MIN_IPV6 : MTU_MIN_IPV4;
   if (wanted < least) {

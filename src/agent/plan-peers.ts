@@ -35,6 +35,8 @@ export interface Candidate {
   greKey: number | null;
   /** null: nothing known, ours is used. */
   mtu: number | null;
+  /** Of its underlay interface, with lengths; [] when it says none. */
+  interfaceAddresses: readonly string[];
 }
 
 export type Report = (code: string, key: string, message: string) => void;
@@ -161,6 +163,7 @@ export function memberCandidate(
     vni: null,
     greKey: null,
     mtu: node.mtu,
+    interfaceAddresses: node.underlay.interfaceAddresses,
   };
 }
 
@@ -182,6 +185,7 @@ export function staticCandidate(peer: PeerRecord, family: 4 | 6, report: Report)
     vni: peer.vni,
     greKey: peer.greKey ?? null,
     mtu: null,
+    interfaceAddresses: [],
   };
 }
 

@@ -1,6 +1,7 @@
 // What goes into plan and what comes out: plain values, nothing that touches the host.
 import type { MeshSnapshot } from "../../control/index.js";
 import type { ListeningPort, TableContents } from "../datapath/index.js";
+import type { Way } from "./plan-ways.js";
 
 /** What plan must know of this host; measured by the agent before each plan. */
 export interface LocalFacts {
@@ -14,6 +15,8 @@ export interface LocalFacts {
     interface: string;
     /** MTU of that interface, bytes. */
     mtu: number;
+    /** Addresses of that interface with their lengths, the advertised one first. */
+    interfaceAddresses: string[];
   };
   /** This node's own settings, which win over the mesh's. */
   tunnelPort: number | null;
@@ -33,19 +36,26 @@ export interface PlannedPeer {
   kind: "member" | "static";
   address: string;
   port: number;
-  /** All prefixes routed to it. */
+  /** All prefixes that are its own, and the way of each. */
   prefixes: string[];
+  prefixWays: Way[];
   /** PodCIDRs alone (without granted prefixes). */
   podCIDRs: string[];
   /** Overlay addresses to probe, first one first; never empty for members. */
   probeAddresses: string[];
+  /** The way of its PodCIDR in each family; null where it has none. */
+  ways: { ipv4: Way | null; ipv6: Way | null };
 }
 
+/** peer: by the overlay device. direct: by a neighbour on the underlay. */
 export interface WantedRoute {
   destination: string;
-  kind: "peer" | "unreachable";
+  kind: "peer" | "direct" | "unreachable";
   /** Preferred source address; null leaves it to the kernel. */
   source: string | null;
+  /** direct alone: the neighbour's address, and the interface it is on. */
+  gateway?: string;
+  device?: string;
   /** What it is for: a peer's name or "pool". */
   via: string;
 }
@@ -54,6 +64,17 @@ export interface WantedMasquerade {
   sources: string[];
   /** Destinations that keep the pod's address: the pools and own PodCIDRs. */
   except: string[];
+}
+
+/** What may come and go on the underlay's interface without an outer header. */
+export interface WantedAdmission {
+  device: string;
+  /** Our prefixes: sources that may go out. */
+  own: string[];
+  /** Peers' prefixes with a way beside the tunnel: sources that may come in. */
+  peers: string[];
+  /** Sources in these that are neither are dropped. */
+  pools: string[];
 }
 
 /** One line for status. `key` names the record it comes from. */
@@ -75,7 +96,12 @@ export interface Plan {
   addresses: string[];
   routes: WantedRoute[];
   masquerade: WantedMasquerade | null;
+  /** null: everything is encapsulated. */
+  admission: WantedAdmission | null;
   routingMode: string;
+  encapMode: string;
+  /** Prefixes that the underlay routes by itself. */
+  leftToUnderlay: string[];
   tunnelProtocol: string;
   port: number;
   /** Ports beside it, for static peers of other encapsulations. */

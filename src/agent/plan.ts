@@ -21,7 +21,19 @@ import {
   staticClaims,
 } from "./plan-peers.js";
 import { planPorts } from "./plan-ports.js";
-import type { LocalFacts, Plan, PlanInput, PlannedPeer, WantedRoute } from "./plan-types.js";
+import {
+  admissionOf,
+  exceptions,
+  leases,
+  nodeAddressOf,
+  type Peered,
+  routesOf,
+  type Shared,
+  texts,
+  wallsAlone,
+} from "./plan-routes.js";
+import type { LocalFacts, Plan, PlanInput, PlannedPeer } from "./plan-types.js";
+import { type PrefixWay, type Way, wayRules, waysDecider } from "./plan-ways.js";
 import {
   comparePrefixes,
   firstAddress,
@@ -42,10 +54,6 @@ import {
   type TunnelProtocol,
 } from "./protocols.js";
 
-function byText(a: string, b: string): number {
-  return a === b ? 0 : a < b ? -1 : 1;
-}
-
 export function poolsOf(snapshot: MeshSnapshot): string[] {
   const { clusterPoolIPv4PodCIDR: four, clusterPoolIPv6PodCIDR: six } = snapshot.config;
   return [four, six].filter((pool) => pool !== null);
@@ -61,7 +69,10 @@ function emptyPlan(snapshot: MeshSnapshot, local: LocalFacts, member: MemberReco
     addresses: [],
     routes: [],
     masquerade: null,
+    admission: null,
     routingMode: snapshot.config.routingMode,
+    encapMode: snapshot.config.encapMode,
+    leftToUnderlay: wayRules(snapshot.config).left.map(formatPrefix),
     tunnelProtocol: snapshot.config.tunnelProtocol,
     ...numbersOf({ snapshot, local }, () => undefined),
     otherPorts: [],
@@ -84,15 +95,12 @@ interface Tunnel {
 
 /** The encapsulation asked for, or null when this version has none of that kind. */
 function supportedTunnel(snapshot: MeshSnapshot, report: Report): Tunnel | null {
-  const { routingMode, tunnelProtocol, vni } = snapshot.config;
+  const { tunnelProtocol, vni } = snapshot.config;
   const refuse = (setting: string, value: string, allowed: string) => {
     const why = `${setting} ${value} is not supported by this agent, allowed: ${allowed}`;
     report("MESHD_UNSUPPORTED_SETTING", "config", `${why}; keeping the last good state`);
     return null;
   };
-  if (routingMode !== "tunnel") {
-    return refuse("routingMode", routingMode, "tunnel");
-  }
   if (typeof vni !== "number") {
     return refuse("vni", vni, "a number");
   }
@@ -106,15 +114,7 @@ function supportedTunnel(snapshot: MeshSnapshot, report: Report): Tunnel | null 
     : refuse("tunnelProtocol", tunnelProtocol, spokenProtocols.join(", "));
 }
 
-interface Peered {
-  candidate: Candidate;
-  claims: PrefixClaim[];
-}
-
-interface Shared {
-  /** Accepted prefixes of this node. */
-  own: PrefixClaim[];
-  peers: Peered[];
+interface Shares extends Shared {
   /** Ports to listen on beside the tunnel's own. */
   others: ListeningPort[];
 }
@@ -169,7 +169,7 @@ function groupByOwner(claims: readonly PrefixClaim[]): Map<string, PrefixClaim[]
 }
 
 /** Decides peers and prefixes for the whole mesh, this node included. */
-function share(input: PlanInput, listening: ListeningPort, report: Report): Shared {
+function share(input: PlanInput, listening: ListeningPort, report: Report): Shares {
   const { snapshot, local } = input;
   const members = [...snapshot.members.values()].filter(mayForward);
   const statics = [...snapshot.peers.values()];
@@ -190,25 +190,36 @@ function share(input: PlanInput, listening: ListeningPort, report: Report): Shar
     report("MESHD_PREFIX_OVERLAP", keyOfOwner(claim.owner), why);
   }
   const owned = groupByOwner(accepted);
+  const decide = waysDecider(snapshot.config, local.underlay, pools, report);
   const peered = peers.flatMap((candidate) => {
     const claims = owned.get(candidate.owner);
-    return claims === undefined ? [] : [{ candidate, claims }];
+    return claims === undefined ? [] : [{ candidate, claims, ways: decide(candidate, claims) }];
   });
   return { own: owned.get(local.nodeId) ?? [], peers: peered, others: ports };
 }
 
-const texts = (claims: readonly PrefixClaim[]) => claims.map(({ prefix }) => formatPrefix(prefix));
-const leases = (claims: readonly PrefixClaim[]) => claims.filter(({ kind }) => kind === "lease");
-
-function plannedPeer({ candidate, claims }: Peered): PlannedPeer {
+function plannedPeer({ candidate, claims, ways }: Peered): PlannedPeer {
   const { name, nodeId, kind, address, port } = candidate;
   const probed = kind === "member" ? leases(claims) : claims;
   return {
     ...{ name, nodeId, kind, address, port },
     prefixes: texts(claims),
+    prefixWays: ways.map(({ way }) => way),
     podCIDRs: kind === "member" ? texts(leases(claims)) : texts(claims),
     probeAddresses: probed.flatMap(({ prefix }) => probeTargets(prefix, kind)),
+    ways: { ipv4: wayInFamily(4, claims, ways), ipv6: wayInFamily(6, claims, ways) },
   };
+}
+
+/** The way of the PodCIDR in a family, or of the first prefix where there is no PodCIDR. */
+function wayInFamily(
+  family: 4 | 6,
+  claims: readonly PrefixClaim[],
+  ways: readonly PrefixWay[],
+): Way | null {
+  const own = claims.filter(({ prefix }) => prefix.family === family);
+  const claim = leases(own)[0] ?? own[0];
+  return claim === undefined ? null : (ways[claims.indexOf(claim)]?.way ?? null);
 }
 
 /** A member stands at the first address; a peer that is no meshd may as well use the second. */
@@ -221,6 +232,10 @@ function probeTargets(prefix: Prefix, kind: "member" | "static"): string[] {
 interface Numbers extends Tunnel {
   port: number;
   mtu: number;
+  /** Family of the underlay. */
+  family: 4 | 6;
+  /** Members' packets have no outer header, so `mtu` is the underlay's. */
+  isNative: boolean;
 }
 
 /** What of a peer depends on the encapsulation that it speaks. */
@@ -240,8 +255,9 @@ function tablePeer({ candidate, claims }: Peered, numbers: Numbers): TablePeer {
   const protocol = candidate.protocol ?? numbers.protocol;
   const headers = headersOf(candidate, numbers);
   // What the path carries is what the mesh's own headers leave of it, and they.
-  const whole = numbers.mtu + overheadOf(numbers.protocol, 4, numbers.gre);
-  const path = whole - overheadOf(protocol, 4, headers.gre);
+  const { family } = numbers;
+  const ours = numbers.isNative ? 0 : overheadOf(numbers.protocol, family, numbers.gre);
+  const path = numbers.mtu + ours - overheadOf(protocol, family, headers.gre);
   return {
     protocol,
     address: candidate.address,
@@ -267,36 +283,13 @@ function tablesOf({ own, peers }: Shared, local: LocalFacts, numbers: Numbers): 
   };
 }
 
-/** Peer prefixes through the tunnel, and behind them walls: what has no route must not leave. */
-function routesOf({ own, peers }: Shared, pools: readonly string[]): WantedRoute[] {
-  const nodeAddress = (family: 4 | 6) => {
-    const lease = leases(own).find(({ prefix }) => prefix.family === family);
-    return lease === undefined ? null : firstAddress(lease.prefix);
-  };
-  const toPeers = peers.flatMap(({ candidate, claims }) =>
-    claims.flatMap(({ prefix }): WantedRoute[] => {
-      const source = nodeAddress(prefix.family);
-      const destination = formatPrefix(prefix);
-      // Without an address of that family nothing of ours could be answered.
-      return source === null ? [] : [{ destination, kind: "peer", source, via: candidate.name }];
-    }),
-  );
-  const walls = [...new Set([...pools, ...texts(own)])].map(
-    (destination): WantedRoute => ({ destination, kind: "unreachable", source: null, via: "pool" }),
-  );
-  return [
-    ...toPeers.sort((a, b) => byText(a.destination, b.destination)),
-    ...walls.sort((a, b) => byText(a.destination, b.destination)),
-  ];
-}
-
 /** Tunnel port and MTU by the settings, the node's own first; known also while nothing flows. */
 function numbersOf({ snapshot, local }: PlanInput, report: Report): { port: number; mtu: number } {
   const { config } = snapshot;
   const protocol = isTunnelProtocol(config.tunnelProtocol) ? config.tunnelProtocol : "vxlan";
   const { mtu, warning } = tunnelMtu({
     setting: local.mtu ?? config.mtu,
-    protocol,
+    protocol: config.routingMode === "native" ? null : protocol,
     gre: greOptionsOf(config),
     underlayFamily: local.underlay.family,
     underlayMtu: local.underlay.mtu,
@@ -341,13 +334,25 @@ export function plan(input: PlanInput): Plan {
   const stop = standstill(member, input);
   if (stop !== null) {
     problems.report(stop.code, `members.${local.nodeId}`, stop.message);
-    return { ...base, hold: stop.hold, routes: wallsAlone(input), problems: problems.sorted() };
+    return {
+      ...base,
+      hold: stop.hold,
+      routes: wallsAlone(poolsOf(snapshot)),
+      problems: problems.sorted(),
+    };
   }
   const tunnel = supportedTunnel(snapshot, problems.report);
   if (tunnel === null) {
-    return { ...base, hold: true, routes: wallsAlone(input), problems: problems.sorted() };
+    return {
+      ...base,
+      hold: true,
+      routes: wallsAlone(poolsOf(snapshot)),
+      problems: problems.sorted(),
+    };
   }
-  const numbers = { ...tunnel, ...numbersOf(input, problems.report) };
+  const isNative = snapshot.config.routingMode === "native";
+  const { family } = local.underlay;
+  const numbers = { ...tunnel, ...numbersOf(input, problems.report), family, isNative };
   const shared = share(input, numbers, problems.report);
   const pools = poolsOf(snapshot);
   const podCIDRs = texts(leases(shared.own));
@@ -357,8 +362,12 @@ export function plan(input: PlanInput): Plan {
     tables: tablesOf(shared, local, numbers),
     peers: shared.peers.map(plannedPeer),
     addresses: leases(shared.own).map(({ prefix }) => nodeAddressOf(prefix)),
-    routes: routesOf(shared, pools),
-    masquerade: sources.length === 0 ? null : { sources, except: exceptions(shared, pools) },
+    routes: routesOf(shared, pools, local, snapshot.config),
+    masquerade:
+      sources.length === 0
+        ? null
+        : { sources, except: exceptions(shared, [...pools, ...base.leftToUnderlay]) },
+    admission: admissionOf(shared, pools, local, snapshot.config),
     port: numbers.port,
     otherPorts: shared.others,
     ordered: isOrdered(shared, numbers),
@@ -367,23 +376,8 @@ export function plan(input: PlanInput): Plan {
   };
 }
 
-function nodeAddressOf(prefix: Prefix): string {
-  return `${firstAddress(prefix)}/${prefix.family === 4 ? 32 : 128}`;
-}
-
-/** Everything of the mesh: pools, own prefixes, and what peers have outside the pools. */
-function exceptions({ own, peers }: Shared, pools: readonly string[]): string[] {
-  const others = peers.flatMap(({ claims }) => claims.filter(({ kind }) => kind !== "lease"));
-  return [...new Set([...pools, ...texts(own), ...texts(others)])].sort(byText);
-}
-
 /** Whether GRE is in use, and its packets numbered. */
-function isOrdered({ others }: Shared, { protocol, gre }: Numbers): boolean {
+function isOrdered({ others }: Shares, { protocol, gre }: Numbers): boolean {
   const spoken = [protocol, ...others.map((other) => other.protocol)];
   return gre.sequence && spoken.includes("gre");
-}
-
-/** Pod traffic stays walled in also while this node carries none. */
-function wallsAlone({ snapshot }: PlanInput): WantedRoute[] {
-  return routesOf({ own: [], peers: [], others: [] }, poolsOf(snapshot));
 }

@@ -25,6 +25,26 @@ export function parsePrefix(text: string): Prefix | null {
   return prefix !== undefined && written?.value === prefix.value ? prefix : null;
 }
 
+/** The network of an interface's address: "192.168.77.2/24" gives 192.168.77.0/24. */
+export function parseNetwork(text: string): Prefix | null {
+  return text.includes("/") ? (parseLoosely(text) ?? null) : null;
+}
+
+/** "192.168.77.2/24" without its length, in one spelling. */
+export function addressPart(text: string): string {
+  return canonicalAddress(text.split("/", 1)[0] ?? "");
+}
+
+/** What is left of a prefix without the part that lies in `hole`: at most one piece a bit. */
+export function withoutPrefix(prefix: Prefix, hole: Prefix): Prefix[] {
+  if (containsPrefix(hole, prefix)) return [];
+  if (!containsPrefix(prefix, hole)) return [prefix];
+  const length = prefix.length + 1;
+  const bit = 1n << BigInt(bitsOf(prefix.family) - length);
+  const halves = [prefix.value, prefix.value | bit].map((value) => ({ ...prefix, value, length }));
+  return halves.flatMap((half) => withoutPrefix(half, hole));
+}
+
 /** Same address, other spelling: "FD00::0" and "fd00::". The text itself when it is no address. */
 export function canonicalAddress(text: string): string {
   return parseAddress(text) === undefined ? text : canonicalOrThrow(text);

@@ -1,9 +1,10 @@
 // Asks every peer through the data path itself whether it is there: the same FIB, the same encap.
 // One turn a second, at most PROBES_PER_SECOND questions in it, however many peers there are; a
 // node that moves no packets asks seldom.
+import type { NeighbourWay } from "./neighbour-probes.js";
 import type { PlannedPeer } from "./plan-types.js";
 import { parseAddress } from "./prefix.js";
-import { decodeReply, encodeEcho, encodeProbe } from "./probe-packets.js";
+import { decodeReply, encodeEcho, encodeProbe, type ProbeReply } from "./probe-packets.js";
 import type { Reachability } from "./types.js";
 
 /** Bound of the whole node, not of one peer. */
@@ -56,6 +57,8 @@ export interface ProberOptions {
   inject: (packet: Uint8Array) => boolean;
   /** A count that moves with every packet of the pods, and by nothing else. */
   traffic: () => number;
+  /** Opens the way of questions to peers that are routed directly. */
+  neighbours?: (onReply: (reply: ProbeReply) => void) => NeighbourWay;
   /** Monotonic milliseconds with a fraction. */
   now?: () => number;
 }
@@ -74,7 +77,10 @@ export class Prober {
   private traffic = 0;
   private readonly now: () => number;
 
+  private readonly neighbours: NeighbourWay | undefined;
+
   constructor(private readonly options: ProberOptions) {
+    this.neighbours = options.neighbours?.((reply) => this.onReply(reply));
     this.now = options.now ?? (() => performance.now());
   }
 
@@ -88,6 +94,12 @@ export class Prober {
       next.set(peerKey(peer), same ? { ...known, peer } : newTarget(peer));
     }
     this.targets = next;
+    this.neighbours?.setAddresses(peers.some(isBare) ? ownAddresses : []);
+  }
+
+  /** Closes what it opened; the next setPeers opens it again. */
+  stop(): void {
+    this.neighbours?.setAddresses([]);
   }
 
   /** One turn, a second after the one before: asks the peers whose time has come. */
@@ -108,8 +120,9 @@ export class Prober {
     return now < this.busyUntil_ms;
   }
 
-  private interval_ms({ misses }: Target, isBusy: boolean): number {
-    const isHasty = isBusy || (misses > 0 && misses <= MISSES_HASTY);
+  /** Of what is routed directly nobody here sees the traffic: such peers are asked as if busy. */
+  private interval_ms({ misses, peer }: Target, isBusy: boolean): number {
+    const isHasty = isBusy || isBare(peer) || (misses > 0 && misses <= MISSES_HASTY);
     return isHasty ? INTERVAL_MS : IDLE_INTERVAL_MS;
   }
 
@@ -121,11 +134,9 @@ export class Prober {
       return;
     }
     this.sequence = (this.sequence + 1) % SEQUENCES;
-    const encode = target.peer.kind === "member" ? encodeProbe : encodeEcho;
-    const packet = encode(pair.source, pair.destination, this.sequence);
     const address = parseAddress(pair.destination);
     // A full ring is our own trouble: no answer can be missed that was never asked for.
-    if (packet === null || address === undefined || !this.options.inject(packet)) {
+    if (address === undefined || !this.send(target.peer, pair)) {
       return;
     }
     if (target.misses === 0) target.unansweredSince_ms = now;
@@ -135,6 +146,17 @@ export class Prober {
     const question = { key: peerKey(target.peer), address: address.value, asked_ms: now };
     this.open.set(this.sequence, question);
     this.forgetOld(now);
+  }
+
+  /** Sends the question the way that packets to that address go. */
+  private send(peer: PlannedPeer, { source, destination }: Pair): boolean {
+    const way = destination.includes(":") ? peer.ways.ipv6 : peer.ways.ipv4;
+    if (way !== null && way !== "tunnel") {
+      return this.neighbours?.send(source, destination, this.sequence) ?? false;
+    }
+    const encode = peer.kind === "member" ? encodeProbe : encodeEcho;
+    const packet = encode(source, destination, this.sequence);
+    return packet !== null && this.options.inject(packet);
   }
 
   private forgetOld(now: number): void {
@@ -149,8 +171,13 @@ export class Prober {
   /** Takes a packet that the hot path punted. True when it answered one of our questions. */
   onPunt(packet: Uint8Array): boolean {
     const reply = decodeReply(packet);
-    const question = reply === null ? undefined : this.open.get(reply.sequence);
-    if (reply === null || question === undefined || question.address !== reply.source.value) {
+    return reply !== null && this.onReply(reply);
+  }
+
+  /** Takes an answer, whichever way it came. True when it answered one of our questions. */
+  private onReply(reply: ProbeReply): boolean {
+    const question = this.open.get(reply.sequence);
+    if (question === undefined || question.address !== reply.source.value) {
       return false;
     }
     this.open.delete(reply.sequence);
@@ -192,11 +219,17 @@ function newTarget(peer: PlannedPeer): Target {
   return { peer, asked_ms, ...unknown, misses: 0, turn: 0 };
 }
 
+function isBare({ prefixWays }: PlannedPeer): boolean {
+  return prefixWays.some((way) => way !== "tunnel");
+}
+
+interface Pair {
+  source: string;
+  destination: string;
+}
+
 /** Pairs of our address and the peer's in one family, IPv4 first as plan gives them. */
-function askable(
-  peer: PlannedPeer,
-  own: readonly string[],
-): { source: string; destination: string }[] {
+function askable(peer: PlannedPeer, own: readonly string[]): Pair[] {
   return peer.probeAddresses.flatMap((destination) => {
     const family = parseAddress(destination)?.family;
     const source = own.find((address) => parseAddress(address)?.family === family);

@@ -3,6 +3,7 @@ import type { MemberSession, Membership } from "../../control/index.js";
 import { type Datapath, droppedPackets } from "../datapath/index.js";
 import { MESH_ROUTE_METRIC, POOL_ROUTE_METRIC } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
+import type { BareCounters } from "./bare-counters.js";
 import type { Engine } from "./engine.js";
 import type { LowLatency } from "./low-latency.js";
 import type { PlannedPeer } from "./plan-types.js";
@@ -17,6 +18,7 @@ export interface StatusParts {
   pods: Pods;
   prober: Prober;
   lowLatency: LowLatency;
+  bare: BareCounters;
   deviceName: string;
   version: string;
   startedAt: string;
@@ -25,10 +27,15 @@ export interface StatusParts {
   warnings: readonly string[];
 }
 
-function peerStatus(peer: PlannedPeer, prober: Prober): PeerStatus {
-  const { name, nodeId, kind, address, port, podCIDRs } = peer;
+function peerStatus(peer: PlannedPeer, { prober, bare }: StatusParts): PeerStatus {
+  const { name, nodeId, kind, address, port, podCIDRs, ways } = peer;
   const health = prober.health(peer);
-  return { name, nodeId, kind, underlay: address, port, podCIDRs: [...podCIDRs], ...health };
+  return {
+    ...{ name, nodeId, kind, underlay: address, port, podCIDRs: [...podCIDRs] },
+    ...health,
+    ways: { ...ways },
+    direct: bare.of(peer),
+  };
 }
 
 type Direction = "egress" | "ingress";
@@ -41,10 +48,11 @@ function total(parts: StatusParts, direction: Direction): { packets: number; byt
   };
 }
 
-function drops({ datapath }: StatusParts): number {
+function drops({ datapath, bare }: StatusParts): number {
+  const beside = bare.drops().reduce((sum, { packets }) => sum + packets, 0);
   return datapath
     .counters()
-    .reduce((sum, one) => sum + droppedPackets(one.egress) + droppedPackets(one.ingress), 0);
+    .reduce((sum, one) => sum + droppedPackets(one.egress) + droppedPackets(one.ingress), beside);
 }
 
 function natsStatus({ session }: StatusParts): AgentStatus["nats"] {
@@ -63,7 +71,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
   const { engine, session, membership, datapath } = parts;
   const plan = engine.plan();
   const underlay = engine.underlay();
-  const peers = plan.peers.map((peer) => peerStatus(peer, parts.prober));
+  const peers = plan.peers.map((peer) => peerStatus(peer, parts));
   const egress = total(parts, "egress");
   const ingress = total(parts, "ingress");
   return {
@@ -80,6 +88,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     mesh: { id: membership.meshId, name: membership.mesh },
     nats: natsStatus(parts),
     routingMode: plan.routingMode,
+    encapMode: plan.encapMode,
     tunnelProtocol: plan.tunnelProtocol,
     tunnelPort: plan.port,
     device: parts.deviceName,
@@ -116,9 +125,10 @@ export function buildStatus(parts: StatusParts): AgentStatus {
 export function fibRows(engine: Engine): FibRow[] {
   const { tables, peers } = engine.plan();
   return (tables?.peers ?? []).flatMap((peer, index) =>
-    peer.prefixes.map((prefix) => ({
+    peer.prefixes.map((prefix, at) => ({
       prefix,
       peer: peers[index]?.name ?? "",
+      way: peers[index]?.prefixWays[at] ?? "tunnel",
       nextHop: peer.address,
       protocol: peer.protocol,
       port: peer.port,
@@ -131,19 +141,22 @@ export function fibRows(engine: Engine): FibRow[] {
 
 /** Routes the agent keeps in the kernel. */
 export function routeRows(engine: Engine, deviceName: string): RouteRow[] {
-  return engine.plan().routes.map(({ destination, kind, source, via }) => ({
+  const deviceOf = { peer: deviceName, direct: null, unreachable: null };
+  return engine.plan().routes.map(({ destination, kind, source, via, gateway, device }) => ({
     destination,
     kind,
-    device: kind === "peer" ? deviceName : null,
+    device: device ?? deviceOf[kind],
+    gateway: gateway ?? null,
     source,
-    metric: kind === "peer" ? MESH_ROUTE_METRIC : POOL_ROUTE_METRIC,
+    metric: kind === "unreachable" ? POOL_ROUTE_METRIC : MESH_ROUTE_METRIC,
     via,
   }));
 }
 
 /** Drop reasons that happened, summed over workers, most frequent first. */
-export function dropRows(datapath: Datapath): DropRow[] {
-  const rows = new Map<string, DropRow>();
+export function dropRows(datapath: Datapath, bare: BareCounters): DropRow[] {
+  const beside = bare.drops().map((row): [string, DropRow] => [row.reason, row]);
+  const rows = new Map<string, DropRow>(beside);
   for (const worker of datapath.counters()) {
     for (const direction of ["egress", "ingress"] as const) {
       for (const [reason, count] of Object.entries(worker[direction].drops)) {

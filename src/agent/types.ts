@@ -2,6 +2,7 @@
 import type { BenchRule } from "../bench/index.js";
 import type { GrantedOffloads, Steering, SteeringStatus, WorkerHeap } from "../datapath/index.js";
 import type { LowLatencyStatus } from "./low-latency.js";
+import type { Way } from "./plan-ways.js";
 import type { RawStatus } from "./raw-guard.js";
 
 /** Writes one structured log line; `event` is a stable dotted name, `fields` are flat values. */
@@ -83,6 +84,16 @@ export interface PeerStatus {
   reachable: Reachability;
   rtt_us: number | null;
   lastSeen_ms: number | null;
+  /** How its PodCIDRs are reached; null where it has none of the family. */
+  ways: { ipv4: Way | null; ipv6: Way | null };
+  /** What nftables counted of its bare packets; null when everything is encapsulated. */
+  direct: BareTraffic | null;
+}
+
+/** Packets without an outer header, as the kernel hands them over: a super-packet counts once. */
+export interface BareTraffic {
+  egress: { packets: number; bytes: number };
+  ingress: { packets: number; bytes: number };
 }
 
 export interface WorkerSummary {
@@ -118,6 +129,7 @@ export interface AgentStatus {
     error: string | null;
   };
   routingMode: string;
+  encapMode: string;
   tunnelProtocol: string;
   tunnelPort: number;
   device: string;
@@ -151,6 +163,8 @@ export interface ApiErrorBody {
 export interface FibRow {
   prefix: string;
   peer: string;
+  /** Beside "tunnel" the workers see its packets only while a change is under way. */
+  way: Way;
   nextHop: string;
   protocol: string;
   port: number;
@@ -163,8 +177,10 @@ export interface FibRow {
 /** Row of GET /routes: one route the agent wants in the kernel. */
 export interface RouteRow {
   destination: string;
-  kind: "peer" | "unreachable";
+  kind: "peer" | "direct" | "unreachable";
   device: string | null;
+  /** The neighbour's address of a direct route; else null. */
+  gateway: string | null;
   source: string | null;
   metric: number;
   via: string;

@@ -46,6 +46,8 @@ export function underlayWish(options: AgentOptions, mesh: MeshUnderlay | null): 
 export interface OwnThings {
   devices: readonly string[];
   pools: readonly string[];
+  /** Prefixes that the underlay routes by itself. */
+  left?: readonly string[];
 }
 
 function noUnderlay(what: string): AgentError {

@@ -27,6 +27,8 @@ import { chooseUnderlay, underlayWish } from "./underlay.js";
  */
 const FULL_MS = 30_000;
 const UNHEARD_MS = 120_000;
+/** Routes on the underlay's interface go when it does, and with whoever manages it. */
+const FULL_BARE_MS = 5000;
 const RETRY_MS = 3000;
 /** Changes that come within this time are applied together. */
 const GATHER_MS = 50;
@@ -112,7 +114,9 @@ export class Watch {
     const changed = this.events?.read() ?? { any: false, addresses: true };
     if (changed.addresses) this.checkAddress();
     if (!changed.any) return;
-    const next = Math.max(this.lookedAt_ms + FULL_MS, performance.now());
+    const isBare = this.parts.engine.plan().admission !== null;
+    const pause_ms = isBare ? FULL_BARE_MS : FULL_MS;
+    const next = Math.max(this.lookedAt_ms + pause_ms, performance.now());
     this.fullAt_ms = Math.min(this.fullAt_ms, next);
     this.wake(this.fullAt_ms - performance.now());
   }
@@ -170,12 +174,16 @@ export class Watch {
 
   private async lookForFirewall(): Promise<void> {
     const { engine, deviceName } = this.parts;
-    const { port } = engine.plan();
+    const { port, admission } = engine.plan();
     const ipProtocols = engine.raw()?.ipProtocols ?? [];
     const tunnel = port === 0 ? { ipProtocols } : { udpPort: port };
-    const traffic = { device: deviceName, pools: engine.ownPools(), ...tunnel };
-    const found = await findFirewall(traffic).catch(() => []);
-    const lines = found.map((obstacle) => obstacle.message);
+    // Bare packets are forwarded by the underlay's interface: a rule for mesh0 is no answer there.
+    const bare = admission === null ? [] : [admission.device];
+    const looks = [deviceName, ...bare].map((device) =>
+      findFirewall({ device, pools: engine.ownPools(), ...tunnel }).catch(() => []),
+    );
+    const found = (await Promise.all(looks)).flat();
+    const lines = [...new Set(found.map((obstacle) => obstacle.message))];
     if (lines.join() !== this.firewall.join() && lines.length > 0) {
       this.parts.log("agent.firewall", { found: lines });
     }
@@ -185,7 +193,8 @@ export class Watch {
   /** What came to stand in the way since the start: refused then, a warning now. */
   private async lookAtHost(): Promise<void> {
     const { engine, deviceName, pods } = this.parts;
-    const own = { devices: [deviceName, ...pods.devices()], pools: engine.ownPools() };
+    const left = engine.plan().leftToUnderlay;
+    const own = { devices: [deviceName, ...pods.devices()], pools: engine.ownPools(), left };
     const facts = await gatherFacts();
     this.conflicts = findPoolConflicts(facts, own).map(({ message }) => message);
     await this.refreshUnderlay(facts);

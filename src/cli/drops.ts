@@ -1,5 +1,5 @@
 // meshd drops: packets that ended here, by reason, with a sentence for each.
-import { dropNames, explainDrop } from "../telemetry/index.js";
+import { dropNames, explainDrop, HOST_DROPS } from "../telemetry/index.js";
 import type { DropRow } from "./agent-answers.js";
 import { askAgent, isObject } from "./agent-client.js";
 import type { Command, Context, Invocation } from "./command.js";
@@ -34,7 +34,8 @@ function withEveryReason(rows: readonly DropRow[]): DropRow[] {
       .filter((name) => !rows.some((row) => row.reason === name && row.direction === direction))
       .map((reason) => ({ reason, direction, packets: 0, bytes: 0 })),
   );
-  return [...rows, ...missing];
+  const beside = HOST_DROPS.filter(({ reason }) => !rows.some((row) => row.reason === reason));
+  return [...rows, ...missing, ...beside.map((one) => ({ ...one, packets: 0, bytes: 0 }))];
 }
 
 function dropsText(rows: readonly (DropRow & { meaning: string })[]): string {

@@ -30,7 +30,7 @@ async function routesHere({ settings }: Invocation): Promise<RouteView[]> {
       nodeId: peer?.nodeId || null,
       underlay: row.nextHop,
       port: row.port,
-      protocol: row.protocol,
+      protocol: row.way === "tunnel" ? row.protocol : row.way,
       state: peer?.reachable ?? "unknown",
     };
   });

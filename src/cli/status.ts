@@ -62,7 +62,7 @@ function agentText(status: AgentStatus): string {
     ["node", `${node.name} (${node.state}), ${node.addresses.join(" and ")}`],
     ["mesh", `${mesh.name} ${mesh.id}`],
     ["nats", natsText(status)],
-    ["routing", `${status.routingMode}, ${status.tunnelProtocol}${portText(status.tunnelPort)}`],
+    ["routing", routingText(status)],
     ["device", `${status.device} mtu ${status.mtu}`],
     ["underlay", `${underlay.address} on ${underlay.interface} mtu ${underlay.mtu}`],
     ["lease", `${lease.podCIDRs.join(" and ")}, epoch ${lease.epoch}`],
@@ -85,6 +85,24 @@ function agentText(status: AgentStatus): string {
 /** Encapsulations that are not in UDP have no port. */
 function portText(port: number): string {
   return port === 0 ? "" : ` on port ${port}`;
+}
+
+function routingText({ routingMode, encapMode, tunnelProtocol, tunnelPort }: AgentStatus): string {
+  const tunnel = `${tunnelProtocol}${portText(tunnelPort)}`;
+  if (routingMode === "native") return `native; static peers by ${tunnel}`;
+  return `${routingMode}, ${tunnel}${encapMode === "crossSubnet" ? ", across subnets only" : ""}`;
+}
+
+/** "direct", or "direct/tunnel" where IPv4 and IPv6 go different ways. */
+function wayText({ ways }: PeerStatus): string {
+  const there = [ways?.ipv4, ways?.ipv6].filter((way) => way !== null && way !== undefined);
+  return [...new Set(there)].join("/");
+}
+
+/** Bytes to and from a directly routed peer; the workers do not count them. */
+function directText({ direct }: PeerStatus): string | null {
+  if (!direct) return null;
+  return `${bytesText(direct.egress.bytes)}, ${bytesText(direct.ingress.bytes)}`;
 }
 
 function natsText({ nats }: AgentStatus): string {
@@ -154,7 +172,9 @@ function peersText(peers: readonly PeerStatus[]): string {
     peer.reachable,
     peer.rtt_us === null ? null : durationText(peer.rtt_us / 1000),
     peer.lastSeen_ms === null ? null : `${durationText(peer.lastSeen_ms)} ago`,
+    wayText(peer),
+    directText(peer),
   ]);
-  const heads = ["PEER", "KIND", "UNDERLAY", "PODCIDRS", "STATE", "RTT", "HEARD"];
+  const heads = ["PEER", "KIND", "UNDERLAY", "PODCIDRS", "STATE", "RTT", "HEARD", "WAY", "DIRECT"];
   return `\n${table(heads, rows)}`;
 }

@@ -69,7 +69,7 @@ export const SETTINGS = {
   routingMode: mesh(
     oneOf("tunnel", "native"),
     "tunnel",
-    "encapsulate, or route on the underlay; this version: tunnel",
+    "encapsulate, or leave pods' packets bare to kernel routes and the underlay",
   ),
   tunnelProtocol: mesh(
     oneOf("vxlan", "geneve", "ipip", "gre", "udp", "pptp"),
@@ -89,17 +89,22 @@ export const SETTINGS = {
   encapMode: mesh(
     oneOf("always", "crossSubnet"),
     "always",
-    "encapsulate always, or between subnets; this version: always",
+    "with routingMode tunnel: encapsulate always, or only across underlay subnets",
   ),
   autoDirectNodeRoutes: mesh(
     boolean,
     false,
-    "native routing: install a route per node; this version: false",
+    "with routingMode native: a kernel route to each node on the same underlay subnet",
   ),
   ipv4NativeRoutingCIDR: mesh(
     orNull(cidr(4)),
     null,
-    "network that the underlay routes by itself; this version: null",
+    "with routingMode native: IPv4 network that the underlay routes by itself",
+  ),
+  ipv6NativeRoutingCIDR: mesh(
+    orNull(cidr(6)),
+    null,
+    "with routingMode native: IPv6 network that the underlay routes by itself",
   ),
   clusterPoolIPv4PodCIDR: mesh(orNull(cidr(4)), "10.244.0.0/16", "network of all IPv4 PodCIDRs"),
   clusterPoolIPv4MaskSize: mesh(

@@ -22,6 +22,8 @@ export interface Own {
   /** The overlay device and the host ends of our pods. */
   devices: readonly string[];
   pools: readonly string[];
+  /** Prefixes that the underlay routes by itself: others' routes in them are wanted. */
+  left?: readonly string[];
 }
 
 export interface PoolConflict {
@@ -44,6 +46,11 @@ export interface Underlay {
   device: string;
   /** Bytes. */
   mtu: number;
+  /**
+   * Addresses of that device with the lengths of their networks ("192.168.77.2/24"), this one
+   * first; of the other family those that neighbours can send to.
+   */
+  interfaceAddresses: string[];
 }
 
 /** Routes and addresses of others that overlap the pools. Pure. [] = none. */
@@ -80,10 +87,17 @@ function routeConflict(pool: string, route: Route, own: Own): PoolConflict[] {
 
 function isOwnRoute(route: Route, own: Own): boolean {
   if (route.device !== undefined && own.devices.includes(route.device)) return true;
+  if (prefixHolding(route.destination, own.left ?? []) !== undefined) return true;
+  if (isDirectRoute(route)) return true;
   const ours = route.protocol === MESH_ROUTE_PROTOCOL || route.protocol === POD_ROUTE_PROTOCOL;
   return (
     ours && route.kind !== "unicast" && prefixHolding(route.destination, own.pools) !== undefined
   );
+}
+
+/** A route of an agent to a neighbour on the underlay: its device is no mesh's. */
+function isDirectRoute(route: Route): boolean {
+  return route.protocol === MESH_ROUTE_PROTOCOL && route.via !== undefined;
 }
 
 function addressConflict(pool: string, address: LinkAddress, own: Own): PoolConflict[] {
@@ -104,7 +118,24 @@ export function underlayOf(facts: HostFacts, address: string): Underlay | undefi
   });
   const link = facts.links.find((item) => item.name === held?.device);
   if (held === undefined || link === undefined) return undefined;
-  return { address: held.address, family: held.family, device: link.name, mtu: link.mtu };
+  const { family, device } = held;
+  const others = facts.addresses.filter((item) => item.device === device && item !== held);
+  const shown = [held, ...others.filter((item) => isGateway(item, family))].slice(0, ADDRESSES_MAX);
+  const interfaceAddresses = shown.map((item) => `${item.address}/${item.length}`);
+  const { mtu } = link;
+  return { address: held.address, family, device, mtu, interfaceAddresses };
+}
+
+/** More than that of one interface are not told to others. */
+const ADDRESSES_MAX = 8;
+
+/**
+ * Whether neighbours may send packets of the other family there. Of IPv6 the link-local address, as
+ * routers do: it stays when global ones are renewed.
+ */
+function isGateway(item: LinkAddress, underlay: Family): boolean {
+  if (item.family === underlay) return false;
+  return item.family === 6 ? /^fe[89ab]/.test(item.address) : item.scope === 0;
 }
 
 /**
@@ -125,7 +156,9 @@ export function underlayCandidates(facts: HostFacts, own: Own): Underlay[] {
 /** Devices of every agent of this host, known by the routes that only agents make. */
 function meshDevices(facts: HostFacts): string[] {
   const protocols: number[] = [MESH_ROUTE_PROTOCOL, POD_ROUTE_PROTOCOL];
-  const made = facts.routes.filter(({ protocol }) => protocols.includes(protocol));
+  const made = facts.routes.filter(
+    (route) => protocols.includes(route.protocol) && !isDirectRoute(route),
+  );
   return made.flatMap(({ device }) => (device === undefined || device === "lo" ? [] : [device]));
 }
 
@@ -192,6 +225,35 @@ export async function findStrictFilters(
       const keys = `net.ipv4.conf.all.rp_filter and net.ipv4.conf.${device}.rp_filter`;
       return `strict reverse path filter on ${device} may drop packets; set ${keys} to 0 or 2`;
     });
+}
+
+/** More prefixes than that are not looked up: one that suffers is enough to say it. */
+const LOOKUPS_MAX = 16;
+
+/**
+ * Which of the IPv4 prefixes, whose packets come in on a device, its reverse path filter drops: it
+ * is strict and the way back is another. One line, or none.
+ */
+export async function findFiltered(
+  device: string,
+  prefixes: readonly string[],
+  where: Where = {},
+): Promise<string[]> {
+  const four = prefixes.filter((prefix) => !prefix.includes(":")).slice(0, LOOKUPS_MAX);
+  if (four.length === 0 || (await rpFilter(device, where)) !== 1) return [];
+  const devices = await Promise.all(four.map((prefix) => deviceTowards(prefix, where)));
+  const lost = four.filter((_, index) => devices[index] !== device);
+  if (lost.length === 0) return [];
+  const keys = `net.ipv4.conf.all.rp_filter and net.ipv4.conf.${device}.rp_filter`;
+  const what = `the strict reverse path filter on ${device} drops packets from ${lost.join(", ")}`;
+  return [`${what}, because the way back is another; set ${keys} to 0 or 2`];
+}
+
+async function deviceTowards(prefix: string, where: Where): Promise<string | undefined> {
+  const argv = ["ip", "-N", "-json", "route", "get", prefix.split("/")[0] ?? ""];
+  // "Network is unreachable" is an answer: no way back at all.
+  const found = await runJson(argv, where).catch(() => []);
+  return textAt(objectsIn(found)[0] ?? {}, "dev");
 }
 
 /** Why /dev/net/tun cannot be used, in one line; undefined = it can. */

@@ -8,9 +8,19 @@ export {
   listAddresses,
   reconcileAddresses,
 } from "./addresses.js";
+export {
+  type AdmissionCounters,
+  type AdmissionOptions,
+  admissionTable,
+  applyAdmission,
+  type BareCount,
+  readAdmission,
+  removeAdmission,
+} from "./admission.js";
 export { namespacePath, type RunOptions, run, runJson, type Where } from "./command.js";
 export {
   defaultSource,
+  findFiltered,
   findPoolConflicts,
   findStrictFilters,
   type Own,

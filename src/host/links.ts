@@ -153,6 +153,34 @@ export async function ipBatch(lines: readonly string[], options: RunOptions = {}
   }
 }
 
+/**
+ * As ipBatch, but lines that fail do not stop the others; gives "ip LINE: why" for each of them.
+ * Throws where `ip` itself cannot be run.
+ */
+export async function ipBatchAll(
+  lines: readonly string[],
+  options: RunOptions = {},
+): Promise<string[]> {
+  try {
+    await run(["ip", "-force", "-batch", "-"], { ...options, input: `${lines.join("\n")}\n` });
+    return [];
+  } catch (error) {
+    const failed = error instanceof HostError ? failedLines(error.stderr, lines) : [];
+    if (failed.length === 0) throw error;
+    return failed;
+  }
+}
+
+/** `ip -force` says why, and in the next line which one. */
+function failedLines(stderr: string, lines: readonly string[]): string[] {
+  const said = stderr.trim().split("\n");
+  return said.flatMap((text, index) => {
+    const number = /^Command failed -:(\d+)/.exec(text)?.[1];
+    const line = number === undefined ? undefined : lines[Number(number) - 1];
+    return line === undefined ? [] : [`ip ${line}: ${said[index - 1] ?? "refused"}`];
+  });
+}
+
 /** `ip` says "Command failed -:3": the third line, which is more use than its number. */
 function namingLine(error: HostError, lines: readonly string[]): HostError {
   const number = /Command failed -:(\d+)/.exec(error.stderr)?.[1];

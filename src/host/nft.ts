@@ -22,7 +22,7 @@ export interface MasqueradeOptions {
   pools: readonly string[];
 }
 
-const FAMILIES: readonly Family[] = [4, 6];
+export const FAMILIES: readonly Family[] = [4, 6];
 /** Raised when the rules' text changes its meaning, so that older tables are replaced. */
 const RULES_VERSION = 1;
 
@@ -118,10 +118,16 @@ export function objectsOf(listed: readonly JsonObject[], sort: string): JsonObje
   });
 }
 
-function setText(name: string, family: Family, prefixes: readonly string[]): string {
+/** A set of prefixes; with a flag more ("counter") if wanted. */
+export function setText(
+  name: string,
+  family: Family,
+  prefixes: readonly string[],
+  more = "",
+): string {
   const elements = ofFamily(prefixes, family);
   const list = elements.length === 0 ? "" : ` elements = { ${elements.join(", ")} }`;
-  return `  set ${name} { type ipv${family}_addr; flags interval;${list} }`;
+  return `  set ${name} { type ipv${family}_addr; flags interval;${more}${list} }`;
 }
 
 function ruleTexts(options: MasqueradeOptions): string[] {
@@ -142,7 +148,7 @@ function mark(options: MasqueradeOptions, family: Family): string {
 /**
  * Prefixes of one family, canonical and sorted, without those inside others: sets refuse overlaps.
  */
-function ofFamily(prefixes: readonly string[], family: Family): string[] {
+export function ofFamily(prefixes: readonly string[], family: Family): string[] {
   const parsed = prefixes.map(needPrefix).filter((prefix) => prefix.family === family);
   const widest = parsed.filter(
     (prefix) =>
@@ -153,13 +159,19 @@ function ofFamily(prefixes: readonly string[], family: Family): string[] {
 
 function sameElements(sets: readonly JsonObject[], name: string, wanted: string[]): boolean {
   const set = sets.find((item) => textAt(item, "name") === name);
-  if (set === undefined) return false;
-  const elements = Array.isArray(set.elem) ? set.elem : [];
-  return elements.map(elementText).sort().join() === wanted.join();
+  return set !== undefined && elementsOf(set).map(elementText).sort().join() === wanted.join();
 }
 
-/** An element of an interval set: "10.0.0.1" or {"prefix": {"addr": "10.0.0.0", "len": 8}}. */
-function elementText(element: unknown): string {
+export function elementsOf(set: JsonObject): unknown[] {
+  return Array.isArray(set.elem) ? set.elem : [];
+}
+
+/**
+ * An element of an interval set: "10.0.0.1" or {"prefix": {"addr": "10.0.0.0", "len": 8}}, in an
+ * {"elem": {"val": ...}} of its own where it counts.
+ */
+export function elementText(element: unknown): string {
+  if (isPlainObject(element) && isPlainObject(element.elem)) return elementText(element.elem.val);
   if (typeof element === "string") return parsePrefix(element) ? canonicalPrefix(element) : element;
   const prefix = isPlainObject(element) && isPlainObject(element.prefix) ? element.prefix : {};
   return `${textAt(prefix, "addr")}/${numberAt(prefix, "len")}`;

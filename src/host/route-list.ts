@@ -1,6 +1,6 @@
 // The kernel's routes as `ip -N -json route` prints them, read into one shape.
 import { runJson, type Where } from "./command.js";
-import { type JsonObject, numberAt, objectsIn, textAt, textsAt } from "./json.js";
+import { isPlainObject, type JsonObject, numberAt, objectsIn, textAt, textsAt } from "./json.js";
 import { canonicalPrefix, type Family } from "./prefix.js";
 
 export const MAIN_TABLE = 254;
@@ -15,6 +15,7 @@ export interface Route {
    */
   kind: string;
   device: string | undefined;
+  /** The gateway; of an IPv4 route it may be an IPv6 address. */
   via: string | undefined;
   source: string | undefined;
   /** Bytes. */
@@ -81,7 +82,8 @@ function numeric(
 /** `ip` leaves out what is usual: no type = unicast, no protocol = boot, no table = main. */
 function readRoute(object: JsonObject): Route[] {
   const shown = textAt(object, "dst") ?? "";
-  const via = textAt(object, "gateway");
+  const other = isPlainObject(object.via) ? textAt(object.via, "host") : undefined;
+  const via = textAt(object, "gateway") ?? other;
   const type = textAt(object, "type") ?? "unicast";
   const family = shown.includes(":") || (shown === "default" && isSix(object)) ? 6 : 4;
   const destination = shown === "default" ? (family === 6 ? "::/0" : "0.0.0.0/0") : shown;

@@ -2,7 +2,7 @@
 // their own, and only routes with that number, on our devices or within our pools, are ever
 // touched.
 import type { Where } from "./command.js";
-import { checkDeviceName, checkNumber, ipBatch } from "./links.js";
+import { checkDeviceName, checkNumber, ipBatchAll } from "./links.js";
 import { canonicalAddress, canonicalPrefix, needPrefix, prefixHolding } from "./prefix.js";
 import { LINK_SCOPE, listRoutes, MAIN_TABLE, type Route } from "./route-list.js";
 
@@ -42,6 +42,11 @@ export interface RouteScope {
   devices: readonly string[];
   /** Routes without a device (unreachable) are ours when they lie within one of these prefixes. */
   pools: readonly string[];
+  /**
+   * Routes through a gateway are ours when packets of this host leave from one of these addresses:
+   * the device is not ours alone.
+   */
+  sources?: readonly string[];
   /** Default MESH_ROUTE_PROTOCOL. */
   protocol?: number;
 }
@@ -57,6 +62,8 @@ export interface RouteChange {
 export interface RouteResult extends RouteChange {
   /** Number of routes added, replaced or deleted (0 = no-op). */
   changes: number;
+  /** Changes that the kernel refused, one line each. */
+  failed: string[];
 }
 
 /** Compares. Pure. Equal lists give four empty lists. */
@@ -82,7 +89,10 @@ export function diffRoutes(
   return change;
 }
 
-/** Makes the routes of `scope` exactly the wanted ones; routes of others stay as they are. */
+/**
+ * Makes the routes of `scope` exactly the wanted ones; routes of others stay as they are. One that
+ * the kernel refuses keeps the others from nothing: it is in `failed`.
+ */
 export async function reconcileRoutes(
   wanted: readonly WantedRoute[],
   scope: RouteScope,
@@ -90,8 +100,8 @@ export async function reconcileRoutes(
 ): Promise<RouteResult> {
   const change = diffRoutes(wanted, await listRoutes(where), scope);
   const lines = routeLines(change, scope);
-  if (lines.length > 0) await ipBatch(lines, where);
-  return { ...change, changes: lines.length };
+  const failed = lines.length > 0 ? await ipBatchAll(lines, where) : [];
+  return { ...change, changes: lines.length - failed.length, failed };
 }
 
 /** The `ip -batch` lines that make a change. Pure. */
@@ -118,7 +128,7 @@ export function routeLine(
 ): string {
   const kind = route.kind ?? "unicast";
   const words = ["route", verb, kind, canonicalPrefix(route.destination)];
-  if (route.via !== undefined) words.push("via", canonicalAddress(route.via));
+  if (route.via !== undefined) words.push("via", ...gatewayWords(route.via, route.destination));
   if (route.device !== undefined) words.push("dev", checkDeviceName(route.device));
   // Numbers only: `ip -batch` takes "static" after "157" for 157 (its name cache keeps the last
   // number).
@@ -132,6 +142,13 @@ export function routeLine(
   }
   if (route.onLink === true) words.push("onlink");
   return words.join(" ");
+}
+
+/** An IPv4 route may have a gateway of the other family, which must be said (Linux 5.2). */
+function gatewayWords(via: string, destination: string): string[] {
+  const address = canonicalAddress(via);
+  const isOther = address.includes(":") && !destination.includes(":");
+  return isOther ? ["inet6", address] : [address];
 }
 
 function deleteLine(route: Route): string {
@@ -163,6 +180,8 @@ function isOurs(route: Route, scope: RouteScope): boolean {
   if (route.protocol !== protocol || route.table !== MAIN_TABLE || route.multipath) return false;
   // IPv6 lists unreachable routes on "lo".
   if (route.kind !== "unicast") return prefixHolding(route.destination, scope.pools) !== undefined;
+  const { via, source = "" } = route;
+  if (via !== undefined && scope.sources?.includes(source)) return true;
   return route.device !== undefined && scope.devices.includes(route.device);
 }
 

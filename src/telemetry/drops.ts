@@ -107,6 +107,22 @@ export const dropSentences: Record<DropName, string> = {
   COUNT: "Not a reason: the number of reasons.",
 };
 
+/** Reasons of packets that the kernel drops by our nftables rules (ADR 0027). */
+export const HOST_DROPS = [
+  { reason: "NFT_SPOOFED_SOURCE", direction: "ingress" },
+  { reason: "NFT_FOREIGN_SOURCE", direction: "egress" },
+] as const;
+
+export const hostDropSentences: Record<(typeof HOST_DROPS)[number]["reason"], string> = {
+  NFT_SPOOFED_SOURCE:
+    "A packet came in on the underlay's interface, not encapsulated, with a source in the mesh's " +
+    "pools that is of no directly routed peer. Somebody on the underlay forges it, or that peer " +
+    "routes directly and this node does not (yet): compare `meshd status --peers` on both.",
+  NFT_FOREIGN_SOURCE:
+    "A packet was about to leave by the underlay's interface, not encapsulated, with a source in " +
+    "the mesh's pools that is not this node's. Look for a pod that uses an address of others.",
+};
+
 /** Names that are real reasons, in the order of their numbers. */
 export const dropNames: readonly DropName[] = (Object.keys(dropSentences) as DropName[])
   .filter((name) => name !== "NONE" && name !== "COUNT")
@@ -114,14 +130,18 @@ export const dropNames: readonly DropName[] = (Object.keys(dropSentences) as Dro
 
 /** The sentence of a reason by the name an agent gave; an agent may be newer than this program. */
 export function explainDrop(name: string): string {
-  return Object.hasOwn(dropSentences, name)
-    ? dropSentences[name as DropName]
+  const all: Record<string, string> = { ...dropSentences, ...hostDropSentences };
+  return Object.hasOwn(all, name)
+    ? (all[name] ?? "")
     : "A reason this version of meshd does not know; the agent is newer.";
 }
 
 /** The text of docs/drop-reasons.md. */
 export function dropReasonsPage(): string {
   const rows = dropNames.map((name) => `| ${Drop[name]} | \`${name}\` | ${dropSentences[name]} |`);
+  const host = HOST_DROPS.map(
+    ({ reason, direction }) => `| \`${reason}\` | ${direction} | ${hostDropSentences[reason]} |`,
+  );
   return `# Drop reasons
 
 Every packet that ends inside meshd ends under exactly one of these names. \`meshd drops\` shows the
@@ -134,5 +154,13 @@ src/telemetry/drops.ts.
 | number | reason | what it means and what to look at |
 |---|---|---|
 ${rows.join("\n")}
+
+Packets that are routed directly ([native routing and crossSubnet](encapsulations.md)) do not pass
+meshd's hot path. The kernel drops them by meshd's nftables rules, under these names; they are in no
+worker's sum.
+
+| reason | direction | what it means and what to look at |
+|---|---|---|
+${host.join("\n")}
 `;
 }

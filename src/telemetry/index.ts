@@ -1,5 +1,12 @@
 // The door of telemetry: log lines, Prometheus text, a sentence for every drop reason.
-export { type DropName, dropNames, dropReasonsPage, dropSentences, explainDrop } from "./drops.js";
+export {
+  type DropName,
+  dropNames,
+  dropReasonsPage,
+  dropSentences,
+  explainDrop,
+  HOST_DROPS,
+} from "./drops.js";
 export {
   createLogger,
   eventLog,

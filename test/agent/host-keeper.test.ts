@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { HostResult, HostWanted } from "../../src/agent/host-keeper.js";
-import { createNamespace, deleteNamespace, runSync } from "../support/netns.js";
+import { createNamespace, deleteNamespace, runSync, spawnIn, until } from "../support/netns.js";
 import { rootTest } from "../support/root.js";
 
 const driver = fileURLToPath(new URL("./host-driver.js", import.meta.url));
@@ -27,6 +27,7 @@ const wanted: HostWanted = {
     sources: ["10.244.1.0/24", "fd00:244:0:1::/64"],
     except: ["10.244.0.0/16", "fd00:244::/48"],
   },
+  admission: null,
   pools: ["10.244.0.0/16", "fd00:244::/48"],
 };
 
@@ -109,6 +110,124 @@ rootTest(test, "masquerade that is switched off is taken out", () => {
   const namespace = host();
   const [, off] = keep(namespace, wanted, { ...wanted, masquerade: null });
   assert.is(off?.changes, 1);
+  assert.is(runSync(namespace, ["nft", "list", "tables"]).trim(), "");
+  deleteNamespace(namespace);
+});
+
+/** As `wanted`, with a neighbour's kernel routes instead of the tunnel's. */
+const direct: HostWanted = {
+  ...wanted,
+  routes: wanted.routes.map((route) => {
+    if (route.kind !== "peer") return route;
+    const gateway = route.destination.includes(":") ? "fe80::2" : "192.168.9.2";
+    return { ...route, kind: "direct", gateway, device: "eth0" };
+  }),
+  admission: {
+    device: "eth0",
+    own: ["10.244.1.0/24", "fd00:244:0:1::/64"],
+    peers: ["10.244.2.0/24", "fd00:244:0:2::/64"],
+    pools: [...wanted.pools],
+  },
+};
+
+const neighbourhood = [
+  "link add eth0 type veth peer name far0",
+  "link set far0 up",
+  "address add 192.168.9.1/24 dev eth0",
+  "link set eth0 up",
+];
+
+rootTest(test, "a peer's routes turn from the tunnel to a neighbour and back, in place", () => {
+  const namespace = host(...neighbourhood);
+  const routes = () =>
+    [show(namespace, "route"), show(namespace, "-6", "route")]
+      .join("")
+      .split("\n")
+      .filter((line) => /^(10\.244\.2|fd00:244:0:2)/.test(line));
+  keep(namespace, wanted);
+  const [turned, still] = keep(namespace, direct, direct);
+  assert.equal([turned, still?.changes], [{ changes: 3, problems: [] }, 0]);
+  const [four, six, ...more] = routes();
+  assert.equal(more, []);
+  assert.match(four ?? "", /via 192\.168\.9\.2 dev eth0 proto 157 src 10\.244\.1\.0 metric 157/);
+  assert.match(six ?? "", /via fe80::2 dev eth0 proto 157 src fd00:244:0:1:: metric 157/);
+  const [back] = keep(namespace, wanted);
+  assert.equal(back, { changes: 3, problems: [] });
+  assert.equal(
+    routes().map((line) => / dev (\S+)/.exec(line)?.[1]),
+    ["mesh0", "mesh0"],
+  );
+  deleteNamespace(namespace);
+});
+
+rootTest(test, "a packet is never without a route while its way changes", () => {
+  const namespace = host(...neighbourhood);
+  keep(namespace, wanted);
+  const watch = ["timeout", "20", "ip", "-o", "monitor", "route"];
+  const seen = spawnIn(namespace, watch);
+  let text = "";
+  seen.stdout?.on("data", (piece: Buffer) => {
+    text += piece.toString();
+  });
+  return until("the monitor listens", () => {
+    runSync(namespace, ["ip", "route", "replace", "192.168.99.0/24", "dev", "eth0"]);
+    return text.includes("192.168.99.0");
+  }).then(async () => {
+    keep(namespace, direct, wanted);
+    runSync(namespace, ["ip", "route", "replace", "192.168.98.0/24", "dev", "eth0"]);
+    await until("it has told all", () => text.includes("192.168.98.0"));
+    seen.kill();
+    assert.match(text, /10\.244\.2\.0\/24 via 192\.168\.9\.2/);
+    assert.not.match(text, /Deleted (10\.244\.2|fd00:244:0:2)/);
+    deleteNamespace(namespace);
+  });
+});
+
+rootTest(test, "IPv4 goes by a neighbour's IPv6 address where the underlay has no other", () => {
+  const namespace = host(...neighbourhood);
+  const routes = direct.routes.map((route) =>
+    route.destination === "10.244.2.0/24" ? { ...route, gateway: "fe80::2" } : route,
+  );
+  const [first, still] = keep(namespace, { ...direct, routes }, { ...direct, routes });
+  assert.equal([first?.problems, still?.changes], [[], 0]);
+  assert.match(show(namespace, "route"), /^10\.244\.2\.0\/24 via inet6 fe80::2 dev eth0/m);
+  const [back] = keep(namespace, wanted);
+  assert.equal(back?.problems, []);
+  assert.match(show(namespace, "route"), /^10\.244\.2\.0\/24 dev mesh0/m);
+  deleteNamespace(namespace);
+});
+
+rootTest(
+  test,
+  "a gateway that the kernel refuses is said, and keeps the others from nothing",
+  () => {
+    const namespace = host(...neighbourhood);
+    const bad = { ...direct.routes[0], destination: "10.244.3.0/24", gateway: "192.168.9.255" };
+    const routes = [bad as HostWanted["routes"][number], ...direct.routes];
+    const [first] = keep(namespace, { ...direct, routes });
+    assert.is(first?.problems.length, 1);
+    assert.match(
+      first?.problems[0] ?? "",
+      /10\.244\.3\.0\/24 via 192\.168\.9\.255 .*: .*invalid gateway/,
+    );
+    assert.match(show(namespace, "route"), /^10\.244\.2\.0\/24 via 192\.168\.9\.2 dev eth0/m);
+    deleteNamespace(namespace);
+  },
+);
+
+rootTest(test, "a neighbour's route that is no longer wanted goes; another agent's stays", () => {
+  const other = "10.244.7.0/24 via 192.168.9.7 dev eth0 proto 157";
+  const namespace = host(...neighbourhood, `route add ${other}`);
+  keep(namespace, direct);
+  const fewer = direct.routes.filter(({ kind }) => kind === "unreachable");
+  keep(namespace, { ...direct, routes: fewer });
+  assert.match(show(namespace, "route"), /^10\.244\.7\.0\/24/m);
+  assert.not.match(show(namespace, "route"), /^10\.244\.2/m);
+  keep(namespace, direct, { remove: [...wanted.pools] });
+  assert.not.match(
+    show(namespace, "route") + show(namespace, "-6", "route"),
+    /^(10\.244\.2|fd00)/m,
+  );
   assert.is(runSync(namespace, ["nft", "list", "tables"]).trim(), "");
   deleteNamespace(namespace);
 });

@@ -33,7 +33,11 @@ export function member(index: number, changes: Partial<MemberRecord> = {}): Memb
 export function node(index: number, changes: Partial<NodeRecord> = {}): NodeRecord {
   return {
     nodeId: nodeIdOf(index),
-    underlay: { addresses: [`192.168.77.${index}`, `fd77::${index.toString(16)}`], port: 8472 },
+    underlay: {
+      addresses: [`192.168.77.${index}`, `fd77::${index.toString(16)}`],
+      interfaceAddresses: [`192.168.77.${index}/24`, `fe80::${index.toString(16)}/64`],
+      port: 8472,
+    },
     vtepMac: `0e:00:00:00:00:${index.toString(16).padStart(2, "0")}`,
     protocols: ["vxlan"],
     mtu: 1450,
@@ -106,7 +110,10 @@ export function facts(index: number, changes: Partial<LocalFacts> = {}): LocalFa
     nodeId: nodeIdOf(index),
     deviceName: "mesh0",
     vtepMac: `0e:00:00:00:00:${index.toString(16).padStart(2, "0")}`,
-    underlay: { family: 4, address: `192.168.77.${index}`, interface: "eth0", mtu: 1500 },
+    underlay: {
+      ...{ family: 4, address: `192.168.77.${index}`, interface: "eth0", mtu: 1500 },
+      interfaceAddresses: [`192.168.77.${index}/24`, `fe80::${index.toString(16)}/64`],
+    },
     tunnelPort: null,
     mtu: null,
     ...changes,

@@ -9,8 +9,13 @@ import {
   PROBE_REPLY,
 } from "../../assembly/shared/layout.js";
 import type { PlannedPeer } from "../../src/agent/plan-types.js";
-import { decodeReply, encodeEcho, encodeProbe } from "../../src/agent/probe-packets.js";
-import { PROBES_PER_SECOND, Prober } from "../../src/agent/probes.js";
+import {
+  decodeReply,
+  encodeEcho,
+  encodeProbe,
+  type ProbeReply,
+} from "../../src/agent/probe-packets.js";
+import { PROBES_PER_SECOND, Prober, type ProberOptions } from "../../src/agent/probes.js";
 
 function member(index: number): PlannedPeer {
   return {
@@ -20,8 +25,10 @@ function member(index: number): PlannedPeer {
     address: `192.168.77.${index}`,
     port: 8472,
     prefixes: [`10.244.${index}.0/24`],
+    prefixWays: ["tunnel"],
     podCIDRs: [`10.244.${index}.0/24`],
     probeAddresses: [`10.244.${index}.0`],
+    ways: { ipv4: "tunnel", ipv6: null },
   };
 }
 
@@ -93,7 +100,7 @@ test("no bytes make the reader throw", () => {
   );
 });
 
-function prober() {
+function prober(neighbours?: ProberOptions["neighbours"]) {
   const clock = { now: 1000 };
   const pods = { packets: 0 };
   const sent: Uint8Array[] = [];
@@ -104,6 +111,7 @@ function prober() {
     },
     traffic: () => pods.packets,
     now: () => clock.now,
+    ...(neighbours === undefined ? {} : { neighbours }),
   });
   /** Turns of the beat, a second apart; the count of questions in each. */
   const turns = (count: number, isBusy = false) =>
@@ -207,6 +215,57 @@ test("what is known of a peer survives a new plan, unless it moved", () => {
   assert.is(made.health(member(2)).reachable, "reachable");
   made.setPeers(["10.244.1.0"], [{ ...member(2), address: "192.168.77.99" }]);
   assert.is(made.health(member(2)).reachable, "unknown");
+});
+
+/** A prober whose questions to neighbours are kept, and can be answered. */
+function neighbourly() {
+  const asked: string[] = [];
+  const opened: string[][] = [];
+  let reply: (reply: ProbeReply) => void = () => undefined;
+  const { made, sent } = prober((onReply) => {
+    reply = onReply;
+    return {
+      setAddresses: (addresses) => opened.push([...addresses]),
+      send: (source, destination, sequence) => {
+        asked.push(`${source} ${destination} ${sequence}`);
+        return true;
+      },
+    };
+  });
+  return { made, sent, asked, opened, reply: (one: ProbeReply) => reply(one) };
+}
+
+test("a peer beside the tunnel is asked the way its packets go, in each family", () => {
+  const { made, sent, asked, opened, reply } = neighbourly();
+  const peer: PlannedPeer = {
+    ...member(2),
+    ...{ ways: { ipv4: "direct", ipv6: "tunnel" }, prefixWays: ["direct", "tunnel"] },
+  };
+  made.setPeers(["10.244.1.0"], [peer]);
+  made.tick();
+  assert.equal([asked, sent.length], [["10.244.1.0 10.244.2.0 1"], 0]);
+  reply({ sequence: 1, source: { family: 4, value: 0x0af40300n } });
+  assert.is(made.health(peer).reachable, "unknown", "an answer of somebody else");
+  reply({ sequence: 1, source: { family: 4, value: 0x0af40200n } });
+  assert.is(made.health(peer).reachable, "reachable");
+  made.setPeers(["fd00::1"], [{ ...peer, probeAddresses: ["fd00:2::"] }, member(3)]);
+  made.stop();
+  assert.equal(opened, [["10.244.1.0"], ["fd00::1"], []]);
+});
+
+test("no socket is opened while every peer is encapsulated", () => {
+  const { made, asked, opened, sent } = neighbourly();
+  made.setPeers(["10.244.1.0"], [member(2), member(3)]);
+  made.tick();
+  assert.equal([asked, opened, sent.length], [[], [[]], 2]);
+});
+
+test("a peer without a way is asked by the kernel: the tunnel would answer for it", () => {
+  const { made, asked, sent } = neighbourly();
+  const lost = { ...member(2), ways: { ipv4: "none" as const, ipv6: null } };
+  made.setPeers(["10.244.1.0"], [{ ...lost, prefixWays: ["none"] }]);
+  made.tick();
+  assert.equal([asked.length, sent.length], [1, 0]);
 });
 
 test.run();

@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { dropNames } from "../../src/telemetry/index.js";
+import { dropNames, HOST_DROPS } from "../../src/telemetry/index.js";
 import { type FakeAgent, fakeAgent, makeWorld, Refused, STATUS, type World } from "./world.js";
 
 interface Given {
@@ -26,8 +26,22 @@ const DROPS = [
   { reason: "LOOP", direction: "ingress", packets: 0, bytes: 0 },
 ];
 const FIB = [
-  { prefix: "10.244.1.0/24", peer: "n2", nextHop: "192.0.2.2", protocol: "vxlan", port: 8472 },
-  { prefix: "10.9.0.0/24", peer: "rack", nextHop: "192.0.2.9", protocol: "vxlan", port: 8472 },
+  {
+    prefix: "10.244.1.0/24",
+    peer: "n2",
+    way: "tunnel",
+    nextHop: "192.0.2.2",
+    protocol: "vxlan",
+    port: 8472,
+  },
+  {
+    prefix: "10.9.0.0/24",
+    peer: "rack",
+    way: "tunnel",
+    nextHop: "192.0.2.9",
+    protocol: "vxlan",
+    port: 8472,
+  },
 ];
 const ANSWERS: Record<string, unknown> = {
   "GET /status": STATUS,
@@ -83,7 +97,7 @@ test("status shows node, mesh, NATS, routing, lease, peers, workers, packets and
     /^drops +3; 'meshd drops' says why$/m,
     /^refused +peers\.bad: no MAC$/m,
     /^warning +a firewall drops UDP 8472$/m,
-    /^n2 +member +192\.0\.2\.2:8472 +10\.244\.1\.0\/24 +reachable +0\.42 ms +900 ms ago$/m,
+    /^n2 +member +192\.0\.2\.2:8472 +10\.244\.1\.0\/24 +reachable +0\.42 ms +900 ms ago +tunnel /m,
   ];
   for (const line of lines) assert.match(out, line);
 });
@@ -141,7 +155,7 @@ test("drops shows what occurred, the most frequent first, with a sentence each",
   assert.match(rows[1]?.meaning ?? "", /No node and no static peer/);
   assert.match((await world.run(["drops"])).out, /^NO_ROUTE {2}egress {2}2 packets {2}168 bytes$/m);
   const all = (await world.run(["drops", "--all", "--json"])).json as unknown[];
-  assert.is(all.length, 2 * dropNames.length);
+  assert.is(all.length, 2 * dropNames.length + HOST_DROPS.length);
 });
 
 test("route list without admin credentials is what the workers use, in the same shape", async ({

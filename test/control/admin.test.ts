@@ -78,10 +78,6 @@ test("leases are audited, reclaimed and reserved", async () => {
 
 /** Settings of later versions: taken, they would have no effect. */
 const unbuilt: [string, unknown][] = [
-  ["routingMode", "native"],
-  ["encapMode", "crossSubnet"],
-  ["autoDirectNodeRoutes", true],
-  ["ipv4NativeRoutingCIDR", "10.0.0.0/8"],
   ["udpChecksum", false],
   ["pptpServer", true],
   ["pptpFilter", "eth0"],

@@ -106,7 +106,7 @@ export function underlayOf(index: number): string {
 
 export function factsOf(index: number, change: Partial<NodeFacts> = {}): NodeFacts {
   return {
-    underlay: { addresses: [underlayOf(index)], port: 8472 },
+    underlay: { addresses: [underlayOf(index)], interfaceAddresses: [], port: 8472 },
     vtepMac: `0a:00:00:00:00:${(index & 255).toString(16).padStart(2, "0")}`,
     protocols: ["vxlan"],
     mtu: 1450,

@@ -75,13 +75,34 @@ rootTest(
 rootTest(test, "the underlay's interface and MTU are known by its address", async () => {
   const facts = await gatherFacts({ netns: makeNode() });
   const wanted = { address: "192.168.9.1", family: 4, device: "u0", mtu: 1400 };
-  assert.equal(underlayOf(facts, "192.168.9.1"), wanted);
+  const { interfaceAddresses = [], ...plain } = underlayOf(facts, "192.168.9.1") ?? {};
+  assert.equal(plain, wanted);
+  // Its own with its length, then what neighbours can send IPv6 to: the link's address, no other.
+  assert.is(interfaceAddresses[0], "192.168.9.1/24");
+  assert.match(interfaceAddresses.slice(1).join(), /^fe80::[0-9a-f:]+\/64$/);
+  const six = underlayOf(facts, "fd09::1")?.interfaceAddresses;
+  assert.equal(six, ["fd09::1/64", "192.168.9.1/24"]);
   assert.is(underlayOf(facts, "fd09:0::1")?.device, "u0");
   assert.is(underlayOf(facts, "192.168.9.77"), undefined);
   assert.equal(
     underlayCandidates(facts, OWN).map((item) => item.address),
     ["192.168.9.1", "fd09::1"],
   );
+});
+
+rootTest(test, "routes to neighbours, ours or of the underlay, are no conflict", async () => {
+  const netns = makeNode();
+  const by = ["via", "192.168.9.2"];
+  const add = (...words: string[]) => run(["ip", "route", "add", ...words, ...by], { netns });
+  await add("10.244.2.0/24", "proto", `${MESH_ROUTE_PROTOCOL}`);
+  const facts = await gatherFacts({ netns });
+  assert.equal(kinds(facts), []);
+  const candidates = underlayCandidates(facts, OWN).map((item) => item.device);
+  assert.equal(candidates, ["u0", "u0"], "its interface is no mesh's device");
+  await add("10.244.3.0/24", "proto", "bird");
+  const later = await gatherFacts({ netns });
+  assert.equal(kinds(later), ["refuse route 10.244.3.0/24"]);
+  assert.equal(findPoolConflicts(later, { ...OWN, left: ["10.244.0.0/16"] }), []);
 });
 
 rootTest(test, "the device of another agent of this host is no underlay", async () => {

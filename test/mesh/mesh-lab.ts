@@ -155,6 +155,11 @@ export class MeshLab {
     return this.ask<DropRow[]>(name, ["drops"]);
   }
 
+  /** What an agent tells Prometheus. */
+  metrics(name: string): Promise<string> {
+    return getText(join(this.node(name).runDir, "agent.sock"), "/metrics");
+  }
+
   /** The workers' counters, once the identity holds: they are read while probes go on. */
   async counters(name: string): Promise<WorkerCounters[]> {
     const socketPath = join(this.node(name).runDir, "agent.sock");
@@ -272,14 +277,18 @@ function isBalanced({ egress, ingress }: WorkerCounters): boolean {
   });
 }
 
-function getJson(socketPath: string, path: string): Promise<unknown> {
+async function getJson(socketPath: string, path: string): Promise<unknown> {
+  return JSON.parse(await getText(socketPath, path));
+}
+
+function getText(socketPath: string, path: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const asked = request({ socketPath, path }, (response) => {
       let body = "";
       response.setEncoding("utf8").on("data", (piece: string) => {
         body += piece;
       });
-      response.on("end", () => resolve(JSON.parse(body)));
+      response.on("end", () => resolve(body));
     });
     asked.on("error", reject).end();
   });

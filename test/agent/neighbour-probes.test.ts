@@ -1,0 +1,86 @@
+// Probes by ordinary sockets, between two ends on loopback addresses of this process's own.
+import { createSocket } from "node:dgram";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { PROBE_PORT } from "../../assembly/shared/layout.js";
+import { NeighbourProbes } from "../../src/agent/neighbour-probes.js";
+import type { ProbeReply } from "../../src/agent/probe-packets.js";
+import { until } from "../support/netns.js";
+
+/** 127.x.y.z of 22 bits of process number: nobody else's while this process lives. */
+const address = (index: number) =>
+  [127, process.pid >> 14, (process.pid >> 6) & 255, (process.pid & 63) * 4 + index].join(".");
+const [ONE, TWO, GONE] = [address(1), address(2), address(3)];
+
+function ends() {
+  const replies: ProbeReply[] = [];
+  const one = new NeighbourProbes((reply) => replies.push(reply));
+  const two = new NeighbourProbes(() => assert.unreachable("it asked nothing"));
+  one.setAddresses([ONE]);
+  two.setAddresses([TWO]);
+  const close = () => {
+    one.setAddresses([]);
+    two.setAddresses([]);
+  };
+  return { one, two, replies, close };
+}
+
+/** Asks again until the socket is open and the answer is there. */
+async function askUntil(answered: () => boolean, ask: () => void): Promise<void> {
+  await until("an answer", () => {
+    if (!answered()) ask();
+    return answered();
+  });
+}
+
+test("a question is answered with its sequence, by the address asked", async () => {
+  const { one, replies, close } = ends();
+  await askUntil(
+    () => replies.length > 0,
+    () => one.send(ONE, TWO, 70_000),
+  );
+  const [a = 0, b = 0, c = 0, d = 0] = TWO.split(".").map(Number);
+  const value = BigInt(((a << 24) | (b << 16) | (c << 8) | d) >>> 0);
+  assert.equal(replies[0], { sequence: 70_000, source: { family: 4, value } });
+  close();
+});
+
+test("who does not ask from the probes' port is not answered, nor is anything else", async () => {
+  const { one, replies, close } = ends();
+  const stranger = createSocket("udp4");
+  const heard: Buffer[] = [];
+  stranger.on("message", (payload) => heard.push(payload));
+  const question = Buffer.alloc(20);
+  question.writeUInt32BE(1836085858, 0);
+  const send = (bytes: Buffer) =>
+    new Promise((done) => stranger.send(bytes, PROBE_PORT, TWO, done));
+  for (const bytes of [
+    question,
+    Buffer.alloc(0),
+    Buffer.alloc(20, 0xa5),
+    question.subarray(0, 19),
+  ]) {
+    await send(bytes);
+  }
+  await askUntil(
+    () => replies.length > 0,
+    () => one.send(ONE, TWO, 1),
+  );
+  assert.equal(heard, []);
+  stranger.close();
+  close();
+});
+
+test("nobody there is no error, and an address that is not ours is tried anew", async () => {
+  const { one, replies, close } = ends();
+  assert.is(one.send(GONE, TWO, 1), false, "no socket there");
+  await until("it is open", () => one.send(ONE, GONE, 2));
+  const foreign = new NeighbourProbes(() => undefined);
+  foreign.setAddresses(["198.51.100.77"]);
+  await until("the bind was refused", () => !foreign.send("198.51.100.77", TWO, 1));
+  assert.equal(replies, []);
+  foreign.setAddresses([]);
+  close();
+});
+
+test.run();
