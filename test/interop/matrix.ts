@@ -4,7 +4,7 @@ import type { Direction } from "./traffic.js";
 
 /** Titles and widths: fixed, so that parts printed by several suites are one table. */
 const COLUMNS: readonly (readonly [string, number])[] = [
-  ["Protocol", 8],
+  ["Protocol", 26],
   ["Inner", 5],
   ["Underlay", 8],
   ["Direction", 15],
@@ -26,7 +26,8 @@ export interface Row {
 
 function cellsOf({ cell, direction, ping, tcp, udp, capture }: Row): string[] {
   const families = [`IPv${cell.inner}`, `IPv${cell.underlay}`];
-  return [cell.protocol.name, ...families, direction, ping, tcp, udp, capture];
+  const { name, title = name } = cell.protocol;
+  return [title, ...families, direction, ping, tcp, udp, capture];
 }
 
 /** Markdown. */

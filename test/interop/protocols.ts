@@ -1,6 +1,6 @@
 // The encapsulations that meet a real kernel, by one table: what the kernel's administrator types,
 // and what tshark must see. The next encapsulation is one entry here.
-import type { ProtocolName } from "../../src/datapath/index.js";
+import type { GreOptions, ProtocolName } from "../../src/datapath/index.js";
 
 export type Family = 4 | 6;
 
@@ -20,6 +20,10 @@ export interface Tunnel {
 
 export interface Protocol {
   name: ProtocolName;
+  /** One way of several to run it; left out: its name says all. */
+  title?: string;
+  /** Words of GRE headers. */
+  gre?: GreOptions;
   /** Bytes it puts before an inner packet, with the outer IP header. */
   overhead: Record<Family, number>;
   /** Whether it carries Ethernet frames between VTEPs with MAC addresses. */
@@ -64,6 +68,32 @@ function makeFou(tunnel: Tunnel): string[] {
   ];
 }
 
+const NO_WORDS: GreOptions = { key: null, checksum: false, sequence: false };
+const ALL_WORDS: GreOptions = { key: 0xfedcba98, checksum: true, sequence: true };
+const KERNEL_WORDS = `key ${ALL_WORDS.key} icsum ocsum iseq oseq`;
+
+function makeGre(kind: "gre" | "gretap", words: string) {
+  return ({ device, local, remote, underlay, mac }: Tunnel): string[] => {
+    const ends = `local ${local} remote ${remote} ${words}`;
+    const address = kind === "gretap" ? `address ${mac}` : "";
+    const over6 = `ip6${kind} ${ends} encaplimit none`;
+    const type = underlay === 4 ? `${kind} ${ends} ttl 64` : over6;
+    return [`ip link add ${device} ${address} type ${type}`];
+  };
+}
+
+/** tshark: version 0, what is inside, and which words are there. */
+function decodedGre(type: number | null, hasWords: boolean): Protocol["decoded"] {
+  const word = hasWords ? 1 : 0;
+  const flags = ["checksum", "key", "sequence_number"].map((f) => `gre.flags.${f} == ${word}`);
+  return ({ inner }) => {
+    const carried = type ?? (inner === 4 ? 0x0800 : 0x86dd);
+    return ["gre.flags.version == 0", `gre.proto == ${carried}`, ...flags].join(" && ");
+  };
+}
+
+const GRE = { name: "gre", captured: "ip proto 47 or ip6 proto 47" } as const;
+
 export const PROTOCOLS: readonly Protocol[] = [
   {
     name: "vxlan",
@@ -86,5 +116,19 @@ export const PROTOCOLS: readonly Protocol[] = [
     decoded: ({ inner }) => `udp.port == ${FOU_PORT} && ip${inner === 6 ? "v6" : ""}`,
     make: makeFou,
     unmake: (tunnel) => [`ip ${fouFamily(tunnel)} fou del port ${FOU_PORT}`],
+  },
+  {
+    ...{ ...GRE, overhead: { 4: 24, 6: 44 }, hasFrames: false, gre: NO_WORDS },
+    ...{ decoded: decodedGre(null, false), make: makeGre("gre", "") },
+  },
+  {
+    ...{ ...GRE, title: "gre, key, checksum, number" },
+    ...{ overhead: { 4: 36, 6: 56 }, hasFrames: false, gre: ALL_WORDS },
+    ...{ decoded: decodedGre(null, true), make: makeGre("gre", KERNEL_WORDS) },
+  },
+  {
+    ...{ ...GRE, title: "gre of frames" },
+    ...{ overhead: { 4: 38, 6: 58 }, hasFrames: true, gre: { ...NO_WORDS, frames: true } },
+    ...{ decoded: decodedGre(0x6558, false), make: makeGre("gretap", "") },
   },
 ];

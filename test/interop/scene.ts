@@ -97,7 +97,8 @@ export async function withTunnel(
   const { guest, node, kernel } = scene;
   const tunnel = tunnelOf(scene, inner, underlay);
   await guest.sh([...protocol.make(tunnel), ...reach(protocol, tunnel, scene), ""].join("\n"));
-  const options = { protocol: protocol.name, family: underlay };
+  const { name, gre } = protocol;
+  const options = { protocol: name, family: underlay, ...(gre === undefined ? {} : { gre }) };
   const capture = new Capture(node.namespace, TAP, protocol.captured);
   let datapath: DatapathNode | undefined;
   try {

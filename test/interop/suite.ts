@@ -51,7 +51,8 @@ async function checkCell(cell: Cell): Promise<void> {
 function registerCells(test: Test, protocol: Protocol): void {
   for (const underlay of FAMILIES) {
     for (const inner of FAMILIES) {
-      const name = `${protocol.name} carries IPv${inner} over IPv${underlay} to and from a kernel`;
+      const { name: spoken, title = spoken } = protocol;
+      const name = `${title} carries IPv${inner} over IPv${underlay} to and from a kernel`;
       peerTest(test, name, () => checkCell({ protocol, inner, underlay }));
     }
   }
