@@ -68,14 +68,15 @@ function toTun(innerAt: usize, length: u32, free: u32): i32 {
 
 /** Sends a probe's request back as its reply. */
 function reply(peerIndex: u32, innerAt: usize, length: u32, free: u32): i32 {
-  const outer = protocols.overhead(peers.at(peerIndex));
+  const peer = peers.at(peerIndex);
+  const outer = protocols.overhead(peer);
+  const short = probe.turnRound(innerAt, length, load<u32>(peer, P_MTU));
   let at = innerAt;
   if (free < outer) {
-    at = output.takeWire(outer + length) + outer;
-    memory.copy(at, innerAt, length);
+    at = output.takeWire(outer + short) + outer;
+    memory.copy(at, innerAt, short);
   }
-  probe.turnRound(at, length);
-  encap.toPeer(peerIndex, at, length, INGRESS);
+  encap.toPeer(peerIndex, at, short, INGRESS);
   return ANSWERED;
 }
 

@@ -77,8 +77,8 @@ function take(descriptor: usize, now_us: f64): void {
     superPacket(vnetAt, innerAt, bytes, now_us);
     return;
   }
-  counters.received(EGRESS, 1, bytes);
   const result = encap.single(vnetAt, innerAt, bytes, now_us);
+  counters.received(EGRESS, result < 0 ? 1 : result, bytes);
   if (result < 0) drop(result, 1, bytes);
 }
 

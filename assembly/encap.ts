@@ -9,11 +9,27 @@ import * as packet from "./packet";
 import * as peers from "./peers";
 import * as protocols from "./protocols";
 import * as route from "./route";
-import { completeChecksum, segment, segmentCount, segmentHeaderLength } from "./segment";
+import {
+  completeChecksum,
+  isWholeTcp,
+  segment,
+  segmentCount,
+  segmentHeaderLength,
+} from "./segment";
 import * as send from "./send";
 import { Drop } from "./shared/drop";
-import { EGRESS, MAX_CUT, MAX_CUT_BYTES, MAX_SEND } from "./shared/layout";
-import { DSCP_INHERIT, NEXT_LOCAL, NEXT_NONE, NEXT_PEER, P_DSCP, P_MTU } from "./shared/tables";
+import { EGRESS, MAX_CUT, MAX_CUT_BYTES, MAX_SEND, W_PEER_PACKETS } from "./shared/layout";
+import {
+  DSCP_INHERIT,
+  NEXT_LOCAL,
+  NEXT_NONE,
+  NEXT_PEER,
+  P_DSCP,
+  P_FLAGS,
+  P_MTU,
+  PEER_FRAGMENTS,
+} from "./shared/tables";
+import * as ipv6 from "./wire/ipv6";
 import * as vnet from "./wire/vnet";
 import { worker } from "./worker";
 
@@ -25,6 +41,12 @@ function refuse(reason: i32, innerAt: usize, length: u32, mtu: u32, now_us: f64)
   const made = icmp.answer(worker, kind, innerAt, length, mtu, now_us);
   if (made > 0) counters.generated(EGRESS, made);
   return -reason;
+}
+
+/** Refuses a packet larger than `mtu`; no IPv6 sender would believe in less than every link has. */
+function tooBig(innerAt: usize, length: u32, mtu: u32, now_us: f64): i32 {
+  const said = packet.isIpv4(innerAt) ? mtu : max<u32>(mtu, ipv6.MTU_MIN);
+  return refuse(Drop.TOO_BIG, innerAt, length, said, now_us);
 }
 
 /** Index of the peer that a checked packet goes to, or -Drop. */
@@ -59,18 +81,59 @@ function outerTos(peer: usize, innerAt: usize): u32 {
  * Adds the outer headers in place and sends a checked packet to a peer, whatever its size. There
  * are as many bytes free before it as the peer's encapsulation needs.
  */
-export function toPeer(peerIndex: u32, innerAt: usize, length: u32, direction: u32): void {
+export function toPeer(
+  peerIndex: u32,
+  innerAt: usize,
+  length: u32,
+  direction: u32,
+  fragments: bool = false,
+): void {
   const peer = peers.at(peerIndex);
   const outer = protocols.overhead(peer);
   const tos = outerTos(peer, innerAt);
   const hash = flow.hash(innerAt, length);
   protocols.encap(peer, innerAt, length);
-  send.datagram(peerIndex, innerAt - outer, outer + length, length, tos, hash, direction);
+  const at = innerAt - outer;
+  send.datagram(peerIndex, at, outer + length, length, tos, hash, direction, fragments);
+}
+
+/** Counts what goes to a peer, so that it shows to whom packets go at all. */
+function countUse(peerIndex: u32): void {
+  const at = worker + ((<usize>peerIndex) << 2);
+  store<u32>(at, load<u32>(at, W_PEER_PACKETS) + 1, W_PEER_PACKETS);
+}
+
+/**
+ * Whether a packet of `length` bytes, too large for the path to the peer, may go there in outer
+ * fragments: IPv6, which must not be told of less than every link has (RFC 4213 section 3.2.2).
+ */
+function mayFragment(peer: usize, innerAt: usize, length: u32): bool {
+  const flags: u32 = load<u8>(peer, P_FLAGS);
+  if ((flags & PEER_FRAGMENTS) === 0 || packet.isIpv4(innerAt)) return false;
+  return length <= ipv6.MTU_MIN;
+}
+
+/**
+ * Sends a packet that is larger than the path to that peer: TCP is cut as a super-packet would be,
+ * so that its sender needs no ICMP. Returns as `single`.
+ */
+function oversized(peerIndex: u32, innerAt: usize, total: u32, mtu: u32, now_us: f64): i32 {
+  const kind = packet.isIpv4(innerAt) ? vnet.GSO_TCP4 : vnet.GSO_TCP6;
+  const header = isWholeTcp(innerAt, total) ? segmentHeaderLength(innerAt, total, kind) : -1;
+  if (header <= 0 || <u32>header >= mtu) {
+    if (!mayFragment(peers.at(peerIndex), innerAt, total)) {
+      return tooBig(innerAt, total, mtu, now_us);
+    }
+    mss.clamp(innerAt, total, mtu);
+    toPeer(peerIndex, innerAt, total, EGRESS, true);
+    return 1;
+  }
+  return cut(peerIndex, innerAt, total, kind, mtu - header, header);
 }
 
 /**
  * Sends one packet from TUN, `length` bytes at `innerAt` behind its vnet header at `vnetAt`.
- * Returns 0 or -Drop.
+ * Returns how many packets it became (more than 1, where the path takes smaller ones), or -Drop.
  */
 export function single(vnetAt: usize, innerAt: usize, length: u32, now_us: f64): i32 {
   const total = packet.check(innerAt, length);
@@ -82,11 +145,12 @@ export function single(vnetAt: usize, innerAt: usize, length: u32, now_us: f64):
   }
   const peerIndex = findPeer(innerAt, total, now_us);
   if (peerIndex < 0) return peerIndex;
+  countUse(peerIndex);
   const mtu = load<u32>(peers.at(peerIndex), P_MTU);
-  if (<u32>total > mtu) return refuse(Drop.TOO_BIG, innerAt, total, mtu, now_us);
+  if (<u32>total > mtu) return oversized(peerIndex, innerAt, total, mtu, now_us);
   mss.clamp(innerAt, total, mtu);
   toPeer(peerIndex, innerAt, total, EGRESS);
-  return 0;
+  return 1;
 }
 
 /**
@@ -122,7 +186,15 @@ function sizeFor(kind: u32, size: u32, header: u32, mtu: u32): u32 {
 }
 
 /** Cuts the packet into the underlay arena, each piece behind its outer headers, and sends it. */
-function cut(peerIndex: u32, innerAt: usize, length: u32, kind: u32, size: u32, header: u32): i32 {
+function cut(
+  peerIndex: u32,
+  innerAt: usize,
+  length: u32,
+  kind: u32,
+  size: u32,
+  header: u32,
+  fragments: bool = false,
+): i32 {
   const peer = peers.at(peerIndex);
   const outer = protocols.overhead(peer);
   const stride = outer + header + size;
@@ -140,7 +212,7 @@ function cut(peerIndex: u32, innerAt: usize, length: u32, kind: u32, size: u32, 
   }
   const tos = outerTos(peer, innerAt);
   const hash = flow.hash(innerAt, length);
-  send.train(peerIndex, at, bytes, count, stride, outer, tos, hash, EGRESS);
+  send.train(peerIndex, at, bytes, count, stride, outer, tos, hash, EGRESS, fragments);
   return count;
 }
 
@@ -154,8 +226,14 @@ export function superPacket(vnetAt: usize, innerAt: usize, length: u32, now_us: 
   if (peerIndex < 0) return peerIndex;
   const kind = vnet.gsoKind(vnetAt);
   const header = segmentHeaderLength(innerAt, total, kind);
-  const mtu = load<u32>(peers.at(peerIndex), P_MTU);
-  const size = sizeFor(kind, min<u32>(vnet.gsoSize(vnetAt), total - header), header, mtu);
-  if (size === 0 && total > header) return refuse(Drop.TOO_BIG, innerAt, total, mtu, now_us);
+  countUse(peerIndex);
+  const peer = peers.at(peerIndex);
+  const mtu = load<u32>(peer, P_MTU);
+  const wanted = min<u32>(vnet.gsoSize(vnetAt), total - header);
+  const size = sizeFor(kind, wanted, header, mtu);
+  if (size === 0 && total > header) {
+    if (!mayFragment(peer, innerAt, header + wanted)) return tooBig(innerAt, total, mtu, now_us);
+    return cut(peerIndex, innerAt, total, kind, wanted, header, true);
+  }
   return cut(peerIndex, innerAt, total, kind, max<u32>(size, 1), header);
 }

@@ -43,6 +43,24 @@ export function segmentHeaderLength(innerAt: usize, length: u32, kind: u32): i32
   return -Drop.BAD_OFFLOAD;
 }
 
+/**
+ * Whether the packet is TCP with a right checksum and nothing urgent: one that may be cut. What
+ * comes damaged must not be made good by the cutting.
+ */
+export function isWholeTcp(innerAt: usize, length: u32): bool {
+  const found = transport.find(innerAt, length);
+  if (found < 0 || transport.protocolOf(found) != tcp.PROTOCOL) return false;
+  const offset = transport.offsetOf(found);
+  const bytes = length - offset;
+  const at = innerAt + offset;
+  if (!tcp.fits(at, bytes) || (tcp.flags(at) & tcp.URG) != 0) return false;
+  const isV4 = load<u8>(innerAt) >> 4 == 4;
+  const pseudo = isV4
+    ? sum.pseudo4(innerAt, tcp.PROTOCOL, bytes)
+    : sum.pseudo6(innerAt, tcp.PROTOCOL, bytes);
+  return sum.partial(at, bytes, pseudo) == 0xffff;
+}
+
 /** How many segments a payload makes; an empty one makes one. Size 0 makes more than any limit. */
 export function segmentCount(payload: u32, size: u32): u32 {
   if (size == 0) return u32.MAX_VALUE;

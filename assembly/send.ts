@@ -1,6 +1,7 @@
 // Hands datagrams to the underlay: socket by flow, and small trains out of packets that follow each
 // other. One UDP_SEGMENT send carries up to MAX_SEGMENTS equal datagrams, the last may be shorter.
-// Raw sockets know no trains: there each datagram is a message of its own.
+// Raw sockets know no trains, nor do those that let the kernel fragment: there each datagram is a
+// message of its own.
 import * as output from "./output";
 import * as peers from "./peers";
 import {
@@ -17,6 +18,7 @@ import {
   D_SOCKET,
   D_TOS,
   ENTROPY_SOCKETS,
+  FRAGMENT_SOCKETS,
   MAX_SEGMENTS,
   MAX_SEND,
   PROTOCOL_GRE,
@@ -35,18 +37,25 @@ import { worker } from "./worker";
 // An open train per UDP socket: u32 descriptor, 0 = none.
 const TRAIN_SIZE: usize = 4;
 
-/**
- * Socket of a flow to a peer, whose datagram stands at `at`: a raw one by IP protocol, or one of
- * several for UDP: never the listening one, and always the same for the same hash.
- */
-function socketOf(peerIndex: u32, at: usize, hash: u32): u32 {
+/** As `socketOf`, of those whose outer packets have don't-fragment set. */
+function wholeSocketOf(peerIndex: u32, at: usize, hash: u32): u32 {
   const protocol: u32 = load<u8>(peers.at(peerIndex), P_PROTOCOL);
   if (protocol < PROTOCOL_IPIP) return 1 + (hash % (ENTROPY_SOCKETS - 1));
   if (protocol >= PROTOCOL_GRE) return RAW_SOCKETS + SOCKET_GRE - SOCKET_IPIP4;
   return RAW_SOCKETS + (load<u8>(at) >> 4 === 6 ? SOCKET_IPIP6 - SOCKET_IPIP4 : 0);
 }
 
-function isRaw(socket: u32): bool {
+/**
+ * Socket of a flow to a peer, whose datagram stands at `at`: a raw one by IP protocol, or one of
+ * several for UDP: never the listening one, and always the same for the same hash. With `fragments`
+ * its twin that lets outer packets be fragmented.
+ */
+function socketOf(peerIndex: u32, at: usize, hash: u32, fragments: bool): u32 {
+  return wholeSocketOf(peerIndex, at, hash) + (fragments ? FRAGMENT_SOCKETS : 0);
+}
+
+/** Whether each datagram is a message of its own. */
+function isLone(socket: u32): bool {
   return socket >= RAW_SOCKETS;
 }
 
@@ -117,14 +126,15 @@ export function datagram(
   tos: u32,
   hash: u32,
   direction: u32,
+  fragments: bool = false,
 ): void {
-  const socket = socketOf(peerIndex, at, hash);
+  const socket = socketOf(peerIndex, at, hash, fragments);
   const slot = trainAt(socket);
-  const mayJoin = !isRaw(socket) && at - (worker + W_TUN_SLOTS) < SLOT_SIZE * BATCH;
+  const mayJoin = !isLone(socket) && at - (worker + W_TUN_SLOTS) < SLOT_SIZE * BATCH;
   if (mayJoin && join(slot, peerIndex, at, length, innerLength, tos)) return;
   const descriptor = output.toWire(at, length, innerLength, direction);
   direct(descriptor, peerIndex, socket, tos);
-  if (!isRaw(socket)) store<u32>(slot, mayJoin ? <u32>descriptor : 0);
+  if (!isLone(socket)) store<u32>(slot, mayJoin ? <u32>descriptor : 0);
 }
 
 /**
@@ -141,10 +151,11 @@ export function train(
   tos: u32,
   hash: u32,
   direction: u32,
+  fragments: bool,
 ): void {
-  const socket = socketOf(peerIndex, at, hash);
-  if (!isRaw(socket)) store<u32>(trainAt(socket), 0);
-  const step = isRaw(socket) ? 1 : min<u32>(MAX_SEGMENTS, MAX_SEND / stride);
+  const socket = socketOf(peerIndex, at, hash, fragments);
+  if (!isLone(socket)) store<u32>(trainAt(socket), 0);
+  const step = isLone(socket) ? 1 : min<u32>(MAX_SEGMENTS, MAX_SEND / stride);
   for (let done: u32 = 0; done < count; done += step) {
     const segments = min<u32>(step, count - done);
     const bytes = min<u32>(segments * stride, length - done * stride);

@@ -73,6 +73,7 @@ export interface Binding {
     shareIndex: number,
     shareCount: number,
     receive: boolean,
+    fragments: boolean,
   ): { fd: number };
   closeDescriptor(fd: number): void;
   openSocketPair(): [number, number];

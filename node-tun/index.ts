@@ -35,17 +35,21 @@ export type {
 
 // Bits of the binding; keep equal to the enums in tun.c and udp.c.
 const TUN_WANTS = { tap: 1, multiQueue: 2, vnetHeader: 4, offloads: 8, exclusive: 16 };
-const UDP_WANTS = { reusePort: 1, sendOnly: 2, segmentation: 4, receiveOffload: 8, freebind: 16 };
+const UDP_WANTS = {
+  ...{ reusePort: 1, sendOnly: 2, segmentation: 4, receiveOffload: 8, freebind: 16 },
+  fragments: 32,
+};
 // TUN_F_* of linux/if_tun.h
 const TUN_GRANTS = { checksum: 1, tso4: 2, tso6: 4, ecn: 8, uso4: 32, uso6: 64 };
 
 const TUN_KEYS = ["name", "kind", "multiQueue", "vnetHeader", "offloads", "persist", "exclusive"];
 const UDP_KEYS = [
   ...["family", "address", "port", "reusePort", "receive", "segmentation", "receiveOffload"],
-  ...["sendBuffer", "receiveBuffer", "freebind", "device"],
+  ...["sendBuffer", "receiveBuffer", "freebind", "fragments", "device"],
 ];
 const RAW_KEYS = [
-  ...["family", "protocol", "address", "receive", "sendBuffer", "receiveBuffer", "share"],
+  ...["family", "protocol", "address", "receive", "fragments"],
+  ...["sendBuffer", "receiveBuffer", "share"],
 ];
 
 function checkOptions(options: unknown, keys: readonly string[]): void {
@@ -179,7 +183,9 @@ export function openRaw(options: RawOptions): { fd: number } {
   const { index, count } = options.share ?? { index: 0, count: 1 };
   const receives = options.receive === undefined || checkFlag("receive", options.receive);
   const buffers = [sendBuffer, receiveBuffer] as const;
-  return binding.openRaw(family, protocol, address, ...buffers, index, count, receives);
+  const fragments = checkFlag("fragments", options.fragments);
+  const ways = [receives, fragments] as const;
+  return binding.openRaw(family, protocol, address, ...buffers, index, count, ...ways);
 }
 
 /** Closes a descriptor of any kind. */

@@ -59,11 +59,16 @@ export interface UdpOptions {
   receiveBuffer?: number;
   /** Bind an address that no interface has (yet). */
   freebind?: boolean;
+  /** What is sent may be fragmented: by this host, and over IPv4 on the way. Default false. */
+  fragments?: boolean;
   /** Only this network device. */
   device?: string;
 }
 
-/** An open UDP socket: non-blocking, don't-fragment set, TOS and destination with every packet. */
+/**
+ * An open UDP socket: non-blocking, don't-fragment set unless asked otherwise, TOS and destination
+ * with every packet.
+ */
 export interface UdpSocket {
   fd: number;
   address: string;
@@ -84,6 +89,8 @@ export interface RawOptions {
   address?: string;
   /** false: a send-only socket, everything that arrives is dropped by a filter. Default true. */
   receive?: boolean;
+  /** What is sent may be fragmented: by this host, and over IPv4 on the way. Default false. */
+  fragments?: boolean;
   sendBuffer?: number;
   receiveBuffer?: number;
   /**

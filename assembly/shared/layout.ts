@@ -100,7 +100,9 @@ export const MAX_SEND: u32 = 65487;
 export const ENTROPY_SOCKETS: u32 = 8;
 /** Behind them its raw sockets, one for each kind from SOCKET_IPIP4 on; not all are open. */
 export const RAW_SOCKETS: u32 = ENTROPY_SOCKETS;
-export const SENDING_SOCKETS: u32 = RAW_SOCKETS + 3;
+/** Behind them a twin of each, which lets its packets be fragmented; open only when needed. */
+export const FRAGMENT_SOCKETS: u32 = RAW_SOCKETS + 3;
+export const SENDING_SOCKETS: u32 = FRAGMENT_SOCKETS * 2;
 /**
  * Most segments one super-packet is cut into; more is BAD_OFFLOAD (65,535 bytes at the smallest
  * MSS Linux sends, 48).
@@ -219,7 +221,10 @@ export const W_TUN_SLOTS: usize = W_WIRE_OUT + DESCRIPTOR_SIZE * 8192;
 export const W_WIRE_SLOTS: usize = W_TUN_SLOTS + SLOT_SIZE * 64;
 export const W_TUN_ARENA: usize = W_WIRE_SLOTS + SLOT_SIZE * 64;
 export const W_WIRE_ARENA: usize = W_TUN_ARENA + ARENA_SIZE;
-export const WORKER_SIZE: usize = W_WIRE_ARENA + ARENA_SIZE;
+// u32 per peer index (a u16): what TUN gave for it, super-packets as one; wraps
+export const W_PEER_PACKETS: usize = W_WIRE_ARENA + ARENA_SIZE;
+export const PEER_PACKETS_SIZE: usize = 4 * 65536;
+export const WORKER_SIZE: usize = W_PEER_PACKETS + PEER_PACKETS_SIZE;
 
 // punt and inject kinds
 /** An inner IP packet addressed to the node itself on the probe port (or an echo reply to us). */
@@ -235,14 +240,15 @@ export const PROBE_PORT: u32 = 51997;
 export const PROBE_ICMP_ID: u32 = 51997;
 /**
  * A probe's UDP payload, from node address to node address, both ports PROBE_PORT, big endian:
- * u32 magic, u8 kind,
- * 3 bytes zero, u32 sequence, 8 bytes that the asker alone understands, then padding of any
- * length. The hot path of
- * the asked node turns a request into the reply and sends the same bytes back; it punts replies.
+ * u32 magic, u8 kind, a zero byte, u16 MTU, u32 sequence, 8 bytes that the asker alone
+ * understands, then padding of any length. The hot path of the asked node turns a request into the
+ * reply: without the padding, so that its size says something of the request's way alone, and with
+ * the MTU of its own way back (0 in a request, and of nodes that do not say it). It punts replies.
  */
 export const PROBE_MAGIC: u32 = 1836085858;
 export const PROBE_MAGIC_AT: usize = 0;
 export const PROBE_KIND_AT: usize = 4;
+export const PROBE_MTU_AT: usize = 6;
 export const PROBE_SEQUENCE_AT: usize = 8;
 export const PROBE_OPAQUE_AT: usize = 12;
 export const PROBE_SIZE: usize = 20;
@@ -250,4 +256,4 @@ export const PROBE_REQUEST: u32 = 0;
 export const PROBE_REPLY: u32 = 1;
 
 /** Fixed part's end; module.ts compares the compiled value with its own at load. */
-export const LAYOUT_VERSION: u32 = 5;
+export const LAYOUT_VERSION: u32 = 6;

@@ -56,6 +56,7 @@ export const P_DSCP: usize = 2; //     u8: fixed DSCP, or DSCP_INHERIT
 export const P_RECEIVES: usize = 3;
 export const P_PORT: usize = 4; //     u16, host order; 0 where there are no ports
 export const P_OVERHEAD: usize = 6; // u8: bytes that our outer headers take in the datagram
+export const P_FLAGS: usize = 7; //    u8: PEER_*
 export const P_VNI: usize = 8; //      u32
 export const P_MTU: usize = 12; //     u32: bytes of inner IP packet, never above our own
 export const P_ADDRESS: usize = 16; // 16 bytes, as D_PEER
@@ -67,6 +68,8 @@ export const P_KEY: usize = 112; //     u32: key in its GRE headers and in ours
 export const P_SESSION: usize = 116; // u32: address of its session record, or 0
 export const P_KEYED: usize = 120; //   u8: 1 = its GRE headers have a key
 export const DSCP_INHERIT: u32 = 255;
+/** Flag: IPv6 packets above P_MTU and up to 1,280 bytes go in outer fragments. */
+export const PEER_FRAGMENTS: u32 = 1;
 
 // Hash of underlay addresses: PEER_INDEX + 1 of zero = empty. Linear probing, at most half full.
 export const SOURCE_SLOT_SIZE: usize = 32;

@@ -15,6 +15,8 @@ const DESTINATION: usize = 24;
 
 export const SIZE: u32 = 40;
 export const ICMPV6: u32 = 58;
+/** What every link carries (RFC 8200 section 5). */
+export const MTU_MIN: u32 = 1280;
 export const HOP_LIMIT_DEFAULT: u32 = 64;
 
 /**

@@ -91,6 +91,7 @@ struct failure {
 // Each sets an option and gives true, or fills the failure.
 bool set_option(int fd, int level, int option, int value, const char *name, struct failure *why);
 bool set_packet_options(int fd, int family, struct failure *why);
+bool set_fragmentable(int fd, int family, struct failure *why);
 bool set_buffer(int fd, bool send, uint32_t bytes, struct failure *why);
 bool set_filter_none(int fd, struct failure *why);
 int get_option(int fd, int level, int option);

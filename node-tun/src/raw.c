@@ -13,7 +13,7 @@ struct raw_request {
   union address address;
   char text[NAME_SIZE];
   uint32_t family, protocol, send_buffer, receive_buffer, index, count;
-  bool receive;
+  bool receive, fragments;
 };
 
 static bool read_request(const struct call *call, struct raw_request *request) {
@@ -25,6 +25,7 @@ static bool read_request(const struct call *call, struct raw_request *request) {
   if (!arg_u32(call, 5, "share.index", &request->index)) return false;
   if (!arg_u32(call, 6, "share.count", &request->count)) return false;
   if (!arg_bool(call, 7, "receive", &request->receive)) return false;
+  if (!arg_bool(call, 8, "fragments", &request->fragments)) return false;
   const char *wrong = NULL, *expected = "";
   if (request->family != 4 && request->family != 6) wrong = "family", expected = "4 or 6";
   if (request->protocol < 1 || request->protocol > 254) {
@@ -44,7 +45,9 @@ static bool read_request(const struct call *call, struct raw_request *request) {
 }
 
 static bool prepare(int fd, const struct raw_request *request, struct failure *why) {
-  if (!set_packet_options(fd, request->address.any.sa_family, why)) return false;
+  int family = request->address.any.sa_family;
+  if (!set_packet_options(fd, family, why)) return false;
+  if (request->fragments && !set_fragmentable(fd, family, why)) return false;
   if (!set_buffer(fd, true, request->send_buffer, why)) return false;
   if (!set_buffer(fd, false, request->receive_buffer, why)) return false;
   *why = (struct failure){"bind", 0};
@@ -74,13 +77,14 @@ static bool start_filter(int fd, const struct raw_request *request, struct failu
   return false;
 }
 
-// openRaw(family, protocol, address, sendBuffer, receiveBuffer, shareIndex, shareCount, receive)
+// openRaw(family, protocol, address, sendBuffer, receiveBuffer, shareIndex, shareCount, receive,
+//         fragments)
 // A socket that only sends keeps the filter that drops all.
 static napi_value open_raw(napi_env env, napi_callback_info info) {
   struct call call;
   struct raw_request request;
   char object[NAME_SIZE + 48];
-  if (!call_open(&call, env, info, 8) || !read_request(&call, &request)) return NULL;
+  if (!call_open(&call, env, info, 9) || !read_request(&call, &request)) return NULL;
   snprintf(object, sizeof object, "protocol %u on %s", request.protocol, request.text);
   int fd = socket(request.address.any.sa_family, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC,
                   (int)request.protocol);

@@ -35,6 +35,20 @@ bool set_packet_options(int fd, int family, struct failure *why) {
          set_option(fd, SOL_IPV6, IPV6_RECVPKTINFO, 1, "setsockopt IPV6_RECVPKTINFO", why);
 }
 
+enum { EVERY_LINK = 1280 };  // bytes that every IPv6 link carries, RFC 8200 section 5
+
+// Lets packets be fragmented after all: over IPv4 here and on the way, over IPv6 here alone, to
+// what every link carries. After set_packet_options.
+bool set_fragmentable(int fd, int family, struct failure *why) {
+  if (family == AF_INET) {
+    return set_option(fd, SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT, "setsockopt IP_MTU_DISCOVER",
+                      why);
+  }
+  return set_option(fd, SOL_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT,
+                    "setsockopt IPV6_MTU_DISCOVER", why) &&
+         set_option(fd, SOL_IPV6, IPV6_MTU, EVERY_LINK, "setsockopt IPV6_MTU", why);
+}
+
 // FORCE passes the machine's limit and needs CAP_NET_ADMIN; without it the limit holds.
 bool set_buffer(int fd, bool send, uint32_t bytes, struct failure *why) {
   int value = bytes > INT32_MAX / 2 ? INT32_MAX / 2 : (int)bytes;

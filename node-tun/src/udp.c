@@ -15,7 +15,8 @@
 #endif
 
 // Bits that index.ts passes and gets back; keep equal to its table.
-enum { REUSE_PORT = 1, SEND_ONLY = 2, SEGMENTATION = 4, RECEIVE_OFFLOAD = 8, FREEBIND = 16 };
+enum { REUSE_PORT = 1, SEND_ONLY = 2, SEGMENTATION = 4 };
+enum { RECEIVE_OFFLOAD = 8, FREEBIND = 16, FRAGMENTS = 32 };
 
 struct udp_request {
   union address address;
@@ -73,6 +74,7 @@ static bool prepare(int fd, const struct udp_request *request, struct failure *w
   uint32_t wants = request->wants;
   if (!v4 && !set_option(fd, SOL_IPV6, IPV6_V6ONLY, 1, "setsockopt IPV6_V6ONLY", why)) return false;
   if (!set_packet_options(fd, v4 ? AF_INET : AF_INET6, why)) return false;
+  if ((wants & FRAGMENTS) && !set_fragmentable(fd, v4 ? AF_INET : AF_INET6, why)) return false;
   if ((wants & REUSE_PORT) &&
       !set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, "setsockopt SO_REUSEPORT", why)) {
     return false;

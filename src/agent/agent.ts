@@ -16,6 +16,8 @@ import { HostKeeper } from "./host-keeper.js";
 import { workerCount } from "./local.js";
 import { LowLatency } from "./low-latency.js";
 import { NeighbourProbes } from "./neighbour-probes.js";
+import { PathProber } from "./pmtu-prober.js";
+import { explainMtu, type MtuExplanation } from "./pmtu-report.js";
 import { Prober } from "./probes.js";
 import { buildStatus } from "./status.js";
 import type { AgentLog, AgentOptions, AgentStatus, LeaveOptions, RunningAgent } from "./types.js";
@@ -33,6 +35,7 @@ interface Running extends Booted {
   prober: Prober;
   beat: Beat;
   lowLatency: LowLatency;
+  pathProber: PathProber;
   keeper: HostKeeper;
   engine: Engine;
 }
@@ -52,6 +55,7 @@ export class Agent implements RunningAgent {
   private ending: Promise<void> | undefined;
   private readonly askPeers = () => this.running.prober.tick();
   private readonly lookAtTraffic = () => this.running.lowLatency.look();
+  private readonly askPaths = () => this.running.pathProber.beat();
   private settleEnd: (end: End) => void = () => undefined;
 
   private constructor(private readonly running: Running) {
@@ -61,6 +65,7 @@ export class Agent implements RunningAgent {
     this.deviceName = running.deviceName;
     this.bare = new BareCounters(running.deviceName);
     this.watch = new Watch(running);
+    running.pathProber.onChange = () => this.watch.pathsChanged();
     this.bench = openBenchDesk(running);
     this.ended = new Promise((resolve) => {
       this.settleEnd = resolve;
@@ -103,6 +108,7 @@ export class Agent implements RunningAgent {
     }
     this.running.beat.add(this.askPeers);
     this.watchTraffic();
+    this.running.beat.add(this.askPaths);
     await this.watch.start();
     this.servers.push(await ApiServer.listenOnSocket(paths.socket, routesOf(this), log));
     if (options.metricsListen !== undefined) {
@@ -124,18 +130,20 @@ export class Agent implements RunningAgent {
   }
 
   private endWatches(): void {
-    const { beat, lowLatency, prober } = this.running;
+    const { beat, lowLatency, prober, pathProber } = this.running;
     beat.remove(this.askPeers);
     prober.stop();
+    beat.remove(this.askPaths);
+    pathProber.stop();
     beat.remove(this.lookAtTraffic);
     this.datapath.off("round", this.lookAtTraffic);
     lowLatency.release();
   }
 
   status(): AgentStatus {
-    const { session, membership, prober, options, lowLatency } = this.running;
+    const { session, membership, prober, pathProber, options, lowLatency } = this.running;
     return buildStatus({
-      ...{ session, membership, prober, lowLatency, bare: this.bare },
+      ...{ session, membership, prober, pathProber, lowLatency, bare: this.bare },
       ...{ engine: this.engine, datapath: this.datapath, pods: this.pods },
       deviceName: this.deviceName,
       version: options.version ?? "unknown",
@@ -149,6 +157,25 @@ export class Agent implements RunningAgent {
   async countedStatus(): Promise<AgentStatus> {
     await this.bare.refresh(this.engine.plan().admission !== null);
     return this.status();
+  }
+
+  /** The sum behind the size of packets to a peer; undefined when there is no peer of that name. */
+  explainMtu(name: string): MtuExplanation | undefined {
+    const { session, options, pathProber } = this.running;
+    const plan = this.engine.plan();
+    const index = plan.peers.findIndex((peer) => peer.name === name);
+    const peer = plan.peers[index];
+    const entry = plan.tables?.peers[index];
+    if (peer === undefined || entry === undefined) {
+      return undefined;
+    }
+    const snapshot = session.snapshot();
+    return explainMtu({
+      ...{ plan, peer, entry, underlay: this.engine.underlay(), deviceName: this.deviceName },
+      setting: options.mtu ?? snapshot?.config.mtu ?? "auto",
+      peerSays: snapshot?.nodes.get(peer.nodeId)?.mtu ?? null,
+      finding: pathProber.finding(peer),
+    });
   }
 
   /**
@@ -288,8 +315,13 @@ async function openRunning(booted: Booted, options: AgentOptions, log: AgentLog)
   const { lowLatency: wanted = false } = options;
   const listen = () => datapath.listen();
   const lowLatency = new LowLatency({ wanted, traffic, listen, log });
-  datapath.onPunt((packet) => prober.onPunt(packet));
-  const parts = { options, deviceName, session, datapath, keeper, pods, prober, log };
+  const pathProber = new PathProber({
+    inject: (packet) => datapath.inject(packet),
+    packetsTo: (peers) => datapath.packetsTo(peers),
+    ...(options.pathTimers === undefined ? {} : { timers: options.pathTimers }),
+  });
+  datapath.onPunt((packet) => prober.onPunt(packet) || pathProber.onPunt(packet));
+  const parts = { options, deviceName, session, datapath, keeper, pods, prober, pathProber, log };
   const engine = new Engine({ ...parts, snapshotPath: paths.snapshot }, underlay, plan);
   return { ...booted, ...parts, engine, lowLatency, beat: new Beat() };
 }

@@ -7,6 +7,7 @@ import type { BareCounters } from "./bare-counters.js";
 import type { Engine } from "./engine.js";
 import { AgentError } from "./errors.js";
 import { metricsText } from "./metrics.js";
+import type { MtuExplanation } from "./pmtu-report.js";
 import { dropRows, fibRows, routeRows } from "./status.js";
 import type { AgentStatus, LeaveOptions } from "./types.js";
 
@@ -18,6 +19,8 @@ export interface Answering {
   bare: BareCounters;
   pods: Pods;
   deviceName: string;
+  /** undefined: no such peer. */
+  explainMtu(peer: string): MtuExplanation | undefined;
   leave(options: LeaveOptions): Promise<void>;
   /** Begins to stop; the process ends after the reply went out. */
   stopSoon(): void;
@@ -99,6 +102,17 @@ async function measuredStatus(agent: Answering): Promise<AgentStatus> {
   return agent.countedStatus();
 }
 
+/** Why packets to a peer, by its name, are as large as they are. */
+function explanation(agent: Answering, name: string): MtuExplanation {
+  const found = agent.explainMtu(name);
+  if (found !== undefined) return found;
+  const names = agent.engine.plan().peers.map((peer) => peer.name);
+  const what = `this node has no peer ${JSON.stringify(name)}`;
+  const known =
+    names.length === 0 ? "it has none at all" : `it has ${names.slice(0, 10).join(", ")}`;
+  throw new AgentError("MESHD_NOT_FOUND", `${what}; ${known}`);
+}
+
 /** /metrics alone: what may also be served on TCP. */
 export function metricsRoute(agent: Answering): Route {
   const handle = async () =>
@@ -121,6 +135,11 @@ export function routesOf(agent: Answering): Route[] {
     }),
     get(/^\/fib$/, () => fibRows(agent.engine)),
     get(/^\/routes$/, () => routeRows(agent.engine, agent.deviceName)),
+    {
+      method: "GET",
+      path: /^\/mtu\/([^/]+)$/,
+      handle: ([name = ""]) => explanation(agent, name),
+    },
     get(/^\/pods$/, () => agent.pods.list()),
     metricsRoute(agent),
     { method: "POST", path: /^\/pods$/, handle: (_, body) => addPod(agent, body) },

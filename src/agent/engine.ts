@@ -10,6 +10,8 @@ import type { HostKeeper } from "./host-keeper.js";
 import { localFacts, nodeFacts, vtepMacOf } from "./local.js";
 import { plan, poolsOf } from "./plan.js";
 import type { Plan } from "./plan-types.js";
+import { pathPeers, withPathMtus } from "./pmtu-plan.js";
+import type { PathProber } from "./pmtu-prober.js";
 import type { Prober } from "./probes.js";
 import { isTunnelProtocol, type TunnelProtocol } from "./protocols.js";
 import { RawGuard, type RawStatus } from "./raw-guard.js";
@@ -23,6 +25,7 @@ export interface EngineParts {
   keeper: HostKeeper;
   pods: Pods;
   prober: Prober;
+  pathProber: PathProber;
   snapshotPath: string;
   log: AgentLog;
 }
@@ -40,6 +43,8 @@ export function emptyTables(nodeId: string, made: Plan): TableContents {
 
 export class Engine {
   readonly churn: AgentStatus["churn"] = { published: 0, hostChanges: 0, reconciles: 0 };
+  /** As planned from the records, before what probes found of the paths. */
+  private planned: Plan;
   /** What is being applied. */
   private current: Plan;
   /** What was applied last: the one that status shows. */
@@ -59,6 +64,7 @@ export class Engine {
     private underlayNow: Underlay,
     first: Plan,
   ) {
+    this.planned = first;
     this.current = first;
     this.applied = first;
     this.guard = new RawGuard(parts.deviceName);
@@ -124,7 +130,8 @@ export class Engine {
     const local = localFacts(options, session.nodeId, deviceName, this.underlayNow);
     const next = plan({ snapshot, local });
     // Nothing is taken away because the store lost something: only what it says counts.
-    this.current = next.hold ? { ...this.current, problems: next.problems } : next;
+    this.planned = next.hold ? { ...this.planned, problems: next.problems } : next;
+    this.current = this.fitToPaths(this.planned);
     this.pools = [...new Set([...this.pools, ...poolsOf(snapshot), ...this.ownCidrs()])];
     this.churn.reconciles++;
     await this.step("publish", () => this.publish());
@@ -138,6 +145,13 @@ export class Engine {
     if (!next.hold) {
       await this.step("state", () => this.save());
     }
+  }
+
+  /** Tells the path probes what to ask, and takes what they know. */
+  private fitToPaths(planned: Plan): Plan {
+    const { pathProber } = this.parts;
+    pathProber.setPeers(planned.tables?.self.addresses ?? [], pathPeers(planned));
+    return withPathMtus(planned, (peer) => pathProber.mtuOf(peer));
   }
 
   private ownCidrs(): string[] {
@@ -171,9 +185,10 @@ export class Engine {
 
   private async rebind(): Promise<void> {
     const { family, address } = this.underlayNow;
-    const { port, otherPorts: others, ordered } = this.current;
+    const { port, otherPorts: others, ordered, tables } = this.current;
     const protocol = protocolOf(this.current);
-    const place = { family, address, port, protocol, others };
+    const fragments = tables?.peers.some((peer) => peer.fragments) ?? false;
+    const place = { family, address, port, protocol, others, fragments };
     await this.parts.datapath.rebind(ordered ? { ...place, ordered } : place);
   }
 

@@ -2,6 +2,7 @@
 // Its socket is `${runDir}/agent.sock`: ready when GET /status answers with ready:true.
 export type { Pod } from "../pods/index.js";
 export { AgentError, type AgentErrorCode } from "./errors.js";
+export type { MtuExplanation, MtuTerm, PathExplanation } from "./pmtu-report.js";
 export { runAgent, startAgent } from "./run.js";
 export type {
   AgentLog,

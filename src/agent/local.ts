@@ -41,6 +41,9 @@ export function localFacts(
   };
 }
 
+/** The smallest that a node record may say; a path that takes less shows in probes. */
+const RECORD_MTU_MIN = 576;
+
 function bootId(): string {
   return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 }
@@ -61,7 +64,7 @@ export function nodeFacts(
     },
     vtepMac: vtepMacOf(nodeId),
     protocols: [...spokenProtocols],
-    mtu: plan.mtu,
+    mtu: Math.max(plan.pathMtu, RECORD_MTU_MIN),
     version,
     bootId: bootId(),
     epoch: plan.member?.epoch ?? 0,

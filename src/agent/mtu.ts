@@ -25,6 +25,8 @@ export interface MtuInput {
 
 export interface MtuResult {
   mtu: number;
+  /** What a path as wide as the interface carries; less than `mtu` where IPv6 needs more. */
+  path: number;
   /** One line for status when the value is not what an operator would expect; else null. */
   warning: string | null;
 }
@@ -41,15 +43,21 @@ export function tunnelMtu(input: MtuInput): MtuResult {
   const wanted = input.setting === "auto" ? fitting : input.setting;
   const least = input.overlayIPv6 ? MTU_MIN_IPV6 : MTU_MIN_IPV4;
   if (wanted < least) {
-    return { mtu: least, warning: `tunnel MTU ${wanted} is below ${least}: using ${least}` };
+    return {
+      mtu: least,
+      path: Math.max(wanted, MTU_MIN_IPV4),
+      warning: `tunnel MTU ${wanted} is below ${least}: using ${least}`,
+    };
   }
   if (wanted > fitting) {
     return {
       mtu: Math.min(wanted, MTU_MAX),
+      path: Math.min(wanted, MTU_MAX),
       warning:
         `mtu ${wanted} is larger than the underlay carries (${input.underlayMtu} - ` +
         `${input.underlayMtu - fitting} = ${fitting}): full packets get lost; set mtu: auto`,
     };
   }
-  return { mtu: Math.min(wanted, MTU_MAX), warning: null };
+  const mtu = Math.min(wanted, MTU_MAX);
+  return { mtu, path: mtu, warning: null };
 }

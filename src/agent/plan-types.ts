@@ -108,6 +108,9 @@ export interface Plan {
   otherPorts: ListeningPort[];
   /** Packets carry sequence numbers, which one worker must have all of. */
   ordered: boolean;
+  /** Of the device and of pods. */
   mtu: number;
+  /** Bytes of inner packet that a path as wide as our interface carries. */
+  pathMtu: number;
   problems: Problem[];
 }

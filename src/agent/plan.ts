@@ -236,6 +236,7 @@ interface Numbers extends Tunnel {
   family: 4 | 6;
   /** Members' packets have no outer header, so `mtu` is the underlay's. */
   isNative: boolean;
+  pathMtu: number;
 }
 
 /** What of a peer depends on the encapsulation that it speaks. */
@@ -257,7 +258,7 @@ function tablePeer({ candidate, claims }: Peered, numbers: Numbers): TablePeer {
   // What the path carries is what the mesh's own headers leave of it, and they.
   const { family } = numbers;
   const ours = numbers.isNative ? 0 : overheadOf(numbers.protocol, family, numbers.gre);
-  const path = numbers.mtu + ours - overheadOf(protocol, family, headers.gre);
+  const path = numbers.pathMtu + ours - overheadOf(protocol, family, headers.gre);
   return {
     protocol,
     address: candidate.address,
@@ -284,10 +285,13 @@ function tablesOf({ own, peers }: Shared, local: LocalFacts, numbers: Numbers): 
 }
 
 /** Tunnel port and MTU by the settings, the node's own first; known also while nothing flows. */
-function numbersOf({ snapshot, local }: PlanInput, report: Report): { port: number; mtu: number } {
+function numbersOf(
+  { snapshot, local }: PlanInput,
+  report: Report,
+): Pick<Numbers, "port" | "mtu" | "pathMtu"> {
   const { config } = snapshot;
   const protocol = isTunnelProtocol(config.tunnelProtocol) ? config.tunnelProtocol : "vxlan";
-  const { mtu, warning } = tunnelMtu({
+  const { mtu, path, warning } = tunnelMtu({
     setting: local.mtu ?? config.mtu,
     protocol: config.routingMode === "native" ? null : protocol,
     gre: greOptionsOf(config),
@@ -299,7 +303,7 @@ function numbersOf({ snapshot, local }: PlanInput, report: Report): { port: numb
     report("MESHD_MTU", "config", warning);
   }
   const port = local.tunnelPort || config.tunnelPort || defaultPortOf(protocol);
-  return { port: isUdp(protocol) ? port : 0, mtu };
+  return { port: isUdp(protocol) ? port : 0, mtu, pathMtu: path };
 }
 
 /** Why this node may not forward now: one problem, or null. */
@@ -372,6 +376,7 @@ export function plan(input: PlanInput): Plan {
     otherPorts: shared.others,
     ordered: isOrdered(shared, numbers),
     mtu: numbers.mtu,
+    pathMtu: numbers.pathMtu,
     problems: problems.sorted(),
   };
 }

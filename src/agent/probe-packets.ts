@@ -6,6 +6,7 @@ import {
   PROBE_KIND_AT,
   PROBE_MAGIC,
   PROBE_MAGIC_AT,
+  PROBE_MTU_AT,
   PROBE_PORT,
   PROBE_REPLY,
   PROBE_REQUEST,
@@ -30,6 +31,8 @@ export interface ProbeReply {
   sequence: number;
   /** Overlay address it came from, as a number with its family. */
   source: { family: 4 | 6; value: bigint };
+  /** Bytes of inner packet that the answerer sends us at most; null or absent: it does not say. */
+  mtu?: number | null;
 }
 
 /** Ones' complement sum of RFC 1071 over big-endian words, not yet complemented. */
@@ -140,17 +143,21 @@ export function encodeProbe(
   return packet(ends, PROTOCOL_UDP, udp);
 }
 
-/** An ICMP or ICMPv6 echo request with PROBE_ICMP_ID; `sequence` is cut to 16 bits. */
+/**
+ * An ICMP or ICMPv6 echo request with PROBE_ICMP_ID and `size` bytes of data (at least PROBE_SIZE);
+ * `sequence` is cut to 16 bits.
+ */
 export function encodeEcho(
   source: string,
   destination: string,
   sequence: number,
+  size = PROBE_SIZE,
 ): Uint8Array | null {
   const ends = endsOf(source, destination);
   if (ends === null) {
     return null;
   }
-  const echo = new Uint8Array(ECHO_SIZE + PROBE_SIZE);
+  const echo = new Uint8Array(ECHO_SIZE + Math.max(size, PROBE_SIZE));
   const view = new DataView(echo.buffer);
   view.setUint8(0, ECHO[ends.family].request);
   view.setUint16(4, PROBE_ICMP_ID);
@@ -159,6 +166,21 @@ export function encodeEcho(
   const initial = ends.family === 4 ? 0 : pseudoSum(ends, protocol, echo.length);
   view.setUint16(2, ~sum(echo, initial) & 0xffff);
   return packet(ends, protocol, echo);
+}
+
+/**
+ * A probe or an echo request that is an inner packet of `size` bytes, or as small as can be; null
+ * as for `encodeProbe`.
+ */
+export function encodeSized(
+  kind: "probe" | "echo",
+  ends: { source: string; destination: string },
+  sequence: number,
+  size: number,
+): Uint8Array | null {
+  const ip = parseAddress(ends.destination)?.family === 6 ? IPV6_SIZE : IPV4_SIZE;
+  const encode = kind === "probe" ? encodeProbe : encodeEcho;
+  return encode(ends.source, ends.destination, sequence, size - ip - UDP_SIZE);
 }
 
 /** Where the payload begins and which protocol it is; null for anything we would not have sent. */
@@ -174,19 +196,25 @@ function split(bytes: Uint8Array): { family: 4 | 6; protocol: number; payload: D
   return { family: four ? 4 : 6, protocol, payload };
 }
 
-function udpSequence(payload: DataView): number | null {
+type Said = Omit<ProbeReply, "source">;
+
+function ofUdp(payload: DataView): Said | null {
   const isProbe =
     payload.byteLength >= UDP_SIZE + PROBE_SIZE &&
     payload.getUint16(0) === PROBE_PORT &&
     payload.getUint32(UDP_SIZE + PROBE_MAGIC_AT) === PROBE_MAGIC &&
     payload.getUint8(UDP_SIZE + PROBE_KIND_AT) === PROBE_REPLY;
-  return isProbe ? payload.getUint32(UDP_SIZE + PROBE_SEQUENCE_AT) : null;
+  if (!isProbe) {
+    return null;
+  }
+  const sequence = payload.getUint32(UDP_SIZE + PROBE_SEQUENCE_AT);
+  return { sequence, mtu: payload.getUint16(UDP_SIZE + PROBE_MTU_AT) || null };
 }
 
-function echoSequence(payload: DataView, family: 4 | 6): number | null {
+function ofEcho(payload: DataView, family: 4 | 6): Said | null {
   const isReply =
     payload.getUint8(0) === ECHO[family].reply && payload.getUint16(4) === PROBE_ICMP_ID;
-  return isReply ? payload.getUint16(6) : null;
+  return isReply ? { sequence: payload.getUint16(6), mtu: null } : null;
 }
 
 /** Reads a punted packet; null when it is no answer to a probe. Never throws. */
@@ -197,13 +225,13 @@ export function decodeReply(bytes: Uint8Array): ProbeReply | null {
   }
   const { family, protocol, payload } = parts;
   const echo = family === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6;
-  let sequence: number | null = null;
+  let said: Said | null = null;
   if (protocol === PROTOCOL_UDP) {
-    sequence = udpSequence(payload);
+    said = ofUdp(payload);
   } else if (protocol === echo) {
-    sequence = echoSequence(payload, family);
+    said = ofEcho(payload, family);
   }
   const at = family === 4 ? 12 : 8;
   const source = { family, value: readAddress(bytes, at, family) };
-  return sequence === null ? null : { sequence, source };
+  return said === null ? null : { ...said, source };
 }

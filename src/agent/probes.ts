@@ -24,8 +24,8 @@ const UNANSWERED_MS = 3500;
 const MISSES_HASTY = 60;
 /** Answers that are older come too late. */
 const SILENCE_MS = 5000;
-/** ICMP has 16 bits of sequence; questions older than that many can hardly be answered. */
-const SEQUENCES = 65_536;
+/** Half of ICMP's 16 bits of sequence: the other half asks for path MTUs (pmtu-prober.ts). */
+const SEQUENCES = 32_768;
 
 export interface PeerHealth {
   reachable: Reachability;
@@ -229,7 +229,7 @@ interface Pair {
 }
 
 /** Pairs of our address and the peer's in one family, IPv4 first as plan gives them. */
-function askable(peer: PlannedPeer, own: readonly string[]): Pair[] {
+export function askable(peer: PlannedPeer, own: readonly string[]): Pair[] {
   return peer.probeAddresses.flatMap((destination) => {
     const family = parseAddress(destination)?.family;
     const source = own.find((address) => parseAddress(address)?.family === family);

@@ -66,6 +66,6 @@ export function overheadOf(
 export const isUdp = hasPort;
 
 /** The port an encapsulation uses when `tunnelPort` is 0; 0 = it has no ports. */
-export function defaultPortOf(protocol: TunnelProtocol): number {
+export function defaultPortOf(protocol: ProtocolName): number {
   return DEFAULT_TUNNEL_PORTS[protocol] ?? 0;
 }

@@ -1,12 +1,15 @@
 // What the agent says of itself: one shape for the socket, for NATS and for the command line.
 import type { MemberSession, Membership } from "../../control/index.js";
-import { type Datapath, droppedPackets } from "../datapath/index.js";
+import { type Datapath, droppedPackets, type TablePeer } from "../datapath/index.js";
 import { MESH_ROUTE_METRIC, POOL_ROUTE_METRIC } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import type { BareCounters } from "./bare-counters.js";
 import type { Engine } from "./engine.js";
 import type { LowLatency } from "./low-latency.js";
 import type { PlannedPeer } from "./plan-types.js";
+import { isTunnelled } from "./pmtu-plan.js";
+import type { PathProber } from "./pmtu-prober.js";
+import { pathProblem } from "./pmtu-report.js";
 import type { Prober } from "./probes.js";
 import type { AgentStatus, DropRow, FibRow, PeerStatus, RouteRow } from "./types.js";
 
@@ -19,6 +22,7 @@ export interface StatusParts {
   prober: Prober;
   lowLatency: LowLatency;
   bare: BareCounters;
+  pathProber: PathProber;
   deviceName: string;
   version: string;
   startedAt: string;
@@ -27,14 +31,21 @@ export interface StatusParts {
   warnings: readonly string[];
 }
 
-function peerStatus(peer: PlannedPeer, { prober, bare }: StatusParts): PeerStatus {
+function peerStatus(
+  peer: PlannedPeer,
+  entry: TablePeer | undefined,
+  parts: StatusParts,
+): PeerStatus {
   const { name, nodeId, kind, address, port, podCIDRs, ways } = peer;
-  const health = prober.health(peer);
+  const health = parts.prober.health(peer);
+  const finding = parts.pathProber.finding(peer);
   return {
-    ...{ name, nodeId, kind, underlay: address, port, podCIDRs: [...podCIDRs] },
-    ...health,
+    ...{ name, nodeId, kind, underlay: address, port, podCIDRs: [...podCIDRs], ...health },
     ways: { ...ways },
-    direct: bare.of(peer),
+    direct: parts.bare.of(peer),
+    mtu: isTunnelled(peer) && entry !== undefined ? entry.mtu : parts.engine.plan().mtu,
+    pathState: finding?.phase ?? null,
+    problem: entry === undefined ? null : pathProblem(entry, finding),
   };
 }
 
@@ -71,7 +82,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
   const { engine, session, membership, datapath } = parts;
   const plan = engine.plan();
   const underlay = engine.underlay();
-  const peers = plan.peers.map((peer) => peerStatus(peer, parts));
+  const peers = plan.peers.map((peer, index) => peerStatus(peer, plan.tables?.peers[index], parts));
   const egress = total(parts, "egress");
   const ingress = total(parts, "ingress");
   return {

@@ -3,6 +3,7 @@ import type { BenchRule } from "../bench/index.js";
 import type { GrantedOffloads, Steering, SteeringStatus, WorkerHeap } from "../datapath/index.js";
 import type { LowLatencyStatus } from "./low-latency.js";
 import type { Way } from "./plan-ways.js";
+import type { PathPhase, PathTimers } from "./pmtu-search.js";
 import type { RawStatus } from "./raw-guard.js";
 
 /** Writes one structured log line; `event` is a stable dotted name, `fields` are flat values. */
@@ -45,6 +46,8 @@ export interface AgentOptions {
   socketBuffer?: number;
   /** What `meshd bench` may measure here, instead of the mesh's `bench`. */
   bench?: BenchRule;
+  /** When paths are asked what they carry; tests hurry here. */
+  pathTimers?: Partial<PathTimers>;
   /** Also serve Prometheus text on this TCP address, e.g. {host:"127.0.0.1", port:9477}. */
   metricsListen?: { host: string; port: number };
   /** Version text for status and the node record. */
@@ -88,6 +91,12 @@ export interface PeerStatus {
   ways: { ipv4: Way | null; ipv6: Way | null };
   /** What nftables counted of its bare packets; null when everything is encapsulated. */
   direct: BareTraffic | null;
+  /** Bytes of inner packet that go to it at most. */
+  mtu: number;
+  /** What of the search for its path's MTU is done; null: it is not searched for. */
+  pathState: PathPhase | null;
+  /** One line for what is not as it should be on the way to it; else null. */
+  problem: string | null;
 }
 
 /** Packets without an outer header, as the kernel hands them over: a super-packet counts once. */

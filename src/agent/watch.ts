@@ -61,6 +61,11 @@ export class Watch {
 
   private readonly onBeat = () => this.hear();
   private readonly onSnapshot = () => this.wake(GATHER_MS);
+  /** Probes found that a path carries more or less than the tables say. */
+  pathsChanged(): void {
+    this.wake(GATHER_MS);
+  }
+
   private readonly onDevice = () => {
     this.parts.engine.forgetPublished();
     this.fullAt_ms = 0;

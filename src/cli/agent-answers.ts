@@ -5,6 +5,7 @@ export type {
   AgentStatus,
   DropRow,
   FibRow,
+  MtuExplanation,
   PeerStatus,
   Pod,
 } from "../agent/index.js";

@@ -26,6 +26,9 @@ export const command: Command = {
   run,
 };
 
+/** More peers with a problem than this have one cause that the first show. */
+const PROBLEMS_SHOWN = 5;
+
 type Shown = (AgentStatus | { ready: false }) & { controller: ControllerState | null };
 
 async function run(invocation: Invocation, context: Context): Promise<undefined> {
@@ -79,7 +82,7 @@ function agentText(status: AgentStatus): string {
     ["agent", `${status.version}, process ${status.pid}, started ${agoText(status.startedAt)}`],
   ]);
   const refused = status.refused.map(({ key, reason }) => `refused     ${key}: ${reason}\n`);
-  return [lines, ...refused, warningLines(status.warnings)].join("");
+  return [lines, problemLines(status.peers), ...refused, warningLines(status.warnings)].join("");
 }
 
 /** Encapsulations that are not in UDP have no port. */
@@ -120,6 +123,16 @@ function peersSummary({ peers, peersReachable, peersTotal }: AgentStatus): strin
   const away = peers.filter((peer) => peer.reachable === "unreachable").map((peer) => peer.name);
   const names = away.length === 0 ? "" : `; unreachable: ${away.slice(0, 5).join(", ")}`;
   return `${peersReachable} of ${peersTotal} reachable${worst}${names}`;
+}
+
+/** A line for each peer with something wrong on the way to it. */
+function problemLines(peers: readonly PeerStatus[]): string {
+  const lines = peers.flatMap(({ name, problem }) => (problem === null ? [] : [[name, problem]]));
+  const shown = lines
+    .slice(0, PROBLEMS_SHOWN)
+    .map(([name, problem]) => `peer        ${name}: ${problem}\n`);
+  const more = lines.length - shown.length;
+  return shown.join("") + (more > 0 ? `peer        ${more} more; see --peers\n` : "");
 }
 
 function workersText({ workers }: AgentStatus): string {
@@ -172,9 +185,12 @@ function peersText(peers: readonly PeerStatus[]): string {
     peer.reachable,
     peer.rtt_us === null ? null : durationText(peer.rtt_us / 1000),
     peer.lastSeen_ms === null ? null : `${durationText(peer.lastSeen_ms)} ago`,
+    peer.mtu,
     wayText(peer),
     directText(peer),
   ]);
-  const heads = ["PEER", "KIND", "UNDERLAY", "PODCIDRS", "STATE", "RTT", "HEARD", "WAY", "DIRECT"];
+  const heads = [
+    ...["PEER", "KIND", "UNDERLAY", "PODCIDRS", "STATE", "RTT", "HEARD", "MTU", "WAY", "DIRECT"],
+  ];
   return `\n${table(heads, rows)}`;
 }

@@ -19,6 +19,7 @@ export const COMMANDS: Readonly<Record<string, TableEntry>> = {
   token: { summary: "create, list or revoke join tokens", load: () => import("./token.js") },
   config: { summary: "get or set settings of the mesh", load: () => import("./settings.js") },
   peer: { summary: "add, list or remove static peers", load: () => import("./peer.js") },
+  mtu: { summary: "why packets to a peer are no larger", load: () => import("./mtu.js") },
   pod: { summary: "add, list or remove pods of this node", load: () => import("./pod.js") },
   drops: { summary: "dropped packets by reason", load: () => import("./drops.js") },
   bench: { summary: "measure between two nodes", load: () => import("./bench.js") },

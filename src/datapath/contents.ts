@@ -44,6 +44,7 @@ export interface CheckedPeer {
   gre: GreOptions;
   mtu: number;
   dscp: number | undefined;
+  fragments: boolean;
 }
 
 export interface CheckedContents {
@@ -146,6 +147,7 @@ function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
     // Never more than our own device carries: what we announce to senders is the smaller of both.
     mtu: Math.min(number(`MTU ${who}`, peer.mtu, MTU_MIN, MTU_MAX), selfMtu),
     dscp: dscp === undefined ? undefined : number(`DSCP ${who}`, dscp, 0, DSCP_MAX),
+    fragments: peer.fragments === true,
   };
 }
 

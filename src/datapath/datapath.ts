@@ -10,6 +10,7 @@ import { DatapathError } from "./errors.js";
 import { type GrantedOffloads, HandleSet } from "./handle-set.js";
 import { createMemory, type DatapathMemory } from "./memory.js";
 import { compileModule, instantiateModule } from "./module.js";
+import { packetsTo } from "./peer-packets.js";
 import { TablePublisher } from "./publisher.js";
 import { drainPunts, type PuntHandler, putInject } from "./punt.js";
 import { mendRegion } from "./recovery.js";
@@ -184,6 +185,11 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   /** Says who gets packets that are not plain forwarding (probes). One handler; the last counts. */
   onPunt(handler: PuntHandler): void {
     this.puntHandler = handler;
+  }
+
+  /** What TUN gave for each of the first `peers` peers, by index; wraps. */
+  packetsTo(peers: number): Uint32Array {
+    return packetsTo(this.memory.words, this.memory.bases, peers);
   }
 
   /** Counters of every worker since open. */

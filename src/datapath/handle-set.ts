@@ -176,6 +176,8 @@ export class HandleSet {
       sending: [...kept.sending, ...opened.sending],
       ports: inOrder(underlay, [...kept.ports, ...opened.ports]),
       raw: [...kept.raw, ...opened.raw],
+      pieces: [...kept.pieces, ...opened.pieces],
+      rawPieces: [...kept.rawPieces, ...opened.rawPieces],
     };
     const wasOrdered = this.#isOrdered();
     this.#underlay = underlay;

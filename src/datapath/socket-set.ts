@@ -1,12 +1,18 @@
 // The sockets of one underlay address: what is open, what must be opened for another wish, and what
 // each worker sends from and listens on.
 import type { UdpSocket } from "node-tun";
-import { RAW_SOCKETS, SENDING_SOCKETS, SOCKET_IPIP4 } from "../../assembly/shared/layout.js";
+import {
+  FRAGMENT_SOCKETS,
+  RAW_SOCKETS,
+  SENDING_SOCKETS,
+  SOCKET_IPIP4,
+} from "../../assembly/shared/layout.js";
 import {
   closeSockets,
   type OpenPort,
   type OpenRaw,
   openPort,
+  openRawFragmenting,
   openRawSockets,
   openSending,
   portsOf,
@@ -23,12 +29,16 @@ export interface Sockets {
   /** The tunnel's own first, if it is UDP. */
   ports: OpenPort[];
   raw: OpenRaw[];
+  /** As `sending` and `raw`, that let outer packets be fragmented; none unless a peer needs it. */
+  pieces: UdpSocket[][];
+  rawPieces: OpenRaw[];
 }
 
-export const NO_SOCKETS: Sockets = { sending: [], ports: [], raw: [] };
+export const NO_SOCKETS: Sockets = { sending: [], ports: [], raw: [], pieces: [], rawPieces: [] };
 
-export function allOf({ sending, ports, raw }: Sockets): { fd: number }[] {
-  return [...sending.flat(), ...[...ports, ...raw].flatMap(({ sockets }) => sockets)];
+export function allOf({ sending, ports, raw, pieces, rawPieces }: Sockets): { fd: number }[] {
+  const listening = [...ports, ...raw, ...rawPieces].flatMap(({ sockets }) => sockets);
+  return [...sending.flat(), ...pieces.flat(), ...listening];
 }
 
 /** Sockets that a worker listens on, and the kind of what comes there. */
@@ -44,13 +54,18 @@ export function listeningOf(
 }
 
 /** Sockets that a worker sends from, in the hot path's order; -1 stands for those not open. */
-export function sendingOf({ sending, ports, raw }: Sockets, worker: number): number[] {
+export function sendingOf(open: Sockets, worker: number): number[] {
   const fds = new Array<number>(SENDING_SOCKETS).fill(-1);
-  fds[0] = ports[0]?.sockets[worker]?.fd ?? -1;
-  for (const [i, { fd }] of (sending[worker] ?? []).entries()) fds[1 + i] = fd;
-  for (const { ipProtocol, sockets } of raw) {
-    fds[RAW_SOCKETS + rawKind(ipProtocol) - SOCKET_IPIP4] = sockets[worker]?.fd ?? -1;
-  }
+  fds[0] = open.ports[0]?.sockets[worker]?.fd ?? -1;
+  const place = (first: number, sending: UdpSocket[][], raw: OpenRaw[]) => {
+    for (const [i, { fd }] of (sending[worker] ?? []).entries()) fds[first + 1 + i] = fd;
+    for (const { ipProtocol, sockets } of raw) {
+      const kind = rawKind(ipProtocol) - SOCKET_IPIP4;
+      fds[first + RAW_SOCKETS + kind] = sockets[worker]?.fd ?? -1;
+    }
+  };
+  place(0, open.sending, open.raw);
+  place(FRAGMENT_SOCKETS, open.pieces, open.rawPieces);
   return fds;
 }
 
@@ -70,6 +85,10 @@ export function stillWanted(open: Sockets, was: UnderlayAddress, wanted: Underla
     sending: open.sending,
     ports: open.ports.filter((one) => ports.some((port) => isSamePort(one, port))),
     raw: open.raw.filter(({ ipProtocol }) => ipProtocols.includes(ipProtocol)),
+    pieces: wanted.fragments === true ? open.pieces : [],
+    rawPieces: open.rawPieces.filter(
+      ({ ipProtocol }) => wanted.fragments === true && ipProtocols.includes(ipProtocol),
+    ),
   };
 }
 
@@ -85,6 +104,8 @@ export function without(all: Sockets, some: Sockets): Sockets {
     sending: all.sending.filter((one) => !some.sending.includes(one)),
     ports: all.ports.filter((one) => !some.ports.includes(one)),
     raw: all.raw.filter((one) => !some.raw.includes(one)),
+    pieces: all.pieces.filter((one) => !some.pieces.includes(one)),
+    rawPieces: all.rawPieces.filter((one) => !some.rawPieces.includes(one)),
   };
 }
 
@@ -110,7 +131,7 @@ export function openMissing(
   settings: OpenSettings,
   steerer: Steerer,
 ): Sockets {
-  const opened: Sockets = { sending: [], ports: [], raw: [] };
+  const opened: Sockets = { sending: [], ports: [], raw: [], pieces: [], rawPieces: [] };
   try {
     openInto(opened, underlay, kept, settings);
     const { protocol = "vxlan" } = underlay;
@@ -142,5 +163,22 @@ function openInto(
   for (const ipProtocol of rawProtocolsOf(underlay)) {
     if (kept.raw.some((one) => one.ipProtocol === ipProtocol)) continue;
     opened.raw.push(openRawSockets(underlay, ipProtocol, workers, socketBuffer));
+  }
+  if (underlay.fragments === true) openPieces(opened, underlay, kept, count, socketBuffer);
+}
+
+function openPieces(
+  opened: Sockets,
+  underlay: UnderlayAddress,
+  kept: Sockets,
+  workers: number,
+  socketBuffer: number,
+): void {
+  if (kept.pieces.length === 0) {
+    opened.pieces = openSending(underlay, workers, socketBuffer, true);
+  }
+  for (const ipProtocol of rawProtocolsOf(underlay)) {
+    if (kept.rawPieces.some((one) => one.ipProtocol === ipProtocol)) continue;
+    opened.rawPieces.push(openRawFragmenting(underlay, ipProtocol, workers, socketBuffer));
   }
 }

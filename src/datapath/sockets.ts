@@ -28,6 +28,8 @@ export interface UnderlayAddress {
    * that none overtakes another.
    */
   ordered?: boolean;
+  /** Some peer needs outer fragments: sockets that allow them are opened beside the others. */
+  fragments?: boolean;
 }
 
 /** Sockets on one UDP port, one for each worker. */
@@ -88,16 +90,18 @@ function openAll<T extends { fd: number }>(count: number, open: (index: number) 
 
 /**
  * Opens what each worker sends UDP from beside its listening socket: one socket for each outer
- * source port.
+ * source port. With `fragments` they let outer packets be fragmented.
  * @throws {DatapathError} MESHD_ADDRESS_GONE, MESHD_SOCKET_FAILED.
  */
 export function openSending(
   underlay: UnderlayAddress,
   workers: number,
   bufferBytes: number,
+  fragments = false,
 ): UdpSocket[][] {
   const each = ENTROPY_SOCKETS - 1;
-  const all = openAll(workers * each, () => openOne(underlay, 0, false, bufferBytes));
+  const open = () => openOne(underlay, 0, false, bufferBytes, fragments);
+  const all = openAll(workers * each, open);
   return Array.from({ length: workers }, (_, i) => all.slice(i * each, (i + 1) * each));
 }
 
@@ -145,6 +149,28 @@ export function openRawSockets(
   return { ipProtocol, firstReader, sockets: openAll(count, open) };
 }
 
+/**
+ * Opens raw sockets that only send, one for each worker, and let outer packets be fragmented.
+ * @throws {DatapathError} as {@link openRawSockets}.
+ */
+export function openRawFragmenting(
+  underlay: UnderlayAddress,
+  ipProtocol: number,
+  workers: number,
+  sendBuffer: number,
+): OpenRaw {
+  const { family, address } = underlay;
+  const only = { receive: false, fragments: true, sendBuffer };
+  const open = () => {
+    try {
+      return openRaw({ family, address, protocol: ipProtocol, ...only });
+    } catch (error) {
+      throw explainRaw(underlay, ipProtocol, error);
+    }
+  };
+  return { ipProtocol, firstReader: workers, sockets: openAll(workers, open) };
+}
+
 export function closeSockets(sockets: readonly { fd: number }[]): void {
   for (const { fd } of sockets) closeDescriptor(fd);
 }
@@ -155,6 +181,7 @@ function openOne(
   port: number,
   reusePort: boolean,
   bufferBytes: number,
+  fragments = false,
 ): UdpSocket {
   const receive = port !== 0;
   return attempt(underlay, () =>
@@ -166,6 +193,7 @@ function openOne(
       receive,
       segmentation: true,
       receiveOffload: receive,
+      fragments,
       sendBuffer: bufferBytes,
       ...(receive ? { receiveBuffer: bufferBytes } : {}),
     }),

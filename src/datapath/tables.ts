@@ -14,6 +14,7 @@ import {
   P_ADDRESS,
   P_DSCP,
   P_FAMILY,
+  P_FLAGS,
   P_KEY,
   P_KEYED,
   P_MAC,
@@ -25,6 +26,7 @@ import {
   P_SESSION,
   P_TEMPLATE,
   P_VNI,
+  PEER_FRAGMENTS,
   PEER_SIZE,
   SELF_HAS_4,
   SELF_HAS_6,
@@ -116,6 +118,7 @@ function writePeer(copy: CopyWriter, at: number, peer: CheckedPeer, selfMac: Uin
   bytes[at + P_RECEIVES] = peer.receives.reduce((bits, name) => {
     return bits | (1 << ENCAPSULATIONS[name].number);
   }, 0);
+  bytes[at + P_FLAGS] = peer.fragments ? PEER_FRAGMENTS : 0;
   // A raw IPv6 socket refuses to send to a port.
   view.setUint16(at + P_PORT, encapsulation.socket === null ? 0 : peer.port, true);
   view.setUint32(at + P_VNI, peer.vni, true);

@@ -49,6 +49,8 @@ export interface TablePeer {
   gre?: GreOptions;
   /** Bytes of inner IP packet that fit the path to this peer. */
   mtu: number;
+  /** IPv6 packets of up to 1,280 bytes that are larger than `mtu` travel in outer fragments. */
+  fragments?: boolean;
   /** CIDRs routed to it, and the only inner sources accepted from it. */
   prefixes: string[];
   /** Fixed DSCP of the outer header, 0 to 63; absent: inherited from the inner packet. */

@@ -23,6 +23,7 @@ test("the regions of a worker follow each other without overlap", () => {
     ["underlay slots", layout.W_WIRE_SLOTS, layout.BATCH * layout.SLOT_SIZE],
     ["TUN arena", layout.W_TUN_ARENA, layout.ARENA_SIZE],
     ["underlay arena", layout.W_WIRE_ARENA, layout.ARENA_SIZE],
+    ["packets by peer", layout.W_PEER_PACKETS, layout.PEER_PACKETS_SIZE],
   ];
   let end = 0;
   for (const [name, at, size] of regions) {

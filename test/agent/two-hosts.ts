@@ -34,7 +34,7 @@ export class TwoHosts {
   private readonly pods: Pod[] = [];
   readonly controller: DrivenController;
 
-  private constructor() {
+  private constructor(private readonly extra: Partial<AgentOptions>) {
     runSync(this.hub, ["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"]);
     this.makeHost("192.168.77");
     this.makeHost("192.168.78");
@@ -45,8 +45,8 @@ export class TwoHosts {
   private readonly namespaces: string[] = [];
 
   /** Both agents are ready and have joined; no pods yet. */
-  static async start(): Promise<TwoHosts> {
-    const hosts = new TwoHosts();
+  static async start(extra: Partial<AgentOptions> = {}): Promise<TwoHosts> {
+    const hosts = new TwoHosts(extra);
     await hosts.controller.started();
     for (const [index, name] of ["n1", "n2"].entries()) {
       await hosts.restart(index, await hosts.controller.token(), name);
@@ -70,6 +70,7 @@ export class TwoHosts {
       // One node with one worker, one with two: both kinds of device are opened and taken up.
       workers: name === "n2" ? 2 : 1,
       metricsListen: { host: "127.0.0.1", port: 9477 },
+      ...this.extra,
       ...(token === undefined ? {} : { token }),
     };
   }
@@ -85,6 +86,28 @@ export class TwoHosts {
     runSync(namespace, ["ip", "route", "add", "default", "via", `${subnet}.254`]);
     this.namespaces.push(namespace);
     return namespace;
+  }
+
+  /**
+   * The hub forwards no packet larger than this to a host (null: again what its link carries) and
+   * tells nobody: the way from that host stays as it is.
+   */
+  narrow(index: number, mtu: number | null): void {
+    const subnet = `192.168.${77 + index}.0/24`;
+    const shown = runSync(this.hub, ["ip", "route", "show", subnet]);
+    const device = /dev (\S+)/.exec(shown)?.[1] ?? "";
+    const metric = mtu === null ? [] : ["mtu", `${mtu}`];
+    runSync(this.hub, ["ip", "route", "replace", subnet, "dev", device, ...metric]);
+  }
+
+  /** Takes every ICMP error away that the hub would send. */
+  filterErrors(): void {
+    const rules = `table inet silent { chain output { type filter hook output priority 0;
+      icmp type destination-unreachable counter drop
+      icmpv6 type packet-too-big counter drop
+    }
+    }`;
+    runSync(this.hub, ["nft", "-f", "-"], { input: rules });
   }
 
   /** Starts the agent of a host whose process has ended, and waits until it is ready. */

@@ -10,9 +10,11 @@ import {
   W_WIRE_ARENA_USED,
 } from "../../assembly/shared/layout.js";
 import { packetsInFlight } from "../../src/datapath/counters.js";
+import { fault } from "../support/judge.js";
 import { loadModule, type TestModule, type WireInput } from "../support/module.js";
 import {
   contentsOf,
+  MTU,
   macOf,
   pod,
   pod4,
@@ -57,15 +59,34 @@ function exact(module: TestModule): void {
 for (const version of [4, 6] as const) {
   test(`a probe request over IPv${version} is answered at once`, async () => {
     const module = await node1();
-    const request = probePacket(version, 2, 1, 0);
-    module.feedWire(vxlanDatagram(request), from2());
+    for (const size of [20, 21, 64, 1001, 1400]) {
+      module.feedWire(vxlanDatagram(probePacket(version, 2, 1, 0, size)), from2());
+    }
     const { wire, tun } = module.run();
     assert.is(tun.length, 0);
-    const reply = probePacket(version, 1, 2, 1);
-    assert.equal(wire[0]?.bytes, vxlanDatagram(reply, { to: macOf(2), from: macOf(1) }));
+    // As small as can be, and with our own MTU towards the asker.
+    const reply = vxlanDatagram(probePacket(version, 1, 2, 1, 20, MTU), {
+      to: macOf(2),
+      from: macOf(1),
+    });
+    const answers = wire.map(({ bytes }) => bytes);
+    assert.equal(answers, new Array(5).fill(reply));
     const { ingress } = module.counters();
-    assert.equal([ingress.consumed, ingress.generated, ingress.forwarded], [1, 1, 1]);
+    assert.equal([ingress.consumed, ingress.generated, ingress.forwarded], [5, 5, 5]);
     exact(module);
+  });
+
+  test(`a damaged probe request over IPv${version} is not made good by its reply`, async () => {
+    const module = await node1();
+    for (const at of [3, 14, 25, 59]) {
+      const request = probePacket(version, 2, 1, 0);
+      const payload = (version === 4 ? 20 : 40) + 8;
+      request[payload + 4 + at] = (request[payload + 4 + at] ?? 0) ^ 0x55;
+      module.feedWire(vxlanDatagram(request), from2());
+      const answer = module.run().wire[0]?.bytes.slice(22) ?? new Uint8Array(0);
+      assert.is(answer.length, payload + 20);
+      assert.ok(fault(answer) !== undefined, `byte ${at}`);
+    }
   });
 
   test(`probe and echo replies to us over IPv${version} go to the control thread`, async () => {
@@ -91,9 +112,10 @@ for (const version of [4, 6] as const) {
 }
 
 /** A probe from node to node, padded to `size` bytes of payload. */
-function probePacket(version: 4 | 6, from: number, to: number, kind: number, size = 64) {
+function probePacket(version: 4 | 6, from: number, to: number, kind: number, size = 64, mtu = 0) {
   const payload = new Uint8Array(size);
   payload.set([0x6d, 0x70, 0x72, 0x62, kind]);
+  setBe16(payload, 6, mtu);
   setBe32(payload, 8, 77);
   return podPacket(version, from, to, {
     source: pod(version, from, 1),

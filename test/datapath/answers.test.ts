@@ -5,6 +5,8 @@ import * as assert from "uvu/assert";
 import {
   PROBE_KIND_AT,
   PROBE_MAGIC,
+  PROBE_MTU_AT,
+  PROBE_OPAQUE_AT,
   PROBE_PORT,
   PROBE_REQUEST,
   PROBE_SIZE,
@@ -118,7 +120,7 @@ rootTest(
   test,
   "a probe that a control thread injects is answered by the peer and punted back",
   async () => {
-    await withMesh(async ({ a, b, left, right }) => {
+    await withMesh(async ({ a, b, left, right, contents }) => {
       const payload = Uint8Array.from({ length: 64 }, (_, index) => index);
       new DataView(payload.buffer).setUint32(0, PROBE_MAGIC);
       payload[PROBE_KIND_AT] = PROBE_REQUEST;
@@ -137,8 +139,12 @@ rootTest(
       const punted = await left.event("punt");
       assert.is(punted.kind, PUNT_PROBE);
       assert.is(punted.peer, 0);
-      const marker = Buffer.from(payload.subarray(PROBE_SIZE)).toString("hex");
-      assert.ok(String(punted.packet).endsWith(marker));
+      // The reply is short, says what the peer sends to us at most, and keeps the asker's bytes.
+      const marker = Buffer.from(payload.subarray(PROBE_OPAQUE_AT, PROBE_SIZE)).toString("hex");
+      const reply = Buffer.from(String(punted.packet), "hex");
+      assert.ok(reply.toString("hex").endsWith(marker));
+      assert.is(reply.length, 28 + PROBE_SIZE);
+      assert.is(reply.readUInt16BE(28 + PROBE_MTU_AT), contents.self.mtu);
       const [sender] = await left.settledCounters();
       const [answering] = await right.settledCounters();
       assert.ok((sender?.egress.generated ?? 0) >= 1);

@@ -2,10 +2,11 @@
 // one end, inside a namespace:
 //
 //   node hashed-stream.js listen ADDRESS COUNT            prints {"port"}, then one end a stream
-//   node hashed-stream.js send ADDRESS PORT SEED BYTES    prints its end
+//   node hashed-stream.js send ADDRESS PORT SEED BYTES [PAUSE_MS]    prints its end
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { runIn, spawnIn, until } from "./netns.js";
 import { Random } from "./random.js";
@@ -42,7 +43,13 @@ function listen(address: string, count: number): void {
   server.listen(0, address, () => say({ port: (server.address() as AddressInfo).port }));
 }
 
-async function send(address: string, port: number, seed: number, total: number): Promise<void> {
+async function send(
+  address: string,
+  port: number,
+  seed: number,
+  total: number,
+  pause_ms: number,
+): Promise<void> {
   const socket = connect(port, address);
   await once(socket, "connect");
   const random = new Random(seed);
@@ -55,6 +62,7 @@ async function send(address: string, port: number, seed: number, total: number):
     const piece = chunk.subarray(0, Math.min(CHUNK, total - sent));
     hash.update(piece);
     if (!socket.write(piece)) await once(socket, "drain");
+    if (pause_ms > 0) await sleep(pause_ms);
   }
   const closed = once(socket, "close");
   socket.end();
@@ -93,13 +101,17 @@ export async function openSink(namespace: string, address: string, count = 1): P
   return { port, ends };
 }
 
-/** Sends one stream from a namespace; `to.seed` decides its bytes. */
+/**
+ * Sends one stream from a namespace; `to.seed` decides its bytes. A pause after each MiB makes it
+ * last.
+ */
 export async function sendStream(
   namespace: string,
   to: { address: string; port: number; seed: number },
   bytes: number,
+  pause_ms = 0,
 ): Promise<StreamEnd> {
-  const where = [to.address, `${to.port}`, `${to.seed}`, `${bytes}`];
+  const where = [to.address, `${to.port}`, `${to.seed}`, `${bytes}`, `${pause_ms}`];
   const done = await runIn(namespace, [process.execPath, PROGRAM, "send", ...where]);
   if (done.code !== 0) throw new Error(`the sender of a stream failed: ${done.stderr}`);
   return JSON.parse(done.stdout) as StreamEnd;
@@ -120,7 +132,7 @@ export async function hashedStreams(path: StreamPath, count: number, bytes: numb
 }
 
 if (process.argv[1] === PROGRAM) {
-  const [verb, address = "", first, seed, total] = process.argv.slice(2);
+  const [verb, address = "", first, seed, total, pause] = process.argv.slice(2);
   if (verb === "listen") listen(address, Number(first));
-  else await send(address, Number(first), Number(seed), Number(total));
+  else await send(address, Number(first), Number(seed), Number(total), Number(pause ?? 0));
 }
