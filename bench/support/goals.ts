@@ -73,6 +73,13 @@ export const GOALS: readonly Goal[] = [
     1.2,
     to("vxlan", "tcp1", "mtu9000"),
   ),
+  gain(
+    "tcp1-9000-cubic",
+    "TCP 1 stream, MTU 9000, CUBIC at once / kernel VXLAN",
+    1,
+    1.2,
+    to("vxlan", "tcp1cubic", "mtu9000"),
+  ),
   gain("udp64", "UDP 64 B flood / kernel VXLAN", 3, 5, to("vxlan", "udp64")),
   gain(
     "udp64-lossless",

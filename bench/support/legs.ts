@@ -93,6 +93,7 @@ export function defaultLegs(extent: Extent): Leg[] {
   const { rounds, seconds, carriers, measures } = extent;
   const base = { rounds, seconds };
   const one = measures.filter((name) => name === "tcp1");
+  const both = measures.filter((name) => name === "tcp1" || name === "tcp1cubic");
   const pair = carriers.filter((name) => name === "vxlan" || name === "meshd");
   const short = { ...base, carriers: pair, measures: () => one };
   const all = makeLeg({
@@ -101,7 +102,7 @@ export function defaultLegs(extent: Extent): Leg[] {
       isPeer(carrier) ? peerMeasures(measures, round) : ownMeasures(measures, round),
   });
   const plain = makeLeg({ ...short, mtu: 1500, offloads: false });
-  const jumbo = makeLeg({ ...short, mtu: 9000, offloads: true });
+  const jumbo = makeLeg({ ...short, mtu: 9000, offloads: true, measures: () => both });
   return one.length === 0 || pair.length === 0 ? [all] : [all, plain, jumbo];
 }
 

@@ -23,10 +23,9 @@ import {
 } from "../host/index.js";
 import { messageOf } from "./errors.js";
 import { readText, writeAtomic } from "./files.js";
+import { gsoMaxSize } from "./gso.js";
 import type { WantedAdmission, WantedMasquerade, WantedRoute } from "./plan-types.js";
 
-/** A larger super-packet does not fit one send with a tunnel header per segment. */
-const GSO_MAX_SIZE = 61_000;
 /**
  * Packets the kernel keeps for a worker that waits for a CPU. Its default of 500 is 1.5 ms at 340
  * kpps, and every longer gap lost packets (docs/benchmarks.md).
@@ -116,7 +115,7 @@ export class HostKeeper {
   }
 
   private async setLink(mtu: number): Promise<number> {
-    const sizes = { mtu, gsoMaxSize: GSO_MAX_SIZE, queueLength: TUN_QUEUE_LENGTH };
+    const sizes = { mtu, gsoMaxSize: gsoMaxSize(mtu), queueLength: TUN_QUEUE_LENGTH };
     const wanted = { up: true, ...sizes, addressMode: "none" } as const;
     const changes = await setLink(this.device, wanted);
     // A device that is new, or was down, has the kernel's own discipline. Without tc it keeps it.

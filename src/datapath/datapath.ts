@@ -68,8 +68,8 @@ interface Parts {
  * between them nothing runs here unless a worker punts, dies, or tables wait for one.
  *
  * The device begins down and without addresses: link, MTU, addresses and routes are the host's
- * job, and so is `ip link set dev NAME gso_max_size 61000`: a larger super-packet does not fit one
- * send together with a tunnel header per segment, and is sent in two.
+ * job, and so is the device's `gso_max_size` (61,000 fits any MTU): a larger super-packet does not
+ * fit one send together with a tunnel header per segment, and is sent in two.
  */
 export class Datapath extends EventEmitter<DatapathEvents> {
   private readonly options: DatapathOptions;
