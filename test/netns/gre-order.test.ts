@@ -2,7 +2,7 @@
 // none is dropped for having been overtaken; without them the others work again, on one device.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { GreOptions, WorkerCounters } from "../../src/datapath/index.js";
+import type { GreOptions, WorkerCounters, WorkerStatus } from "../../src/datapath/index.js";
 import { DatapathNode } from "../support/datapath-node.js";
 import { hashedStreams } from "../support/hashed-stream.js";
 import { pings } from "../support/netns.js";
@@ -103,5 +103,29 @@ rootTest(
     }
   },
 );
+
+rootTest(test, "workers without a queue rest, and one that dies changes nothing", async () => {
+  const { a, b } = makeHostPair();
+  const node = await DatapathNode.start(a.namespace, configOf(a, b, optionsOf(true)));
+  const other = await DatapathNode.start(b.namespace, configOf(b, a, optionsOf(true)));
+  try {
+    const rounds = async () =>
+      (await node.ask<WorkerStatus[]>({ do: "workers" })).map((worker) => worker.rounds);
+    assert.ok(pings(a.namespace, b.overlay[4]));
+    const before = await rounds();
+    for (let i = 0; i < 5; i++) assert.ok(pings(a.namespace, b.overlay[6]));
+    const resting = (await rounds()).slice(0, -1);
+    assert.equal(resting, before.slice(0, -1), "no round without a packet");
+    for (const worker of [0, WORKERS - 1]) {
+      await node.ask({ do: "terminate", worker });
+      await node.event("worker-restarted", worker === 0 ? 1 : 2);
+      assert.ok(pings(a.namespace, b.overlay[4]));
+    }
+    assert.not(node.events.some(({ event }) => event === "device-recreated"));
+    await assertNoneOvertaken([node, other]);
+  } finally {
+    await Promise.all([node.stop(), other.stop()]);
+  }
+});
 
 test.run();
