@@ -24,6 +24,10 @@ export interface Protocol {
   title?: string;
   /** Words of GRE headers. */
   gre?: GreOptions;
+  /** Bytes of each TCP stream. */
+  tcpBytes: number;
+  /** Only IPv4 over IPv4 and IPv6 over IPv6: for further ways to run the same encapsulation. */
+  isShort?: boolean;
   /** Bytes it puts before an inner packet, with the outer IP header. */
   overhead: Record<Family, number>;
   /** Whether it carries Ethernet frames between VTEPs with MAC addresses. */
@@ -39,6 +43,8 @@ export interface Protocol {
 }
 
 const VNI = 1;
+const TCP_BYTES = 20_000_000;
+const SHORT = { tcpBytes: 5_000_000, isShort: true } as const;
 
 function makeVxlan({ device, local, mac }: Tunnel): string[] {
   const how = `id ${VNI} local ${local} dev eth0 dstport 8472 nolearning`;
@@ -96,13 +102,13 @@ const GRE = { name: "gre", captured: "ip proto 47 or ip6 proto 47" } as const;
 
 export const PROTOCOLS: readonly Protocol[] = [
   {
-    name: "vxlan",
+    ...{ name: "vxlan", tcpBytes: TCP_BYTES },
     ...{ overhead: { 4: 50, 6: 70 }, hasFrames: true, captured: "udp port 8472" },
     decoded: () => `vxlan.vni == ${VNI}`,
     make: makeVxlan,
   },
   {
-    name: "geneve",
+    ...{ name: "geneve", tcpBytes: TCP_BYTES },
     ...{ overhead: { 4: 50, 6: 70 }, hasFrames: true, captured: "udp port 6081" },
     decoded: () => `geneve.vni == ${VNI}`,
     make: ({ device, remote, mac }) => [
@@ -110,7 +116,7 @@ export const PROTOCOLS: readonly Protocol[] = [
     ],
   },
   {
-    name: "udp",
+    ...{ name: "udp", tcpBytes: TCP_BYTES },
     ...{ overhead: { 4: 28, 6: 48 }, hasFrames: false, captured: `udp port ${FOU_PORT}` },
     // Two IP headers, the inner one right behind UDP.
     decoded: ({ inner }) => `udp.port == ${FOU_PORT} && ip${inner === 6 ? "v6" : ""}`,
@@ -118,16 +124,17 @@ export const PROTOCOLS: readonly Protocol[] = [
     unmake: (tunnel) => [`ip ${fouFamily(tunnel)} fou del port ${FOU_PORT}`],
   },
   {
-    ...{ ...GRE, overhead: { 4: 24, 6: 44 }, hasFrames: false, gre: NO_WORDS },
+    ...{ ...GRE, tcpBytes: TCP_BYTES },
+    ...{ overhead: { 4: 24, 6: 44 }, hasFrames: false, gre: NO_WORDS },
     ...{ decoded: decodedGre(null, false), make: makeGre("gre", "") },
   },
   {
-    ...{ ...GRE, title: "gre, key, checksum, number" },
+    ...{ ...GRE, ...SHORT, title: "gre, key, checksum, number" },
     ...{ overhead: { 4: 36, 6: 56 }, hasFrames: false, gre: ALL_WORDS },
     ...{ decoded: decodedGre(null, true), make: makeGre("gre", KERNEL_WORDS) },
   },
   {
-    ...{ ...GRE, title: "gre of frames" },
+    ...{ ...GRE, ...SHORT, title: "gre of frames" },
     ...{ overhead: { 4: 38, 6: 58 }, hasFrames: true, gre: { ...NO_WORDS, frames: true } },
     ...{ decoded: decodedGre(0x6558, false), make: makeGre("gretap", "") },
   },

@@ -31,6 +31,8 @@ export interface Connected {
   address: { node: string; kernel: string };
   /** Bytes of inner packet that fit. */
   mtu: number;
+  /** Bytes of each TCP stream. */
+  tcpBytes: number;
   capture: Capture;
 }
 
@@ -97,7 +99,7 @@ export async function withTunnel(
   const { guest, node, kernel } = scene;
   const tunnel = tunnelOf(scene, inner, underlay);
   await guest.sh([...protocol.make(tunnel), ...reach(protocol, tunnel, scene), ""].join("\n"));
-  const { name, gre } = protocol;
+  const { name, gre, tcpBytes } = protocol;
   const options = { protocol: name, family: underlay, ...(gre === undefined ? {} : { gre }) };
   const capture = new Capture(node.namespace, TAP, protocol.captured);
   let datapath: DatapathNode | undefined;
@@ -107,7 +109,7 @@ export async function withTunnel(
     const address = { node: node.overlay[inner], kernel: kernel.overlay[inner] };
     const mtu = MTU - protocol.overhead[underlay];
     const { namespace } = node;
-    await body({ guest, namespace, inner, address, mtu, capture }, tunnel);
+    await body({ guest, namespace, inner, address, mtu, tcpBytes, capture }, tunnel);
   } finally {
     await datapath?.stop();
     capture.remove();

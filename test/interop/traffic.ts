@@ -8,7 +8,6 @@ import type { Connected } from "./scene.js";
 export const DIRECTIONS = ["meshd to kernel", "kernel to meshd"] as const;
 export type Direction = (typeof DIRECTIONS)[number];
 
-const TCP_BYTES = 20_000_000;
 const PORT = 9000;
 const STREAM = "/tmp/stream";
 const STREAM_LIMIT_MS = 120_000;
@@ -51,7 +50,7 @@ async function streamToKernel(connected: Connected): Promise<void> {
   receiving.catch(() => undefined);
   await untilListens(connected, PORT);
   const to = { address: address.kernel, port: PORT, seed: Date.now() };
-  const sent = await sendStream(namespace, to, TCP_BYTES);
+  const sent = await sendStream(namespace, to, connected.tcpBytes);
   const [received] = (await receiving).split(" ");
   assert.is(received, sent.sha256, "the kernel received what meshd's host sent");
 }
@@ -65,7 +64,7 @@ async function streamFromKernel(connected: Connected): Promise<void> {
   await guest.exec(argv, { timeout_ms: STREAM_LIMIT_MS });
   const [received] = await ends();
   const [sent] = (await guest.exec(["sha256sum", STREAM])).split(" ");
-  assert.is(received?.bytes, TCP_BYTES);
+  assert.is(received?.bytes, connected.tcpBytes);
   assert.is(received?.sha256, sent, "meshd's host received what the kernel sent");
 }
 
@@ -73,7 +72,7 @@ async function streamFromKernel(connected: Connected): Promise<void> {
 export async function checkTcp(connected: Connected, direction: Direction): Promise<string> {
   const isThere = direction === "meshd to kernel";
   await (isThere ? streamToKernel(connected) : streamFromKernel(connected));
-  return `${TCP_BYTES / 1_000_000} MB`;
+  return `${connected.tcpBytes / 1_000_000} MB`;
 }
 
 async function udp(connected: Connected, direction: Direction, length: number): Promise<number> {
