@@ -20,7 +20,7 @@ function ownEnd({ options, engine, session }: BenchParts): BenchOwn {
     underlay: engine.underlay().address,
     // The node's own setting wins: its operator has the last word.
     rule: options.bench ?? session.snapshot()?.config.bench ?? "off",
-    tunnelProtocol: plan.tunnelProtocol,
+    tunnelProtocol: plan.routingMode === "native" ? "native" : plan.tunnelProtocol,
     mtu: plan.mtu,
   };
 }

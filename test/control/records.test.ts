@@ -200,4 +200,27 @@ test("a kept ledger is read back, and only what is signed", () => {
   );
 });
 
+/** What a node record says of its interface, as readers take it; or why it is refused. */
+function readInterface(interfaceAddresses: unknown): unknown {
+  const { underlay, ...rest } = factsOf(1);
+  const { interfaceAddresses: _, ...plain } = underlay;
+  const said = interfaceAddresses === undefined ? plain : { ...plain, interfaceAddresses };
+  const record = { nodeId, ...rest, underlay: said };
+  const key = keyOf.node(nodeId);
+  const opened = open(trust, key, seal(trust.meshId, key, record, 1, nodeKey));
+  if (typeof opened === "string") return opened;
+  return (opened.record as { underlay: { interfaceAddresses: string[] } }).underlay
+    .interfaceAddresses;
+}
+
+test("a node's interface addresses have lengths; older nodes do not say them", () => {
+  const good = ["192.0.2.1/24", "fe80::1/64", "10.0.0.1/32", "10.0.0.1/0"];
+  assert.equal(readInterface(good), good);
+  assert.equal(readInterface(undefined), []);
+  for (const bad of ["192.0.2.1", "192.0.2.1/33", "192.0.2.1/024", "FE80::1/64", "/24", 7, null]) {
+    assert.match(String(readInterface([bad])), /interfaceAddresses\[0\] is .*prefix length/);
+  }
+  assert.match(String(readInterface("192.0.2.1/24")), /not a list/);
+});
+
 test.run();

@@ -237,4 +237,26 @@ rootTest(test, "a node that moves to another subnet changes its way at every pee
   assert.is(runSync(left, ["nft", "list", "tables"]).trim(), "");
 });
 
+rootTest(test, "neighbours on an IPv6 underlay are routed directly in both families", async () => {
+  const hosts = ["six1", "six2"].map((name, index) => {
+    const host = lab.addGuest(name);
+    const address = `fd77::${index + 1}`;
+    ip(host.namespace, `-6 address add ${address}/64 dev eth0 nodad`);
+    lab.ask(host.place, ["join", "-", "--name", name, "--underlay-address", address], lab.token());
+    const namespace = `${lab.name}-${name}-p`;
+    adoptNamespace(namespace);
+    const words = ["pod", "add", "p", "--netns", namespace];
+    return { host, pod: lab.ask<{ namespace: string; addresses: string[] }>(host.place, words) };
+  });
+  const [one, two] = hosts;
+  const ways = () => waysOf(lab.ask<AgentStatus>(one?.host.place ?? "", ["status"])).join();
+  await until("six2 is a neighbour", () => ways() === "six2 direct direct");
+  for (const address of two?.pod.addresses ?? []) {
+    await until(`it reaches ${address}`, () => pings(one?.pod.namespace ?? "", address, 56, 1));
+  }
+  const routes = ip(one?.host.namespace ?? "", "-6 route");
+  assert.match(routes, /^fd00:10:244:.* via fd77::2 dev eth0 proto 157/m);
+  for (const { host } of hosts) lab.ask(host.place, ["leave", "--force"]);
+});
+
 test.run();
