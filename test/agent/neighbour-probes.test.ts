@@ -47,9 +47,12 @@ test("a question is answered with its sequence, by the address asked", async () 
 
 test("who does not ask from the probes' port is not answered, nor is anything else", async () => {
   const { one, replies, close } = ends();
-  const stranger = createSocket("udp4");
+  const [stranger, ear] = [createSocket("udp4"), createSocket("udp4")];
   const heard: Buffer[] = [];
-  stranger.on("message", (payload) => heard.push(payload));
+  for (const socket of [stranger, ear]) socket.on("message", (payload) => heard.push(payload));
+  await new Promise<void>((done) => stranger.bind({ address: GONE }, done));
+  // Where probers listen at the stranger's address: nobody may have answers sent there.
+  await new Promise<void>((done) => ear.bind({ address: GONE, port: PROBE_PORT }, done));
   const question = Buffer.alloc(20);
   question.writeUInt32BE(1836085858, 0);
   const send = (bytes: Buffer) =>
@@ -68,6 +71,7 @@ test("who does not ask from the probes' port is not answered, nor is anything el
   );
   assert.equal(heard, []);
   stranger.close();
+  ear.close();
   close();
 });
 
