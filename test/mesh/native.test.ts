@@ -178,6 +178,22 @@ rootTest(test, "native: full packets of the underlay, and who is not reached is 
   assert.match(stdout, /Unreachable/, "a wall, not silence or the default route");
 });
 
+rootTest(test, "an agent that dies and starts again loses no directly routed packet", async () => {
+  const before = lab.agent("n1");
+  const lost = await lostWhile(lab.address("n3", "p1", 4), async () => {
+    process.kill(before.pid, "SIGKILL");
+    lab.up();
+    await untilWays("n1", "n2 none none", "n3 direct direct");
+  });
+  assert.is(lost, 0);
+  const after = lab.agent("n1");
+  assert.is.not(after.pid, before.pid);
+  assert.is(after.warnings.length, 1, after.warnings.join("\n"));
+  const counted = (status: AgentStatus) =>
+    status.peers.find(({ name }) => name === "n3")?.direct?.egress.packets ?? 0;
+  assert.ok(counted(after) >= counted(before) + 3000, "counts went on");
+});
+
 rootTest(test, "native: what the underlay routes is left to it", async () => {
   for (const name of NODES) {
     const { lease, underlay } = lab.agent(name);
