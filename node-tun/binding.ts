@@ -96,6 +96,7 @@ export interface Binding {
   clearWake(fd: number): void;
   openEvents(protocol: number, groups: Uint32Array): number;
   readEvents(fd: number, types: Uint32Array): number;
+  linkMtu(name: string): number;
   steerTun: Steer;
   unsteerTun(fd: number): void;
   steerUdp: Steer;

@@ -283,6 +283,9 @@ export const EVENTS_LOST = 4;
  */
 export const readEvents: (fd: number, types: Uint32Array) => number = binding.readEvents;
 
+/** MTU in bytes of a device of this network namespace; -1: there is none of that name. */
+export const linkMtu: (name: string) => number = binding.linkMtu;
+
 /** CPUs the calling thread may run on, ascending. */
 export const allowedCpus: () => number[] = binding.allowedCpus;
 /**

@@ -1,9 +1,11 @@
 // Netlink groups: which kinds of change the kernel has told of since the last look. Nothing waits
-// here and nothing is parsed: who wants the state reads it anew.
+// here and nothing is parsed: who wants the state reads it anew. And a number that is cheap to ask.
 #include "common.h"
 
 #include <errno.h>
 #include <linux/netlink.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum {
@@ -87,7 +89,22 @@ static napi_value read_events(napi_env env, napi_callback_info info) {
   return make_number(env, (double)kinds.count);
 }
 
+// linkMtu(name): bytes, or -1 when there is no such device; one system call beside the socket's
+static napi_value link_mtu(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct ifreq request = {0};
+  if (!call_open(&call, env, info, 1)) return NULL;
+  if (!arg_string(&call, 0, "name", request.ifr_name, sizeof request.ifr_name)) return NULL;
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return throw_system(env, errno, "socket", request.ifr_name);
+  int mtu = ioctl(fd, SIOCGIFMTU, &request) == 0 ? request.ifr_mtu : -1;
+  int error = mtu < 0 && errno != ENODEV ? errno : 0;
+  close(fd);
+  return error == 0 ? make_number(env, mtu) : throw_system(env, error, "ioctl SIOCGIFMTU", "link");
+}
+
 const struct entry events_entries[] = {
+    {"linkMtu", link_mtu},
     {"openEvents", open_events},
     {"readEvents", read_events},
     {NULL, NULL},

@@ -41,6 +41,15 @@ rootTest("a change by another process is heard once a kind, however many message
   tun.closeDescriptor(fd);
 });
 
+rootTest("a device's MTU is told as it is now, and -1 where there is none", () => {
+  ip("link", "set", "dev", "lo", "mtu", "1400");
+  assert.is(tun.linkMtu("lo"), 1400);
+  ip("link", "set", "dev", "lo", "mtu", "65536");
+  assert.is(tun.linkMtu("lo"), 65_536);
+  assert.is(tun.linkMtu("absent"), -1);
+  assert.is(thrownBy(() => tun.linkMtu("a".repeat(16))).name, "TypeError");
+});
+
 rootTest("a socket hears the groups it named and no other", () => {
   const fd = tun.openEvents(NETLINK_ROUTE, [LINK]);
   changeAddress(4);

@@ -2,6 +2,7 @@
 // and by a timer that compares the whole host. Also looks for what stands in the way: address,
 // firewall.
 import { networkInterfaces } from "node:os";
+import { linkMtu } from "node-tun";
 import type { MemberSession } from "../../control/index.js";
 import type { Datapath } from "../datapath/index.js";
 import {
@@ -61,11 +62,6 @@ export class Watch {
 
   private readonly onBeat = () => this.hear();
   private readonly onSnapshot = () => this.wake(GATHER_MS);
-  /** Probes found that a path carries more or less than the tables say. */
-  pathsChanged(): void {
-    this.wake(GATHER_MS);
-  }
-
   private readonly onDevice = () => {
     this.parts.engine.forgetPublished();
     this.fullAt_ms = 0;
@@ -132,12 +128,18 @@ export class Watch {
     this.fullAt_ms = this.lookedAt_ms + (this.events === undefined ? FULL_MS : UNHEARD_MS);
   }
 
-  /** The advertised address went or came back: no need to wait. */
+  /** Probes found that a path carries more or less than the tables say. */
+  pathsChanged(): void {
+    this.wake(GATHER_MS);
+  }
+
+  /** The advertised address went or came back, or its interface's MTU changed: no need to wait. */
   private checkAddress(): void {
-    const { address } = this.parts.engine.underlay();
+    const { address, device, mtu } = this.parts.engine.underlay();
     const held = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
     const has = held.some((item) => canonicalAddress(item.address) === canonicalAddress(address));
-    if (has !== this.hasAddress) {
+    const now = linkMtu(device);
+    if (has !== this.hasAddress || (now > 0 && now !== mtu)) {
       this.hasAddress = has;
       this.fullAt_ms = 0;
       this.wake(0);

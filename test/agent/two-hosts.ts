@@ -93,11 +93,22 @@ export class TwoHosts {
    * tells nobody: the way from that host stays as it is.
    */
   narrow(index: number, mtu: number | null): void {
-    const subnet = `192.168.${77 + index}.0/24`;
-    const shown = runSync(this.hub, ["ip", "route", "show", subnet]);
-    const device = /dev (\S+)/.exec(shown)?.[1] ?? "";
+    const { subnet, device } = this.hubLink(index);
     const metric = mtu === null ? [] : ["mtu", `${mtu}`];
     runSync(this.hub, ["ip", "route", "replace", subnet, "dev", device, ...metric]);
+  }
+
+  private hubLink(index: number): { subnet: string; device: string } {
+    const subnet = `192.168.${77 + index}.0/24`;
+    const shown = runSync(this.hub, ["ip", "route", "show", subnet]);
+    return { subnet, device: /dev (\S+)/.exec(shown)?.[1] ?? "" };
+  }
+
+  /** Sets the MTU of both ends of a host's link. */
+  resize(index: number, mtu: number): void {
+    const set = (device: string) => ["ip", "link", "set", "dev", device, "mtu", `${mtu}`];
+    runSync(this.hub, set(this.hubLink(index).device));
+    runSync(this.agent(index).namespace, set("eth0"));
   }
 
   /** Takes every ICMP error away that the hub would send. */
