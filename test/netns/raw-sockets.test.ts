@@ -1,5 +1,6 @@
 // Raw sockets of a datapath in its namespace: open only while somebody needs them, each packet to
 // exactly one worker, and no error to the sender, whatever the filters drop.
+import { execFileSync } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { allowedCpus } from "node-tun";
@@ -8,7 +9,8 @@ import * as assert from "uvu/assert";
 import type { TableContents, WorkerCounters } from "../../src/datapath/index.js";
 import { Capture } from "../support/capture.js";
 import { DatapathNode } from "../support/datapath-node.js";
-import { runSync, spawnIn, until } from "../support/netns.js";
+import { hashedStreams } from "../support/hashed-stream.js";
+import { pings, runSync, spawnIn, until } from "../support/netns.js";
 import { address4, buildPacket, concat, UDP } from "../support/packets.js";
 import { rootTest } from "../support/root.js";
 import {
@@ -27,6 +29,7 @@ const PACKETS = 2000;
 const PODS = 200;
 const IPIP = 4;
 const DESTINATION_OPTIONS = 60;
+const STREAM_BYTES = 20 << 20;
 /** Errors that a host without our sockets would send: port and protocol unreachable. */
 const ERRORS = "icmp[0] = 3 or (icmp6 and ip6[40] = 1)";
 
@@ -46,6 +49,8 @@ const all = (count: number) => Array.from({ length: count }, (_, number) => numb
 /** Sends from a host that runs no datapath of ours. */
 function send(from: Host, to: Host, packets: Uint8Array[], options: SendOptions = {}): void {
   const { family = 4, protocol = IPIP } = options;
+  // Neighbours are found first: few packets wait for that.
+  assert.ok(pings(from.namespace, to.underlay[family]));
   const source = options.source ?? from.underlay[family];
   const argv = [process.execPath, SEND, `${family}`, `${protocol}`, source, to.underlay[family]];
   const input = packets.map((bytes) => Buffer.from(bytes).toString("hex")).join("\n");
@@ -68,10 +73,13 @@ async function received(host: Host, body: () => Promise<void>): Promise<Sequence
   lines.on("line", (line) => {
     last = line;
   });
-  await until("the receiver listens", () => last === "ready");
-  await body();
-  child.kill();
-  return JSON.parse(last) as Sequence;
+  try {
+    await until("the receiver listens", () => last === "ready");
+    await body();
+    return JSON.parse(last) as Sequence;
+  } finally {
+    child.kill();
+  }
 }
 
 const sum = (workers: WorkerCounters[], read: (worker: WorkerCounters) => number): number =>
@@ -168,6 +176,41 @@ rootTest(test, "the tunnel encapsulation limit of Linux' ip6tnl is taken off", a
     assert.is(got.packets, packets.length);
   });
 });
+
+for (const family of [4, 6] as const) {
+  const name = `IPv${family}: TCP that the kernel joined (GRO) before our socket is the same`;
+  rootTest(test, name, async () => {
+    const options = { protocol: "ipip", family } as const;
+    await withNode(options, async (a, b, node) => {
+      for (const { namespace, veth } of [a, b]) {
+        // As a network card comes: GRO on, and nothing larger than a packet on the wire.
+        runSync(namespace, ["ethtool", "-K", veth, "gro", "on", "gso", "off", "tso", "off"]);
+        // A veth is polled for each packet: without a while to wait there is nothing to join.
+        const file = `/sys/class/net/${veth}/gro_flush_timeout`;
+        const argv = ["netns", "exec", namespace, "tee", file];
+        execFileSync("ip", argv, { input: "100000", stdio: ["pipe", "ignore", "inherit"] });
+      }
+      const other = await DatapathNode.start(a.namespace, configOf(a, b, options));
+      try {
+        for (const inner of [4, 6] as const) {
+          const path = { from: a.namespace, to: b.namespace, address: b.overlay[inner] };
+          const { sent, received: got } = await hashedStreams(path, 1, STREAM_BYTES);
+          assert.equal(got, sent, `IPv${inner} inside`);
+        }
+        const [worker] = await node.settledCounters();
+        const { received: packets = 0, receivedBytes = 0 } = worker?.ingress ?? {};
+        assert.ok(receivedBytes > 1.5 * 1480 * packets, `${receivedBytes} bytes in ${packets}`);
+        const drops = Object.keys(worker?.ingress.drops ?? {});
+        assert.equal(
+          drops.filter((reason) => reason !== "MULTICAST"),
+          [],
+        );
+      } finally {
+        await other.stop();
+      }
+    });
+  });
+}
 
 rootTest(test, "raw sockets are open only while a peer needs them, none steered", async () => {
   const cpus = allowedCpus();
