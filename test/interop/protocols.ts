@@ -74,6 +74,26 @@ function makeFou(tunnel: Tunnel): string[] {
   ];
 }
 
+/** IP protocols by what is inside. */
+const INSIDE = { 4: 4, 6: 41 } as const;
+
+/**
+ * IP in IP. Over IPv6 as the device comes: with a destination option of 8 bytes that limits further
+ * encapsulations (RFC 2473 section 4.1.1), which we do not send and take.
+ */
+function makeIpip({ device, local, remote, underlay, inner }: Tunnel): string[] {
+  const over6 = `ip6tnl mode ${inner === 4 ? "ipip6" : "ip6ip6"}`;
+  const kind = underlay === 6 ? over6 : inner === 4 ? "ipip" : "sit";
+  return [`ip link add ${device} type ${kind} local ${local} remote ${remote} ttl 64`];
+}
+
+function decodedIpip({ underlay, inner }: Tunnel): string {
+  if (underlay === 4) return `ip.proto == ${INSIDE[inner]}`;
+  return `(ipv6.nxt == ${INSIDE[inner]} || ipv6.dstopts.nxt == ${INSIDE[inner]})`;
+}
+
+const IPIP_PACKETS = "ip proto 4 or ip proto 41 or ip6 proto 4 or ip6 proto 41 or ip6 proto 60";
+
 const NO_WORDS: GreOptions = { key: null, checksum: false, sequence: false };
 const ALL_WORDS: GreOptions = { key: 0xfedcba98, checksum: true, sequence: true };
 const KERNEL_WORDS = `key ${ALL_WORDS.key} icsum ocsum iseq oseq`;
@@ -122,6 +142,11 @@ export const PROTOCOLS: readonly Protocol[] = [
     decoded: ({ inner }) => `udp.port == ${FOU_PORT} && ip${inner === 6 ? "v6" : ""}`,
     make: makeFou,
     unmake: (tunnel) => [`ip ${fouFamily(tunnel)} fou del port ${FOU_PORT}`],
+  },
+  {
+    ...{ name: "ipip", tcpBytes: TCP_BYTES },
+    ...{ overhead: { 4: 20, 6: 48 }, hasFrames: false, captured: IPIP_PACKETS },
+    ...{ decoded: decodedIpip, make: makeIpip },
   },
   {
     ...{ ...GRE, tcpBytes: TCP_BYTES },
