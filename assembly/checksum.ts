@@ -52,30 +52,40 @@ function lanes(all: v128, high: v128): u64 {
   return i64x2.extract_lane(sum, 0) + i64x2.extract_lane(sum, 1);
 }
 
-/** Sum of a long range: four accumulators of two 64-bit lanes, 64 bytes a turn. */
+/** Sum of four vectors by 64 bits. */
+function all4(a: v128, b: v128, c: v128, d: v128): v128 {
+  return i64x2.add(i64x2.add(a, b), i64x2.add(c, d));
+}
+
+/** Sum of the upper halves of two vectors' 64-bit lanes. */
+function high2(a: v128, b: v128): v128 {
+  return i64x2.add(i64x2.shr_u(a, 32), i64x2.shr_u(b, 32));
+}
+
+/** Sum of a long range, 128 bytes a turn. */
 function vectors(at: usize, length: u32): u64 {
-  let a = i64x2.splat(0);
-  let b = a;
-  let c = a;
-  let d = a;
-  const end = at + (length & ~63);
-  for (; at < end; at += 64) {
+  let all = i64x2.splat(0);
+  let high = all;
+  const end = at + (length & ~127);
+  for (; at < end; at += 128) {
     const v0 = v128.load(at, 0);
     const v1 = v128.load(at, 16);
     const v2 = v128.load(at, 32);
     const v3 = v128.load(at, 48);
-    a = i64x2.add(a, i64x2.add(v0, v1));
-    b = i64x2.add(b, i64x2.add(v2, v3));
-    c = i64x2.add(c, i64x2.add(i64x2.shr_u(v0, 32), i64x2.shr_u(v1, 32)));
-    d = i64x2.add(d, i64x2.add(i64x2.shr_u(v2, 32), i64x2.shr_u(v3, 32)));
+    const v4 = v128.load(at, 64);
+    const v5 = v128.load(at, 80);
+    const v6 = v128.load(at, 96);
+    const v7 = v128.load(at, 112);
+    all = i64x2.add(all, i64x2.add(all4(v0, v1, v2, v3), all4(v4, v5, v6, v7)));
+    high = i64x2.add(high, all4(high2(v0, v1), high2(v2, v3), high2(v4, v5), high2(v6, v7)));
   }
-  const rest = at + (length & 48);
+  const rest = at + (length & 112);
   for (; at < rest; at += 16) {
     const v = v128.load(at);
-    a = i64x2.add(a, v);
-    c = i64x2.add(c, i64x2.shr_u(v, 32));
+    all = i64x2.add(all, v);
+    high = i64x2.add(high, i64x2.shr_u(v, 32));
   }
-  return lanes(i64x2.add(a, b), i64x2.add(c, d)) + words(at, length & 15);
+  return lanes(all, high) + words(at, length & 15);
 }
 
 /**
@@ -92,12 +102,9 @@ export function partial(at: usize, length: u32, initial: u32): u32 {
  * `to` may lie before `from` and overlap it.
  */
 export function copyPartial(to: usize, from: usize, length: u32, initial: u32): u32 {
-  let a = i64x2.splat(0);
-  let b = a;
-  let c = a;
-  let d = a;
+  let all = i64x2.splat(0);
+  let high = all;
   const end = from + (length & ~127);
-  // 128 bytes a turn: a tenth faster than 64.
   for (; from < end; from += 128, to += 128) {
     const v0 = v128.load(from, 0);
     const v1 = v128.load(from, 16);
@@ -107,9 +114,6 @@ export function copyPartial(to: usize, from: usize, length: u32, initial: u32): 
     v128.store(to, v1, 16);
     v128.store(to, v2, 32);
     v128.store(to, v3, 48);
-    a = i64x2.add(a, i64x2.add(i64x2.add(v0, v1), i64x2.add(v2, v3)));
-    c = i64x2.add(c, i64x2.add(i64x2.shr_u(v0, 32), i64x2.shr_u(v1, 32)));
-    d = i64x2.add(d, i64x2.add(i64x2.shr_u(v2, 32), i64x2.shr_u(v3, 32)));
     const v4 = v128.load(from, 64);
     const v5 = v128.load(from, 80);
     const v6 = v128.load(from, 96);
@@ -118,20 +122,19 @@ export function copyPartial(to: usize, from: usize, length: u32, initial: u32): 
     v128.store(to, v5, 80);
     v128.store(to, v6, 96);
     v128.store(to, v7, 112);
-    b = i64x2.add(b, i64x2.add(i64x2.add(v4, v5), i64x2.add(v6, v7)));
-    c = i64x2.add(c, i64x2.add(i64x2.shr_u(v4, 32), i64x2.shr_u(v5, 32)));
-    d = i64x2.add(d, i64x2.add(i64x2.shr_u(v6, 32), i64x2.shr_u(v7, 32)));
+    all = i64x2.add(all, i64x2.add(all4(v0, v1, v2, v3), all4(v4, v5, v6, v7)));
+    high = i64x2.add(high, all4(high2(v0, v1), high2(v2, v3), high2(v4, v5), high2(v6, v7)));
   }
   const rest = from + (length & 112);
   for (; from < rest; from += 16, to += 16) {
     const v = v128.load(from);
     v128.store(to, v);
-    a = i64x2.add(a, v);
-    c = i64x2.add(c, i64x2.shr_u(v, 32));
+    all = i64x2.add(all, v);
+    high = i64x2.add(high, i64x2.shr_u(v, 32));
   }
   const last = words(from, length & 15);
   copyShort(to, from, length & 15);
-  return fold(lanes(i64x2.add(a, b), i64x2.add(c, d)) + last + initial);
+  return fold(lanes(all, high) + last + initial);
 }
 
 /** Copies fewer than 16 bytes exactly: no byte outside the range is read or written. */

@@ -5,6 +5,7 @@ import * as self from "./self";
 import { Drop } from "./shared/drop";
 import { P_TEMPLATE } from "./shared/tables";
 import * as ethernet from "./wire/ethernet";
+import * as ipv6 from "./wire/ipv6";
 
 // Ethertypes as they stand in memory.
 const TYPE_IPV4: u16 = 0x0008;
@@ -21,10 +22,18 @@ export function write(peer: usize, innerAt: usize): void {
   store<u16>(at, load<u8>(innerAt) >> 4 === 6 ? TYPE_IPV6 : TYPE_IPV4, 20);
 }
 
-/** Whether a frame is for us and holds IPv4: it can be no question, so nothing else is asked. */
+/**
+ * Whether a frame with at least one byte in it is for us and holds IP that can be no question: then
+ * `decap` has nothing to say.
+ */
 export function isPlain(frame: usize): bool {
-  if (ethernet.mac(frame) !== ethernet.mac(self.macAt())) return false;
-  return load<u16>(frame, 12) === TYPE_IPV4 && load<u8>(frame, ethernet.SIZE) >> 4 === 4;
+  if (!ethernet.equal(frame, self.macAt())) return false;
+  const type = load<u16>(frame, 12);
+  const version = load<u8>(frame, ethernet.SIZE) >> 4;
+  if (type === TYPE_IPV4) return version === 4;
+  if (type !== TYPE_IPV6 || version !== 6) return false;
+  // In a frame that ends before this byte: any other protocol, as a shortened packet is no question.
+  return ipv6.nextHeader(frame + ethernet.SIZE) !== ipv6.ICMPV6;
 }
 
 /** Why a frame that is not addressed to our MAC ends, unless it is a question for us. */

@@ -100,10 +100,10 @@ export function checksum(at: u32, length: u32, initial: u32): u32 {
   return partial(at, length, initial);
 }
 
-/** Next hop of an IPv4 address in host order, in the published tables. */
-export function fibLookup4(address: u32): u32 {
+/** Next hop of the IPv4 address at `at`, in the published tables. */
+export function fibLookup4(at: u32): u32 {
   tables.refresh();
-  return fib.lookup4(address);
+  return fib.lookup4(at);
 }
 
 /** Next hop of the IPv6 address at `at`, in the published tables. */

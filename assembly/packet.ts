@@ -29,7 +29,6 @@ export function groupReason(at: usize): u32 {
   if (!isIpv4(at)) {
     return ipv6.isMulticast(ipv6.destinationAt(at)) ? Drop.MULTICAST : Drop.NONE;
   }
-  const to = ipv4.destination(at);
-  if (ipv4.isMulticast(to)) return Drop.MULTICAST;
-  return ipv4.isBroadcast(to) ? Drop.BROADCAST : Drop.NONE;
+  if (ipv4.isToMulticast(at)) return Drop.MULTICAST;
+  return ipv4.isToBroadcast(at) ? Drop.BROADCAST : Drop.NONE;
 }

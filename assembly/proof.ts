@@ -12,6 +12,10 @@ import { worker } from "./worker";
 const PROVEN: usize = 0;
 const PEER: usize = 4;
 const SOCKET: usize = 8;
+// Whether a train is worked on, and between which two addresses the last datagram was that went the
+// long way: only what may well be asked for again is worth its writing.
+const IS_TRAIN: usize = 12;
+const BETWEEN: usize = 16;
 const OUTER: usize = 64;
 const INNER: usize = 96;
 export const STATE_NEEDED: usize = 192;
@@ -19,6 +23,11 @@ export const STATE_NEEDED: usize = 192;
 /** Nothing is proven: the tables may have changed. */
 export function forget(): void {
   store<u32>(worker, 0, W_PROOF + PROVEN);
+}
+
+/** The next datagrams are one alone, or a train. */
+export function begin(isTrain: bool): void {
+  store<u32>(worker, isTrain, W_PROOF + IS_TRAIN);
 }
 
 /** Bytes of outer headers of a datagram that looks like the proven one. */
@@ -31,12 +40,25 @@ export function innerAt(): usize {
   return worker + W_PROOF + INNER;
 }
 
-/** Remembers a datagram that passed, before its headers are changed. */
+/** Whether more of that kind may come; remembers between which addresses this one is. */
+function isWorth(inner: usize): bool {
+  const between = packet.isIpv4(inner)
+    ? load<u64>(ipv4.sourceAt(inner))
+    : load<u64>(ipv6.sourceAt(inner), 8) ^ load<u64>(ipv6.destinationAt(inner), 8);
+  const isKnown = load<u64>(worker, W_PROOF + BETWEEN) === between;
+  store<u64>(worker, between, W_PROOF + BETWEEN);
+  return isKnown || load<u32>(worker, W_PROOF + IS_TRAIN) !== 0;
+}
+
+/**
+ * Remembers a datagram that passed, before its headers are changed: one of a train, or the second
+ * between the same addresses.
+ */
 export function remember(socket: u32, peerIndex: u32, at: usize, outer: u32): void {
   const inner = at + outer;
   // Which ICMPv6 packets are for us, and answered, does not show in the headers.
   const isIcmp6 = !packet.isIpv4(inner) && ipv6.nextHeader(inner) === ipv6.ICMPV6;
-  const fits = outer <= <u32>(INNER - OUTER) && !isIcmp6;
+  const fits = isWorth(inner) && outer <= <u32>(INNER - OUTER) && !isIcmp6;
   store<u32>(worker, fits ? outer + 1 : 0, W_PROOF + PROVEN);
   if (!fits) return;
   store<u32>(worker, peerIndex, W_PROOF + PEER);

@@ -7,13 +7,13 @@ import * as ipv6 from "./wire/ipv6";
 
 /** Next hop that owns the packet's source. */
 export function ofSource(at: usize): u32 {
-  if (packet.isIpv4(at)) return fib.lookup4(ipv4.source(at));
+  if (packet.isIpv4(at)) return fib.lookup4(ipv4.sourceAt(at));
   return fib.lookup6(ipv6.sourceAt(at));
 }
 
 /** Next hop that owns the packet's destination. */
 export function ofDestination(at: usize): u32 {
-  if (packet.isIpv4(at)) return fib.lookup4(ipv4.destination(at));
+  if (packet.isIpv4(at)) return fib.lookup4(ipv4.destinationAt(at));
   return fib.lookup6(ipv6.destinationAt(at));
 }
 

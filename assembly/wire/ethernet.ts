@@ -18,6 +18,11 @@ export function mac(at: usize): u64 {
   return load<u64>(at) & MAC_MASK;
 }
 
+/** Whether the MAC addresses at both places are equal. Reads 8 bytes of each. */
+export function equal(a: usize, b: usize): bool {
+  return (load<u64>(a) ^ load<u64>(b)) << 16 === 0;
+}
+
 export function isBroadcast(address: u64): bool {
   return address == MAC_MASK;
 }

@@ -16,9 +16,17 @@ export const SIZE: u32 = 8;
 export const OPTION_SIZE: u32 = 4;
 const FLAG_CONTROL: u32 = 0x80;
 const CRITICAL: u32 = 0x80;
+// The header's first word in memory, but for what is ignored: version, length, O and type.
+const BARE_MASK: u32 = 0xffff80ff;
+const BARE: u32 = 0x58650000;
 
 export function version(at: usize): u32 {
   return load<u8>(at) >> 6;
+}
+
+/** Whether it is a header of version 0 without options, no control packet's, before a frame. */
+export function isBare(at: usize): bool {
+  return (load<u32>(at) & BARE_MASK) === BARE;
 }
 
 /** Bytes of header and options. */
@@ -35,8 +43,9 @@ export function type(at: usize): u32 {
   return bswap<u16>(load<u16>(at, TYPE));
 }
 
+/** The network number in memory byte order, as a peer's entry has it: its fourth byte is zero. */
 export function vni(at: usize): u32 {
-  return bswap<u32>(load<u32>(at, VNI)) >> 8;
+  return load<u32>(at, VNI) & 0xffffff;
 }
 
 /** Whether whoever does not know the option at `at` must drop the packet. */

@@ -121,6 +121,16 @@ export function destination(at: usize): u32 {
   return bswap<u32>(load<u32>(at, DESTINATION));
 }
 
+/** Where the source stands, in network order. */
+export function sourceAt(at: usize): usize {
+  return at + SOURCE;
+}
+
+/** Where the destination stands, in network order. */
+export function destinationAt(at: usize): usize {
+  return at + DESTINATION;
+}
+
 /** Exchanges source and destination; no checksum changes by that. */
 export function swapAddresses(at: usize): void {
   store<u64>(at, rotl<u64>(load<u64>(at, SOURCE), 32), SOURCE);
@@ -131,9 +141,14 @@ export function isMulticast(address: u32): bool {
   return address >> 28 == 14;
 }
 
-/** The limited broadcast address, RFC 919. */
-export function isBroadcast(address: u32): bool {
-  return address == BROADCAST;
+/** Whether a packet goes to a group; looks at the one byte that tells. */
+export function isToMulticast(at: usize): bool {
+  return load<u8>(at, DESTINATION) >> 4 === 14;
+}
+
+/** Whether a packet goes to the limited broadcast address, RFC 919. */
+export function isToBroadcast(at: usize): bool {
+  return load<u32>(at, DESTINATION) === BROADCAST;
 }
 
 /**

@@ -14,6 +14,7 @@ export function hasVni(at: usize): bool {
   return (load<u8>(at) & FLAG_VNI) != 0;
 }
 
+/** The network number in memory byte order, as a peer's entry has it: its fourth byte is zero. */
 export function vni(at: usize): u32 {
-  return bswap<u32>(load<u32>(at, VNI)) >> 8;
+  return load<u32>(at, VNI) & 0xffffff;
 }

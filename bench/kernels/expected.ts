@@ -5,7 +5,8 @@ import { macOf, pod4, VNI } from "../../test/support/nodes.js";
 
 const REASONS = [
   ...[Drop.BAD_FLAGS, Drop.WRONG_VNI, Drop.NOT_IP, Drop.BAD_IP_VERSION, Drop.BROADCAST],
-  ...[Drop.MULTICAST, Drop.WRONG_MAC],
+  ...[Drop.MULTICAST, Drop.WRONG_MAC, Drop.TOO_SHORT, Drop.BAD_VERSION, Drop.CONTROL_PACKET],
+  ...[Drop.UNKNOWN_OPTION, Drop.BAD_OPTIONS],
 ];
 
 /** First 24 bits of a node's IPv4 prefix. */

@@ -12,12 +12,22 @@ const ENTRY = "bench/kernels/module/loops.ts";
 const CONFIG = "asconfig.json";
 const COMPILER = "node_modules/assemblyscript/bin/asc.js";
 
+type Decaps = (
+  peer: number,
+  at: number,
+  length: number,
+  stride: number,
+  count: number,
+  to: number,
+) => void;
+
 /** Exports of module/loops.ts. Addresses are bytes from the memory's begin. */
 export interface Loops {
   checksums(at: number, length: number, count: number): number;
   lookups(from: number, to: number, count: number): void;
   encaps(peers: number, innerAt: number, stride: number, count: number): void;
-  decaps(peer: number, at: number, length: number, stride: number, count: number, to: number): void;
+  decapsVxlan: Decaps;
+  decapsGeneve: Decaps;
 }
 
 function sources(): string[] {

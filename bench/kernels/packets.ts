@@ -50,16 +50,20 @@ function encapSubject(room: Room, size: number): Subject {
   return { name: `way to the wire, ${size} B, one flow`, unit: "packet", bytes: size, sample };
 }
 
-/** Datagrams that cannot be merged: all of flows of their own. */
-function decapSubject(room: Room, size: number): Subject {
-  const datagrams = Array.from({ length: BATCH }, (_, i) =>
-    vxlanDatagram(udpPacket(2, 1, size, 4000 + i)),
-  );
+/** Packets that cannot be merged: all of flows of their own, between two pods or as many. */
+const MIXTURES = {
+  flows: (size: number, i: number) => udpPacket(2, 1, size, 4000 + i),
+  pods: (size: number, i: number) =>
+    podPacket(4, 2, 1, { payload: random.bytes(size - IP_AND_UDP), source: pod4(2, 10 + i) }),
+};
+
+function decapSubject(room: Room, size: number, of: keyof typeof MIXTURES): Subject {
+  const datagrams = Array.from({ length: BATCH }, (_, i) => vxlanDatagram(MIXTURES[of](size, i)));
   const batch = room.prepare("wire", BATCH, OUTER + size, () => {
     for (const datagram of datagrams) room.module.feedWire(datagram, { from: underlayOf(2) });
   });
   const sample = () => room.measure(batch, BATCH);
-  return { name: `way to TUN, ${size} B, many flows`, unit: "packet", bytes: size, sample };
+  return { name: `way to TUN, ${size} B, many ${of}`, unit: "packet", bytes: size, sample };
 }
 
 /** The outer bytes that the module puts before every packet to node 2. */
@@ -144,7 +148,8 @@ export function packetSubjects(room: Room): Subject[] {
   return [
     ...SIZES.map((size) => encapSubject(room, size)),
     segmentSubject(room),
-    ...SIZES.map((size) => decapSubject(room, size)),
+    ...SIZES.map((size) => decapSubject(room, size, "flows")),
+    decapSubject(room, 64, "pods"),
     coalesceTcpSubject(room),
     coalesceUdpSubject(room),
   ];

@@ -18,6 +18,7 @@ import {
   W_WIRE_OUT_COUNT,
   W_WIRE_SLOTS,
 } from "../../assembly/shared/layout.js";
+import type { TablePeer } from "../../src/datapath/types.js";
 import { loadModule, type TestModule } from "../../test/support/module.js";
 import { contentsOf } from "../../test/support/nodes.js";
 
@@ -54,7 +55,7 @@ export class Room {
     this.#view = module.view;
   }
 
-  static async open(peers: readonly number[] = [2]): Promise<Room> {
+  static async open(peers: readonly (number | TablePeer)[] = [2]): Promise<Room> {
     const module = await loadModule();
     module.publish(contentsOf(1, peers));
     return new Room(module);

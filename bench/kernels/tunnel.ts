@@ -1,4 +1,4 @@
-// VXLAN's own part of a packet's way, without lookups: outer headers written, or checked.
+// The encapsulations' own part of a packet's way, without lookups: outer headers written, or checked.
 import {
   SLOT_SIZE,
   VXLAN_OVERHEAD,
@@ -9,7 +9,14 @@ import {
 } from "../../assembly/shared/layout.js";
 import { P_TEMPLATE, PEER_SIZE, T_PEERS_AT } from "../../assembly/shared/tables.js";
 import type { TestModule } from "../../test/support/module.js";
-import { podPacket, vxlanDatagram } from "../../test/support/nodes.js";
+import {
+  frameOf,
+  geneveDatagram,
+  geneveOption,
+  peerOf,
+  podPacket,
+  vxlanDatagram,
+} from "../../test/support/nodes.js";
 import { concat } from "../../test/support/packets.js";
 import { Random } from "../../test/support/random.js";
 import { expected } from "./expected.js";
@@ -29,9 +36,81 @@ const SIZE = 512;
 
 const random = new Random(11);
 
+type Damage = (datagram: Uint8Array) => void;
+
+/** An encapsulation with headers of its own. */
+interface Tunnel {
+  name: string;
+  /** Also the twin's word for its decapsulation. */
+  protocol: "vxlan" | "geneve";
+  decaps: "decapsVxlan" | "decapsGeneve";
+  datagram(inner: Uint8Array): Uint8Array;
+  /** Ways in which a datagram's outer headers are wrong, or right in a rare way. */
+  damages: readonly Damage[];
+}
+
+/**
+ * What may be wrong with the Ethernet frame behind 8 bytes of header. All damages of a tunnel and no
+ * damage are an odd number: each meets IPv4 and IPv6.
+ */
+const FRAME_DAMAGES: readonly Damage[] = [
+  (datagram) => datagram.set([0x88, 0xcc], 20),
+  (datagram) => datagram.set([0x15], VXLAN_OVERHEAD),
+  (datagram) => datagram.fill(0xff, 8, 14),
+  (datagram) => datagram.set([1], 8),
+  (datagram) => datagram.set([9], 13),
+];
+
+/**
+ * A further encapsulation is an entry here, its loops in module/loops.ts and its twin in
+ * native/tunnel.c. IP in IP and IP in UDP have no header of their own: nothing to time.
+ */
+const TUNNELS: readonly Tunnel[] = [
+  {
+    ...{ name: "VXLAN", protocol: "vxlan", decaps: "decapsVxlan" },
+    datagram: (inner) => vxlanDatagram(inner),
+    damages: [
+      (datagram) => datagram.set([0], 0),
+      (datagram) => datagram.set([0xff], 0),
+      (datagram) => datagram.set([7], 6),
+      ...FRAME_DAMAGES,
+    ],
+  },
+  {
+    ...{ name: "Geneve", protocol: "geneve", decaps: "decapsGeneve" },
+    datagram: (inner) => geneveDatagram(frameOf(inner)),
+    damages: [
+      (datagram) => datagram.set([0x40], 0),
+      // Options as far as into the payload.
+      (datagram) => datagram.set([0x3f], 0),
+      (datagram) => datagram.set([0x80], 1),
+      (datagram) => datagram.set([7], 6),
+      // IP where the frame would be: by its type, and a type of nothing.
+      (datagram) => datagram.set(withoutFrame(datagram)),
+      (datagram) => datagram.set([0x88, 0xcc], 2),
+      // One option of four bytes: known to nobody but harmless, critical, or longer than all options.
+      (datagram) => datagram.set(withOption(datagram, 1, 0)),
+      (datagram) => datagram.set(withOption(datagram, 0x81, 0)),
+      (datagram) => datagram.set(withOption(datagram, 1, 1)),
+      ...FRAME_DAMAGES,
+    ],
+  },
+];
+
 /** Address of the first peer's entry in the published tables. */
 function peerAt(module: TestModule): number {
   return module.view.getUint32(module.word(W_TABLES) + T_PEERS_AT, true);
+}
+
+/** The begin of a Geneve datagram with what is in its frame, and 0x0800 as type of that. */
+function withoutFrame(datagram: Uint8Array): Uint8Array {
+  return geneveDatagram(datagram.slice(VXLAN_OVERHEAD, 100), { carried: 0x0800 });
+}
+
+/** The begin of a Geneve datagram with one option in it, which says that it has `words` of data. */
+function withOption(datagram: Uint8Array, kind: number, words: number): Uint8Array {
+  const option = geneveOption(kind, new Uint8Array(0), words);
+  return geneveDatagram(datagram.slice(8, 100), { options: option });
 }
 
 /** Datagrams at the begin of strides of their own, random bytes after them. */
@@ -56,7 +135,7 @@ function aroundOf(inner: Uint8Array): Uint8Array {
 }
 
 /** Packets where the product has them, in the slots of its reads, to several peers by turns. */
-function encapSubject({ module }: Room, loops: Loops): Subject {
+function encapSubject(tunnel: Tunnel, { module }: Room, loops: Loops): Subject {
   const at = module.base + W_TUN_SLOTS;
   const list = module.base + W_TUN_ARENA;
   const first = peerAt(module);
@@ -80,9 +159,10 @@ function encapSubject({ module }: Room, loops: Loops): Subject {
   work();
   const before = (index: number) => at + index * SLOT_SIZE;
   const own = around.map((_, index) => bytes.slice(before(index), before(index) + HEADROOM));
-  assertEqualOutput("encap VXLAN", concat(...own), twin().output);
+  const name = `encap ${tunnel.name}`;
+  assertEqualOutput(name, concat(...own), twin().output);
   return {
-    ...{ name: "encap VXLAN", unit: "packet" },
+    ...{ name, unit: "packet" },
     sample: () => {
       lay();
       return sampleCalls(work, COUNT);
@@ -91,44 +171,30 @@ function encapSubject({ module }: Room, loops: Loops): Subject {
   };
 }
 
-/** Ways in which a datagram's outer headers are wrong. */
-const DAMAGES: ((datagram: Uint8Array) => void)[] = [
-  (datagram) => datagram.set([0], 0),
-  (datagram) => datagram.set([7], 6),
-  (datagram) => datagram.set([0x88, 0xcc], 20),
-  (datagram) => datagram.set([0x15], VXLAN_OVERHEAD),
-  (datagram) => datagram.fill(0xff, 8, 14),
-  (datagram) => datagram.set([1], 8),
-  (datagram) => datagram.set([9], 13),
-];
-
-function decapSubject({ module }: Room, loops: Loops): Subject {
+function decapSubject(tunnel: Tunnel, { module }: Room, loops: Loops): Subject {
   const peer = peerAt(module);
   const at = module.base + W_TUN_ARENA;
   const to = module.base + W_WIRE_ARENA;
   const length = VXLAN_OVERHEAD + SIZE;
-  const argv = ["decap", `${length}`, `${STRIDE}`];
-  const good = strides(innerPackets(2, 1).map((inner) => vxlanDatagram(inner)));
-  const work = () => loops.decaps(peer, at, length, STRIDE, COUNT, to);
+  const argv = [tunnel.protocol, `${length}`, `${STRIDE}`];
+  const name = `decap ${tunnel.name}`;
+  const good = strides(innerPackets(2, 1).map(tunnel.datagram));
+  const work = () => loops[tunnel.decaps](peer, at, length, STRIDE, COUNT, to);
   const prove = (datagrams: Uint8Array) => {
     module.views.bytes.set(datagrams, at);
     work();
     const own = module.views.bytes.slice(to, to + 4 * COUNT);
-    assertEqualOutput(
-      "decap VXLAN",
-      own,
-      runTwin("tunnel", argv, concat(expected(), datagrams)).output,
-    );
+    assertEqualOutput(name, own, runTwin("tunnel", argv, concat(expected(), datagrams)).output);
   };
   const bad = good.slice();
   for (let i = 0; i < COUNT; i++) {
-    DAMAGES[i % (DAMAGES.length + 1)]?.(bad.subarray(i * STRIDE, (i + 1) * STRIDE));
+    tunnel.damages[i % (tunnel.damages.length + 1)]?.(bad.subarray(i * STRIDE, (i + 1) * STRIDE));
   }
   prove(bad);
   prove(good);
   const input = concat(expected(), good);
   return {
-    ...{ name: "decap VXLAN", unit: "packet" },
+    ...{ name, unit: "packet" },
     sample: () => {
       module.views.bytes.set(good, at);
       return sampleCalls(work, COUNT);
@@ -137,9 +203,15 @@ function decapSubject({ module }: Room, loops: Loops): Subject {
   };
 }
 
-/** On a room of their own: node 1 of a mesh of nine. */
+/** On rooms of their own: node 1 of meshes of nine. */
 export async function tunnelSubjects(): Promise<Subject[]> {
-  const room = await Room.open(Array.from({ length: PEERS }, (_, index) => index + 2));
-  const loops = await openLoops(room.module);
-  return [encapSubject(room, loops), decapSubject(room, loops)];
+  const subjects: Subject[] = [];
+  for (const tunnel of TUNNELS) {
+    const { protocol } = tunnel;
+    const peers = Array.from({ length: PEERS }, (_, index) => peerOf(index + 2, { protocol }));
+    const room = await Room.open(peers);
+    const loops = await openLoops(room.module);
+    subjects.push(encapSubject(tunnel, room, loops), decapSubject(tunnel, room, loops));
+  }
+  return subjects;
 }

@@ -9,7 +9,7 @@
 #include <time.h>
 
 enum {
-  INPUT_MAX = 4 << 20,
+  INPUT_MAX = 8 << 20,
   OUTPUT_MAX = 4 << 20,
   SAMPLES = 101,
   SAMPLE_NS = 300000,

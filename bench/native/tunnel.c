@@ -1,10 +1,11 @@
-// C twins of the hot path's VXLAN kernels and of joining TCP segments: the same work on the same
-// bytes, for comparison.
+// C twins of the hot path's VXLAN and Geneve kernels and of joining TCP segments: the same work on
+// the same bytes, for comparison.
 //   tunnel encap STRIDE COUNT   stdin: COUNT indices of peers, u32; PEERS templates of 24 bytes;
 //                               HEADROOM bytes before and as many of each packet, which are
 //                               laid STRIDE apart; stdout: those before, headers written
-//   tunnel decap LENGTH STRIDE  stdin: struct expected, a datagram in every STRIDE bytes;
+//   tunnel vxlan LENGTH STRIDE  stdin: struct expected, a datagram in every STRIDE bytes;
 //                               stdout: offset of the inner packet or -reason, i32 each
+//   tunnel geneve LENGTH STRIDE the same
 //   tunnel join SEGMENT         stdin: struct expected, datagrams of SEGMENT bytes, the last may be
 //                               shorter; stdout: vnet header and super-packet
 // The time of one packet in ns is printed on stderr: the median of several samples.
@@ -16,7 +17,8 @@ enum { HEADROOM = 64, PEERS = 8, TEMPLATE = 24, VNET = 10, MAC = 6, PAYLOAD_MAX 
 struct expected {
   uint32_t vni;
   uint8_t mac[8];
-  int32_t bad_flags, wrong_vni, not_ip, bad_version, broadcast, multicast, wrong_mac;
+  int32_t bad_flags, wrong_vni, not_ip, bad_ip_version, broadcast, multicast, wrong_mac;
+  int32_t too_short, bad_version, control_packet, unknown_option, bad_options;
   // Prefixes of 24 bits: ours, and the sender's.
   uint32_t local, remote;
 };
@@ -68,20 +70,53 @@ static int refuse_mac(uint64_t to) {
   return to & 1 ? -expected.multicast : -expected.wrong_mac;
 }
 
-static int decap(const uint8_t *at) {
-  const uint8_t *frame = at + 8;
-  if ((at[0] & 8) == 0) return -expected.bad_flags;
-  if (__builtin_bswap32(load32(at + 4)) >> 8 != expected.vni) return -expected.wrong_vni;
-  uint64_t to = mac_of(frame);
-  if (to != mac_of(expected.mac)) return refuse_mac(to);
-  uint32_t type = load_be16(frame + 2 * MAC), version = frame[14] >> 4;
-  // A neighbour's question would be answered: no input here has one.
-  if (type == 0x0806 || (type == 0x86dd && frame[20] == 58)) exit(1);
+static int check_payload(const uint8_t *ip, uint32_t type, size_t offset) {
   if (type != 0x0800 && type != 0x86dd) return -expected.not_ip;
-  return version == (type == 0x0800 ? 4 : 6) ? OUTER : -expected.bad_version;
+  return ip[0] >> 4 == (type == 0x0800 ? 4 : 6) ? (int)offset : -expected.bad_ip_version;
 }
 
-static void work_decap(void) {
+// Looks at the frame behind `outer` bytes of header.
+static int check_frame(const uint8_t *at, size_t outer) {
+  const uint8_t *frame = at + outer;
+  uint64_t to = mac_of(frame);
+  if (to != mac_of(expected.mac)) return refuse_mac(to);
+  uint32_t type = load_be16(frame + 2 * MAC);
+  // A neighbour's question would be answered: no input here has one.
+  if (type == 0x0806 || (type == 0x86dd && frame[20] == 58)) exit(1);
+  return check_payload(frame + 14, type, outer + 14);
+}
+
+static uint32_t vni_of(const uint8_t *at) { return __builtin_bswap32(load32(at + 4)) >> 8; }
+
+static int decap_vxlan(const uint8_t *at) {
+  if ((at[0] & 8) == 0) return -expected.bad_flags;
+  if (vni_of(at) != expected.vni) return -expected.wrong_vni;
+  return check_frame(at, 8);
+}
+
+static int check_options(const uint8_t *at, const uint8_t *end) {
+  while (at < end) {
+    if (at[2] & 0x80) return -expected.unknown_option;
+    at += 4 + 4 * (at[3] & 31);
+  }
+  return at == end ? 0 : -expected.bad_options;
+}
+
+static int decap_geneve(const uint8_t *at) {
+  size_t header = 8 + 4 * (size_t)(at[0] & 63);
+  if (length < header) return -expected.too_short;
+  if (at[0] >> 6 != 0) return -expected.bad_version;
+  if (at[1] & 0x80) return -expected.control_packet;
+  if (vni_of(at) != expected.vni) return -expected.wrong_vni;
+  int wrong = check_options(at + 8, at + header);
+  if (wrong != 0) return wrong;
+  uint32_t type = load_be16(at + 2);
+  if (type != 0x6558) return check_payload(at + header, type, header);
+  return check_frame(at, header);
+}
+
+// Inlined, so that `decap` is as well.
+static inline __attribute__((always_inline)) void decap_all(int (*decap)(const uint8_t *)) {
   const uint8_t *first = input + sizeof expected;
   for (size_t i = 0; i < count; i++) {
     int32_t found = decap(first + i * stride);
@@ -89,6 +124,10 @@ static void work_decap(void) {
   }
   output_length = 4 * count;
 }
+
+static void work_vxlan(void) { decap_all(decap_vxlan); }
+
+static void work_geneve(void) { decap_all(decap_geneve); }
 
 // --- join: decap, checks and coalescing of IPv4 TCP segments of one flow ------------------------
 
@@ -160,7 +199,7 @@ static void work_join(void) {
     size_t bytes = (size_t)(end - at) < length ? (size_t)(end - at) : length;
     const uint8_t *own = at + OUTER;
     bytes -= OUTER;
-    if (decap(at) != OUTER || !is_welcome(own, bytes) || !is_intact(own, bytes)) fail_join();
+    if (decap_vxlan(at) != OUTER || !is_welcome(own, bytes) || !is_intact(own, bytes)) fail_join();
     if (!continues(first, own, header, sequence)) fail_join();
     size_t payload = bytes - header;
     if (total + payload > PAYLOAD_MAX) fail_join();
@@ -179,17 +218,20 @@ static void read_expected(void) {
   memcpy(&expected, input, sizeof expected);
 }
 
+static double run_decap(char **argv, void (*work)(void)) {
+  read_expected();
+  length = (size_t)atoi(argv[2]), stride = (size_t)atoi(argv[3]);
+  count = (input_length - sizeof expected) / stride;
+  return measure(work, (double)count);
+}
+
 static double run(int argc, char **argv) {
   if (argc == 4 && strcmp(argv[1], "encap") == 0) {
     stride = (size_t)atoi(argv[2]), count = (size_t)atoi(argv[3]);
     return run_encap();
   }
-  if (argc == 4 && strcmp(argv[1], "decap") == 0) {
-    read_expected();
-    length = (size_t)atoi(argv[2]), stride = (size_t)atoi(argv[3]);
-    count = (input_length - sizeof expected) / stride;
-    return measure(work_decap, (double)count);
-  }
+  if (argc == 4 && strcmp(argv[1], "vxlan") == 0) return run_decap(argv, work_vxlan);
+  if (argc == 4 && strcmp(argv[1], "geneve") == 0) return run_decap(argv, work_geneve);
   if (argc == 3 && strcmp(argv[1], "join") == 0) {
     read_expected();
     length = (size_t)atoi(argv[2]);

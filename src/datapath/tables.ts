@@ -121,7 +121,7 @@ function writePeer(copy: CopyWriter, at: number, peer: CheckedPeer, selfMac: Uin
   bytes[at + P_FLAGS] = peer.fragments ? PEER_FRAGMENTS : 0;
   // A raw IPv6 socket refuses to send to a port.
   view.setUint16(at + P_PORT, encapsulation.socket === null ? 0 : peer.port, true);
-  view.setUint32(at + P_VNI, peer.vni, true);
+  view.setUint32(at + P_VNI, peer.vni << 8);
   view.setUint32(at + P_MTU, peer.mtu, true);
   bytes.set(addressBytes(peer.address), at + P_ADDRESS);
   bytes.set(peer.mac, at + P_MAC);

@@ -72,13 +72,13 @@ function randomPrefixes(random: Random, width: 32 | 128, count: number) {
 }
 
 function lookup(module: TestModule, width: 32 | 128, address: bigint): number {
-  if (width === 32) return module.hot.fibLookup4(Number(address) | 0) >>> 0;
   const at = 1024;
-  const words = parseAddress(text6(address))?.words ?? [];
+  const words = parseAddress(width === 32 ? text4(address) : text6(address))?.words ?? [];
   words.forEach((word, i) => {
     module.view.setUint32(at + 4 * i, word);
   });
-  return module.hot.fibLookup6(at) >>> 0;
+  const { fibLookup4, fibLookup6 } = module.hot;
+  return (width === 32 ? fibLookup4(at) : fibLookup6(at)) >>> 0;
 }
 
 for (const width of [32, 128] as const) {

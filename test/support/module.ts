@@ -49,7 +49,7 @@ import { concat } from "./packets.js";
 /** What the module exports beside the pump's functions, for tests and benchmarks. */
 export interface Kernels extends HotPath {
   checksum(at: number, length: number, initial: number): number;
-  fibLookup4(address: number): number;
+  fibLookup4(at: number): number;
   fibLookup6(at: number): number;
 }
 
