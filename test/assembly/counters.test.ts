@@ -3,20 +3,15 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { EGRESS } from "../../assembly/shared/layout.js";
-import { droppedPackets, packetsInFlight } from "../../src/datapath/counters.js";
+import { droppedPackets } from "../../src/datapath/counters.js";
 import { loadModule, loadWorkers, type TestModule, type VnetHeader } from "../support/module.js";
 import { contentsOf, peerOf, podPacket, underlayOf, vxlanDatagram } from "../support/nodes.js";
 import { concat, TCP, UDP } from "../support/packets.js";
 import { Random } from "../support/random.js";
+import { assertExact } from "../support/scene.js";
 
 const seed = Number(process.env.MESHD_FUZZ_SEED ?? 20261122);
 const ROUNDS = 300;
-
-function exact(module: TestModule): void {
-  const { egress, ingress } = module.counters();
-  assert.is(packetsInFlight(egress), 0, "egress is exact");
-  assert.is(packetsInFlight(ingress), 0, "ingress is exact");
-}
 
 /** Mostly right packets between a few nodes, some of them known, and some damage. */
 function somePacket(random: Random, from: readonly number[], to: readonly number[]): Uint8Array {
@@ -75,7 +70,7 @@ test("the sums hold exactly over random traffic and random failures of the write
     module.run();
     module.now_us += random.bits() % 10_000;
     if (random.once(4)) module.punts();
-    exact(module);
+    assertExact(module);
   }
   const { egress, ingress } = module.counters();
   assert.ok(egress.received > 5000 && ingress.received > 5000, `seed ${seed}`);
@@ -104,7 +99,7 @@ test("outputs that no write ever reached count as failed", async () => {
   module.hot.run(0);
   module.hot.settle();
   assert.is(module.counters().egress.drops.SEND_FAILED?.packets, 1);
-  exact(module);
+  assertExact(module);
 });
 
 test("before the first tables every packet is a counted drop", async () => {

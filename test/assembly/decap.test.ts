@@ -2,8 +2,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { D_FLAG_TRUNCATED } from "../../assembly/shared/layout.js";
-import { droppedPackets, packetsInFlight } from "../../src/datapath/counters.js";
-import { loadModule, type TestModule, type WireInput } from "../support/module.js";
+import { droppedPackets } from "../../src/datapath/counters.js";
+import { loadModule } from "../support/module.js";
 import {
   contentsOf,
   macOf,
@@ -13,41 +13,27 @@ import {
   vxlanDatagram,
 } from "../support/nodes.js";
 import { concat, TCP } from "../support/packets.js";
+import { assertExact, fromTwo, nodeOne, type Refusal, testRefusals } from "../support/scene.js";
 
-async function node1(): Promise<TestModule> {
-  const module = await loadModule();
-  module.publish(contentsOf(1, [2, 3]));
-  return module;
-}
-
-const from2 = (changes: Partial<WireInput> = {}): WireInput => ({
-  from: underlayOf(2),
-  ...changes,
-});
-
-function exact(module: TestModule): void {
-  const { egress, ingress } = module.counters();
-  assert.is(packetsInFlight(egress), 0, "egress is exact");
-  assert.is(packetsInFlight(ingress), 0, "ingress is exact");
-}
+const node1 = () => nodeOne([2, 3]);
 
 for (const version of [4, 6] as const) {
   test(`an IPv${version} packet from a peer reaches TUN unchanged`, async () => {
     const module = await node1();
     const packet = podPacket(version, 2, 1);
-    module.feedWire(vxlanDatagram(packet), from2());
+    module.feedWire(vxlanDatagram(packet), fromTwo());
     const { wire, tun } = module.run();
     assert.is(wire.length, 0);
     assert.equal(tun[0]?.packet, packet);
     assert.is(tun[0]?.vnet.gsoType, 0);
     assert.is(module.counters().ingress.forwarded, 1);
-    exact(module);
+    assertExact(module);
   });
 
   test(`Ethernet padding behind an IPv${version} packet is taken off`, async () => {
     const module = await node1();
     const packet = podPacket(version, 2, 1, { payload: new Uint8Array(1) });
-    module.feedWire(concat(vxlanDatagram(packet), new Uint8Array(17).fill(0x77)), from2());
+    module.feedWire(concat(vxlanDatagram(packet), new Uint8Array(17).fill(0x77)), fromTwo());
     assert.equal(module.run().tun[0]?.packet, packet);
   });
 
@@ -64,22 +50,15 @@ for (const version of [4, 6] as const) {
     );
     const train = concat(...segments.map((segment) => vxlanDatagram(segment)));
     const stride = 22 + (segments[0]?.length ?? 0);
-    module.feedWire(train, from2({ segment: stride }));
+    module.feedWire(train, fromTwo({ segment: stride }));
     const { tun } = module.run();
     assert.is(tun.length, 1);
     assert.is(tun[0]?.segments, 9);
     assert.is(tun[0]?.vnet.gsoSize, size);
     assert.equal(tun[0]?.packet.slice(-300), new Uint8Array(300).fill(8));
     assert.is(module.counters().ingress.forwarded, 9);
-    exact(module);
+    assertExact(module);
   });
-}
-
-interface Refusal {
-  name: string;
-  reason: string;
-  datagram: Uint8Array;
-  input?: Partial<WireInput>;
 }
 
 const good = podPacket(4, 2, 1);
@@ -197,23 +176,12 @@ const REFUSALS: Refusal[] = [
   },
 ];
 
-for (const { name, reason, datagram, input } of REFUSALS) {
-  test(`a datagram ${name} is counted as ${reason}`, async () => {
-    const module = await node1();
-    module.feedWire(datagram, from2(input));
-    const { wire, tun } = module.run();
-    assert.is(wire.length + tun.length, 0);
-    const { ingress } = module.counters();
-    assert.equal(Object.keys(ingress.drops), [reason]);
-    assert.is(droppedPackets(ingress), 1);
-    exact(module);
-  });
-}
+testRefusals("a datagram", node1, fromTwo, REFUSALS);
 
 test("a peer may send from its longest prefixes only", async () => {
   const module = await loadModule();
   module.publish(contentsOf(1, [2, peerOf(3, { prefixes: ["10.244.2.7/32"] })]));
-  module.feedWire(vxlanDatagram(good), from2());
+  module.feedWire(vxlanDatagram(good), fromTwo());
   module.feedWire(vxlanDatagram(good), { from: underlayOf(3) });
   assert.is(module.run().tun.length, 1);
   assert.is(module.counters().ingress.drops.SPOOFED_SOURCE?.packets, 1);
@@ -224,7 +192,7 @@ test("reserved bits and the sender's port play no part", async () => {
   const datagram = vxlanDatagram(good, { flags: 0xff });
   datagram.set([1, 2, 3], 1);
   datagram[7] = 0xee;
-  module.feedWire(datagram, from2({ port: 1 }));
+  module.feedWire(datagram, fromTwo({ port: 1 }));
   assert.equal(module.run().tun[0]?.packet, good);
 });
 
@@ -235,7 +203,7 @@ test("congestion marks of the outer header reach the inner packet (RFC 6040)", a
       for (let outer = 0; outer < 4; outer++) {
         const tos = 0xb8 | inner;
         const packet = podPacket(version, 2, 1, { tos });
-        module.feedWire(vxlanDatagram(packet), from2({ tos: outer }));
+        module.feedWire(vxlanDatagram(packet), fromTwo({ tos: outer }));
         const got = module.run().tun[0]?.packet;
         const expected = [
           [0, 0, 0, -1],
@@ -255,26 +223,26 @@ test("one bad datagram of a train ends alone", async () => {
   const bad = vxlanDatagram(good, { vni: 1 });
   const datagram = vxlanDatagram(good);
   const train = concat(datagram, bad, datagram, datagram.slice(0, 30));
-  module.feedWire(train, from2({ segment: datagram.length }));
+  module.feedWire(train, fromTwo({ segment: datagram.length }));
   module.run();
   const { ingress } = module.counters();
   assert.equal([ingress.received, ingress.forwarded, droppedPackets(ingress)], [4, 2, 2]);
-  exact(module);
+  assertExact(module);
 });
 
 test("lengths and segments that no kernel writes are drops, never a trap", async () => {
   const module = await node1();
-  const long = module.feedWire(vxlanDatagram(good), from2());
+  const long = module.feedWire(vxlanDatagram(good), fromTwo());
   module.view.setUint32(long + 8, 0xffff_ffff, true);
-  const tiny = module.feedWire(new Uint8Array(65_000), from2({ segment: 1 }));
+  const tiny = module.feedWire(new Uint8Array(65_000), fromTwo({ segment: 1 }));
   assert.ok(tiny > 0);
-  module.feedWire(vxlanDatagram(good), from2({ segment: 65_535 }));
+  module.feedWire(vxlanDatagram(good), fromTwo({ segment: 65_535 }));
   module.run();
   const { ingress } = module.counters();
   assert.is(ingress.drops.BAD_LENGTH?.packets, 1);
   assert.is(ingress.drops.TOO_SHORT?.packets, 65_000);
   assert.is(ingress.forwarded, 1);
-  exact(module);
+  assertExact(module);
 });
 
 test("what node 1 sends, node 2 receives unchanged", async () => {

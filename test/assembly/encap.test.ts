@@ -3,8 +3,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ENTROPY_SOCKETS, MAX_SEGMENTS, MAX_SEND } from "../../assembly/shared/layout.js";
 import { addressBytes, parseAddress } from "../../src/datapath/address.js";
-import { droppedPackets, packetsInFlight } from "../../src/datapath/counters.js";
-import { loadModule, type TestModule } from "../support/module.js";
+import { droppedPackets } from "../../src/datapath/counters.js";
+import { loadModule } from "../support/module.js";
 import {
   contentsOf,
   MTU,
@@ -18,26 +18,17 @@ import {
   vxlanDatagram,
 } from "../support/nodes.js";
 import { ACK, be16, be32, concat, PSH, TCP, UDP } from "../support/packets.js";
+import { assertExact, nodeOne } from "../support/scene.js";
 
 const GSO_TCP4 = 1;
 const GSO_TCP6 = 4;
 const GSO_UDP = 5;
 
-async function node1(): Promise<TestModule> {
-  const module = await loadModule();
-  module.publish(contentsOf(1, [2, 3]));
-  return module;
-}
+const node1 = () => nodeOne([2, 3]);
 
 /** The datagram node 1 makes of a packet for node 2. */
 const expected = (packet: Uint8Array, to = 2) =>
   vxlanDatagram(packet, { to: macOf(to), from: macOf(1) });
-
-function exact(module: TestModule): void {
-  const { egress, ingress } = module.counters();
-  assert.is(packetsInFlight(egress), 0, "egress is exact");
-  assert.is(packetsInFlight(ingress), 0, "ingress is exact");
-}
 
 for (const version of [4, 6] as const) {
   test(`an IPv${version} packet leaves as a VXLAN datagram, byte by byte`, async () => {
@@ -54,7 +45,7 @@ for (const version of [4, 6] as const) {
     assert.equal(wire[0]?.peer, address && addressBytes(address));
     assert.is(wire[0]?.innerBytes, packet.length);
     assert.is(module.counters().egress.forwarded, 1);
-    exact(module);
+    assertExact(module);
   });
 
   test(`an IPv${version} packet goes to the peer with the longest prefix`, async () => {
@@ -157,7 +148,7 @@ test("equal packets of one flow leave as one train, a shorter one ends it", asyn
   );
   assert.is(module.counters().egress.forwarded, 7);
   assert.is(module.counters().egress.sends, 3);
-  exact(module);
+  assertExact(module);
 });
 
 test("full trains grow in their first packet's slot and touch no other", async () => {
@@ -175,7 +166,7 @@ test("full trains grow in their first packet's slot and touch no other", async (
       packets.map((packet) => expected(packet)),
     );
   }
-  exact(module);
+  assertExact(module);
 });
 
 test("packets of different marks or peers never share a train", async () => {
@@ -227,7 +218,7 @@ for (const version of [4, 6] as const) {
     assert.is(egress.received, count);
     assert.is(egress.forwarded, count);
     assert.is(egress.super, 1);
-    exact(module);
+    assertExact(module);
   });
 }
 
@@ -240,7 +231,7 @@ test("a TCP super-packet is cut smaller where the peer's path takes less", async
   assert.is(tun.length, 0);
   assert.is(inner.length, Math.ceil(10_000 / 1240));
   assert.ok(inner.every((one) => one.length <= 22 + 1280));
-  exact(module);
+  assertExact(module);
 });
 
 test("a UDP super-packet of too large datagrams is too big, and its sender is told", async () => {
@@ -253,7 +244,7 @@ test("a UDP super-packet of too large datagrams is too big, and its sender is to
   const { egress } = module.counters();
   assert.is(egress.drops.TOO_BIG?.packets, 3);
   assert.is(egress.generated, 1);
-  exact(module);
+  assertExact(module);
 });
 
 interface Refusal {
@@ -331,7 +322,7 @@ for (const { name, reason, packet, answer } of REFUSALS) {
       assert.equal([reply[at], reply[at + 1]], answer);
       assert.is(egress.generated, 1);
     }
-    exact(module);
+    assertExact(module);
   });
 }
 
@@ -346,7 +337,7 @@ test("offload headers that contradict their packet are refused", async () => {
   module.feedTun(podPacket(4, 1, 2), { flags: 1, checksumStart: 60_000, checksumOffset: 6 });
   module.run();
   assert.is(module.counters().egress.drops.BAD_OFFLOAD?.packets, 6);
-  exact(module);
+  assertExact(module);
 });
 
 test("a descriptor longer than its slot or outside of it is dropped", async () => {
@@ -359,7 +350,7 @@ test("a descriptor longer than its slot or outside of it is dropped", async () =
   module.view.setUint32(low, 65536, true);
   module.run();
   assert.is(module.counters().egress.drops.BAD_LENGTH?.packets, 3);
-  exact(module);
+  assertExact(module);
 });
 
 test("an injected packet takes the same way and counts as generated", async () => {
@@ -378,7 +369,7 @@ test("an injected packet takes the same way and counts as generated", async () =
   const { egress } = module.counters();
   assert.is(egress.generated, 3);
   assert.is(egress.drops.NO_ROUTE?.packets, 1);
-  exact(module);
+  assertExact(module);
 });
 
 test("a batch of the largest super-packets is worked off in several runs", async () => {
@@ -392,7 +383,7 @@ test("a batch of the largest super-packets is worked off in several runs", async
     wire.reduce((sum, out) => sum + out.segments, 0),
     64 * 650,
   );
-  exact(module);
+  assertExact(module);
 });
 
 test.run();

@@ -3,21 +3,20 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { SOCKET_GENEVE, SOCKET_VXLAN } from "../../assembly/shared/layout.js";
-import { droppedPackets, packetsInFlight } from "../../src/datapath/counters.js";
-import { loadModule, type TestModule, type WireInput } from "../support/module.js";
+import { droppedPackets } from "../../src/datapath/counters.js";
+import type { WireInput } from "../support/module.js";
 import {
-  contentsOf,
   frameOf,
   geneveDatagram,
   geneveOption,
   macOf,
   peerOf,
   podPacket,
-  underlayOf,
   vxlanDatagram,
 } from "../support/nodes.js";
 import { ACK, concat, PSH, TCP } from "../support/packets.js";
 import { seededRandom } from "../support/random.js";
+import { assertExact, fromTwo, nodeOne, type Refusal, testRefusals } from "../support/scene.js";
 
 const IPV4 = 0x0800;
 const IPV6 = 0x86dd;
@@ -27,22 +26,8 @@ const critical = geneveOption(0x81, bytes(4));
 
 const genevePeer = (node: number) => peerOf(node, { protocol: "geneve", port: 6081 });
 
-async function node1(): Promise<TestModule> {
-  const module = await loadModule();
-  module.publish(contentsOf(1, [genevePeer(2), genevePeer(3)]));
-  return module;
-}
-
-const from2 = (changes: Partial<WireInput> = {}): WireInput => ({
-  ...{ from: underlayOf(2), socket: SOCKET_GENEVE },
-  ...changes,
-});
-
-function exact(module: TestModule): void {
-  const { egress, ingress } = module.counters();
-  assert.is(packetsInFlight(egress), 0, "egress is exact");
-  assert.is(packetsInFlight(ingress), 0, "ingress is exact");
-}
+const node1 = () => nodeOne([genevePeer(2), genevePeer(3)]);
+const from2 = (changes: Partial<WireInput> = {}) => fromTwo({ socket: SOCKET_GENEVE, ...changes });
 
 for (const version of [4, 6] as const) {
   const type = version === 4 ? IPV4 : IPV6;
@@ -56,7 +41,7 @@ for (const version of [4, 6] as const) {
     assert.equal(sent?.bytes, geneveDatagram(frame));
     assert.is(sent?.port, 6081);
     assert.is(sent?.innerBytes, packet.length);
-    exact(module);
+    assertExact(module);
   });
 
   test(`an IPv${version} packet is taken as a frame and bare, behind options or none`, async () => {
@@ -79,7 +64,7 @@ for (const version of [4, 6] as const) {
       assert.equal(tun[0]?.packet, packet);
     }
     assert.is(module.counters().ingress.forwarded, shapes.length);
-    exact(module);
+    assertExact(module);
   });
 }
 
@@ -116,18 +101,13 @@ test("a node answers ARP behind options, and without any of its own", async () =
   );
   const expected = frameOf(reply, { to: macOf(2), from: macOf(1), type: 0x0806 });
   assert.equal(answer?.bytes, geneveDatagram(expected));
-  exact(module);
+  assertExact(module);
 });
 
 const good = podPacket(4, 2, 1);
 const inFrame = frameOf(good);
 
-const REFUSALS: {
-  name: string;
-  reason: string;
-  datagram: Uint8Array;
-  input?: Partial<WireInput>;
-}[] = [
+const REFUSALS: Refusal[] = [
   { name: "of no byte", reason: "TOO_SHORT", datagram: new Uint8Array(0) },
   { name: "that ends in the header", reason: "TOO_SHORT", datagram: bytes(7).fill(0) },
   {
@@ -220,18 +200,7 @@ const REFUSALS: {
   },
 ];
 
-for (const { name, reason, datagram, input } of REFUSALS) {
-  test(`a Geneve datagram ${name} is counted as ${reason}`, async () => {
-    const module = await node1();
-    module.feedWire(datagram, from2(input));
-    const { wire, tun } = module.run();
-    assert.is(wire.length + tun.length, 0);
-    const { ingress } = module.counters();
-    assert.equal(Object.keys(ingress.drops), [reason]);
-    assert.is(droppedPackets(ingress), 1);
-    exact(module);
-  });
-}
+testRefusals("a Geneve datagram", node1, from2, REFUSALS);
 
 test("each datagram of a train is looked at, however like the one before it is", async () => {
   const module = await node1();
@@ -255,7 +224,7 @@ test("each datagram of a train is looked at, however like the one before it is",
   assert.is(ingress.received, options.length);
   const packets = tun.reduce((sum, one) => sum + one.segments, 0);
   assert.is(packets + droppedPackets(ingress), options.length);
-  exact(module);
+  assertExact(module);
 });
 
 test("a train of bare IP, eight bytes apart, is joined as one with room is", async () => {
@@ -288,7 +257,7 @@ test("a train of bare IP, eight bytes apart, is joined as one with room is", asy
       assert.is(own(bare), own(spaced), `round ${round} flow ${flow}`);
     }
   }
-  exact(module);
+  assertExact(module);
 });
 
 test.run();

@@ -2,65 +2,22 @@
 // (RFC 826) and neighbour solicitations (RFC 4861) for the VTEP address.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  ARENA_SIZE,
-  D_LENGTH,
-  PROBE_ICMP_ID,
-  PROBE_PORT,
-  W_WIRE_ARENA_USED,
-} from "../../assembly/shared/layout.js";
-import { packetsInFlight } from "../../src/datapath/counters.js";
+import { ARENA_SIZE, D_LENGTH, PROBE_ICMP_ID, PROBE_PORT, W_WIRE_ARENA_USED } from "../../assembly/shared/layout.js";
 import { fault } from "../support/judge.js";
-import { loadModule, type TestModule, type WireInput } from "../support/module.js";
-import {
-  contentsOf,
-  MTU,
-  macOf,
-  pod,
-  pod4,
-  pod6,
-  podPacket,
-  underlayOf,
-  vxlanDatagram,
-} from "../support/nodes.js";
-import {
-  be16,
-  buildPacket,
-  concat,
-  pseudoHeader,
-  setBe16,
-  setBe32,
-  slowChecksum,
-  slowSum,
-  TCP,
-  UDP,
-} from "../support/packets.js";
+import { MTU, macOf, pod, pod4, pod6, podPacket, vxlanDatagram } from "../support/nodes.js";
+import { be16, buildPacket, concat, pseudoHeader, setBe16, setBe32, slowChecksum, slowSum, TCP, UDP } from "../support/packets.js";
+import { assertExact, fromTwo, nodeOne } from "../support/scene.js";
 
 const ICMP = 1;
 const ICMPV6 = 58;
 
-async function node1(): Promise<TestModule> {
-  const module = await loadModule();
-  module.publish(contentsOf(1, [2, 3]));
-  return module;
-}
-
-const from2 = (changes: Partial<WireInput> = {}): WireInput => ({
-  from: underlayOf(2),
-  ...changes,
-});
-
-function exact(module: TestModule): void {
-  const { egress, ingress } = module.counters();
-  assert.is(packetsInFlight(egress), 0, "egress is exact");
-  assert.is(packetsInFlight(ingress), 0, "ingress is exact");
-}
+const node1 = () => nodeOne([2, 3]);
 
 for (const version of [4, 6] as const) {
   test(`a probe request over IPv${version} is answered at once`, async () => {
     const module = await node1();
     for (const size of [20, 21, 64, 1001, 1400]) {
-      module.feedWire(vxlanDatagram(probePacket(version, 2, 1, 0, size)), from2());
+      module.feedWire(vxlanDatagram(probePacket(version, 2, 1, 0, size)), fromTwo());
     }
     const { wire, tun } = module.run();
     assert.is(tun.length, 0);
@@ -73,7 +30,7 @@ for (const version of [4, 6] as const) {
     assert.equal(answers, new Array(5).fill(reply));
     const { ingress } = module.counters();
     assert.equal([ingress.consumed, ingress.generated, ingress.forwarded], [5, 5, 5]);
-    exact(module);
+    assertExact(module);
   });
 
   test(`a damaged probe request over IPv${version} is not made good by its reply`, async () => {
@@ -82,7 +39,7 @@ for (const version of [4, 6] as const) {
       const request = probePacket(version, 2, 1, 0);
       const payload = (version === 4 ? 20 : 40) + 8;
       request[payload + 4 + at] = (request[payload + 4 + at] ?? 0) ^ 0x55;
-      module.feedWire(vxlanDatagram(request), from2());
+      module.feedWire(vxlanDatagram(request), fromTwo());
       const answer = module.run().wire[0]?.bytes.slice(22) ?? new Uint8Array(0);
       assert.is(answer.length, payload + 20);
       assert.ok(fault(answer) !== undefined, `byte ${at}`);
@@ -94,7 +51,7 @@ for (const version of [4, 6] as const) {
     const reply = probePacket(version, 2, 1, 1);
     const echo = echoReply(version, PROBE_ICMP_ID);
     const other = echoReply(version, PROBE_ICMP_ID - 1);
-    for (const packet of [reply, echo, other]) module.feedWire(vxlanDatagram(packet), from2());
+    for (const packet of [reply, echo, other]) module.feedWire(vxlanDatagram(packet), fromTwo());
     const { tun } = module.run();
     assert.equal(
       tun.map((out) => out.packet),
@@ -107,7 +64,7 @@ for (const version of [4, 6] as const) {
     );
     assert.ok(punts.every((punt) => punt.peer === 0 && punt.kind === 1));
     assert.is(module.counters().ingress.consumed, 2);
-    exact(module);
+    assertExact(module);
   });
 }
 
@@ -150,7 +107,7 @@ test("only ICMP counts as an echo reply, whatever another protocol's bytes look 
     const offset = (packet[0] ?? 0) >> 4 === 4 ? 20 : 40;
     packet[offset] = offset === 20 ? 0 : 129;
     setBe16(packet, offset + 4, PROBE_ICMP_ID);
-    module.feedWire(vxlanDatagram(packet), from2());
+    module.feedWire(vxlanDatagram(packet), fromTwo());
   }
   assert.is(module.run().tun.length, lookalikes.length);
   assert.is(module.punts().length, 0);
@@ -159,20 +116,20 @@ test("only ICMP counts as an echo reply, whatever another protocol's bytes look 
 test("a full ring to the control thread drops probes and counts them", async () => {
   const module = await node1();
   for (let batch = 0; batch < 2; batch++) {
-    for (let i = 0; i < 40; i++) module.feedWire(vxlanDatagram(probePacket(4, 2, 1, 1)), from2());
+    for (let i = 0; i < 40; i++) module.feedWire(vxlanDatagram(probePacket(4, 2, 1, 1)), fromTwo());
     module.run();
   }
   const { ingress } = module.counters();
   assert.equal([ingress.consumed, ingress.drops.RING_FULL?.packets], [64, 16]);
   assert.is(module.punts().length, 64);
-  exact(module);
+  assertExact(module);
 });
 
 test("a probe without checksum is answered without one", async () => {
   const module = await node1();
   const request = probePacket(4, 2, 1, 0);
   request.fill(0, 26, 28);
-  module.feedWire(vxlanDatagram(request), from2());
+  module.feedWire(vxlanDatagram(request), fromTwo());
   const reply = module.run().wire[0]?.bytes ?? new Uint8Array(0);
   assert.is(be16(reply, 22 + 26), 0);
 });
@@ -186,8 +143,8 @@ function arpRequest(target: Uint8Array): Uint8Array {
 
 test("an ARP request for our VTEP address is answered through the tunnel", async () => {
   const module = await node1();
-  module.feedWire(arpRequest(pod4(1, 1)), from2());
-  module.feedWire(arpRequest(pod4(1, 2)), from2());
+  module.feedWire(arpRequest(pod4(1, 1)), fromTwo());
+  module.feedWire(arpRequest(pod4(1, 2)), fromTwo());
   const { wire } = module.run();
   assert.is(wire.length, 1);
   const kind = Uint8Array.of(0, 1, 8, 0, 6, 4, 0, 2);
@@ -196,7 +153,7 @@ test("an ARP request for our VTEP address is answered through the tunnel", async
   const { ingress } = module.counters();
   assert.equal([ingress.consumed, ingress.generated, ingress.forwarded], [1, 1, 1]);
   assert.is(ingress.drops.BROADCAST?.packets, 1);
-  exact(module);
+  assertExact(module);
 });
 
 test("a question that is cut short is not answered, whatever stands behind it", async () => {
@@ -207,7 +164,7 @@ test("a question that is cut short is not answered, whatever stands behind it", 
     [solicitation(asker, pod6(1, 1)), 86],
   ] as const) {
     for (let length = 8; length < size; length++) {
-      const descriptor = module.feedWire(question, from2());
+      const descriptor = module.feedWire(question, fromTwo());
       module.view.setUint32(descriptor + D_LENGTH, length, true);
       assert.is(module.run().wire.length, 0, `${length} of ${question.length} bytes`);
     }
@@ -233,7 +190,7 @@ function solicitation(source: Uint8Array, target: Uint8Array, ttl = 255): Uint8A
 test("a neighbour solicitation for our VTEP address is answered through the tunnel", async () => {
   const module = await node1();
   const asker = Uint8Array.of(0xfe, 0x80, ...new Array(13).fill(0), 2);
-  module.feedWire(solicitation(asker, pod6(1, 1)), from2());
+  module.feedWire(solicitation(asker, pod6(1, 1)), fromTwo());
   const { wire } = module.run();
   const frame = wire[0]?.bytes.slice(8) ?? new Uint8Array(0);
   assert.equal(frame.slice(0, 12), concat(macOf(2), macOf(1)));
@@ -244,12 +201,12 @@ test("a neighbour solicitation for our VTEP address is answered through the tunn
   assert.equal(packet.slice(44, 48), Uint8Array.of(0xe0, 0, 0, 0));
   assert.equal(packet.slice(48), concat(pod6(1, 1), Uint8Array.of(2, 1), macOf(1)));
   assert.is(slowSum(concat(pseudoHeader(packet, ICMPV6, 32), packet.slice(40))), 0xffff);
-  exact(module);
+  assertExact(module);
 });
 
 test("a solicitation without a source is answered to all nodes", async () => {
   const module = await node1();
-  module.feedWire(solicitation(new Uint8Array(16), pod6(1, 1)), from2());
+  module.feedWire(solicitation(new Uint8Array(16), pod6(1, 1)), fromTwo());
   const frame = module.run().wire[0]?.bytes.slice(8) ?? new Uint8Array(0);
   assert.equal(frame.slice(0, 6), Uint8Array.of(0x33, 0x33, 0, 0, 0, 1));
   assert.equal(frame.slice(14 + 24, 14 + 40), Uint8Array.of(255, 2, ...new Array(13).fill(0), 1));
@@ -264,7 +221,7 @@ test("probes and questions of one train never take more of the arena than there 
   question.set(solicitation(asker, pod6(1, 1)));
   const train = concat(...[...Array(46).keys()].map((i) => (i < 20 ? probe : question)));
   for (let room = 1024; room < 300_000; room += 1024) {
-    module.feedWire(train, from2({ segment: 1400 }));
+    module.feedWire(train, fromTwo({ segment: 1400 }));
     module.setWord(W_WIRE_ARENA_USED, ARENA_SIZE - room);
     module.hot.run(0);
     const used = module.word(W_WIRE_ARENA_USED);
@@ -275,7 +232,7 @@ test("probes and questions of one train never take more of the arena than there 
     module.hot.settle();
     module.run();
   }
-  exact(module);
+  assertExact(module);
 });
 
 test("solicitations that are forwarded, damaged or for others are drops", async () => {
@@ -283,13 +240,13 @@ test("solicitations that are forwarded, damaged or for others are drops", async 
   const asker = Uint8Array.of(0xfe, 0x80, ...new Array(13).fill(0), 2);
   const damaged = solicitation(asker, pod6(1, 1));
   damaged[damaged.length - 1] = 99;
-  module.feedWire(solicitation(asker, pod6(1, 1), 64), from2());
-  module.feedWire(damaged, from2());
-  module.feedWire(solicitation(asker, pod6(1, 2)), from2());
+  module.feedWire(solicitation(asker, pod6(1, 1), 64), fromTwo());
+  module.feedWire(damaged, fromTwo());
+  module.feedWire(solicitation(asker, pod6(1, 2)), fromTwo());
   assert.is(module.run().wire.length, 0);
   const { drops } = module.counters().ingress;
   assert.equal([drops.BAD_NEIGHBOUR?.packets, drops.MULTICAST?.packets], [2, 1]);
-  exact(module);
+  assertExact(module);
 });
 
 test.run();

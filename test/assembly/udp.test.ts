@@ -11,12 +11,12 @@ import {
   SOCKET_VXLAN,
   W_FEATURES,
 } from "../../assembly/shared/layout.js";
-import { droppedPackets, packetsInFlight } from "../../src/datapath/counters.js";
 import { fault } from "../support/judge.js";
-import { loadModule, type TestModule, type WireInput } from "../support/module.js";
+import { loadModule, type WireInput } from "../support/module.js";
 import { contentsOf, peerOf, pod, podPacket, underlayOf, vxlanDatagram } from "../support/nodes.js";
 import { ACK, concat, FIN, PSH, setBe32, TCP, UDP } from "../support/packets.js";
 import { seededRandom } from "../support/random.js";
+import { assertExact, fromTwo, nodeOne, type Refusal, testRefusals } from "../support/scene.js";
 import { comparable, expand } from "../support/worker-room.js";
 
 const udpPeer = (node: number) => {
@@ -24,22 +24,8 @@ const udpPeer = (node: number) => {
   return rest;
 };
 
-async function node1(): Promise<TestModule> {
-  const module = await loadModule();
-  module.publish(contentsOf(1, [udpPeer(2), udpPeer(3)]));
-  return module;
-}
-
-const from2 = (changes: Partial<WireInput> = {}): WireInput => ({
-  ...{ from: underlayOf(2), socket: SOCKET_UDP },
-  ...changes,
-});
-
-function exact(module: TestModule): void {
-  const { egress, ingress } = module.counters();
-  assert.is(packetsInFlight(egress), 0, "egress is exact");
-  assert.is(packetsInFlight(ingress), 0, "ingress is exact");
-}
+const node1 = () => nodeOne([udpPeer(2), udpPeer(3)]);
+const from2 = (changes: Partial<WireInput> = {}) => fromTwo({ socket: SOCKET_UDP, ...changes });
 
 for (const version of [4, 6] as const) {
   test(`an IPv${version} packet leaves as it is, and is taken as it is`, async () => {
@@ -52,7 +38,7 @@ for (const version of [4, 6] as const) {
     const back = podPacket(version, 2, 1);
     module.feedWire(back, from2());
     assert.equal(module.run().tun[0]?.packet, back);
-    exact(module);
+    assertExact(module);
   });
 
   test(`a TCP super-packet of IPv${version} leaves as segments and comes back whole`, async () => {
@@ -75,17 +61,12 @@ for (const version of [4, 6] as const) {
     assert.is(more.length, 0);
     assert.is(got?.segments, 10);
     assert.equal(got?.packet.slice(header), payload);
-    exact(module);
-    exact(two);
+    assertExact(module);
+    assertExact(two);
   });
 }
 
-const REFUSALS: {
-  name: string;
-  reason: string;
-  datagram: Uint8Array;
-  input?: Partial<WireInput>;
-}[] = [
+const REFUSALS: Refusal[] = [
   { name: "of no byte", reason: "TOO_SHORT", datagram: new Uint8Array(0) },
   {
     name: "that ends in the header",
@@ -117,18 +98,7 @@ const REFUSALS: {
   },
 ];
 
-for (const { name, reason, datagram, input } of REFUSALS) {
-  test(`a udp datagram ${name} is counted as ${reason}`, async () => {
-    const module = await node1();
-    module.feedWire(datagram, from2(input));
-    const { wire, tun } = module.run();
-    assert.is(wire.length + tun.length, 0);
-    const { ingress } = module.counters();
-    assert.equal(Object.keys(ingress.drops), [reason]);
-    assert.is(droppedPackets(ingress), 1);
-    exact(module);
-  });
-}
+testRefusals("a udp datagram", node1, from2, REFUSALS);
 
 function probe(version: 4 | 6, size: number): Uint8Array {
   const payload = new Uint8Array(size).fill(0x70);
@@ -158,7 +128,7 @@ test("probes of a train are answered, each small, and spoil nothing between them
     got,
     [data(1), data(2), data(3)].map((packet) => packet.slice(28)),
   );
-  exact(module);
+  assertExact(module);
 });
 
 test("whatever follows whatever in a train, each flow comes out whole and in order", async () => {
@@ -204,7 +174,7 @@ test("whatever follows whatever in a train, each flow comes out whole and in ord
       assert.equal(own(out), own(packets), `round ${round}`);
     }
   }
-  exact(module);
+  assertExact(module);
 });
 
 test.run();
