@@ -2,30 +2,14 @@
 // in the first, and clocks. Everything ends with the process.
 #ifndef EXPERIMENTS_ROOM_H
 #define EXPERIMENTS_ROOM_H
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <linux/if_tun.h>
-#include <net/if.h>
-#include <netinet/udp.h>
 #include <sched.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <linux/fs.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 
+#include "offloads.h"
 #include "uring.h"
 
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#define UDP_GRO 104
-#endif
-#ifndef TUN_F_USO4
-#define TUN_F_USO4 0x20
-#define TUN_F_USO6 0x40
-#endif
 enum { PORT = 7000, SLOT = 65536 + 1024, SLOTS = 256, VNET = 10 };
 
 static uint8_t *slots;  // SLOTS of SLOT bytes

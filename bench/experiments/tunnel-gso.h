@@ -3,32 +3,17 @@
 #ifndef EXPERIMENTS_TUNNEL_GSO_H
 #define EXPERIMENTS_TUNNEL_GSO_H
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/if_ether.h>
-#include <linux/if_tun.h>
-#include <net/if.h>
-#include <netinet/udp.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#define UDP_GRO 104
-#endif
-#ifndef TUN_F_USO4
-#define TUN_F_USO4 0x20
-#define TUN_F_USO6 0x40
-#endif
+#include "offloads.h"
+
 #ifndef TUN_F_UDP_TUNNEL_GSO  // Linux 6.17
 #define TUN_F_UDP_TUNNEL_GSO 0x080
 #define TUN_F_UDP_TUNNEL_GSO_CSUM 0x100

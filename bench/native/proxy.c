@@ -3,35 +3,17 @@
 //   proxy DEVICE ADDRESS PORT PEER     IPv4; the peer listens on the same port
 // Says "ready" once DEVICE is there; runs until it is killed.
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
+#define PROGRAM "proxy"
+#include "program.h"
+
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <poll.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum { PACKET_MAX = 65536 };
-
-static void fail(const char *what) {
-  fprintf(stderr, "proxy: %s: %s\n", what, strerror(errno));
-  exit(1);
-}
-
-static struct sockaddr_in name_of(const char *address, const char *port) {
-  struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
-  if (inet_pton(AF_INET, address, &name.sin_addr) != 1) {
-    errno = EINVAL;
-    fail(address);
-  }
-  return name;
-}
 
 static int open_tun(const char *device) {
   struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};

@@ -3,15 +3,11 @@
 //   udp-load sink ADDRESS PORT                       says "ready", counts until SIGTERM and quiet
 // Each prints one JSON line. IPv4 only.
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
+#define PROGRAM "udp-load"
+#include "program.h"
+
 #include <poll.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,20 +24,6 @@ static uint64_t now_ns(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static void fail(const char *what) {
-  fprintf(stderr, "udp-load: %s: %s\n", what, strerror(errno));
-  exit(1);
-}
-
-static struct sockaddr_in name_of(const char *address, const char *port) {
-  struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
-  if (inet_pton(AF_INET, address, &name.sin_addr) != 1) {
-    errno = EINVAL;
-    fail(address);
-  }
-  return name;
 }
 
 static int open_socket(int buffer_option) {

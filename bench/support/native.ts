@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
 
-const HEADERS = ["bench/native/kernels.h"];
+const HEADERS = ["bench/native/kernels.h", "bench/native/program.h"];
 const FOLDER = "dist/bench/native";
 /** The machine's own instructions, as a C programmer who wants speed would compile. */
 const FLAGS = ["-O3", "-march=native", "-std=gnu11", "-Wall", "-Wextra", "-Werror"];
