@@ -33,8 +33,9 @@ function refusal(innerAt: usize, peerIndex: u32): u32 {
   if (packet.ttl(innerAt) === 0) return Drop.TTL_EXPIRED;
   const group = packet.groupReason(innerAt);
   if (group !== Drop.NONE) return group;
-  if (route.ofSource(innerAt) !== NEXT_PEER + peerIndex) return Drop.SPOOFED_SOURCE;
-  return route.ofDestination(innerAt) === NEXT_LOCAL ? Drop.NONE : Drop.NOT_LOCAL;
+  const next = route.destination(innerAt, NEXT_PEER + peerIndex);
+  if (next === route.FOREIGN) return Drop.SPOOFED_SOURCE;
+  return next === NEXT_LOCAL ? Drop.NONE : Drop.NOT_LOCAL;
 }
 
 /** Whether an IPv4 header's checksum is right; IPv6 has none. */

@@ -53,10 +53,10 @@ function tooBig(innerAt: usize, length: u32, mtu: u32, now_us: f64): i32 {
 function nextHop(innerAt: usize): i32 {
   const group = packet.groupReason(innerAt);
   if (group !== Drop.NONE) return -(<i32>group);
-  if (route.ofSource(innerAt) !== NEXT_LOCAL) return -Drop.FOREIGN_SOURCE;
+  const next = route.destination(innerAt, NEXT_LOCAL);
+  if (next === route.FOREIGN) return -Drop.FOREIGN_SOURCE;
   // The kernel has forwarded this packet and counted the hop (RFC 2003 section 3.1): here is none.
   if (packet.ttl(innerAt) === 0) return -Drop.TTL_EXPIRED;
-  const next = route.ofDestination(innerAt);
   if (next === NEXT_NONE) return -Drop.NO_ROUTE;
   return next === NEXT_LOCAL ? -Drop.LOOP : <i32>(next - NEXT_PEER);
 }

@@ -27,11 +27,11 @@ const MIX_B: u32 = 0xc2b2ae35;
  * Root of the IPv4 trie in the copy of the tables that this run works with. A global of the
  * instance, not a word of the worker's state: that is one load less for each lookup.
  */
-let root4: usize = 0;
+let liveRoot4: usize = 0;
 
 /** From here on lookups of IPv4 go by the copy of the tables at `tables`. */
 export function use(tables: usize): void {
-  root4 = load<u32>(tables, T_FIB4_AT);
+  liveRoot4 = load<u32>(tables, T_FIB4_AT);
 }
 
 function mix(value: u32): u32 {
@@ -41,22 +41,42 @@ function mix(value: u32): u32 {
 }
 
 /**
- * Next hop of the IPv4 address that stands at `addressAt` in network order: NEXT_NONE, NEXT_LOCAL or
- * NEXT_PEER + peer index. An entry that is no next hop is the address of a chunk, and the root has
- * chunks only. Single bytes are loaded, not cut out of a word; an index is scaled by itself: V8 joins
- * that with the sum.
+ * Goes down the trie by the bytes of an address, the last one where it stands. An entry that is no
+ * next hop is the address of a chunk, and the root has chunks only. Single bytes are loaded, not cut
+ * out of a word, and an index is scaled by itself: V8 joins that with the sum.
  */
-export function lookup4(addressAt: usize): u32 {
-  const first: usize = load<u8>(addressAt);
-  const second: usize = load<u8>(addressAt, 1);
-  const third: usize = load<u8>(addressAt, 2);
-  let entry = load<u32>(root4 + (first << 10) + (second << 2));
+function walk(root: usize, first: usize, second: usize, third: usize, lastAt: usize): u32 {
+  let entry = load<u32>(root + (first << 10) + (second << 2));
   entry = load<u32>(<usize>entry + (third << 2));
   if (entry < FIB4_CHUNK_MIN) return entry;
-  const last: usize = load<u8>(addressAt, 3);
+  const last: usize = load<u8>(lastAt);
   entry = load<u32>(<usize>entry + ((last >> 2) & 0x3c));
   if (entry < FIB4_CHUNK_MIN) return entry;
   return load<u32>(<usize>entry + ((last << 2) & 0x3c));
+}
+
+/** Where lookups of IPv4 begin: read once for both addresses of a packet. */
+export function root4(): usize {
+  return liveRoot4;
+}
+
+/**
+ * Next hop of the IPv4 address that stands at `addressAt` in network order: NEXT_NONE, NEXT_LOCAL or
+ * NEXT_PEER + peer index. `root` is `root4`'s.
+ */
+export function lookup4(root: usize, addressAt: usize): u32 {
+  const first = load<u8>(addressAt);
+  const second = load<u8>(addressAt, 1);
+  const third = load<u8>(addressAt, 2);
+  return walk(root, first, second, third, addressAt + 3);
+}
+
+/** As `lookup4`, of the address behind the one at `addressAt`: its own place costs no sum. */
+export function lookupNext4(root: usize, addressAt: usize): u32 {
+  const first = load<u8>(addressAt, 4);
+  const second = load<u8>(addressAt, 5);
+  const third = load<u8>(addressAt, 6);
+  return walk(root, first, second, third, addressAt + 7);
 }
 
 function hash6(high: u64, low: u64, length: u32): u32 {

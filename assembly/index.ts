@@ -103,7 +103,7 @@ export function checksum(at: u32, length: u32, initial: u32): u32 {
 /** Next hop of the IPv4 address at `at`, in the published tables. */
 export function fibLookup4(at: u32): u32 {
   tables.refresh();
-  return fib.lookup4(at);
+  return fib.lookup4(fib.root4(), at);
 }
 
 /** Next hop of the IPv6 address at `at`, in the published tables. */

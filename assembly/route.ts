@@ -5,15 +5,17 @@ import * as self from "./self";
 import * as ipv4 from "./wire/ipv4";
 import * as ipv6 from "./wire/ipv6";
 
-/** Next hop that owns the packet's source. */
-export function ofSource(at: usize): u32 {
-  if (packet.isIpv4(at)) return fib.lookup4(ipv4.sourceAt(at));
-  return fib.lookup6(ipv6.sourceAt(at));
-}
+/** Result: another next hop owns the source. */
+export const FOREIGN: u32 = u32.MAX_VALUE;
 
-/** Next hop that owns the packet's destination. */
-export function ofDestination(at: usize): u32 {
-  if (packet.isIpv4(at)) return fib.lookup4(ipv4.destinationAt(at));
+/** Next hop that owns the packet's destination, where `owner` is the one that owns its source. */
+export function destination(at: usize, owner: u32): u32 {
+  if (packet.isIpv4(at)) {
+    const root = fib.root4();
+    const sourceAt = ipv4.sourceAt(at);
+    return fib.lookup4(root, sourceAt) === owner ? fib.lookupNext4(root, sourceAt) : FOREIGN;
+  }
+  if (fib.lookup6(ipv6.sourceAt(at)) !== owner) return FOREIGN;
   return fib.lookup6(ipv6.destinationAt(at));
 }
 

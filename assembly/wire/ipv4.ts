@@ -121,14 +121,9 @@ export function destination(at: usize): u32 {
   return bswap<u32>(load<u32>(at, DESTINATION));
 }
 
-/** Where the source stands, in network order. */
+/** Where the source stands, in network order, and behind it the destination. */
 export function sourceAt(at: usize): usize {
   return at + SOURCE;
-}
-
-/** Where the destination stands, in network order. */
-export function destinationAt(at: usize): usize {
-  return at + DESTINATION;
 }
 
 /** Exchanges source and destination; no checksum changes by that. */

@@ -15,16 +15,19 @@ export function checksums(at: usize, length: u32, count: u32): u32 {
 
 /**
  * Looks up `count` addresses at `from`, a multiple of four, in network order as packets have them;
- * the next hops go to `to`. Four a turn, in the C twin as well: a turn of a loop costs as much as a
- * lookup.
+ * the next hops go to `to`. Two by two, as those of a packet; four a turn, in the C twin as well: a
+ * turn of a loop costs as much as a lookup.
  */
 export function lookups(from: usize, to: usize, count: u32): void {
   const end = from + <usize>count * 4;
   for (; from < end; from += 16, to += 16) {
-    store<u32>(to, fib.lookup4(from));
-    store<u32>(to, fib.lookup4(from + 4), 4);
-    store<u32>(to, fib.lookup4(from + 8), 8);
-    store<u32>(to, fib.lookup4(from + 12), 12);
+    let root = fib.root4();
+    store<u32>(to, fib.lookup4(root, from));
+    store<u32>(to, fib.lookupNext4(root, from), 4);
+    const second = from + 8;
+    root = fib.root4();
+    store<u32>(to, fib.lookup4(root, second), 8);
+    store<u32>(to, fib.lookupNext4(root, second), 12);
   }
 }
 
