@@ -42,8 +42,8 @@ function mix(value: u32): u32 {
 
 /**
  * Goes down the trie by the bytes of an address, the last one where it stands. An entry that is no
- * next hop is the address of a chunk, and the root has chunks only. Single bytes are loaded, not cut
- * out of a word, and an index is scaled by itself: V8 joins that with the sum.
+ * next hop is the address of a chunk, and the root has chunks only. Single bytes are loaded, not
+ * cut out of a word, and an index is scaled by itself: V8 joins that with the sum.
  */
 function walk(root: usize, first: usize, second: usize, third: usize, lastAt: usize): u32 {
   let entry = load<u32>(root + (first << 10) + (second << 2));
@@ -61,8 +61,8 @@ export function root4(): usize {
 }
 
 /**
- * Next hop of the IPv4 address that stands at `addressAt` in network order: NEXT_NONE, NEXT_LOCAL or
- * NEXT_PEER + peer index. `root` is `root4`'s.
+ * Next hop of the IPv4 address that stands at `addressAt` in network order: NEXT_NONE, NEXT_LOCAL
+ * or NEXT_PEER + peer index. `root` is `root4`'s.
  */
 export function lookup4(root: usize, addressAt: usize): u32 {
   const first = load<u8>(addressAt);

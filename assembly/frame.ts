@@ -35,7 +35,7 @@ export function isPlain(frame: usize): bool {
   const version = load<u8>(frame, ethernet.SIZE) >> 4;
   if (type === TYPE_IPV4) return version === 4;
   if (type !== TYPE_IPV6 || version !== 6) return false;
-  // In a frame that ends before this byte: any other protocol, as a shortened packet is no question.
+  // Where the frame ends before this byte, any protocol will do: that packet is no question.
   return ipv6.nextHeader(frame + ethernet.SIZE) !== ipv6.ICMPV6;
 }
 

@@ -1,4 +1,5 @@
-// The encapsulations' own part of a packet's way, without lookups: outer headers written, or checked.
+// The encapsulations' own part of a packet's way, without lookups: outer headers written or
+// checked.
 import {
   SLOT_SIZE,
   VXLAN_OVERHEAD,
@@ -50,8 +51,8 @@ interface Tunnel {
 }
 
 /**
- * What may be wrong with the Ethernet frame behind 8 bytes of header. All damages of a tunnel and no
- * damage are an odd number: each meets IPv4 and IPv6.
+ * What may be wrong with the Ethernet frame behind 8 bytes of header. All damages of a tunnel and
+ * no damage are an odd number: each meets IPv4 and IPv6.
  */
 const FRAME_DAMAGES: readonly Damage[] = [
   (datagram) => datagram.set([0x88, 0xcc], 20),
@@ -88,7 +89,7 @@ const TUNNELS: readonly Tunnel[] = [
       // IP where the frame would be: by its type, and a type of nothing.
       (datagram) => datagram.set(withoutFrame(datagram)),
       (datagram) => datagram.set([0x88, 0xcc], 2),
-      // One option of four bytes: known to nobody but harmless, critical, or longer than all options.
+      // One option of four bytes: harmless, critical, or longer than all options.
       (datagram) => datagram.set(withOption(datagram, 1, 0)),
       (datagram) => datagram.set(withOption(datagram, 0x81, 0)),
       (datagram) => datagram.set(withOption(datagram, 1, 1)),

@@ -210,7 +210,8 @@ static ssize_t take(int fd, uint8_t *at, size_t left) { return recv(fd, at, left
 static ssize_t give(int fd, uint8_t *at, size_t left) { return send(fd, at, left, MSG_NOSIGNAL); }
 
 // Moves all of the bytes, or fewer at the stream's end or the time's.
-static napi_value move_all(napi_env env, napi_callback_info info, const char *syscall, mover *move) {
+static napi_value move_all(napi_env env, napi_callback_info info, const char *syscall,
+                           mover *move) {
   struct call call;
   struct transfer own;
   size_t done = 0;
