@@ -3,9 +3,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { SOCKET_GRE, SOCKET_VXLAN, W_WIRE_ARENA } from "../../assembly/shared/layout.js";
-import { droppedPackets, packetsInFlight } from "../../src/datapath/counters.js";
 import type { GreOptions, TablePeer } from "../../src/datapath/types.js";
-import { loadModule, type TestModule, type WireInput } from "../support/module.js";
+import { loadModule, type WireInput } from "../support/module.js";
 import {
   contentsOf,
   frameOf,
@@ -20,6 +19,7 @@ import {
 } from "../support/nodes.js";
 import { ACK, concat, TCP } from "../support/packets.js";
 import { seededRandom } from "../support/random.js";
+import { assertExact, fromTwo, nodeOne, type Refusal, testRefusals } from "../support/scene.js";
 
 const OUTER = outerIpv4(47);
 const FRAME = 0x6558;
@@ -32,22 +32,11 @@ function grePeer(node: number, gre: Partial<GreOptions> = {}, isFramed = false):
   return { ...rest, gre: { ...words, frames: isFramed } };
 }
 
-async function node1(gre?: Partial<GreOptions>, isFramed = false): Promise<TestModule> {
-  const module = await loadModule();
-  module.publish(contentsOf(1, [grePeer(2, gre, isFramed), grePeer(3, gre, isFramed)]));
-  return module;
-}
+const node1 = (gre?: Partial<GreOptions>, isFramed = false) =>
+  nodeOne([grePeer(2, gre, isFramed), grePeer(3, gre, isFramed)]);
 
-const from2 = (changes: Partial<WireInput> = {}): WireInput => ({
-  ...{ from: underlayOf(2), socket: SOCKET_GRE, before: OUTER },
-  ...changes,
-});
-
-function exact(module: TestModule): void {
-  const { egress, ingress } = module.counters();
-  assert.is(packetsInFlight(egress), 0, "egress is exact");
-  assert.is(packetsInFlight(ingress), 0, "ingress is exact");
-}
+const from2 = (changes: Partial<WireInput> = {}) =>
+  fromTwo({ socket: SOCKET_GRE, before: OUTER, ...changes });
 
 /** All eight headers there are, as settings and as what stands in the packet. */
 const HEADERS: { gre: GreOptions; words: GreChanges }[] = [null, KEY].flatMap((key) =>
@@ -90,7 +79,7 @@ for (const { gre, words } of HEADERS) {
           module.run().tun.map((one) => one.packet),
           [back, back],
         );
-        exact(module);
+        assertExact(module);
       }
     });
 
@@ -120,7 +109,7 @@ for (const { gre, words } of HEADERS) {
       assert.is(more.length, 0);
       assert.is(got?.segments, 6);
       assert.equal(got?.packet.slice(size), payload);
-      exact(two);
+      assertExact(two);
     });
   }
 
@@ -140,7 +129,7 @@ for (const { gre, words } of HEADERS) {
       module.feedWire(grePacket(asked, { ...words, carried: FRAME }), from2());
       const [sent] = module.run().wire;
       assert.equal(sent?.bytes, grePacket(answer, { ...words, carried: FRAME }));
-      exact(module);
+      assertExact(module);
     }
   });
 }
@@ -157,7 +146,7 @@ test("a checksum is checked and a number is passed over where none was agreed", 
     module.feedWire(grePacket(packet, shape), from2());
     assert.equal(module.run().tun[0]?.packet, packet);
   }
-  exact(module);
+  assertExact(module);
 });
 
 test("reserved bits 6 to 12 play no part (RFC 2784 section 2.3)", async () => {
@@ -174,106 +163,90 @@ const inFrame = frameOf(good);
 const spoiled = grePacket(good, { key: KEY, checksum: true });
 spoiled[40] = (spoiled[40] ?? 0) ^ 4;
 
-const REFUSALS: {
-  name: string;
-  reason: string;
-  packet: Uint8Array;
-  input?: Partial<WireInput>;
-}[] = [
-  { name: "of no byte", reason: "TOO_SHORT", packet: bytes(0) },
-  { name: "that ends in the header", reason: "TOO_SHORT", packet: bytes(3).fill(0) },
+const REFUSALS: Refusal[] = [
+  { name: "of no byte", reason: "TOO_SHORT", datagram: bytes(0) },
+  { name: "that ends in the header", reason: "TOO_SHORT", datagram: bytes(3).fill(0) },
   {
     name: "that ends in the optional words",
     reason: "TOO_SHORT",
-    packet: grePacket(bytes(0), { key: KEY, checksum: true, sequence: 1 }).slice(0, 15),
+    datagram: grePacket(bytes(0), { key: KEY, checksum: true, sequence: 1 }).slice(0, 15),
   },
   {
     name: "without payload",
     reason: "TOO_SHORT",
-    packet: grePacket(bytes(0), { key: KEY, carried: 0x0800 }),
+    datagram: grePacket(bytes(0), { key: KEY, carried: 0x0800 }),
   },
   {
     name: "that ends in the frame's header",
     reason: "TOO_SHORT",
-    packet: grePacket(inFrame.slice(0, 13), { key: KEY, carried: FRAME }),
+    datagram: grePacket(inFrame.slice(0, 13), { key: KEY, carried: FRAME }),
   },
   {
     name: "of version 1, which is PPTP's",
     reason: "BAD_VERSION",
-    packet: grePacket(good, { key: KEY, flags: 1, carried: 0x880b }),
+    datagram: grePacket(good, { key: KEY, flags: 1, carried: 0x880b }),
   },
   {
     name: "of version 7",
     reason: "BAD_VERSION",
-    packet: grePacket(good, { key: KEY, flags: 7 }),
+    datagram: grePacket(good, { key: KEY, flags: 7 }),
   },
   ...[0x4000, 0x0800, 0x0400].map((flags) => ({
     name: `with the reserved bit ${flags.toString(16)}`,
-    ...{ reason: "BAD_FLAGS", packet: grePacket(good, { key: KEY, flags }) },
+    ...{ reason: "BAD_FLAGS", datagram: grePacket(good, { key: KEY, flags }) },
   })),
-  { name: "without a key", reason: "WRONG_KEY", packet: grePacket(good) },
+  { name: "without a key", reason: "WRONG_KEY", datagram: grePacket(good) },
   {
     name: "with another key",
     reason: "WRONG_KEY",
-    packet: grePacket(good, { key: KEY - 1, checksum: true }),
+    datagram: grePacket(good, { key: KEY - 1, checksum: true }),
   },
-  { name: "that was damaged", reason: "BAD_CHECKSUM", packet: spoiled },
+  { name: "that was damaged", reason: "BAD_CHECKSUM", datagram: spoiled },
   {
     name: "of another ethertype",
     reason: "NOT_IP",
-    packet: grePacket(good, { key: KEY, carried: 0x8847 }),
+    datagram: grePacket(good, { key: KEY, carried: 0x8847 }),
   },
   {
     name: "of bare ARP",
     reason: "NOT_IP",
-    packet: grePacket(good, { key: KEY, carried: 0x0806 }),
+    datagram: grePacket(good, { key: KEY, carried: 0x0806 }),
   },
   {
     name: "of IP of the other version",
     reason: "BAD_IP_VERSION",
-    packet: grePacket(good, { key: KEY, carried: 0x86dd }),
+    datagram: grePacket(good, { key: KEY, carried: 0x86dd }),
   },
   {
     name: "with a frame for another MAC address",
     reason: "WRONG_MAC",
-    packet: grePacket(frameOf(good, { to: macOf(3) }), { key: KEY, carried: FRAME }),
+    datagram: grePacket(frameOf(good, { to: macOf(3) }), { key: KEY, carried: FRAME }),
   },
   {
     name: "of another peer's pod",
     reason: "SPOOFED_SOURCE",
-    packet: grePacket(podPacket(4, 3, 1), { key: KEY }),
+    datagram: grePacket(podPacket(4, 3, 1), { key: KEY }),
   },
   {
     name: "for another node",
     reason: "NOT_LOCAL",
-    packet: grePacket(podPacket(6, 2, 3), { key: KEY }),
+    datagram: grePacket(podPacket(6, 2, 3), { key: KEY }),
   },
   {
     name: "of nobody we know",
     reason: "UNKNOWN_PEER",
-    packet: grePacket(good, { key: KEY }),
+    datagram: grePacket(good, { key: KEY }),
     input: { from: underlayOf(9) },
   },
   {
     name: "by the socket of another encapsulation",
     reason: "WRONG_PROTOCOL",
-    packet: vxlanDatagram(good),
+    datagram: vxlanDatagram(good),
     input: { socket: SOCKET_VXLAN, before: bytes(0) },
   },
 ];
 
-for (const { name, reason, packet, input } of REFUSALS) {
-  test(`a GRE packet ${name} is counted as ${reason}`, async () => {
-    const module = await node1({ key: KEY });
-    module.feedWire(packet, from2(input));
-    const { wire, tun } = module.run();
-    assert.is(wire.length + tun.length, 0);
-    const { ingress } = module.counters();
-    assert.equal(Object.keys(ingress.drops), [reason]);
-    assert.is(droppedPackets(ingress), 1);
-    exact(module);
-  });
-}
+testRefusals("a GRE packet", () => node1({ key: KEY }), from2, REFUSALS);
 
 test("over IPv6 no outer header comes with a packet, over IPv4 one does", async () => {
   const module = await loadModule();
@@ -284,7 +257,7 @@ test("over IPv6 no outer header comes with a packet, over IPv4 one does", async 
   const before = outerIpv4(47, bytes(40).fill(1));
   module.feedWire(grePacket(podPacket(6, 3, 1)), from2({ from: underlayOf(3), before }));
   assert.equal(module.run().tun[0]?.packet, podPacket(6, 3, 1));
-  exact(module);
+  assertExact(module);
 });
 
 test("a key where none was agreed is refused, whatever it is", async () => {
@@ -323,7 +296,7 @@ test("packets of one flow are each looked at, however like the one before they a
   assert.ok(sum.damaged > 0 && sum.keyless > 0);
   assert.is(drops.BAD_CHECKSUM?.packets, sum.damaged);
   assert.is(drops.WRONG_KEY?.packets, sum.keyless);
-  exact(module);
+  assertExact(module);
 });
 
 for (const key of [null, KEY]) {
@@ -340,7 +313,7 @@ for (const key of [null, KEY]) {
     const { tun } = module.run();
     assert.ok(tun.length <= 2, `${tun.length} super-packets`);
     assert.equal(concat(...tun.map((one) => one.packet.slice(40))), payload);
-    exact(module);
+    assertExact(module);
   });
 }
 

@@ -8,7 +8,7 @@ import {
   SOCKET_IPIP6,
   SOCKET_UDP,
 } from "../../assembly/shared/layout.js";
-import { droppedPackets, packetsInFlight } from "../../src/datapath/counters.js";
+import { droppedPackets } from "../../src/datapath/counters.js";
 import type { TablePeer } from "../../src/datapath/types.js";
 import { loadModule, type TestModule, type WireInput } from "../support/module.js";
 import { contentsOf, outerIpv4, peerOf, podPacket, underlayOf } from "../support/nodes.js";
@@ -23,6 +23,7 @@ import {
   unfinished,
 } from "../support/packets.js";
 import { seededRandom } from "../support/random.js";
+import { assertExact } from "../support/scene.js";
 
 const fromHex = (hex: string) => Uint8Array.from(Buffer.from(hex.replaceAll(" ", ""), "hex"));
 /** Built with scapy: 10.0.0.1 -> 10.0.0.2 in IPv4 (RFC 2003), and 6in4's header (RFC 4213). */
@@ -64,12 +65,6 @@ function from2(version: 4 | 6, family: 4 | 6 = 4): WireInput {
   return { from: underlayOf(2), socket, before: outerIpv4(PROTOCOLS[version]) };
 }
 
-function exact(module: TestModule): void {
-  const { egress, ingress } = module.counters();
-  assert.is(packetsInFlight(egress), 0, "egress is exact");
-  assert.is(packetsInFlight(ingress), 0, "ingress is exact");
-}
-
 test("the vectors are taken off, and their inner packets leave as they are", async () => {
   for (const [outer, inner, version] of [
     [IPIP.slice(0, 20), IPIP.slice(20), 4],
@@ -92,7 +87,7 @@ test("the vectors are taken off, and their inner packets leave as they are", asy
     two.publish(self(2));
     two.feedWire(inner, { from: underlayOf(1), socket: SOCKETS[version], before: outer });
     assert.equal(two.run().tun[0]?.packet, inner);
-    exact(two);
+    assertExact(two);
   }
 });
 
@@ -114,7 +109,7 @@ for (const family of [4, 6] as const) {
       const { tun } = module.run();
       assert.is(tun.length, family === 4 ? 3 : 2);
       for (const one of tun) assert.equal(one.packet, packet);
-      exact(module);
+      assertExact(module);
     });
 
     test(`${name}: a segment a message, and at the other end a super-packet again`, async () => {
@@ -139,8 +134,8 @@ for (const family of [4, 6] as const) {
       assert.is(tun.length, 1);
       assert.is(tun[0]?.segments, 10);
       assert.equal(tun[0]?.packet.slice(start + 20), payload);
-      exact(module);
-      exact(back);
+      assertExact(module);
+      assertExact(back);
     });
   }
 }
@@ -191,7 +186,7 @@ test("what cannot be is a counted drop", async () => {
     assert.is(module.run().tun.length, 0, reason);
     assert.equal(Object.keys(module.counters().ingress.drops), [reason]);
     assert.is(droppedPackets(module.counters().ingress), 1);
-    exact(module);
+    assertExact(module);
   }
 });
 
@@ -217,7 +212,7 @@ for (const version of [4, 6] as const) {
       const module = await node(1, ipipPeer(2));
       module.feedWire(unfinished(packet, { version, protocol }), from2(version));
       assert.equal(module.run().tun[0]?.packet, packet);
-      exact(module);
+      assertExact(module);
     }
   });
 
@@ -247,7 +242,7 @@ for (const version of [4, 6] as const) {
       ...{ flags: 1, gsoType: version === 4 ? 1 : 4, headerLength: start + 20 },
       ...{ gsoSize: 1280 - start - 20, checksumStart: start, checksumOffset: 16 },
     });
-    exact(module);
+    assertExact(module);
   });
 
   test(`IPv${version}: datagrams in one piece of unknown size are a counted drop`, async () => {
@@ -256,7 +251,7 @@ for (const version of [4, 6] as const) {
     module.feedWire(unfinished(packet, { version, protocol: UDP }), from2(version));
     assert.is(module.run().tun.length, 0);
     assert.is(module.counters().ingress.drops.BAD_OFFLOAD?.packets, 1);
-    exact(module);
+    assertExact(module);
   });
 }
 

@@ -2,10 +2,27 @@
 // (RFC 826) and neighbour solicitations (RFC 4861) for the VTEP address.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { ARENA_SIZE, D_LENGTH, PROBE_ICMP_ID, PROBE_PORT, W_WIRE_ARENA_USED } from "../../assembly/shared/layout.js";
+import {
+  ARENA_SIZE,
+  D_LENGTH,
+  PROBE_ICMP_ID,
+  PROBE_PORT,
+  W_WIRE_ARENA_USED,
+} from "../../assembly/shared/layout.js";
 import { fault } from "../support/judge.js";
 import { MTU, macOf, pod, pod4, pod6, podPacket, vxlanDatagram } from "../support/nodes.js";
-import { be16, buildPacket, concat, pseudoHeader, setBe16, setBe32, slowChecksum, slowSum, TCP, UDP } from "../support/packets.js";
+import {
+  be16,
+  buildPacket,
+  concat,
+  pseudoHeader,
+  setBe16,
+  setBe32,
+  slowChecksum,
+  slowSum,
+  TCP,
+  UDP,
+} from "../support/packets.js";
 import { assertExact, fromTwo, nodeOne } from "../support/scene.js";
 
 const ICMP = 1;
