@@ -202,38 +202,36 @@ static bool arg_transfer(struct call *call, napi_env env, napi_callback_info inf
   return false;
 }
 
-// Moves some of `left` bytes; as recv(2) and send(2).
-typedef ssize_t mover(int fd, uint8_t *at, size_t left);
-
-static ssize_t take(int fd, uint8_t *at, size_t left) { return recv(fd, at, left, 0); }
-
-static ssize_t give(int fd, uint8_t *at, size_t left) { return send(fd, at, left, MSG_NOSIGNAL); }
-
-// Moves all of the bytes, or fewer at the stream's end or the time's.
-static napi_value move_all(napi_env env, napi_callback_info info, const char *syscall,
-                           mover *move) {
+// loadRead(fd, bytes, timeout_us): fills all of bytes; fewer at the stream's end or the time's
+static napi_value load_read(napi_env env, napi_callback_info info) {
   struct call call;
-  struct transfer own;
+  struct transfer to;
   size_t done = 0;
-  if (!arg_transfer(&call, env, info, "timeout_us", &own)) return NULL;
-  while (done < own.bytes.length) {
-    ssize_t moved = move(own.fd, own.bytes.base + done, own.bytes.length - done);
-    if (moved == 0) break;
-    if (moved > 0) done += (size_t)moved;
-    if (moved < 0 && !is_passing(errno)) return throw_system_fd(env, errno, syscall, own.fd);
-    if (load_now_us() >= own.end_us) break;
+  if (!arg_transfer(&call, env, info, "timeout_us", &to)) return NULL;
+  while (done < to.bytes.length) {
+    ssize_t got = recv(to.fd, to.bytes.base + done, to.bytes.length - done, 0);
+    if (got == 0) break;
+    if (got > 0) done += (size_t)got;
+    if (got < 0 && !is_passing(errno)) return throw_system_fd(env, errno, "recv", to.fd);
+    if (load_now_us() >= to.end_us) break;
   }
   return make_number(env, (double)done);
 }
 
-// loadRead(fd, bytes, timeout_us): fills all of bytes; fewer at the stream's end or the time's
-static napi_value load_read(napi_env env, napi_callback_info info) {
-  return move_all(env, info, "recv", take);
-}
-
 // loadWrite(fd, bytes, timeout_us): writes bytes once; fewer at the time's end
 static napi_value load_write(napi_env env, napi_callback_info info) {
-  return move_all(env, info, "send", give);
+  struct call call;
+  struct transfer from;
+  size_t done = 0;
+  if (!arg_transfer(&call, env, info, "timeout_us", &from)) return NULL;
+  while (done < from.bytes.length) {
+    size_t left = from.bytes.length - done;
+    ssize_t sent = send(from.fd, from.bytes.base + done, left, MSG_NOSIGNAL);
+    if (sent > 0) done += (size_t)sent;
+    if (sent < 0 && !is_passing(errno)) return throw_system_fd(env, errno, "send", from.fd);
+    if (load_now_us() >= from.end_us) break;
+  }
+  return make_number(env, (double)done);
 }
 
 // loadSendStream(fd, bytes, duration_us): bytes again and again; gives how many went
