@@ -37,6 +37,7 @@ const folderOf = (pid: number | string) => join(tmpdir(), `meshd-bench-${pid}`);
 export interface LabCrew {
   workers?: number;
   steering?: "auto" | "off";
+  encap?: string;
 }
 
 /** The user's own mesh settings must not reach the lab. */
@@ -107,7 +108,8 @@ export function openLab(crew: LabCrew = {}): Lab {
   takeDownAtExit();
   mkdirSync(folderOf(process.pid), { mode: 0o700 });
   const workers = crew.workers === undefined ? [] : ["--workers", `${crew.workers}`];
-  const shape = ["--nodes", "2", "--pods", "0", "--underlay", UNDERLAY, ...workers];
+  const encap = crew.encap === undefined ? [] : ["--encap", crew.encap];
+  const shape = ["--nodes", "2", "--pods", "0", "--underlay", UNDERLAY, ...workers, ...encap];
   const argv = [...labArguments("up", process.pid), ...shape];
   const env = environment(crew);
   execFileSync(process.execPath, argv, { stdio: ["ignore", "ignore", "pipe"], env });

@@ -3,10 +3,12 @@
 import { MEASURES, type MeasureName } from "../measure/measures.js";
 import { CARRIERS, type CarrierName } from "../network/carriers.js";
 
-/** How meshd's workers are started; nothing given = as the product comes. */
+/** How meshd's lab is brought up; nothing given = as the product comes. */
 export interface Crew {
   workers?: number;
   steering?: "auto" | "off";
+  /** Encapsulation between its nodes. */
+  encap?: string;
 }
 
 export interface Leg {
@@ -50,9 +52,10 @@ export const isPeer = (name: CarrierName) => !KERNEL.includes(name) && !name.sta
 export const cellKey = ({ leg, round, carrier, measure }: Cell) =>
   `${leg}/${carrier}/${measure}/${round}`;
 
-function crewName({ workers, steering }: Crew): string {
+function crewName({ workers, steering, encap }: Crew): string {
   const count = workers === undefined ? "" : `-w${workers}`;
-  return `${count}${steering === undefined ? "" : `-steering-${steering}`}`;
+  const steered = steering === undefined ? "" : `-steering-${steering}`;
+  return `${count}${steered}${encap === undefined ? "" : `-${encap}`}`;
 }
 
 type LegParts = Omit<Leg, "id" | "crew"> & { crew?: Crew };
@@ -66,9 +69,11 @@ export function makeLeg(parts: LegParts): Leg {
 /** What a leg is, for a heading. */
 export function legTitle(leg: Leg): string {
   const veth = leg.offloads ? "veth as it comes" : "veth without UDP and tunnel GSO";
-  const { workers, steering } = leg.crew;
+  const { workers, steering, encap } = leg.crew;
   const count = workers === undefined ? "" : `, ${workers} worker(s)`;
-  return `MTU ${leg.mtu}, ${veth}${count}${steering === undefined ? "" : `, steering ${steering}`}`;
+  const steered = steering === undefined ? "" : `, steering ${steering}`;
+  const over = encap === undefined ? "" : `, meshd over ${encap}`;
+  return `MTU ${leg.mtu}, ${veth}${count}${steered}${over}`;
 }
 
 /** Peers' floods and searches take long and change little: once a leg is enough. */

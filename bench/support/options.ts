@@ -1,5 +1,6 @@
 // Options of the benches, checked before anything is set up.
 import { parseArgs } from "node:util";
+import { builtProtocols } from "../../control/index.js";
 import type { MeasureName } from "../measure/measures.js";
 import type { CarrierName } from "../network/carriers.js";
 import { ALL_CARRIERS, ALL_MEASURES, type Crew } from "./legs.js";
@@ -52,6 +53,8 @@ Usage: node dist/bench/throughput.js [OPTIONS]        (as root, from the reposit
 ${SELECTION}
   --workers N         worker threads of meshd (default: as the product comes)
   --steering auto|off (default: as the product comes)
+  --encap NAME        what meshd's lab encapsulates with, whatever the column is called: one of
+                      ${builtProtocols.join(", ")}
   --mtu 1500|9000     of the underlay (default 1500)
   --offloads on|off   UDP and tunnel segmentation of the veth; off is nearest to a plain wire
                       (default on)
@@ -134,17 +137,18 @@ function parsing<T>(parse: () => T): T {
   }
 }
 
-function crewOf(values: { workers?: string; steering?: string }): Crew {
-  const { workers, steering } = values;
+function crewOf(values: { workers?: string; steering?: string; encap?: string }): Crew {
+  const { workers, steering, encap } = values;
   return {
     ...(workers === undefined ? {} : { workers: wholeNumber("workers", workers, 32) }),
     ...(steering === undefined ? {} : { steering: oneOf("steering", steering, ["auto", "off"]) }),
+    ...(encap === undefined ? {} : { encap: oneOf("encap", encap, builtProtocols) }),
   };
 }
 
 /** @throws UsageError */
 export function parseThroughputOptions(argv: string[]): ThroughputOptions | "help" {
-  const more = { workers: string, steering: string, mtu: string, offloads: string };
+  const more = { workers: string, steering: string, encap: string, mtu: string, offloads: string };
   const options = { ...COMMON, ...more };
   const { values } = parsing(() => parseArgs({ args: argv, options, allowPositionals: false }));
   if (values.help === true) return "help";

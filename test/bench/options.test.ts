@@ -36,6 +36,11 @@ test("--only names carriers, measures or both, in any order", () => {
   assert.equal(run("--only", "raw").measures, ALL_MEASURES);
 });
 
+test("the lab's encapsulation is one that can be set", () => {
+  assert.equal(throughput("--encap", "ipip").crew, { encap: "ipip" });
+  assert.throws(() => throughput("--encap", "pptp"), isUsageError);
+});
+
 test("workers and steering are the product's own unless given", () => {
   assert.equal(throughput("--workers", "2", "--steering", "auto").crew, {
     ...{ workers: 2, steering: "auto" },

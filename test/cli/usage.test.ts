@@ -137,6 +137,10 @@ test("values that are missing, doubled or not wanted are wrong usage", async ({ 
     [["token", "create", "--expires", "soon"], /--expires: value "soon" is refused/],
     [["token", "create", "--uses", "0"], /--uses: value "0" is refused/],
     [["peer", "add", "p"], /--cidr is missing/],
+    [
+      ["peer", "add", "p", "--cidr", "10.9.0.0/24", "--protocol", "ipip", "--port", "8472"],
+      /--port: ipip has none; leave it out/,
+    ],
     [["pod", "add", "Not_A_Label"], /NAME: value "Not_A_Label" is refused, allowed: one DNS label/],
     [["pod", "add", "p", "--label", "x"], /--label x: allowed is KEY=VALUE/],
     [["config", "set", "mtu", "3"], /mtu: value "3" is refused, allowed: auto/],

@@ -160,6 +160,29 @@ rootTest(test, "a packet from a stranger is counted once, by one of the workers"
   });
 });
 
+rootTest(test, "the outer header: TTL 64, don't-fragment, and the inner TOS", async () => {
+  await withNode({ protocol: "ipip" }, async (a, b, node) => {
+    const wire = new Capture(a.namespace, a.veth, "ip proto 4");
+    const other = await DatapathNode.start(a.namespace, configOf(a, b, { protocol: "ipip" }));
+    try {
+      await wire.started();
+      const ping = ["ping", "-n", "-c", "3", "-i", "0.05", "-t", "9", "-Q", "184", b.overlay[4]];
+      runSync(a.namespace, ping);
+      await until("all are seen", () => wire.size() > 6 * 130);
+      await wire.stop();
+      // Bytes, for a frame has two IP headers: TTL, don't-fragment alone, TOS.
+      const header = "frame[22] == 40 && frame[20] == 40 && frame[15] == b8";
+      for (const type of [8, 0]) {
+        assert.is(wire.frames(`${header} && icmp.type == ${type}`).length, 3, `ICMP ${type}`);
+      }
+      assert.is((await node.settledCounters())[0]?.ingress.received, 3);
+    } finally {
+      await other.stop();
+      wire.remove();
+    }
+  });
+});
+
 rootTest(test, "the tunnel encapsulation limit of Linux' ip6tnl is taken off", async () => {
   await withNode({ protocol: "ipip", family: 6 }, async (a, b, node) => {
     // RFC 2473 section 4.1.1: next header IPv4, option 4 with the limit 4, padding.
