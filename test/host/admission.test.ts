@@ -33,6 +33,9 @@ interface Scene {
 
 async function makeScene(): Promise<Scene> {
   const [outside = "", host = "", pod = ""] = ["out", "host", "pod"].map(createNamespace);
+  for (const namespace of [outside, host, pod]) {
+    runSync(namespace, ["sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0"]);
+  }
   joinByVeth(
     { namespace: host, device: "eth0", addresses: ["192.0.2.1/24", "fd99::1/64"] },
     { namespace: outside, device: "eth0", addresses: ["192.0.2.9/24", "fd99::9/64"] },
@@ -60,7 +63,7 @@ async function makeScene(): Promise<Scene> {
 function answered({ outside }: Scene, source: string): number {
   trySync(outside, ["ip", "address", "add", source, "dev", "lo", "nodad"]);
   const target = source.includes(":") ? "fd00:244:0:1::5" : "10.244.1.5";
-  const argv = ["ping", "-n", "-c", "3", "-i", "0.02", "-W", "1", "-I", source, target];
+  const argv = ["ping", "-n", "-c", "3", "-i", "0.02", "-W", "0.3", "-I", source, target];
   return Number(/(\d+) received/.exec(trySync(outside, argv).stdout)?.[1] ?? -1);
 }
 
