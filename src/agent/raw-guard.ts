@@ -7,6 +7,7 @@ import {
   type RawTraffic,
   removeSilence,
   silenceTable,
+  type Where,
 } from "../host/index.js";
 
 /** What status says of raw sockets; null while none is open. */
@@ -24,7 +25,12 @@ export class RawGuard {
   /** A process before this one may have left its table. */
   private mayStand = true;
 
-  constructor(private readonly device: string) {}
+  /** `where` and `modules` (what stands for /sys/module) are for tests. */
+  constructor(
+    private readonly device: string,
+    private readonly where: Where = {},
+    private readonly modules?: string,
+  ) {}
 
   status(): RawStatus | null {
     return this.now;
@@ -39,13 +45,14 @@ export class RawGuard {
       this.now = null;
       return this.remove();
     }
-    const { modules, devices } = await findKernelTunnels(traffic);
+    const { modules, devices } = await findKernelTunnels(traffic, this.where, this.modules);
     const ipProtocols = [...traffic.ipProtocols];
     const kernel = [...modules, ...devices];
     this.now = { ipProtocols, kernel, table: null };
     if (kernel.length === 0) return this.remove();
     this.mayStand = true;
-    const changes = Number(await applySilence({ ...traffic, device: this.device, prefixes }));
+    const wanted = { ...traffic, device: this.device, prefixes };
+    const changes = Number(await applySilence(wanted, this.where));
     this.now = { ipProtocols, kernel, table: silenceTable(this.device) };
     return changes;
   }
@@ -54,7 +61,7 @@ export class RawGuard {
   async remove(): Promise<number> {
     if (!this.mayStand) return 0;
     try {
-      const changes = Number(await removeSilence(this.device));
+      const changes = Number(await removeSilence(this.device, this.where));
       this.mayStand = false;
       return changes;
     } catch (error) {

@@ -136,4 +136,18 @@ test("the older iptables' listing is understood too", () => {
   assert.is(legacyObstacles("iptables-legacy", last, TRAFFIC).length, 1);
 });
 
+test("a tunnel that is not UDP is let in by the name or number of its IP protocols", () => {
+  const { udpPort: _none, ...rest } = TRAFFIC;
+  const raw = { ...rest, ipProtocols: [4, 41] };
+  const text = "-P INPUT DROP\n-P FORWARD ACCEPT\n";
+  const [found] = legacyObstacles("iptables-legacy", text, raw);
+  assert.match(found?.message ?? "", /accept IP protocol 4, 41 from the other nodes/);
+  for (const name of ["4", "ipencap", "ipv6", "41"]) {
+    const answered = `${text}-A INPUT -p ${name} -j ACCEPT\n`;
+    assert.equal(legacyObstacles("iptables-legacy", answered, raw), []);
+  }
+  const other = `${text}-A INPUT -p gre -j ACCEPT\n-A INPUT -p udp --dport 8472 -j ACCEPT\n`;
+  assert.is(legacyObstacles("iptables-legacy", other, raw).length, 1);
+});
+
 test.run();
