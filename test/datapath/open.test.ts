@@ -219,6 +219,42 @@ rootTest(
   },
 );
 
+rootTest(test, "asked for it, a worker says once that something woke it", async () => {
+  const { a, b, config } = onePair();
+  const node = await DatapathNode.start(a.namespace, config);
+  try {
+    const rounds = () => node.events.filter(({ event }) => event === "round").length;
+    const traffic = () => node.ask<number>({ do: "traffic" });
+    // The kernel's own chatter on a device that has just come up is traffic as well.
+    let before = await traffic();
+    await until("the device is silent", async () => {
+      const last = before;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      before = await traffic();
+      return before === last;
+    });
+    // Neither version 4 nor 6: dropped, and not a packet of the host.
+    const inject = () => node.ask({ do: "inject", packet: "00".repeat(20) });
+    await inject();
+    await node.ask({ do: "heaps" });
+    assert.is(rounds(), 0, "nobody asked");
+    await node.ask({ do: "listen" });
+    await inject();
+    await node.event("round");
+    await inject();
+    await node.ask({ do: "heaps" });
+    assert.is(rounds(), 1, "once");
+    assert.is(await traffic(), before, "what the node says itself is no traffic");
+    await node.ask({ do: "listen" });
+    const heaps = await node.ask<unknown[]>({ do: "heaps" });
+    assert.ok(heaps[0], "its heap can be asked for all the same");
+    pings(a.namespace, b.overlay[4]);
+    assert.ok((await traffic()) > before);
+  } finally {
+    await node.stop();
+  }
+});
+
 rootTest(
   test,
   "a process that exits without closing is not held by its blocked workers",

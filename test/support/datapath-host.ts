@@ -27,6 +27,8 @@ export type HostCommand =
         | "generation"
         | "usage"
         | "steering"
+        | "listen"
+        | "traffic"
         | "pid";
     }
   | { do: "publish"; contents: TableContents }
@@ -87,6 +89,10 @@ async function answer(datapath: Datapath, command: HostCommand): Promise<unknown
       return datapath.generation();
     case "steering":
       return datapath.steering();
+    case "listen":
+      return datapath.listen();
+    case "traffic":
+      return datapath.traffic();
     case "pid":
       return process.pid;
     case "usage":
@@ -114,6 +120,7 @@ async function serve(config: HostConfig): Promise<Datapath> {
   datapath.onPunt((packet, kind, peer) => {
     say({ event: "punt", packet: Buffer.from(packet).toString("hex"), kind, peer });
   });
+  datapath.on("round", () => say({ event: "round" }));
   datapath.on("device-recreated", () => setUpDevice(config));
   datapath.publish(config.contents);
   setUpDevice(config);
