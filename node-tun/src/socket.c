@@ -37,8 +37,8 @@ bool set_packet_options(int fd, int family, struct failure *why) {
 
 enum { EVERY_LINK = 1280 };  // bytes that every IPv6 link carries, RFC 8200 section 5
 
-// Lets packets be fragmented after all: over IPv4 here and on the way, over IPv6 here alone, to
-// what every link carries. After set_packet_options.
+// Lets packets be fragmented after all: over IPv4 here and on the way, over IPv6 here alone, where
+// they do not fit the route, and then to what every link carries. After set_packet_options.
 bool set_fragmentable(int fd, int family, struct failure *why) {
   if (family == AF_INET) {
     return set_option(fd, SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT, "setsockopt IP_MTU_DISCOVER",

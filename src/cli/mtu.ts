@@ -61,12 +61,19 @@ function mssText({ mss }: MtuExplanation): string {
   return `${mss.ipv4} (IPv4), ${mss.ipv6} (IPv6) at most in TCP handshakes, both ways`;
 }
 
+/** Over IPv6 no router fragments, and this host does where its route says so. */
+function fragmentsText({ fragments, underlay }: MtuExplanation): string {
+  if (!fragments) return "none";
+  const need = underlay.family === 6 ? ", once ICMPv6 or the route's mtu says so" : "";
+  return `IPv6 up to 1280 bytes travels in outer fragments${need}`;
+}
+
 function explanationText(it: MtuExplanation): string {
   const { underlay } = it;
   const back = it.path?.back ?? null;
   const rest = fields([
     ["mss", mssText(it)],
-    ["fragments", it.fragments ? "IPv6 up to 1280 bytes travels in outer fragments" : "none"],
+    ["fragments", fragmentsText(it)],
     ["way back", back === null ? "not known here" : `${it.peer} sends at most ${back} to us`],
     ...(it.problem === null ? [] : ([["problem", it.problem]] as const)),
   ]);

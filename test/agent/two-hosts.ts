@@ -38,6 +38,7 @@ export class TwoHosts {
     runSync(this.hub, ["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"]);
     this.makeHost("192.168.77");
     this.makeHost("192.168.78");
+    if (extra.underlayProtocol === "ipv6") this.addIPv6();
     const mesh = join(this.directory, "mesh");
     this.controller = new DrivenController(this.hub, mesh, "192.168.77.254", NATS_PORT, config);
   }
@@ -88,20 +89,36 @@ export class TwoHosts {
     return namespace;
   }
 
+  /** Each link gets IPv6 too, fd77::/64 and fd78::/64, for tunnels that run over it. */
+  private addIPv6(): void {
+    runSync(this.hub, ["sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=1"]);
+    for (const [index, host] of this.namespaces.entries()) {
+      const { device, subnet6 } = this.hubLink(index);
+      const [first, last] = [subnet6.replace("/", "1/"), subnet6.replace("/", "fe/")];
+      runSync(this.hub, ["ip", "address", "add", last, "dev", device, "nodad"]);
+      runSync(host, ["ip", "address", "add", first, "dev", "eth0", "nodad"]);
+      runSync(host, ["ip", "-6", "route", "add", "default", "via", last.replace("/64", "")]);
+    }
+  }
+
   /**
    * The hub forwards no packet larger than this to a host (null: again what its link carries) and
    * tells nobody: the way from that host stays as it is.
    */
   narrow(index: number, mtu: number | null): void {
-    const { subnet, device } = this.hubLink(index);
-    const metric = mtu === null ? [] : ["mtu", `${mtu}`];
-    runSync(this.hub, ["ip", "route", "replace", subnet, "dev", device, ...metric]);
+    const { subnet, subnet6, device } = this.hubLink(index);
+    const way = ["dev", device, ...(mtu === null ? [] : ["mtu", `${mtu}`])];
+    runSync(this.hub, ["ip", "route", "replace", subnet, ...way]);
+    if (this.extra.underlayProtocol !== "ipv6") return;
+    // Not the kernel's own route for the prefix, which has a worse metric than this.
+    runSync(this.hub, ["ip", "-6", "route", "replace", subnet6, ...way, "metric", "1"]);
   }
 
-  private hubLink(index: number): { subnet: string; device: string } {
+  private hubLink(index: number): { subnet: string; subnet6: string; device: string } {
     const subnet = `192.168.${77 + index}.0/24`;
     const shown = runSync(this.hub, ["ip", "route", "show", subnet]);
-    return { subnet, device: /dev (\S+)/.exec(shown)?.[1] ?? "" };
+    const device = /dev (\S+)/.exec(shown)?.[1] ?? "";
+    return { subnet, subnet6: `fd${77 + index}::/64`, device };
   }
 
   /** Sets the MTU of both ends of a host's link. */
@@ -119,6 +136,11 @@ export class TwoHosts {
     }
     }`;
     runSync(this.hub, ["nft", "-f", "-"], { input: rules });
+  }
+
+  /** Lets them out again. */
+  allowErrors(): void {
+    runSync(this.hub, ["nft", "delete", "table", "inet", "silent"]);
   }
 
   /** Starts the agent of a host whose process has ended, and waits until it is ready. */
