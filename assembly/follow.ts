@@ -46,7 +46,8 @@ function isReady(socket: u32, peerIndex: u32, at: usize, bytes: u32, outerTos: u
   // A datagram to the node itself may be a probe.
   if (!joinable.isTcp(proven) && route.isToSelf(proven)) return false;
   const outer = proof.offset();
-  if (bytes <= outer + chains.header(chain) || !protocols.isStateless(socket, at)) return false;
+  if (bytes <= outer + chains.header(chain) || !protocols.isStateless(socket, proof.outerAt()))
+    return false;
   if (!chains.mayTake(chain, at + outer)) return false;
   pattern.prepare(chain, outer);
   return pattern.isReady();

@@ -35,6 +35,11 @@ export function offset(): u32 {
   return load<u32>(worker, W_PROOF + PROVEN) - 1;
 }
 
+/** Where the proven datagram's outer headers stand. */
+export function outerAt(): usize {
+  return worker + W_PROOF + OUTER;
+}
+
 /** Where the proven datagram's inner header stands, as it came. */
 export function innerAt(): usize {
   return worker + W_PROOF + INNER;

@@ -299,6 +299,25 @@ test("packets of one flow are each looked at, however like the one before they a
   assertExact(module);
 });
 
+test("a number that comes twice is dropped also where its packet would follow", async () => {
+  const module = await node1({ sequence: true });
+  const part = (i: number) =>
+    podPacket(4, 2, 1, {
+      ...{ protocol: TCP, payload: bytes(400), sequence: 400 * i, identification: 7 + i },
+    });
+  // Numbered, without a number, and then with the number of before: equal headers, the next bytes.
+  for (const [i, sequence] of [5, 6, undefined, 6, undefined, 6, 7].entries()) {
+    module.feedWire(grePacket(part(i), sequence === undefined ? {} : { sequence }), from2());
+  }
+  const { tun } = module.run();
+  assert.is(
+    tun.reduce((sum, { segments }) => sum + segments, 0),
+    5,
+  );
+  assert.is(module.counters().ingress.drops.OLD_SEQUENCE?.packets, 2);
+  assertExact(module);
+});
+
 for (const key of [null, KEY]) {
   test(`a bulk flow grows into super-packets, ${key === null ? "bare" : "keyed"}`, async () => {
     const module = await node1({ key });
