@@ -13,8 +13,10 @@ import {
   DESCRIPTOR_SIZE,
   EGRESS,
   ENTRY_DATA,
+  ENTRY_GENERATION,
   ENTRY_KIND,
   ENTRY_LENGTH,
+  ENTRY_PEER,
   HEADROOM,
   INJECT_PACKET,
   MAX_CUT,
@@ -105,7 +107,11 @@ function takeInjected(entry: usize): void {
   }
   const at = output.takeWire(HEADROOM + length) + HEADROOM;
   memory.copy(at, entry + ENTRY_DATA, length);
-  const result = encap.injected(at, length);
+  const named = load<u32>(entry, ENTRY_PEER);
+  const result =
+    named === 0
+      ? encap.injected(at, length)
+      : encap.injectedTo(named - 1, load<u32>(entry, ENTRY_GENERATION), at, length);
   if (result < 0) drop(result, 1, length);
 }
 

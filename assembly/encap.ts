@@ -29,6 +29,7 @@ import {
   P_MTU,
   PEER_FRAGMENTS,
 } from "./shared/tables";
+import * as tables from "./tables";
 import * as ipv6 from "./wire/ipv6";
 import * as vnet from "./wire/vnet";
 import { worker } from "./worker";
@@ -162,6 +163,19 @@ export function injected(innerAt: usize, length: u32): i32 {
   if (total < 0) return total;
   const peerIndex = nextHop(innerAt);
   if (peerIndex < 0) return peerIndex;
+  toPeer(peerIndex, innerAt, total, EGRESS);
+  return 0;
+}
+
+/**
+ * As `injected`, by the entry of one peer of that generation's tables: also one to which no prefix
+ * leads, for a way that is not in use yet. A number of older tables names nobody.
+ */
+export function injectedTo(peerIndex: u32, generation: u32, innerAt: usize, length: u32): i32 {
+  const total = packet.check(innerAt, length);
+  if (total < 0) return total;
+  const isKnown = generation === tables.generation() && peerIndex < peers.count();
+  if (!isKnown) return -Drop.NO_ROUTE;
   toPeer(peerIndex, innerAt, total, EGRESS);
   return 0;
 }

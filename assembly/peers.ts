@@ -7,6 +7,7 @@ import {
   SOURCE_FAMILY,
   SOURCE_PEER,
   SOURCE_SLOT_SIZE,
+  T_PEER_COUNT,
   T_PEERS_AT,
   T_SOURCES_AT,
   T_SOURCES_MASK,
@@ -19,6 +20,11 @@ const SPREAD: u32 = 0x9e3779b1;
 /** Address of a peer's entry. */
 export function at(index: u32): usize {
   return <usize>load<u32>(load<u32>(worker, W_TABLES), T_PEERS_AT) + <usize>index * PEER_SIZE;
+}
+
+/** How many entries there are. */
+export function count(): u32 {
+  return load<u32>(load<u32>(worker, W_TABLES), T_PEER_COUNT);
 }
 
 function hash(addressAt: usize, family: u32): u32 {

@@ -15,3 +15,8 @@ export function refresh(): void {
   fib.use(tables);
   atomic.store<u32>(worker, generation, W_GENERATION);
 }
+
+/** Generation of the tables that this run works with. */
+export function generation(): u32 {
+  return load<u32>(worker, W_GENERATION);
+}

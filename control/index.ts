@@ -22,6 +22,7 @@ export {
   setMeshServers,
 } from "./mesh.js";
 export type * from "./records.js";
+export { FORMS_MAX } from "./records.js";
 export {
   type EndpointFacts,
   MemberSession,

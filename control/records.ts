@@ -65,6 +65,15 @@ export interface ClaimRecord {
   nodeId: string;
 }
 
+/** Most entries of `receives` and of `sends` in a node record. */
+export const FORMS_MAX = 16;
+
+/** An encapsulation, and the UDP port where it is received: 0 where it has none. */
+export interface TunnelForm {
+  protocol: string;
+  port: number;
+}
+
 /** `nodes.<nodeId>`: dynamic facts, written and signed by that node alone. */
 export interface NodeRecord {
   nodeId: string;
@@ -83,6 +92,16 @@ export interface NodeRecord {
   vtepMac: string;
   /** Tunnel protocols it can receive. */
   protocols: string[];
+  /**
+   * What it receives now, the mesh's own first; during a change that of before, too. Absent: a node
+   * that does not say it receives the mesh's protocol at `underlay.port`.
+   */
+  receives?: TunnelForm[];
+  /**
+   * What it sends to any member: those keep it open as long as it is here. Port 0 of one that has
+   * ports: at whatever port. Absent: the node does not say it.
+   */
+  sends?: TunnelForm[];
   /** Its tunnel MTU: bytes of inner IP packet. */
   mtu: number;
   version: string;

@@ -15,7 +15,9 @@ import type {
   NodeRecord,
   PeerRecord,
   TokenRecord,
+  TunnelForm,
 } from "./records.js";
+import { FORMS_MAX } from "./records.js";
 import { completeConfig } from "./setting-rules.js";
 import type { MeshConfig } from "./settings.js";
 
@@ -98,6 +100,8 @@ function node(fields: Fields): NodeRecord {
     },
     vtepMac: check.mac(fields, "vtepMac"),
     protocols: check.list(fields, "protocols", 16, check.words(32)),
+    ...forms(fields, "receives"),
+    ...forms(fields, "sends"),
     mtu: check.whole(fields, "mtu", 576, 65_535),
     version: check.text(fields, "version", 64),
     bootId: check.text(fields, "bootId", 64),
@@ -110,6 +114,20 @@ function node(fields: Fields): NodeRecord {
 function interfaceAddresses(underlay: Fields): string[] {
   if (underlay.interfaceAddresses === undefined) return [];
   return check.list(underlay, "interfaceAddresses", 16, check.interfaceAddress);
+}
+
+/** Nodes of earlier versions do not write them. */
+function forms(fields: Fields, name: "receives" | "sends"): Pick<NodeRecord, typeof name> {
+  if (fields[name] === undefined) return {};
+  return { [name]: check.list(fields, name, FORMS_MAX, form) };
+}
+
+function form(fields: Fields, name: string): TunnelForm {
+  const one = fieldsOf(fields[name], name);
+  return {
+    protocol: check.text(one, "protocol", 32),
+    port: check.whole(one, "port", 0, 65_535),
+  };
 }
 
 function endpoint(fields: Fields): EndpointRecord {

@@ -205,10 +205,15 @@ export const RING_HEAD: usize = 0; //  u32: next entry the writer fills (monoton
 export const RING_TAIL: usize = 64; // u32: next entry the reader takes
 export const RING_DATA: usize = 128;
 export const RING_SIZE: usize = RING_DATA + RING_ENTRY_SIZE * 64;
-/** Entry: u32 length, u32 kind, u32 peer index, u32 reserved, then the packet (inner IP). */
+/**
+ * Entry: u32 length, u32 kind, u32 peer index, u32 generation, then the packet (inner IP). An
+ * injected one may name the peer it goes to, by index + 1 in the tables of that generation; 0: by
+ * its destination.
+ */
 export const ENTRY_LENGTH: usize = 0;
 export const ENTRY_KIND: usize = 4;
 export const ENTRY_PEER: usize = 8;
+export const ENTRY_GENERATION: usize = 12;
 export const ENTRY_DATA: usize = 16;
 export const W_PUNT_RING: usize = W_STATE_REGION + STATE_REGION_SIZE; // wasm writes, control reads
 export const W_INJECT_RING: usize = W_PUNT_RING + RING_SIZE; //          control writes, wasm reads

@@ -20,7 +20,6 @@ const notLive: { [name in SettingName]?: string } = {
   underlayInterface: perNode,
   underlayProtocol: perNode,
   workers: perNode,
-  tunnelProtocol: "all nodes would have to change at once: make a new mesh, or remove the nodes",
 };
 
 /**

@@ -11,7 +11,9 @@ import { type Booted, boot } from "./boot.js";
 import { metricsRoute, routesOf } from "./endpoints.js";
 import { Engine, protocolOf } from "./engine.js";
 import { AgentError, messageOf } from "./errors.js";
-import { removeFiles } from "./files.js";
+import { readText, removeFiles } from "./files.js";
+import { parseFlipState } from "./flip-state.js";
+import { Flips } from "./flips.js";
 import { HostKeeper } from "./host-keeper.js";
 import { workerCount } from "./local.js";
 import { LowLatency } from "./low-latency.js";
@@ -36,6 +38,7 @@ interface Running extends Booted {
   beat: Beat;
   lowLatency: LowLatency;
   pathProber: PathProber;
+  flips: Flips;
   keeper: HostKeeper;
   engine: Engine;
 }
@@ -56,6 +59,7 @@ export class Agent implements RunningAgent {
   private readonly askPeers = () => this.running.prober.tick();
   private readonly lookAtTraffic = () => this.running.lowLatency.look();
   private readonly askPaths = () => this.running.pathProber.beat();
+  private readonly askForms = () => this.running.flips.tick();
   private settleEnd: (end: End) => void = () => undefined;
 
   private constructor(private readonly running: Running) {
@@ -66,6 +70,7 @@ export class Agent implements RunningAgent {
     this.bare = new BareCounters(running.deviceName);
     this.watch = new Watch(running);
     running.pathProber.onChange = () => this.watch.pathsChanged();
+    running.flips.onChange = () => this.watch.pathsChanged();
     this.bench = openBenchDesk(running);
     this.ended = new Promise((resolve) => {
       this.settleEnd = resolve;
@@ -109,6 +114,7 @@ export class Agent implements RunningAgent {
     this.running.beat.add(this.askPeers);
     this.watchTraffic();
     this.running.beat.add(this.askPaths);
+    this.running.beat.add(this.askForms);
     await this.watch.start();
     this.servers.push(await ApiServer.listenOnSocket(paths.socket, routesOf(this), log));
     if (options.metricsListen !== undefined) {
@@ -134,6 +140,7 @@ export class Agent implements RunningAgent {
     beat.remove(this.askPeers);
     prober.stop();
     beat.remove(this.askPaths);
+    beat.remove(this.askForms);
     pathProber.stop();
     beat.remove(this.lookAtTraffic);
     this.datapath.off("round", this.lookAtTraffic);
@@ -141,9 +148,9 @@ export class Agent implements RunningAgent {
   }
 
   status(): AgentStatus {
-    const { session, membership, prober, pathProber, options, lowLatency } = this.running;
+    const { session, membership, prober, pathProber, flips, options, lowLatency } = this.running;
     return buildStatus({
-      ...{ session, membership, prober, pathProber, lowLatency, bare: this.bare },
+      ...{ session, membership, prober, pathProber, flips, lowLatency, bare: this.bare },
       ...{ engine: this.engine, datapath: this.datapath, pods: this.pods },
       deviceName: this.deviceName,
       version: options.version ?? "unknown",
@@ -243,11 +250,11 @@ export class Agent implements RunningAgent {
     const { options, paths, log } = this.running;
     this.endWatches();
     const podsFile = join(options.stateDir, "pods.json");
-    const { key, membership, snapshot, host } = paths;
+    const { key, membership, snapshot, host, flips } = paths;
     const steps = [
       () => this.pods.removeAll(),
       () => this.engine.remove(),
-      () => removeFiles(key, membership, snapshot, host, podsFile),
+      () => removeFiles(key, membership, snapshot, host, flips, podsFile),
     ];
     // The lease is given back: there is no way back here, so every step is tried.
     for (const step of steps) {
@@ -320,8 +327,17 @@ async function openRunning(booted: Booted, options: AgentOptions, log: AgentLog)
     packetsTo: (peers) => datapath.packetsTo(peers),
     ...(options.pathTimers === undefined ? {} : { timers: options.pathTimers }),
   });
-  datapath.onPunt((packet) => prober.onPunt(packet) || pathProber.onPunt(packet));
-  const parts = { options, deviceName, session, datapath, keeper, pods, prober, pathProber, log };
-  const engine = new Engine({ ...parts, snapshotPath: paths.snapshot }, underlay, plan);
+  const saved = parseFlipState(await readText(paths.flips));
+  const flips = new Flips({
+    ask: (packet, index) => datapath.injectTo(packet, index),
+    ...(saved === undefined ? {} : { saved }),
+  });
+  datapath.onPunt(
+    (packet) => prober.onPunt(packet) || pathProber.onPunt(packet) || flips.onPunt(packet),
+  );
+  const probers = { prober, pathProber, flips };
+  const parts = { options, deviceName, session, datapath, keeper, pods, ...probers, log };
+  const files = { snapshotPath: paths.snapshot, flipsPath: paths.flips };
+  const engine = new Engine({ ...parts, ...files }, underlay, plan);
   return { ...booted, ...parts, engine, lowLatency, beat: new Beat() };
 }

@@ -6,9 +6,12 @@ import type { Underlay } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import { codeOf, messageOf } from "./errors.js";
 import { writeAtomic } from "./files.js";
+import { flipStateText } from "./flip-state.js";
+import type { Flips } from "./flips.js";
 import type { HostKeeper } from "./host-keeper.js";
 import { localFacts, nodeFacts, vtepMacOf } from "./local.js";
 import { plan, poolsOf } from "./plan.js";
+import { type Form, isSameForm } from "./plan-forms.js";
 import type { Plan } from "./plan-types.js";
 import { pathPeers, withPathMtus } from "./pmtu-plan.js";
 import type { PathProber } from "./pmtu-prober.js";
@@ -26,7 +29,9 @@ export interface EngineParts {
   pods: Pods;
   prober: Prober;
   pathProber: PathProber;
+  flips: Flips;
   snapshotPath: string;
+  flipsPath: string;
   log: AgentLog;
 }
 
@@ -53,6 +58,7 @@ export class Engine {
   private hostText = "";
   private podsText = "";
   private savedRevision = -1;
+  private savedFlips = "";
   private pools: string[] = [];
   private hostProblems: string[] = [];
   private readonly causes = new Map<string, unknown>();
@@ -128,7 +134,8 @@ export class Engine {
     }
     const { options, session, deviceName } = this.parts;
     const local = localFacts(options, session.nodeId, deviceName, this.underlayNow);
-    const next = plan({ snapshot, local });
+    const change = this.parts.flips.facts(snapshot, session.nodeId);
+    const next = plan({ snapshot, local, change });
     // Nothing is taken away because the store lost something: only what it says counts.
     this.planned = next.hold ? { ...this.planned, problems: next.problems } : next;
     this.current = this.fitToPaths(this.planned);
@@ -142,9 +149,13 @@ export class Engine {
     this.parts.prober.setPeers(this.current.tables?.self.addresses ?? [], this.current.peers);
     await this.step("own record", () => this.writeOwn());
     this.applied = this.current;
-    if (!next.hold) {
-      await this.step("state", () => this.save());
+    if (next.hold) {
+      return;
     }
+    if (!this.causes.has("publish")) {
+      this.parts.flips.applied(this.current);
+    }
+    await this.step("state", () => this.save());
   }
 
   /** Tells the path probes what to ask, and takes what they know. */
@@ -190,6 +201,13 @@ export class Engine {
     const fragments = tables?.peers.some((peer) => peer.fragments) ?? false;
     const place = { family, address, port, protocol, others, fragments };
     await this.parts.datapath.rebind(ordered ? { ...place, ordered } : place);
+  }
+
+  /** What is planned to be received, and open in truth. */
+  private receives(): Form[] {
+    const { protocol = "vxlan", port, others = [] } = this.parts.datapath.underlay();
+    const open = [{ protocol, port }, ...others];
+    return this.current.receives.filter((form) => open.some((one) => isSameForm(one, form)));
   }
 
   /** What comes to our raw sockets is ours alone. */
@@ -248,7 +266,7 @@ export class Engine {
       return;
     }
     const version = options.version ?? "unknown";
-    await session.writeNode(nodeFacts(this.current, this.underlayNow, session.nodeId, version));
+    await session.writeNode(nodeFacts(this.current, this.receives(), this.underlayNow, session.nodeId, version));
     await session.writeEndpoints(
       pods.list().map(({ name: pod, addresses, labels }) => ({
         ...{ pod, addresses, labels },
@@ -263,6 +281,11 @@ export class Engine {
   }
 
   private async save(): Promise<void> {
+    const flips = flipStateText(this.parts.flips.state());
+    if (flips !== this.savedFlips) {
+      await writeAtomic(this.parts.flipsPath, flips);
+      this.savedFlips = flips;
+    }
     const snapshot = this.parts.session.snapshot();
     if (snapshot === null || snapshot.revision === this.savedRevision) {
       return;

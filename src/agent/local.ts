@@ -1,8 +1,10 @@
 // Facts about this node that others are told: VTEP MAC, boot id, encapsulations spoken.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { MeshConfig, NodeFacts } from "../../control/index.js";
+import { FORMS_MAX, type MeshConfig, type NodeFacts } from "../../control/index.js";
 import type { Underlay } from "../host/index.js";
+import { distinctForms, type Form } from "./plan-forms.js";
+import { sentForms } from "./plan-tables.js";
 import type { LocalFacts, Plan } from "./plan-types.js";
 import { spokenProtocols } from "./protocols.js";
 import type { AgentOptions } from "./types.js";
@@ -51,6 +53,7 @@ function bootId(): string {
 /** What this node writes into its own record. */
 export function nodeFacts(
   plan: Plan,
+  receives: readonly Form[],
   underlay: Underlay,
   nodeId: string,
   version: string,
@@ -64,6 +67,8 @@ export function nodeFacts(
     },
     vtepMac: vtepMacOf(nodeId),
     protocols: [...spokenProtocols],
+    receives: [...receives],
+    sends: distinctForms(sentForms(plan.peers), FORMS_MAX),
     mtu: Math.max(plan.pathMtu, RECORD_MTU_MIN),
     version,
     bootId: bootId(),

@@ -66,6 +66,12 @@ function peerFamilies({ peers }: AgentStatus): MetricFamily[] {
       })),
     },
     {
+      name: "meshd_peer_protocol",
+      help: "1 for the encapsulation in which packets go to the peer.",
+      type: "gauge",
+      samples: peers.map(({ name: peer, protocol }) => ({ labels: { peer, protocol }, value: 1 })),
+    },
+    {
       name: "meshd_peer_rtt_seconds",
       help: "Round-trip time of the last data-path probe.",
       type: "gauge",

@@ -11,6 +11,8 @@ export interface AgentPaths {
   snapshot: string;
   /** What was changed below /proc/sys. */
   host: string;
+  /** In which form packets to each member arrive. */
+  flips: string;
   socket: string;
 }
 
@@ -21,6 +23,7 @@ export function pathsOf(stateDir: string, runDir: string): AgentPaths {
     membership: join(stateDir, "membership.json"),
     snapshot: join(stateDir, "snapshot.json"),
     host: join(stateDir, "host.json"),
+    flips: join(stateDir, "forms.json"),
     socket: join(runDir, "agent.sock"),
   };
 }

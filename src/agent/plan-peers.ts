@@ -7,6 +7,7 @@ import type {
   PeerRecord,
 } from "../../control/index.js";
 import type { ClaimKind, PrefixClaim } from "./overlap.js";
+import { type ChangeFacts, decideForm, type Form } from "./plan-forms.js";
 import type { LocalFacts, Problem } from "./plan-types.js";
 import {
   canonicalAddress,
@@ -25,8 +26,10 @@ export interface Candidate {
   kind: "member" | "static";
   address: string;
   port: number;
-  /** null: the mesh's own. */
-  protocol: TunnelProtocol | null;
+  /** What is sent to it, at `port`. */
+  protocol: TunnelProtocol;
+  /** Members: what the mesh asks for instead, to be asked whether it arrives; else null. */
+  next: Form | null;
   /** null: the encapsulation has none. */
   mac: string | null;
   /** null: the mesh's own network number. */
@@ -114,7 +117,12 @@ export function staticClaims(peer: PeerRecord, report: Report): PrefixClaim[] {
 }
 
 /** The member's node record, when it counts: right epoch and an encapsulation we speak. */
-function factsOf(snapshot: MeshSnapshot, member: MemberRecord, report: Report): NodeRecord | null {
+function factsOf(
+  snapshot: MeshSnapshot,
+  member: MemberRecord,
+  change: ChangeFacts,
+  report: Report,
+): { node: NodeRecord; form: Form; next: Form | null } | null {
   const node = snapshot.nodes.get(member.nodeId);
   const key = `nodes.${member.nodeId}`;
   const refuse = (code: string, why: string) => {
@@ -129,22 +137,25 @@ function factsOf(snapshot: MeshSnapshot, member: MemberRecord, report: Report): 
     return refuse("MESHD_STALE_EPOCH", why);
   }
   const protocol = snapshot.config.tunnelProtocol;
-  if (!node.protocols.includes(protocol)) {
+  const decided = decideForm(node, protocol, change.confirmed.get(node.nodeId));
+  if (decided === null) {
     return refuse("MESHD_PROTOCOL_MISSING", `does not speak ${protocol}`);
   }
-  return node;
+  return { node, ...decided };
 }
 
 export function memberCandidate(
   snapshot: MeshSnapshot,
   member: MemberRecord,
   family: 4 | 6,
+  change: ChangeFacts,
   report: Report,
 ): Candidate | null {
-  const node = factsOf(snapshot, member, report);
-  if (node === null) {
+  const known = factsOf(snapshot, member, change, report);
+  if (known === null) {
     return null;
   }
+  const { node, form, next } = known;
   const address = node.underlay.addresses.find((text) => parseAddress(text)?.family === family);
   if (address === undefined) {
     const why = `node ${member.name}: no IPv${family} underlay address: not routed`;
@@ -157,8 +168,8 @@ export function memberCandidate(
     nodeId: member.nodeId,
     kind: "member",
     address: canonicalAddress(address),
-    port: node.underlay.port,
-    protocol: null,
+    ...form,
+    next,
     mac: node.vtepMac,
     vni: null,
     greKey: null,
@@ -181,6 +192,7 @@ export function staticCandidate(peer: PeerRecord, family: 4 | 6, report: Report)
     address: canonicalAddress(peer.endpoint),
     port: peer.port,
     protocol: peer.protocol,
+    next: null,
     mac: peer.vtepMac,
     vni: peer.vni,
     greKey: peer.greKey ?? null,
@@ -198,7 +210,9 @@ function standing(snapshot: MeshSnapshot, candidate: Candidate): number {
   if (candidate.kind === "static") {
     return 3;
   }
-  const claimed = snapshot.claims.get(claimKey(candidate.address, candidate.port));
+  // Claimed is the port that the record names first, whatever else is received meanwhile.
+  const port = snapshot.nodes.get(candidate.nodeId)?.underlay.port ?? candidate.port;
+  const claimed = snapshot.claims.get(claimKey(candidate.address, port));
   if (claimed === undefined) {
     return 2;
   }

@@ -14,21 +14,29 @@ export interface PortPlan {
   others: ListeningPort[];
 }
 
-/** Decides the ports. A peer whose port is taken by another encapsulation is left out, and said. */
+/**
+ * Decides the ports: beside the tunnel's own those in `kept`, then static peers'. A peer whose port is taken by another encapsulation is left out, and
+ * said.
+ */
 export function planPorts(
   candidates: readonly Candidate[],
   own: ListeningPort,
+  kept: readonly ListeningPort[],
   report: Report,
 ): PortPlan {
-  const taken = new Map(isUdp(own.protocol) ? [[own.port, own.protocol]] : []);
-  const raw = new Set<ListeningPort["protocol"]>();
+  const inUse = [own, ...kept].filter(({ protocol }) => isUdp(protocol));
+  const taken = new Map(inUse.map(({ protocol, port }) => [port, protocol]));
+  const portlessKept = kept.filter(({ protocol }) => !isUdp(protocol));
+  const raw = new Set(portlessKept.map(({ protocol }) => protocol));
   const heard = candidates.filter((candidate) => {
     const { protocol, port, name } = candidate;
-    if (protocol === null || protocol === own.protocol) return true;
+    if (protocol === own.protocol) return true;
+    // Raw sockets are needed to send, too.
     if (!isUdp(protocol)) {
       raw.add(protocol);
       return true;
     }
+    if (candidate.kind === "member") return true;
     const holder = taken.get(port);
     const isFull = holder === undefined && taken.size > PORTS_MAX;
     if (holder === protocol) return true;

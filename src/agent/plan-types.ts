@@ -1,7 +1,9 @@
 // What goes into plan and what comes out: plain values, nothing that touches the host.
 import type { MeshSnapshot } from "../../control/index.js";
 import type { ListeningPort, TableContents } from "../datapath/index.js";
+import type { ChangeFacts, Form } from "./plan-forms.js";
 import type { Way } from "./plan-ways.js";
+import type { TunnelProtocol } from "./protocols.js";
 
 /** What plan must know of this host; measured by the agent before each plan. */
 export interface LocalFacts {
@@ -26,6 +28,21 @@ export interface LocalFacts {
 export interface PlanInput {
   snapshot: MeshSnapshot;
   local: LocalFacts;
+  /** Left out: nothing is known of another encapsulation or port than the mesh's. */
+  change?: ChangeFacts;
+}
+
+/** A member to which packets do not go in the mesh's form yet. */
+export interface PlannedChange {
+  name: string;
+  nodeId: string;
+  from: Form;
+  /** null: it does not receive the mesh's encapsulation yet. */
+  to: Form | null;
+  /** Index of the entry in the tables that leads there in the next form; null: none yet. */
+  shadow: number | null;
+  /** Overlay addresses to ask. */
+  probeAddresses: string[];
 }
 
 /** A peer in the tables; same index as in `tables.peers`. */
@@ -35,6 +52,8 @@ export interface PlannedPeer {
   nodeId: string;
   kind: "member" | "static";
   address: string;
+  /** What is sent to it, at `port`. */
+  protocol: TunnelProtocol;
   port: number;
   /** All prefixes that are its own, and the way of each. */
   prefixes: string[];
@@ -104,8 +123,11 @@ export interface Plan {
   leftToUnderlay: string[];
   tunnelProtocol: string;
   port: number;
-  /** Ports beside it, for static peers of other encapsulations. */
+  /** Ports beside it: of the mesh before a change, and for static peers. */
   otherPorts: ListeningPort[];
+  /** What members may send to us: the mesh's own form first. */
+  receives: Form[];
+  changes: PlannedChange[];
   /** Packets carry sequence numbers, which one worker must have all of. */
   ordered: boolean;
   /** Of the device and of pods. */

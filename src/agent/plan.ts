@@ -1,12 +1,7 @@
 // The hinge of both planes, pure: records of the cluster in, table contents and host state out.
 // The same records give the same plan, in whatever order they came (test/agent/plan.test.ts).
-import {
-  hasFrames,
-  type MemberRecord,
-  type MeshSnapshot,
-  type PeerRecord,
-} from "../../control/index.js";
-import type { GreOptions, ListeningPort, TableContents, TablePeer } from "../datapath/index.js";
+import type { MemberRecord, MeshSnapshot, PeerRecord } from "../../control/index.js";
+import type { ListeningPort } from "../datapath/index.js";
 import { tunnelMtu } from "./mtu.js";
 import { type PrefixClaim, resolveClaims } from "./overlap.js";
 import {
@@ -20,6 +15,7 @@ import {
   staticCandidate,
   staticClaims,
 } from "./plan-peers.js";
+import { keptBeside, NO_CHANGE, protocolsInUse } from "./plan-forms.js";
 import { planPorts } from "./plan-ports.js";
 import {
   admissionOf,
@@ -32,6 +28,14 @@ import {
   texts,
   wallsAlone,
 } from "./plan-routes.js";
+import {
+  changesOf,
+  type Numbers,
+  shadowsOf,
+  type Tunnel,
+  tablesOf,
+  withoutProof,
+} from "./plan-tables.js";
 import type { LocalFacts, Plan, PlanInput, PlannedPeer } from "./plan-types.js";
 import { type PrefixWay, type Way, wayRules, waysDecider } from "./plan-ways.js";
 import {
@@ -49,7 +53,6 @@ import {
   greOptionsOf,
   isTunnelProtocol,
   isUdp,
-  overheadOf,
   spokenProtocols,
   type TunnelProtocol,
 } from "./protocols.js";
@@ -74,23 +77,24 @@ function emptyPlan(snapshot: MeshSnapshot, local: LocalFacts, member: MemberReco
     encapMode: snapshot.config.encapMode,
     leftToUnderlay: wayRules(snapshot.config).left.map(formatPrefix),
     tunnelProtocol: snapshot.config.tunnelProtocol,
-    ...numbersOf({ snapshot, local }, () => undefined),
+    ...sizesOf({ snapshot, local }),
     otherPorts: [],
+    receives: [],
+    changes: [],
     ordered: false,
     problems: [],
   };
 }
 
+/** As far as they can be said of a node that carries nothing. */
+function sizesOf(input: PlanInput): Pick<Plan, "port" | "mtu" | "pathMtu"> {
+  const { port, mtu, pathMtu } = numbersOf(input, () => undefined);
+  return { port, mtu, pathMtu };
+}
+
 function memberView(member: MemberRecord): NonNullable<Plan["member"]> {
   const { name, state, role, podCIDRs, epoch } = member;
   return { name, state, role, podCIDRs: [...podCIDRs], epoch };
-}
-
-interface Tunnel {
-  protocol: TunnelProtocol;
-  vni: number;
-  dscp: "inherit" | number;
-  gre: GreOptions;
 }
 
 /** The encapsulation asked for, or null when this version has none of that kind. */
@@ -120,14 +124,14 @@ interface Shares extends Shared {
 }
 
 function candidatesOf(
-  { snapshot, local }: PlanInput,
+  { snapshot, local, change = NO_CHANGE }: PlanInput,
   members: MemberRecord[],
   statics: PeerRecord[],
   report: Report,
 ): Candidate[] {
   const { family } = local.underlay;
   return [
-    ...members.map((member) => memberCandidate(snapshot, member, family, report)),
+    ...members.map((member) => memberCandidate(snapshot, member, family, change, report)),
     ...statics.map((peer) => staticCandidate(peer, family, report)),
   ].filter((candidate) => candidate !== null);
 }
@@ -169,7 +173,7 @@ function groupByOwner(claims: readonly PrefixClaim[]): Map<string, PrefixClaim[]
 }
 
 /** Decides peers and prefixes for the whole mesh, this node included. */
-function share(input: PlanInput, listening: ListeningPort, report: Report): Shares {
+function share(input: PlanInput, { port, protocol, kept }: Numbers, report: Report): Shares {
   const { snapshot, local } = input;
   const members = [...snapshot.members.values()].filter(mayForward);
   const statics = [...snapshot.peers.values()];
@@ -177,7 +181,7 @@ function share(input: PlanInput, listening: ListeningPort, report: Report): Shar
   const pools = poolsOf(snapshot).flatMap((pool) => parsePrefix(pool) ?? []);
   const candidates = candidatesOf(input, others, statics, report);
   const settled = settleAddresses(snapshot, local, pools, candidates, report);
-  const { candidates: peers, others: ports } = planPorts(settled, listening, report);
+  const { candidates: peers, others: ports } = planPorts(settled, { protocol, port }, kept, report);
   const claims = [
     ...members.flatMap((member) => memberClaims(snapshot, member, report)),
     ...statics.flatMap((peer) => staticClaims(peer, report)),
@@ -193,16 +197,17 @@ function share(input: PlanInput, listening: ListeningPort, report: Report): Shar
   const decide = waysDecider(snapshot.config, local.underlay, pools, report);
   const peered = peers.flatMap((candidate) => {
     const claims = owned.get(candidate.owner);
-    return claims === undefined ? [] : [{ candidate, claims, ways: decide(candidate, claims) }];
+    if (claims === undefined) return [];
+    return [withoutProof({ candidate, claims, ways: decide(candidate, claims) })];
   });
   return { own: owned.get(local.nodeId) ?? [], peers: peered, others: ports };
 }
 
 function plannedPeer({ candidate, claims, ways }: Peered): PlannedPeer {
-  const { name, nodeId, kind, address, port } = candidate;
+  const { name, nodeId, kind, address, protocol, port } = candidate;
   const probed = kind === "member" ? leases(claims) : claims;
   return {
-    ...{ name, nodeId, kind, address, port },
+    ...{ name, nodeId, kind, address, protocol, port },
     prefixes: texts(claims),
     prefixWays: ways.map(({ way }) => way),
     podCIDRs: kind === "member" ? texts(leases(claims)) : texts(claims),
@@ -229,81 +234,33 @@ function probeTargets(prefix: Prefix, kind: "member" | "static"): string[] {
   return kind === "member" || alone ? [firstAddress(prefix)] : [firstAddress(prefix), second];
 }
 
-interface Numbers extends Tunnel {
-  port: number;
-  mtu: number;
-  /** Family of the underlay. */
-  family: 4 | 6;
-  /** Members' packets have no outer header, so `mtu` is the underlay's. */
-  isNative: boolean;
-  pathMtu: number;
-}
-
-/** What of a peer depends on the encapsulation that it speaks. */
-function headersOf(candidate: Candidate, numbers: Numbers): Pick<TablePeer, "mac" | "vni" | "gre"> {
-  const { kind, mac, greKey } = candidate;
-  const protocol = candidate.protocol ?? numbers.protocol;
-  if (protocol === "gre") {
-    // A static peer with a MAC address is a bridge's port, as Linux' gretap; members take IP.
-    const frames = kind === "static" && mac !== null;
-    const gre = { ...numbers.gre, key: greKey ?? numbers.gre.key, frames };
-    return frames ? { mac, gre } : { gre };
-  }
-  return mac === null || !hasFrames(protocol) ? {} : { mac, vni: candidate.vni ?? numbers.vni };
-}
-
-function tablePeer({ candidate, claims }: Peered, numbers: Numbers): TablePeer {
-  const protocol = candidate.protocol ?? numbers.protocol;
-  const headers = headersOf(candidate, numbers);
-  // What the path carries is what the mesh's own headers leave of it, and they.
-  const { family } = numbers;
-  const ours = numbers.isNative ? 0 : overheadOf(numbers.protocol, family, numbers.gre);
-  const path = numbers.pathMtu + ours - overheadOf(protocol, family, headers.gre);
-  return {
-    protocol,
-    address: candidate.address,
-    port: candidate.port,
-    ...headers,
-    mtu: Math.min(numbers.mtu, path, candidate.mtu ?? numbers.mtu),
-    prefixes: texts(claims),
-    ...(numbers.dscp === "inherit" ? {} : { dscp: numbers.dscp }),
-  };
-}
-
-function tablesOf({ own, peers }: Shared, local: LocalFacts, numbers: Numbers): TableContents {
-  return {
-    self: {
-      mac: local.vtepMac,
-      vni: numbers.vni,
-      mtu: numbers.mtu,
-      addresses: leases(own).map(({ prefix }) => firstAddress(prefix)),
-      prefixes: texts(own),
-      udpPort: numbers.port,
-    },
-    peers: peers.map((peer) => tablePeer(peer, numbers)),
-  };
-}
-
 /** Tunnel port and MTU by the settings, the node's own first; known also while nothing flows. */
 function numbersOf(
-  { snapshot, local }: PlanInput,
+  { snapshot, local, change = NO_CHANGE }: PlanInput,
   report: Report,
-): Pick<Numbers, "port" | "mtu" | "pathMtu"> {
+): Pick<Numbers, "port" | "mtu" | "pathMtu" | "kept"> {
   const { config } = snapshot;
   const protocol = isTunnelProtocol(config.tunnelProtocol) ? config.tunnelProtocol : "vxlan";
-  const { mtu, path, warning } = tunnelMtu({
-    setting: local.mtu ?? config.mtu,
-    protocol: config.routingMode === "native" ? null : protocol,
-    gre: greOptionsOf(config),
-    underlayFamily: local.underlay.family,
-    underlayMtu: local.underlay.mtu,
-    overlayIPv6: config.clusterPoolIPv6PodCIDR !== null,
-  });
+  const isNative = config.routingMode === "native";
+  const sizeWith = (one: TunnelProtocol) =>
+    tunnelMtu({
+      setting: local.mtu ?? config.mtu,
+      protocol: isNative ? null : one,
+      gre: greOptionsOf(config),
+      underlayFamily: local.underlay.family,
+      underlayMtu: local.underlay.mtu,
+      overlayIPv6: config.clusterPoolIPv6PodCIDR !== null,
+    });
+  const { mtu, path, warning } = sizeWith(protocol);
   if (warning !== null) {
     report("MESHD_MTU", "config", warning);
   }
-  const port = local.tunnelPort || config.tunnelPort || defaultPortOf(protocol);
-  return { port: isUdp(protocol) ? port : 0, mtu, pathMtu: path };
+  // What comes or goes in another form meanwhile must fit, too.
+  const sizes = protocolsInUse(protocol, change).map((one) => sizeWith(one).mtu);
+  const asked = local.tunnelPort || config.tunnelPort || defaultPortOf(protocol);
+  const port = isUdp(protocol) ? asked : 0;
+  const kept = keptBeside({ protocol, port }, change.kept);
+  return { port, mtu: Math.min(mtu, ...sizes), pathMtu: path, kept };
 }
 
 /** Why this node may not forward now: one problem, or null. */
@@ -358,12 +315,13 @@ export function plan(input: PlanInput): Plan {
   const { family } = local.underlay;
   const numbers = { ...tunnel, ...numbersOf(input, problems.report), family, isNative };
   const shared = share(input, numbers, problems.report);
+  const shadows = shadowsOf(shared.peers, input.change ?? NO_CHANGE);
   const pools = poolsOf(snapshot);
   const podCIDRs = texts(leases(shared.own));
   const sources = snapshot.config.masquerade ? podCIDRs : [];
   return {
     ...base,
-    tables: tablesOf(shared, local, numbers),
+    tables: tablesOf(shared, shadows, local, numbers),
     peers: shared.peers.map(plannedPeer),
     addresses: leases(shared.own).map(({ prefix }) => nodeAddressOf(prefix)),
     routes: routesOf(shared, pools, local, snapshot.config),
@@ -374,6 +332,8 @@ export function plan(input: PlanInput): Plan {
     admission: admissionOf(shared, pools, local, snapshot.config),
     port: numbers.port,
     otherPorts: shared.others,
+    receives: [{ protocol: numbers.protocol, port: numbers.port }, ...numbers.kept],
+    changes: changesOf(shared.peers, shadows, numbers.protocol),
     ordered: isOrdered(shared, numbers),
     mtu: numbers.mtu,
     pathMtu: numbers.pathMtu,
@@ -382,7 +342,7 @@ export function plan(input: PlanInput): Plan {
 }
 
 /** Whether GRE is in use, and its packets numbered. */
-function isOrdered({ others }: Shares, { protocol, gre }: Numbers): boolean {
-  const spoken = [protocol, ...others.map((other) => other.protocol)];
+function isOrdered({ others }: Shares, { protocol, gre, kept }: Numbers): boolean {
+  const spoken = [protocol, ...[...kept, ...others].map((other) => other.protocol)];
   return gre.sequence && spoken.includes("gre");
 }

@@ -6,7 +6,7 @@ import { isTunnelled } from "./pmtu-plan.js";
 import { PATH_TIMERS, type PathLimits, PathSearch, type PathTimers } from "./pmtu-search.js";
 import { parseAddress } from "./prefix.js";
 import { decodeReply, encodeSized, type ProbeReply } from "./probe-packets.js";
-import { askable, peerKey } from "./probes.js";
+import { askable, isSameEnd, peerKey } from "./probes.js";
 
 /** Questions a second of the whole node: to idle peers, and to those that packets go to. */
 export const IDLE_PER_SECOND = 20;
@@ -146,7 +146,7 @@ export class PathProber {
   }
 
   private targetOf(peer: PlannedPeer, limits: PathLimits, known: Target | undefined): Target {
-    if (known?.peer.address !== peer.address || known.peer.port !== peer.port) {
+    if (known?.peer.address !== peer.address || !isSameEnd(known.peer, peer)) {
       const search = new PathSearch(limits, this.timers);
       const nothing = {
         open: null,

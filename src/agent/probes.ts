@@ -63,6 +63,11 @@ export interface ProberOptions {
   now?: () => number;
 }
 
+/** A member is the same at another port, when the mesh's encapsulation or port changes. */
+export function isSameEnd(a: PlannedPeer, b: PlannedPeer): boolean {
+  return a.port === b.port || (a.kind === "member" && b.kind === "member");
+}
+
 /** Names a peer over plan changes. */
 export function peerKey(peer: { nodeId: string; name: string }): string {
   return peer.nodeId === "" ? `peer:${peer.name}` : peer.nodeId;
@@ -90,7 +95,7 @@ export class Prober {
     const next = new Map<string, Target>();
     for (const peer of peers) {
       const known = this.targets.get(peerKey(peer));
-      const same = known?.peer.address === peer.address && known.peer.port === peer.port;
+      const same = known?.peer.address === peer.address && isSameEnd(known.peer, peer);
       next.set(peerKey(peer), same ? { ...known, peer } : newTarget(peer));
     }
     this.targets = next;

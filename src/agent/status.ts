@@ -5,7 +5,9 @@ import { MESH_ROUTE_METRIC, POOL_ROUTE_METRIC } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import type { BareCounters } from "./bare-counters.js";
 import type { Engine } from "./engine.js";
+import type { ChangeStatus, Flips } from "./flips.js";
 import type { LowLatency } from "./low-latency.js";
+import { formText } from "./plan-forms.js";
 import type { PlannedPeer } from "./plan-types.js";
 import { isTunnelled } from "./pmtu-plan.js";
 import type { PathProber } from "./pmtu-prober.js";
@@ -23,6 +25,7 @@ export interface StatusParts {
   lowLatency: LowLatency;
   bare: BareCounters;
   pathProber: PathProber;
+  flips: Flips;
   deviceName: string;
   version: string;
   startedAt: string;
@@ -36,17 +39,41 @@ function peerStatus(
   entry: TablePeer | undefined,
   parts: StatusParts,
 ): PeerStatus {
-  const { name, nodeId, kind, address, port, podCIDRs, ways } = peer;
+  const { name, nodeId, kind, address, protocol, port, podCIDRs, ways } = peer;
   const health = parts.prober.health(peer);
   const finding = parts.pathProber.finding(peer);
   return {
-    ...{ name, nodeId, kind, underlay: address, port, podCIDRs: [...podCIDRs], ...health },
+    ...{ name, nodeId, kind, underlay: address, protocol, port },
+    ...{ podCIDRs: [...podCIDRs], ...health },
     ways: { ...ways },
     direct: parts.bare.of(peer),
     mtu: isTunnelled(peer) && entry !== undefined ? entry.mtu : parts.engine.plan().mtu,
     pathState: finding?.phase ?? null,
-    problem: entry === undefined ? null : pathProblem(entry, finding),
+    problem: linesOf(
+      entry === undefined ? null : pathProblem(entry, finding),
+      stayingProblem(peer, parts.flips.report()),
+    ),
   };
+}
+
+/** One line of several, or null when there is none. */
+function linesOf(...lines: (string | null)[]): string | null {
+  const said = lines.filter((line) => line !== null);
+  return said.length === 0 ? null : said.join("; ");
+}
+
+/** Why packets to a member still go in another form than the mesh's, where it was asked in vain. */
+function stayingProblem(peer: PlannedPeer, change: ChangeStatus | null): string | null {
+  if (change === null || !change.staying.includes(peer.name)) return null;
+  const next = formText({ protocol: change.protocol, port: change.port });
+  return `no answer by ${next}, so packets still go by ${formText(peer)}: look at firewalls`;
+}
+
+function stayingWarnings(peers: readonly PlannedPeer[], change: ChangeStatus | null): string[] {
+  return peers.flatMap((peer) => {
+    const problem = stayingProblem(peer, change);
+    return problem === null ? [] : [`node ${peer.name}: ${problem}`];
+  });
 }
 
 type Direction = "egress" | "ingress";
@@ -82,6 +109,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
   const { engine, session, membership, datapath } = parts;
   const plan = engine.plan();
   const underlay = engine.underlay();
+  const change = parts.flips.report();
   const peers = plan.peers.map((peer, index) => peerStatus(peer, plan.tables?.peers[index], parts));
   const egress = total(parts, "egress");
   const ingress = total(parts, "ingress");
@@ -127,7 +155,12 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     offloads: { ...datapath.offloads() },
     raw: engine.raw(),
     refused: session.snapshot()?.refused ?? [],
-    warnings: [...parts.warnings, ...engine.warnings()],
+    change,
+    warnings: [
+      ...parts.warnings,
+      ...engine.warnings(),
+      ...stayingWarnings(plan.peers, change),
+    ],
     churn: { ...engine.churn },
   };
 }

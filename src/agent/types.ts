@@ -1,6 +1,7 @@
 // What the agent is given, what it answers: options of runAgent and the JSON shapes of its socket.
 import type { BenchRule } from "../bench/index.js";
 import type { GrantedOffloads, Steering, SteeringStatus, WorkerHeap } from "../datapath/index.js";
+import type { ChangeStatus } from "./flips.js";
 import type { LowLatencyStatus } from "./low-latency.js";
 import type { Way } from "./plan-ways.js";
 import type { PathPhase, PathTimers } from "./pmtu-search.js";
@@ -82,6 +83,8 @@ export interface PeerStatus {
   nodeId: string;
   kind: "member" | "static";
   underlay: string;
+  /** What is sent to it, at `port`. */
+  protocol: string;
   port: number;
   podCIDRs: string[];
   reachable: Reachability;
@@ -159,6 +162,8 @@ export interface AgentStatus {
   /** null while no raw socket is open. */
   raw: RawStatus | null;
   refused: Refusal[];
+  /** While the mesh's encapsulation or port changes, else null. */
+  change: ChangeStatus | null;
   warnings: string[];
   churn: { published: number; hostChanges: number; reconciles: number };
 }

@@ -1,5 +1,5 @@
 // meshd node list | show | drain | remove | grant | rename: members, asked of the controllers.
-import type { NodeView } from "../../control/index.js";
+import type { NodeView, TunnelForm } from "../../control/index.js";
 import { checkValue, kinds, label } from "../config/index.js";
 import { withAdmin } from "./admin.js";
 import type { CommandGroup, Context, Invocation } from "./command.js";
@@ -52,11 +52,18 @@ function nodeText(view: NodeView): string {
     ["underlay", node ? `${node.underlay.addresses.join(" ")} port ${node.underlay.port}` : null],
     ["VTEP MAC", node?.vtepMac],
     ["protocols", node?.protocols.join(" ")],
+    ["receives", formsText(node?.receives)],
+    ["sends", formsText(node?.sends)],
     ["mtu", node?.mtu],
     ["version", node?.version],
   ]);
   const pods = view.endpoints.map((pod) => [pod.pod, pod.addresses.join(",")]);
   return pods.length === 0 ? lines : `${lines}\n${tableOr(["POD", "ADDRESSES"], pods, "")}`;
+}
+
+function formsText(forms: readonly TunnelForm[] | undefined): string | undefined {
+  if (forms === undefined || forms.length === 0) return undefined;
+  return forms.map(({ protocol, port }) => (port === 0 ? protocol : `${protocol}:${port}`)).join(" ");
 }
 
 async function drain(invocation: Invocation, context: Context): Promise<undefined> {

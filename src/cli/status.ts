@@ -66,6 +66,7 @@ function agentText(status: AgentStatus): string {
     ["mesh", `${mesh.name} ${mesh.id}`],
     ["nats", natsText(status)],
     ["routing", routingText(status)],
+    ["change", status.change === null ? undefined : changeText(status.change)],
     ["device", `${status.device} mtu ${status.mtu}`],
     ["underlay", `${underlay.address} on ${underlay.interface} mtu ${underlay.mtu}`],
     ["lease", `${lease.podCIDRs.join(" and ")}, epoch ${lease.epoch}`],
@@ -106,6 +107,20 @@ function wayText({ ways }: PeerStatus): string {
 function directText({ direct }: PeerStatus): string | null {
   if (!direct) return null;
   return `${bytesText(direct.egress.bytes)}, ${bytesText(direct.ingress.bytes)}`;
+}
+
+/** How far a change of encapsulation or port has come. */
+function changeText(change: NonNullable<AgentStatus["change"]>): string {
+  const { protocol, port, done, total, waiting, staying, kept } = change;
+  const names = (label: string, some: readonly string[]) =>
+    some.length === 0 ? "" : `; ${label}: ${some.slice(0, 5).join(", ")}`;
+  const open = kept.map((form) => `${form.protocol}${portText(form.port)}`);
+  return [
+    `${protocol}${portText(port)}: ${done} of ${count(total, "peer")}`,
+    names("not open yet", waiting),
+    names("no answer", staying),
+    names("still received", open),
+  ].join("");
 }
 
 function natsText({ nats }: AgentStatus): string {
@@ -186,11 +201,13 @@ function peersText(peers: readonly PeerStatus[]): string {
     peer.rtt_us === null ? null : durationText(peer.rtt_us / 1000),
     peer.lastSeen_ms === null ? null : `${durationText(peer.lastSeen_ms)} ago`,
     peer.mtu,
+    peer.protocol,
     wayText(peer),
     directText(peer),
   ]);
   const heads = [
-    ...["PEER", "KIND", "UNDERLAY", "PODCIDRS", "STATE", "RTT", "HEARD", "MTU", "WAY", "DIRECT"],
+    ...["PEER", "KIND", "UNDERLAY", "PODCIDRS", "STATE", "RTT", "HEARD", "MTU"],
+    ...["PROTOCOL", "WAY", "DIRECT"],
   ];
   return `\n${table(heads, rows)}`;
 }

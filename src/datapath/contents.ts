@@ -3,7 +3,14 @@
 import { NEXT_LOCAL, NEXT_PEER } from "../../assembly/shared/tables.js";
 import { type Address, maskWords, parseAddress, parseMac, parsePrefix } from "./address.js";
 import { ENCAPSULATIONS } from "./templates.js";
-import type { GreOptions, ProtocolName, TableContents, TablePeer, TableSelf } from "./types.js";
+import {
+  type GreOptions,
+  type ProtocolName,
+  SHADOWS_MAX,
+  type TableContents,
+  type TablePeer,
+  type TableSelf,
+} from "./types.js";
 
 export type TableErrorCode = "MESHD_TABLE_FULL" | "MESHD_TABLE_CONFLICT" | "MESHD_TABLE_INVALID";
 
@@ -45,6 +52,7 @@ export interface CheckedPeer {
   mtu: number;
   dscp: number | undefined;
   fragments: boolean;
+  isShadow: boolean;
 }
 
 export interface CheckedContents {
@@ -148,6 +156,7 @@ function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
     mtu: Math.min(number(`MTU ${who}`, peer.mtu, MTU_MIN, MTU_MAX), selfMtu),
     dscp: dscp === undefined ? undefined : number(`DSCP ${who}`, dscp, 0, DSCP_MAX),
     fragments: peer.fragments === true,
+    isShadow: peer.shadow === true,
   };
 }
 
@@ -210,14 +219,17 @@ function isCovered(text: string, prefixes: readonly string[]): boolean {
 }
 
 function checkPeers(contents: TableContents, selfMtu: number, most: number): CheckedPeer[] {
-  if (contents.peers.length > most) {
-    const why = `${contents.peers.length} peers, room for ${most}: raise peerCapacity and restart`;
+  const shadows = contents.peers.filter(({ shadow }) => shadow === true).length;
+  const count = contents.peers.length - shadows;
+  if (count > most || shadows > SHADOWS_MAX) {
+    const why = `${count} peers, room for ${most}: raise peerCapacity and restart`;
     throw new TableError("MESHD_TABLE_FULL", why);
   }
   const seen = new Set<string>();
   return contents.peers.map((peer) => {
     const checked = checkPeer(peer, selfMtu);
     const key = checked.address.words.join(".");
+    if (checked.isShadow) return checked;
     if (seen.has(key)) {
       const why = `underlay address ${peer.address} belongs to two peers: remove one of them`;
       throw new TableError("MESHD_TABLE_CONFLICT", why);

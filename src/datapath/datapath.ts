@@ -17,6 +17,7 @@ import { mendRegion } from "./recovery.js";
 import { releaseRegularly } from "./resident.js";
 import type { UnderlayAddress } from "./sockets.js";
 import { type CrewPlan, openSteered, type Steering, type SteeringStatus } from "./steering.js";
+import { ENCAPSULATIONS } from "./templates.js";
 import type { TableContents } from "./types.js";
 
 /** Asked for on every socket; the kernel gives it when we are privileged, else its own limit. */
@@ -182,6 +183,21 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     return true;
   }
 
+  /**
+   * As `inject`, by the entry of one peer of the tables that were published last.
+   * @returns false also while those are not live yet.
+   */
+  injectTo(packet: Uint8Array, index: number): boolean {
+    this.assertOpen();
+    const worker = this.handles.orderedWorker() ?? 0;
+    const base = this.memory.bases[worker];
+    if (base === undefined || !this.publisher.isSettled()) return false;
+    const peer = { index, generation: this.publisher.generation() };
+    if (!putInject(this.memory, base, packet, peer)) return false;
+    this.crew.wake(worker);
+    return true;
+  }
+
   /** Says who gets packets that are not plain forwarding (probes). One handler; the last counts. */
   onPunt(handler: PuntHandler): void {
     this.puntHandler = handler;
@@ -227,6 +243,11 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   /** Whether each CPU's packets are its own worker's, and if not though asked for, why. */
   steering(): SteeringStatus {
     const alone = this.handles.orderedWorker();
+    const { protocol = "vxlan" } = this.current;
+    if (this.steered.active && ENCAPSULATIONS[protocol].socket === null) {
+      const reason = `${protocol} comes by raw sockets, which no program shares out`;
+      return { active: false, cpus: [], reason };
+    }
     if (alone === undefined || alone === 0) return this.steered;
     const reason = `packets are numbered (greSequence): worker ${alone} has all of them`;
     return { active: false, cpus: [], reason };

@@ -15,10 +15,11 @@ export type { WorkerHeap } from "./heap.js";
 export { type PuntHandler, RING_PACKET_MAX } from "./punt.js";
 export { type ListeningPort, rawProtocolsOf, type UnderlayAddress } from "./sockets.js";
 export type { Steering, SteeringStatus } from "./steering.js";
-export type {
-  GreOptions,
-  ProtocolName,
-  TableContents,
-  TablePeer,
-  TableSelf,
+export {
+  type GreOptions,
+  type ProtocolName,
+  SHADOWS_MAX,
+  type TableContents,
+  type TablePeer,
+  type TableSelf,
 } from "./types.js";

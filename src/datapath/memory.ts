@@ -37,6 +37,7 @@ import {
   T_SOURCES_MASK,
 } from "../../assembly/shared/tables.js";
 import { DatapathError } from "./errors.js";
+import { SHADOWS_MAX } from "./types.js";
 
 const PAGE_SIZE = 65536;
 /** Pages the compiled module asks for at least and at most (asconfig.json). */
@@ -98,7 +99,7 @@ function layoutTables(peerCapacity: number, prefixCapacity: number): TableLayout
   const sourceSlots = slotsFor(peerCapacity);
   const fibSlots = slotsFor(prefixCapacity);
   const peersAt = T_HEADER_SIZE;
-  const sourcesAt = peersAt + peerCapacity * PEER_SIZE;
+  const sourcesAt = peersAt + (peerCapacity + SHADOWS_MAX) * PEER_SIZE;
   const fib4At = roundUp(sourcesAt + sourceSlots * SOURCE_SLOT_SIZE, FIB4_CHUNK8_SIZE);
   const chunksAt = fib4At + FIB4_ROOT_SIZE;
   const fib6At = chunksAt + chunkBytes(prefixCapacity);

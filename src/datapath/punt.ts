@@ -2,6 +2,7 @@
 // packets of our own are put in. One reader and one writer a ring, so head and tail need no lock.
 import {
   ENTRY_DATA,
+  ENTRY_GENERATION,
   ENTRY_KIND,
   ENTRY_LENGTH,
   ENTRY_PEER,
@@ -45,8 +46,22 @@ export function drainPunts(views: RingViews, base: number, handler: PuntHandler)
   }
 }
 
-/** Puts an inner IP packet into a worker's inject ring; false when full or the packet too long. */
-export function putInject(views: RingViews, base: number, packet: Uint8Array): boolean {
+/** A peer by its index in the tables of one generation. */
+export interface NamedPeer {
+  index: number;
+  generation: number;
+}
+
+/**
+ * Puts an inner IP packet into a worker's inject ring; false when full or the packet too long.
+ * Without `peer` its destination says where it goes.
+ */
+export function putInject(
+  views: RingViews,
+  base: number,
+  packet: Uint8Array,
+  peer?: NamedPeer,
+): boolean {
   const { bytes, words } = views;
   const ring = base + W_INJECT_RING;
   const head = Atomics.load(words, (ring + RING_HEAD) >>> 2);
@@ -56,7 +71,8 @@ export function putInject(views: RingViews, base: number, packet: Uint8Array): b
   const at = ring + RING_DATA + (head % RING_ENTRIES) * RING_ENTRY_SIZE;
   words[(at + ENTRY_LENGTH) >>> 2] = packet.length;
   words[(at + ENTRY_KIND) >>> 2] = INJECT_PACKET;
-  words[(at + ENTRY_PEER) >>> 2] = 0;
+  words[(at + ENTRY_PEER) >>> 2] = peer === undefined ? 0 : peer.index + 1;
+  words[(at + ENTRY_GENERATION) >>> 2] = peer?.generation ?? 0;
   bytes.set(packet, at + ENTRY_DATA);
   Atomics.store(words, (ring + RING_HEAD) >>> 2, (head + 1) >>> 0);
   return true;

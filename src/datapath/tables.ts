@@ -156,7 +156,7 @@ function writePeers(copy: CopyWriter, contents: CheckedContents, sessions: Sessi
     const at = copy.word(T_PEERS_AT) + index * PEER_SIZE;
     writePeer(copy, at, peer, contents.self.mac);
     writeGre(copy, at, peer, sessions);
-    writeSource(copy, peer, index);
+    if (!peer.isShadow) writeSource(copy, peer, index);
   });
   copy.setWord(T_PEER_COUNT, contents.peers.length);
 }

@@ -31,6 +31,9 @@ export interface GreOptions {
   frames?: boolean;
 }
 
+/** Most entries in the tables that shadow others. */
+export const SHADOWS_MAX = 64;
+
 /** One tunnel peer; its index in `TableContents.peers` is the peer index everywhere else. */
 export interface TablePeer {
   /** What is sent to it. */
@@ -53,6 +56,11 @@ export interface TablePeer {
   fragments?: boolean;
   /** CIDRs routed to it, and the only inner sources accepted from it. */
   prefixes: string[];
+  /**
+   * A second entry of a peer for another way to it, behind all others: nothing is routed there, and
+   * what comes from that address belongs to the first entry.
+   */
+  shadow?: boolean;
   /** Fixed DSCP of the outer header, 0 to 63; absent: inherited from the inner packet. */
   dscp?: number;
 }

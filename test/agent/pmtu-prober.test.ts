@@ -24,6 +24,7 @@ function member(index: number): PlannedPeer {
     nodeId: `U${index}`,
     kind: "member",
     address: `192.0.${index >> 8}.${index & 255}`,
+    protocol: "vxlan",
     port: 8472,
     prefixes: [`${prefix}/24`],
     podCIDRs: [`${prefix}/24`],

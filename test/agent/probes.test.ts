@@ -23,6 +23,7 @@ function member(index: number): PlannedPeer {
     nodeId: `U${index}`,
     kind: "member",
     address: `192.168.77.${index}`,
+    protocol: "vxlan",
     port: 8472,
     prefixes: [`10.244.${index}.0/24`],
     prefixWays: ["tunnel"],

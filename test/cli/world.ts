@@ -157,6 +157,7 @@ export const STATUS = {
       nodeId: "UPEER",
       kind: "member",
       underlay: "192.0.2.2",
+      protocol: "vxlan",
       port: 8472,
       podCIDRs: ["10.244.1.0/24"],
       reachable: "reachable",
@@ -173,6 +174,7 @@ export const STATUS = {
       nodeId: "",
       kind: "static",
       underlay: "192.0.2.9",
+      protocol: "vxlan",
       port: 8472,
       podCIDRs: ["10.9.0.0/24"],
       reachable: "unreachable",
@@ -200,6 +202,7 @@ export const STATUS = {
     socket: { segmentation: true, receiveOffload: true, sendBuffer: 1, receiveBuffer: 1 },
   },
   refused: [{ key: "peers.bad", revision: 3, reason: "no MAC" }],
+  change: null,
   warnings: ["a firewall drops UDP 8472"],
   churn: { published: 1, hostChanges: 2, reconciles: 3 },
 };

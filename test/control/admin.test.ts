@@ -104,7 +104,7 @@ test("settings are checked, and kept when they cannot change live", async () => 
       /^MESHD_SETTING_NOT_LIVE clusterPoolIPv4PodCIDR cannot change .*nothing was changed/,
     );
     assert.match(await refused("workers", 4), /^MESHD_SETTING_NOT_LIVE workers/);
-    assert.match(await refused("tunnelProtocol", "udp"), /^MESHD_SETTING_NOT_LIVE tunnelProtocol/);
+    assert.is(await refused("tunnelProtocol", "udp"), "taken");
     assert.match(await refused("tunnelProtocol", "pptp"), /^MESHD_BAD_SETTING .*"vxlan"/);
     assert.match(await refused("vni", "identity"), /^MESHD_BAD_SETTING vni: .*use a number/);
     assert.match(await refused("underlayAddress", "192.0.2.1"), /^MESHD_BAD_SETTING .*one node/);

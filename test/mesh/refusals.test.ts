@@ -200,7 +200,7 @@ rootTest(test, "names and values of settings that there are not", () => {
   for (const [words, exit] of [
     [["mtuu", "1400"], 2],
     [["mtu", "12"], 2],
-    [["tunnelProtocol", "geneve"], 1],
+    [["workers", "3"], 1],
   ] as const) {
     const before = lab.admin("config", "get");
     const done = set(...words);

@@ -40,7 +40,7 @@ import { addressBytes, parseAddress } from "../../src/datapath/address.js";
 import { readCounters, type WorkerCounters } from "../../src/datapath/counters.js";
 import { createMemory, type DatapathMemory } from "../../src/datapath/memory.js";
 import { compileModule, type HotPath, instantiateModule } from "../../src/datapath/module.js";
-import { drainPunts, putInject } from "../../src/datapath/punt.js";
+import { drainPunts, type NamedPeer, putInject } from "../../src/datapath/punt.js";
 import { Sessions } from "../../src/datapath/sessions.js";
 import { writeTables } from "../../src/datapath/tables.js";
 import type { TableContents } from "../../src/datapath/types.js";
@@ -218,8 +218,8 @@ export class TestModule {
   }
 
   /** Puts a packet of the control thread into the inject ring; false = full. */
-  inject(packet: Uint8Array): boolean {
-    return putInject(this.views, this.base, packet);
+  inject(packet: Uint8Array, peer?: NamedPeer): boolean {
+    return putInject(this.views, this.base, packet, peer);
   }
 
   /** Takes out everything that was punted. */
