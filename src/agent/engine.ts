@@ -266,7 +266,9 @@ export class Engine {
       return;
     }
     const version = options.version ?? "unknown";
-    await session.writeNode(nodeFacts(this.current, this.receives(), this.underlayNow, session.nodeId, version));
+    await session.writeNode(
+      nodeFacts(this.current, this.receives(), this.underlayNow, session.nodeId, version),
+    );
     await session.writeEndpoints(
       pods.list().map(({ name: pod, addresses, labels }) => ({
         ...{ pod, addresses, labels },

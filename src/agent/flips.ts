@@ -151,7 +151,8 @@ export class Flips {
   private askDue(): void {
     const now = this.now();
     const due = [...this.asking.values()].filter(
-      ({ tries, asked_ms }) => now - asked_ms + SLACK_MS >= (tries < TRIES_MAX ? HASTY_MS : SLOW_MS),
+      ({ tries, asked_ms }) =>
+        now - asked_ms + SLACK_MS >= (tries < TRIES_MAX ? HASTY_MS : SLOW_MS),
     );
     due.sort((a, b) => a.asked_ms - b.asked_ms);
     for (const asking of due.slice(0, ASKED_MAX)) this.ask(asking, now);

@@ -58,7 +58,9 @@ export function decideForm(
 
 /** What stays open beside the mesh's own form. One UDP port has one encapsulation. */
 export function keptBeside(own: Form, kept: readonly Form[]): Form[] {
-  return kept.filter((form) => !isSameForm(form, own) && (form.port === 0 || form.port !== own.port));
+  return kept.filter(
+    (form) => !isSameForm(form, own) && (form.port === 0 || form.port !== own.port),
+  );
 }
 
 /** Encapsulations whose headers packets may have, to or from members: the mesh's own first. */

@@ -15,8 +15,8 @@ export interface PortPlan {
 }
 
 /**
- * Decides the ports: beside the tunnel's own those in `kept`, then static peers'. A peer whose port is taken by another encapsulation is left out, and
- * said.
+ * Decides the ports: beside the tunnel's own those in `kept`, then static peers'. A peer whose port
+ * is taken by another encapsulation is left out, and said.
  */
 export function planPorts(
   candidates: readonly Candidate[],

@@ -8,7 +8,7 @@ import {
   type TableContents,
   type TablePeer,
 } from "../datapath/index.js";
-import { type ChangeFacts, type Form } from "./plan-forms.js";
+import type { ChangeFacts, Form } from "./plan-forms.js";
 import type { Candidate } from "./plan-peers.js";
 import { leases, type Peered, type Shared, texts } from "./plan-routes.js";
 import type { LocalFacts, PlannedChange } from "./plan-types.js";
@@ -149,7 +149,9 @@ export function withoutProof(peer: Peered): Peered {
 }
 
 /** Forms that are sent to members. */
-export function sentForms(peers: readonly { nodeId: string; protocol: TunnelProtocol; port: number }[]) {
+export function sentForms(
+  peers: readonly { nodeId: string; protocol: TunnelProtocol; port: number }[],
+) {
   const members = peers.filter(({ nodeId }) => nodeId !== "");
   return members.map(({ protocol, port }): Form => ({ protocol, port }));
 }

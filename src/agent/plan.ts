@@ -4,6 +4,7 @@ import type { MemberRecord, MeshSnapshot, PeerRecord } from "../../control/index
 import type { ListeningPort } from "../datapath/index.js";
 import { tunnelMtu } from "./mtu.js";
 import { type PrefixClaim, resolveClaims } from "./overlap.js";
+import { keptBeside, NO_CHANGE, protocolsInUse } from "./plan-forms.js";
 import {
   type Candidate,
   mayForward,
@@ -15,7 +16,6 @@ import {
   staticCandidate,
   staticClaims,
 } from "./plan-peers.js";
-import { keptBeside, NO_CHANGE, protocolsInUse } from "./plan-forms.js";
 import { planPorts } from "./plan-ports.js";
 import {
   admissionOf,

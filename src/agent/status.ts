@@ -156,11 +156,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     raw: engine.raw(),
     refused: session.snapshot()?.refused ?? [],
     change,
-    warnings: [
-      ...parts.warnings,
-      ...engine.warnings(),
-      ...stayingWarnings(plan.peers, change),
-    ],
+    warnings: [...parts.warnings, ...engine.warnings(), ...stayingWarnings(plan.peers, change)],
     churn: { ...engine.churn },
   };
 }

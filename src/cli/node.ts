@@ -63,7 +63,9 @@ function nodeText(view: NodeView): string {
 
 function formsText(forms: readonly TunnelForm[] | undefined): string | undefined {
   if (forms === undefined || forms.length === 0) return undefined;
-  return forms.map(({ protocol, port }) => (port === 0 ? protocol : `${protocol}:${port}`)).join(" ");
+  return forms
+    .map(({ protocol, port }) => (port === 0 ? protocol : `${protocol}:${port}`))
+    .join(" ");
 }
 
 async function drain(invocation: Invocation, context: Context): Promise<undefined> {

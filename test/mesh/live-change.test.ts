@@ -103,31 +103,37 @@ rootTest(test, "to another port under 1 kHz pings, and the old one is closed", a
   await untilAll("everybody sends to 8472", isDone("vxlan", 8472));
 });
 
-rootTest(test, "a peer behind a filter stays on the old way, says so, and flips later", async () => {
-  const { namespace } = lab.node("n5");
-  const rules = [
-    "add table inet shut",
-    "add chain inet shut in { type filter hook input priority 0; }",
-    "add rule inet shut in udp dport 6081 drop",
-  ];
-  runSync(namespace, ["nft", rules.join("; ")]);
-  const stays = ({ peers, change, warnings }: AgentStatus) =>
-    change?.staying.join() === "n5" &&
-    peers.every(({ name, protocol }) => protocol === (name === "n5" ? "vxlan" : "geneve")) &&
-    peers.some(({ name, problem }) => name === "n5" && /no answer by geneve/.test(problem ?? "")) &&
-    warnings.some((line) => line.startsWith("node n5: no answer by geneve"));
-  await withPings("filter", async () => {
-    lab.admin("config", "set", "tunnelProtocol", "geneve");
-    for (const node of NODES.slice(0, 4)) {
-      await lab.untilAgent(node, "n5 alone stays", stays, CHANGE_MS);
-    }
-    await lab.untilReachable(...NODES);
-  });
-  await withPings("filter gone", async () => {
-    runSync(namespace, ["nft", "delete table inet shut"]);
-    await untilAll("n5 flips, too", isDone("geneve", 6081));
-  });
-});
+rootTest(
+  test,
+  "a peer behind a filter stays on the old way, says so, and flips later",
+  async () => {
+    const { namespace } = lab.node("n5");
+    const rules = [
+      "add table inet shut",
+      "add chain inet shut in { type filter hook input priority 0; }",
+      "add rule inet shut in udp dport 6081 drop",
+    ];
+    runSync(namespace, ["nft", rules.join("; ")]);
+    const stays = ({ peers, change, warnings }: AgentStatus) =>
+      change?.staying.join() === "n5" &&
+      peers.every(({ name, protocol }) => protocol === (name === "n5" ? "vxlan" : "geneve")) &&
+      peers.some(
+        ({ name, problem }) => name === "n5" && /no answer by geneve/.test(problem ?? ""),
+      ) &&
+      warnings.some((line) => line.startsWith("node n5: no answer by geneve"));
+    await withPings("filter", async () => {
+      lab.admin("config", "set", "tunnelProtocol", "geneve");
+      for (const node of NODES.slice(0, 4)) {
+        await lab.untilAgent(node, "n5 alone stays", stays, CHANGE_MS);
+      }
+      await lab.untilReachable(...NODES);
+    });
+    await withPings("filter gone", async () => {
+      runSync(namespace, ["nft", "delete table inet shut"]);
+      await untilAll("n5 flips, too", isDone("geneve", 6081));
+    });
+  },
+);
 
 rootTest(test, "an agent that starts again in the middle goes on where it was", async () => {
   const { namespace } = lab.node("n5");

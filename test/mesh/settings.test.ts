@@ -112,7 +112,11 @@ rootTest(test, "config set mtu reaches tunnel devices and pods of all nodes live
 
 rootTest(test, "port, network number and DSCP of the tunnel change live", async () => {
   const wire = { namespace: lab.node("n1").namespace, device: "eth0" };
-  await set("tunnelPort", "8999", ({ tunnelPort, change }) => tunnelPort === 8999 && change === null);
+  await set(
+    "tunnelPort",
+    "8999",
+    ({ tunnelPort, change }) => tunnelPort === 8999 && change === null,
+  );
   const moved = await framesDuring(wire, "udp port 8999", () => assertAllReach());
   assert.ok(moved.length > 8);
   await set("tunnelPort", "0", ({ tunnelPort, change }) => tunnelPort === 8472 && change === null);
