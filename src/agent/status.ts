@@ -69,13 +69,6 @@ function stayingProblem(peer: PlannedPeer, change: ChangeStatus | null): string 
   return `no answer by ${next}, so packets still go by ${formText(peer)}: look at firewalls`;
 }
 
-function stayingWarnings(peers: readonly PlannedPeer[], change: ChangeStatus | null): string[] {
-  return peers.flatMap((peer) => {
-    const problem = stayingProblem(peer, change);
-    return problem === null ? [] : [`node ${peer.name}: ${problem}`];
-  });
-}
-
 type Direction = "egress" | "ingress";
 
 function total(parts: StatusParts, direction: Direction): { packets: number; bytes: number } {
@@ -156,7 +149,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     raw: engine.raw(),
     refused: session.snapshot()?.refused ?? [],
     change,
-    warnings: [...parts.warnings, ...engine.warnings(), ...stayingWarnings(plan.peers, change)],
+    warnings: [...parts.warnings, ...engine.warnings()],
     churn: { ...engine.churn },
   };
 }

@@ -202,7 +202,10 @@ export const STATUS = {
     socket: { segmentation: true, receiveOffload: true, sendBuffer: 1, receiveBuffer: 1 },
   },
   refused: [{ key: "peers.bad", revision: 3, reason: "no MAC" }],
-  change: null,
+  change: {
+    ...{ protocol: "geneve", port: 6081, done: 0, total: 1, waiting: [], staying: ["n2"] },
+    kept: [{ protocol: "vxlan", port: 8472 }],
+  },
   warnings: ["a firewall drops UDP 8472"],
   churn: { published: 1, hostChanges: 2, reconciles: 3 },
 };
