@@ -199,7 +199,10 @@ test("the old form is closed when no record says that it is sent, and a little l
   one.answer(3);
   assert.equal(one.apply().receives, [GENEVE, VXLAN]);
   one.say(2, [GENEVE, VXLAN], [GENEVE]);
+  one.apply();
+  const calm = one.changes;
   one.pass(60);
+  assert.is(one.changes, calm, "nothing to plan anew");
   assert.equal(one.apply().receives, [GENEVE, VXLAN], "n3 still sends it");
   one.say(3, [GENEVE, VXLAN], [GENEVE]);
   assert.equal(one.apply().receives, [GENEVE, VXLAN], "packets may be on their way");
