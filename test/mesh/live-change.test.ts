@@ -117,9 +117,7 @@ rootTest(
     const stays = ({ peers, change }: AgentStatus) =>
       change?.staying.join() === "n5" &&
       peers.every(({ name, protocol }) => protocol === (name === "n5" ? "vxlan" : "geneve")) &&
-      peers.some(
-        ({ name, problem }) => name === "n5" && /no answer by geneve/.test(problem ?? ""),
-      );
+      peers.some(({ name, problem }) => name === "n5" && /no answer by geneve/.test(problem ?? ""));
     await withPings("filter", async () => {
       lab.admin("config", "set", "tunnelProtocol", "geneve");
       for (const node of NODES.slice(0, 4)) {
