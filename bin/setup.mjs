@@ -121,6 +121,17 @@ async function prepareKernelPeer() {
   process.stderr.write(`     interop tests are skipped: ${why}\n`);
 }
 
+/** A BGP daemon beside the mesh; without it its test is skipped. */
+async function prepareBird() {
+  if (process.getuid() !== 0 || !isThere({ command: "apt-get" })) return;
+  const error = await tryStep("BGP daemon (bird2, unpacked only)", () =>
+    run(process.execPath, [join(ROOT, "dist/test/peers/make-bird.js")], { cwd: ROOT }),
+  );
+  if (error === undefined) return;
+  const why = error.message.trim().split("\n").at(-1);
+  process.stderr.write(`     the BGP test is skipped: ${why}\n`);
+}
+
 /**
  * Installs what the lock file names when it changed since the last time; the build runs scripts,
  * npm none. Not `npm ci`: that fails where a registry lacks packages of other platforms.
@@ -159,6 +170,7 @@ if (PURPOSES[name].includes("peers")) {
 await installModules();
 await build();
 if (PURPOSES[name].includes("interop")) await prepareKernelPeer();
+if (name === "test") await prepareBird();
 if (spawnSync(process.execPath, [join(ROOT, "bin", "meshd"), "--version"]).status !== 0) {
   fail("the build is there but bin/meshd does not start; try: rm -rf dist && npm run build");
 }

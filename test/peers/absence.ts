@@ -22,9 +22,13 @@ export function whyAbsent(): string | undefined {
   return undefined;
 }
 
-/** Registers a test that needs a kernel peer; where none can start it is counted as skipped. */
-export function peerTest<T>(suite: Test<T>, name: string, body: Callback<T>): void {
-  const reason = whyAbsent();
+/** Registers a test; where there is a reason against it, it is counted as skipped and said. */
+export function unlessAbsent<T>(
+  reason: string | undefined,
+  suite: Test<T>,
+  name: string,
+  body: Callback<T>,
+): void {
   if (reason === undefined) {
     suite(name, body);
     return;
@@ -32,4 +36,9 @@ export function peerTest<T>(suite: Test<T>, name: string, body: Callback<T>): vo
   const { skip: countAsSkipped } = suite;
   countAsSkipped(name, body);
   process.stdout.write(`  SKIPPED (${reason}): ${name}\n`);
+}
+
+/** Registers a test that needs a kernel peer. */
+export function peerTest<T>(suite: Test<T>, name: string, body: Callback<T>): void {
+  unlessAbsent(whyAbsent(), suite, name, body);
 }

@@ -25,25 +25,30 @@ function libraryPackages(): string[] {
   return names.filter((name) => /^(lib|zlib)/.test(name) && !NOT_LOADED.test(name));
 }
 
-function fetchInto(folder: string): void {
+const wholeGuest = () => [kernelPackage(), ...PACKAGES, ...libraryPackages()];
+
+function download(wanted: () => string[], folder: string): void {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const kernel = kernelPackage();
-  const wanted = [kernel, ...PACKAGES, ...libraryPackages()];
-  command(["apt-get", ...APT, "download", ...wanted], { cwd: folder });
+  command(["apt-get", ...APT, "download", ...wanted()], { cwd: folder });
+}
+
+/** Archives of packages into `folder`, with newer lists where the old ones do not do. */
+export function fetchArchives(wanted: () => string[], folder: string): void {
+  try {
+    download(wanted, folder);
+  } catch {
+    // Lists that are missing, or older than the mirror.
+    command(["apt-get", "update", "-q"]);
+    download(wanted, folder);
+  }
 }
 
 /** Archives into `folder`, unless they are there; made below `own` and moved when it is whole. */
 export function fetchPackages(own: string, folder: string): void {
   if (existsSync(folder)) return;
   const part = join(own, "packages");
-  try {
-    fetchInto(part);
-  } catch {
-    // Lists that are missing, or older than the mirror.
-    command(["apt-get", "update", "-q"]);
-    fetchInto(part);
-  }
+  fetchArchives(wholeGuest, part);
   moveOrKeep(part, folder);
 }
 
