@@ -2,6 +2,7 @@
 // a node and a router outside.
 //
 //   pods --- <lab>-n1, <lab>-n2 --- bridge --- router (BIRD) --- lan0 172.31.9.0/24
+import type { ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
@@ -15,6 +16,7 @@ const test = suite("bgp");
 const lab = new MeshLab("bg");
 const LAN = { 4: "172.31.9.0/24", 6: "fd31:9::/64" } as const;
 const FAMILIES = [4, 6] as const;
+const daemons: ChildProcess[] = [];
 let router: Guest;
 
 interface KernelRoute {
@@ -79,8 +81,9 @@ birdTest(test, "the router learns the pools and every PodCIDR", async () => {
     return linkLocal(router.namespace) !== "" && linkLocal(lab.node("n1").namespace) !== "";
   });
   const border = example("bird-border.conf");
-  startBird(lab.node("n1").namespace, join(lab.folder, "border"), border);
-  startBird(router.namespace, join(lab.folder, "router"), example("bird-router.conf"));
+  const outside = example("bird-router.conf");
+  daemons.push(startBird(lab.node("n1").namespace, join(lab.folder, "border"), border));
+  daemons.push(startBird(router.namespace, join(lab.folder, "router"), outside));
   assert.is(podCIDRs().length, 4);
   await untilLearned(...pools(), ...podCIDRs());
 });
@@ -117,6 +120,10 @@ birdTest(test, "a node that joins is learned, one that leaves is dropped", async
   await untilLearned(...before, ...lease.podCIDRs);
   lab.ask(host.place, ["leave"]);
   await untilLearned(...before);
+});
+
+test.after(() => {
+  for (const daemon of daemons) daemon.kill("SIGKILL");
 });
 
 test.run();
