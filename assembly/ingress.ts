@@ -108,7 +108,8 @@ function takeSegments(
   const at: usize = load<u32>(descriptor, D_ADDRESS) + outer;
   const socket: u32 = load<u16>(descriptor, D_SOCKET);
   const tos: u32 = load<u8>(descriptor, D_TOS);
-  proof.begin(segments > 1);
+  // Raw sockets hand over one by one what would be a train.
+  proof.begin(segments > 1 || protocols.isRaw(socket));
   const step: u32 = segments === 1 ? length : load<u16>(descriptor, D_SEGMENT);
   let done = follow.run(socket, peerIndex, at, step, length, tos);
   if (done === length && length > 0) return;

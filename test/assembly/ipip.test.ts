@@ -133,6 +133,7 @@ for (const family of [4, 6] as const) {
       const { tun } = back.run();
       assert.is(tun.length, 1);
       assert.is(tun[0]?.segments, 10);
+      assert.is(tun[0]?.isInArena, false, "it grew in the first one's slot");
       assert.equal(tun[0]?.packet.slice(start + 20), payload);
       assertExact(module);
       assertExact(back);

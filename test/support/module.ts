@@ -23,6 +23,7 @@ import {
   HEADROOM,
   SLOT_SIZE,
   VNET_HEADER_SIZE,
+  W_TUN_ARENA,
   W_TUN_IN,
   W_TUN_IN_COUNT,
   W_TUN_IN_NEXT,
@@ -100,6 +101,8 @@ export interface TunOutput {
   segments: number;
   direction: number;
   innerBytes: number;
+  /** Whether it was gathered in the arena; else it lies where it came. */
+  isInArena: boolean;
 }
 
 export interface Outputs {
@@ -315,6 +318,7 @@ export class TestModule {
       segments: this.view.getUint16(at + D_SEGMENTS, true),
       direction: this.view.getUint8(at + D_DIRECTION),
       innerBytes: this.view.getUint32(at + D_CAPACITY, true),
+      isInArena: this.view.getUint32(at + D_ADDRESS, true) >= this.base + W_TUN_ARENA,
     };
   }
 }
