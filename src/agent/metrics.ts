@@ -80,6 +80,12 @@ function peerFamilies({ peers }: AgentStatus): MetricFamily[] {
         value: (rtt_us ?? 0) / 1e6,
       })),
     },
+    {
+      name: "meshd_peer_mtu_bytes",
+      help: "Largest inner packet to the peer; less than the tunnel MTU: a narrow path.",
+      type: "gauge",
+      samples: peers.map(({ name: peer, mtu }) => ({ labels: { peer }, value: mtu })),
+    },
   ];
 }
 

@@ -68,7 +68,7 @@ for (const family of [4, 6] as const) {
       const address = hosts.pod(1).addresses.find((a) => a.includes(":") === (family === 6));
       const sink = await openSink(to, address ?? "");
       const stream = { address: address ?? "", port: sink.port, seed: family };
-      const sending = sendStream(from, stream, 400 * MIB, PAUSE_MS);
+      const sending = sendStream(from, stream, 256 * MIB, PAUSE_MS);
       await until("it flows", () => received(to) > PROGRESS);
       hosts.narrow(0, 1280);
       hosts.narrow(1, 1280);
@@ -76,7 +76,7 @@ for (const family of [4, 6] as const) {
       await until("it goes on", () => received(to) > before + PROGRESS, GO_ON_MS);
       const sent = await sending;
       assert.equal(await sink.ends(), [sent]);
-      assert.is(sent.bytes, 400 * MIB);
+      assert.is(sent.bytes, 256 * MIB);
       const status = await settled(0, REDUCED);
       assert.match(peerOf(status).problem ?? "", /larger than 1230/);
       assert.ok(pings(from, address ?? "", REDUCED - (family === 4 ? 28 : 48)));

@@ -89,6 +89,7 @@ rootTest(test, "status, counters, fib, routes, drops and metrics are answered", 
   assert.is(overNats.pid, (await hosts.agent(0).status()).pid);
   const metrics = String(await get("/metrics"));
   assert.match(metrics, /meshd_peer_reachable\{peer="n2"\} 1/);
+  assert.match(metrics, /meshd_peer_mtu_bytes\{peer="n2"\} 1450/);
   const asked = 'fetch("http://127.0.0.1:9477/metrics").then((r) => r.text()).then(console.log)';
   const overTcp = runSync(hosts.agent(0).namespace, [process.execPath, "-e", asked]);
   assert.match(overTcp, /meshd_up 1/);
