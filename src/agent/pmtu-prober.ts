@@ -239,7 +239,9 @@ export class PathProber {
     const size = target.search.size(now);
     const isPaired = target.search.isDoubtful();
     const wait_ms = target.rtt_ms === null ? TIMEOUT_FIRST_MS : 4 * target.rtt_ms;
-    const patience_ms = Math.min(Math.max(wait_ms, TIMEOUT_MIN_MS), TIMEOUT_MAX_MS);
+    // Alone it can only raise a doubt, which costs a question and nothing more.
+    const most_ms = isPaired ? TIMEOUT_MAX_MS : TIMEOUT_FIRST_MS;
+    const patience_ms = Math.min(Math.max(wait_ms, TIMEOUT_MIN_MS), most_ms);
     // Our own full ring says nothing about the path.
     if (!this.send(target, size, now) || (isPaired && !this.send(target, 0, now))) {
       target.search.unclear(now);

@@ -22,7 +22,7 @@ export interface PathTimers {
 }
 
 export const PATH_TIMERS: PathTimers = {
-  confirm_ms: 1000,
+  confirm_ms: 500,
   idle_ms: 60_000,
   raise_ms: 600_000,
   retry_ms: 200,

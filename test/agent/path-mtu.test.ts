@@ -14,8 +14,8 @@ const REDUCED = 1230;
 const RAISE_MS = 3000;
 /** A transfer that stood still must go on within this time. */
 const GO_ON_MS = 10_000;
-/** More than what can be in buffers when the path shrinks. */
-const PROGRESS = 64 << 20;
+/** More than what can be under way when the path shrinks. */
+const PROGRESS = 16 << 20;
 const PAUSE_MS = 20;
 const MIB = 1 << 20;
 
