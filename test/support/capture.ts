@@ -10,6 +10,8 @@ import { runSync, spawnIn, until } from "./netns.js";
 const VXLAN_PORT = 8472;
 /** UDP port whose payload tshark reads as an IP packet. */
 const IP_IN_UDP_PORT = 8285;
+/** By itself tshark goes by the lower port, so that a sender's may make it read another thing. */
+const GENEVE_PORT = 6081;
 /** Checksums that tshark looks at only when told so; a wrong one then has status "Bad" (0). */
 const CHECKED = ["ip", "udp", "tcp"].flatMap((name) => ["-o", `${name}.check_checksum:TRUE`]);
 const BAD = ["ip", "udp", "tcp", "icmp", "icmpv6", "gre"].map(
@@ -67,7 +69,8 @@ export class Capture {
 
   /** Lines that tshark prints for frames that match; "" = all. */
   frames(filter: string): string[] {
-    const asNamed = [`${VXLAN_PORT},vxlan`, `${IP_IN_UDP_PORT},ip`];
+    const ports = { [VXLAN_PORT]: "vxlan", [GENEVE_PORT]: "geneve", [IP_IN_UDP_PORT]: "ip" };
+    const asNamed = Object.entries(ports).map(([port, name]) => `${port},${name}`);
     const decode = asNamed.flatMap((one) => ["-d", `udp.port==${one}`]);
     const only = filter === "" ? [] : ["-Y", filter];
     const settings = [...decode, "-o", "tcp.desegment_tcp_streams:FALSE", ...CHECKED];
