@@ -10,7 +10,6 @@ import { runSync, spawnIn, until } from "./netns.js";
 const VXLAN_PORT = 8472;
 /** UDP port whose payload tshark reads as an IP packet. */
 const IP_IN_UDP_PORT = 8285;
-/** By itself tshark goes by the lower port, so that a sender's may make it read another thing. */
 const GENEVE_PORT = 6081;
 /** Checksums that tshark looks at only when told so; a wrong one then has status "Bad" (0). */
 const CHECKED = ["ip", "udp", "tcp"].flatMap((name) => ["-o", `${name}.check_checksum:TRUE`]);
@@ -33,6 +32,16 @@ export function wrongFrames(...kernels: string[]): string {
 export function plainWire(namespace: string, device: string): void {
   const features = ["tx", "off", "tso", "off", "gso", "off", "gro", "off"];
   runSync(namespace, ["ethtool", "-K", device, ...features]);
+}
+
+/** Lines of its output. */
+function tshark(argv: string[]): string[] {
+  const text = execFileSync("tshark", argv, {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+    maxBuffer: 1 << 28,
+  });
+  return text.split("\n").filter((line) => line !== "");
 }
 
 export class Capture {
@@ -69,18 +78,23 @@ export class Capture {
 
   /** Lines that tshark prints for frames that match; "" = all. */
   frames(filter: string): string[] {
-    const ports = { [VXLAN_PORT]: "vxlan", [GENEVE_PORT]: "geneve", [IP_IN_UDP_PORT]: "ip" };
-    const asNamed = Object.entries(ports).map(([port, name]) => `${port},${name}`);
+    const asNamed = [`${VXLAN_PORT},vxlan`, `${IP_IN_UDP_PORT},ip`];
+    for (const port of this.#misreadPorts()) asNamed.push(`${port},geneve`);
     const decode = asNamed.flatMap((one) => ["-d", `udp.port==${one}`]);
     const only = filter === "" ? [] : ["-Y", filter];
     const settings = [...decode, "-o", "tcp.desegment_tcp_streams:FALSE", ...CHECKED];
     const argv = ["-n", "-r", this.file, ...settings, ...only];
-    const text = execFileSync("tshark", argv, {
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "ignore"],
-      maxBuffer: 1 << 28,
-    });
-    return text.split("\n").filter((line) => line !== "");
+    return tshark(argv);
+  }
+
+  /**
+   * Linux' geneve sends from any port, and tshark goes by the lower of both: ports that it takes for
+   * something else.
+   */
+  #misreadPorts(): string[] {
+    const only = ["-Y", `udp.dstport == ${GENEVE_PORT} && !geneve`];
+    const columns = ["-T", "fields", "-E", "occurrence=f", "-e", "udp.srcport"];
+    return [...new Set(tshark(["-n", "-r", this.file, ...only, ...columns]))];
   }
 
   remove(): void {
