@@ -88,8 +88,8 @@ export class Capture {
   }
 
   /**
-   * Linux' geneve sends from any port, and tshark goes by the lower of both: ports that it takes for
-   * something else.
+   * Linux' geneve sends from any port, and tshark goes by the lower of both: ports that it takes
+   * for something else.
    */
   #misreadPorts(): string[] {
     const only = ["-Y", `udp.dstport == ${GENEVE_PORT} && !geneve`];
