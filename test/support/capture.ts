@@ -44,6 +44,18 @@ function tshark(argv: string[]): string[] {
   return text.split("\n").filter((line) => line !== "");
 }
 
+/**
+ * What tshark guesses from bytes that TCP and UDP carry: ours are random, and a wrong guess would
+ * count as a malformed packet.
+ */
+function withoutGuesses(): string[] {
+  const rows = tshark(["-G", "heuristic-decodes"]).map((line) => line.split("\t"));
+  const guessed = rows.flatMap(([below, name]) =>
+    (below === "tcp" || below === "udp") && name !== undefined ? [name] : [],
+  );
+  return [...new Set(guessed)].flatMap((name) => ["--disable-protocol", name]);
+}
+
 export class Capture {
   readonly #folder = mkdtempSync(join(tmpdir(), "meshd-capture-"));
   readonly file = join(this.#folder, "frames.pcap");
@@ -83,6 +95,7 @@ export class Capture {
     const decode = asNamed.flatMap((one) => ["-d", `udp.port==${one}`]);
     const only = filter === "" ? [] : ["-Y", filter];
     const settings = [...decode, "-o", "tcp.desegment_tcp_streams:FALSE", ...CHECKED];
+    settings.push(...withoutGuesses());
     const argv = ["-n", "-r", this.file, ...settings, ...only];
     return tshark(argv);
   }
