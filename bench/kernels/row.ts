@@ -1,4 +1,5 @@
 // A row of the kernels' table, and how its times are taken.
+import { onEachInTurn } from "../support/processor.js";
 import { median, percentile } from "../support/statistics.js";
 
 /** Something that can be timed again and again. */
@@ -34,10 +35,7 @@ export interface Pass {
   twin_ns?: number;
 }
 
-/**
- * Every subject has its turn that often, short ones: a core whose sibling is busy, or that runs
- * slower for a while, is not one row's, and seldom only one twin's.
- */
+/** Every subject has its turn that often, short ones: a slow while is not one row's. */
 const PASSES = 15;
 const SAMPLES = 100;
 /** Short, so that most samples are free of other processes. */
@@ -82,18 +80,21 @@ function rowOf({ name, unit, bytes }: Subject, samples: readonly number[], passe
   };
 }
 
-/** Times all subjects in turn, several passes, each right beside its twin. */
+/**
+ * Times all subjects in turn, several passes, each right beside its twin and on the same processor
+ * as that, another one each pass: one whose sibling is busy is slower by half, for both alike.
+ */
 export function timeAll(subjects: readonly Subject[]): Row[] {
   const all = subjects.map((subject) => {
     return { subject, samples: [] as number[], passes: [] as Pass[] };
   });
-  for (let pass = 0; pass < PASSES; pass++) {
+  onEachInTurn(PASSES, () => {
     for (const { subject, samples, passes } of all) {
       const own = subject.sample();
       const twin_ns = subject.sampleTwin?.();
       samples.push(...own);
       passes.push({ ns: median(own), ...(twin_ns === undefined ? {} : { twin_ns }) });
     }
-  }
+  });
   return all.map(({ subject, samples, passes }) => rowOf(subject, samples, passes));
 }

@@ -23,7 +23,7 @@ function isValues(value: unknown): value is Values {
 function isEntry(value: unknown): value is Entry {
   if (!isObject(value)) return false;
   const { leg, round, carrier, measure, values } = value;
-  const isNamed = typeof leg === "string" && Number.isInteger(round);
+  const isNamed = typeof leg === "string" && Number.isFinite(round);
   const isKnown =
     ALL_CARRIERS.some((name) => name === carrier) && ALL_MEASURES.some((name) => name === measure);
   return isNamed && isKnown && isValues(values);

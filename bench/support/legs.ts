@@ -29,9 +29,21 @@ export interface Leg {
 /** One measurement of one carrier in one round: what a resumed run may skip. */
 export interface Cell {
   leg: string;
+  /** From 1; the turns of a round that has several are 1, 1.1, 1.2 and so on. */
   round: number;
   carrier: CarrierName;
   measure: MeasureName;
+}
+
+/**
+ * How many turns a measure takes in each round, each of all carriers: what a virtual machine's
+ * processors do to a round trip changes within seconds, and shall meet all of them alike.
+ */
+const TURNS: Partial<Record<MeasureName, number>> = { ping: 5 };
+
+/** Numbers of a round's turns. */
+function turnsOf(round: number, measure: MeasureName): number[] {
+  return Array.from({ length: TURNS[measure] ?? 1 }, (_, turn) => (round * 10 + turn) / 10);
 }
 
 export interface Extent {
@@ -141,19 +153,21 @@ export function cellsOf(leg: Leg, isDone: (cell: Cell) => boolean): Cell[] {
   const cells: Cell[] = [];
   for (let round = 1; round <= leg.rounds; round++) {
     for (const measure of ALL_MEASURES) {
-      for (const carrier of inTurn(leg.carriers, round)) {
-        if (!leg.measures(carrier, round).includes(measure)) continue;
-        const cell = { leg: leg.id, round, carrier, measure };
-        if (!isDone(cell)) cells.push(cell);
+      const carriers = leg.carriers.filter((one) => leg.measures(one, round).includes(measure));
+      for (const [index, turn] of turnsOf(round, measure).entries()) {
+        for (const carrier of inTurn(carriers, round + index)) {
+          const cell = { leg: leg.id, round: turn, carrier, measure };
+          if (!isDone(cell)) cells.push(cell);
+        }
       }
     }
   }
   return cells;
 }
 
-/** The carriers, beginning with another one each round: none profits from its place. */
-function inTurn(carriers: readonly CarrierName[], round: number): CarrierName[] {
+/** The carriers, beginning with another one each time: none profits from its place. */
+function inTurn(carriers: readonly CarrierName[], nth: number): CarrierName[] {
   if (carriers.length === 0) return [];
-  const first = (round - 1) % carriers.length;
+  const first = (nth - 1) % carriers.length;
   return [...carriers.slice(first), ...carriers.slice(0, first)];
 }

@@ -85,8 +85,8 @@ class LegRun {
   async #takeAll(lab: Lab, cells: readonly Cell[]): Promise<void> {
     let round = 0;
     for (const cell of cells) {
-      if (cell.round !== round) {
-        round = cell.round;
+      if (Math.floor(cell.round) !== round) {
+        round = Math.floor(cell.round);
         say(`${cell.leg} round ${round} of ${this.#leg.rounds}, load ${loadavg()[0]?.toFixed(2)}`);
       }
       const carrier = this.#carriers.get(cell.carrier);

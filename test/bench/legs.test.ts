@@ -75,7 +75,7 @@ test("carriers take turns in going first, and no cell comes twice", () => {
     ...{ carriers: [...carriers], measures: () => measures },
   });
   const cells = cellsOf(leg, never);
-  assert.is(new Set(cells.map(cellKey)).size, 3 * 3 * 2);
+  assert.is(new Set(cells.map(cellKey)).size, 3 * 3 * (1 + 5));
   const firsts = [1, 2, 3].map((round) => cells.find((cell) => cell.round === round)?.carrier);
   assert.equal(firsts, carriers);
 });

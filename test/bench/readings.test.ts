@@ -9,6 +9,7 @@ import {
   parseResident,
   parseRunSeconds,
 } from "../../bench/support/processes.js";
+import { parseProcessors } from "../../bench/support/processor.js";
 import { Results } from "../../bench/support/results.js";
 
 test("round-trip times are taken from ping's lines, lost ones are not there", () => {
@@ -21,6 +22,11 @@ test("round-trip times are taken from ping's lines, lost ones are not there", ()
     "rtt min/avg/max/mdev = 0.061/0.655/1.250/0.594 ms",
   ].join("\n");
   assert.equal(parsePing(text), [61, 1250]);
+});
+
+test("a list of processors is single ones and ranges", () => {
+  assert.equal(parseProcessors("0-2,5,7-8"), [0, 1, 2, 5, 7, 8]);
+  assert.equal(parseProcessors("3"), [3]);
 });
 
 test("CPU time is user and system time, also of a program with brackets in its name", () => {
