@@ -1,5 +1,6 @@
 // What a run measures: legs, each one set-up of wire and workers in a lab of its own, in which all
 // carriers are measured in turn. Only figures of one leg are ever compared.
+import { builtProtocols } from "../../control/index.js";
 import { MEASURES, type MeasureName } from "../measure/measures.js";
 import { CARRIERS, type CarrierName } from "../network/carriers.js";
 
@@ -128,24 +129,42 @@ const CREWS: readonly Crew[] = [
   { workers: 1, steering: "off" },
   { workers: 2, steering: "off" },
   { workers: 4, steering: "off" },
-  { steering: "auto" },
+  { steering: "off" },
 ];
 
-/** The whole matrix. Peers do not care for meshd's workers: they are in the first crew's legs. */
+/** What is not meshd does not care for meshd's encapsulation, and stands beside it as the base. */
+function encapLegs({ rounds, seconds, carriers, measures }: Extent): Leg[] {
+  return builtProtocols
+    .filter((encap) => encap !== "vxlan")
+    .map((encap) =>
+      makeLeg({
+        ...{ mtu: 1500, offloads: true, crew: { encap }, rounds, seconds },
+        carriers: carriers.filter((name) => !isPeer(name)),
+        measures: () => measures.filter((name) => name !== "idle"),
+      }),
+    );
+}
+
+/**
+ * The whole matrix: wires by crews, then the other encapsulations. Peers do not care for meshd's
+ * workers: they are in the first crew's legs. An idle node does not care for the wire.
+ */
 export function fullLegs(extent: Extent): Leg[] {
   const { rounds, seconds, carriers, measures } = extent;
+  const busy = measures.filter((name) => name !== "idle");
   const wires = ([1500, 9000] as const).flatMap((mtu) =>
     [true, false].map((offloads) => ({ mtu, offloads })),
   );
-  return CREWS.flatMap((crew, index) =>
-    wires.map((wire) =>
+  const crews = CREWS.flatMap((crew, index) =>
+    wires.map((wire, nth) =>
       makeLeg({
         ...{ ...wire, crew, rounds, seconds },
         carriers: carriers.filter((name) => index === 0 || !isPeer(name)),
-        measures: (_, round) => ownMeasures(measures, round),
+        measures: (_, round) => ownMeasures(nth === 0 ? measures : busy, round),
       }),
     ),
   );
+  return [...crews, ...encapLegs(extent)];
 }
 
 /** All cells of a leg that are still to be done, in the order they are taken. */

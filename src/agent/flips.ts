@@ -6,7 +6,9 @@ import type { FlipState } from "./flip-state.js";
 import { type ChangeFacts, type Form, isSameForm, isSentByOthers } from "./plan-forms.js";
 import type { Plan, PlannedChange } from "./plan-types.js";
 import { parseAddress } from "./prefix.js";
-import { decodeReply, encodeProbe, type ProbeReply } from "./probe-packets.js";
+import { decodeReply, encodeProbe } from "./probe-packets.js";
+import { askable } from "./probes.js";
+import { FLIPS, type Question, Questions } from "./questions.js";
 
 /** A peer is asked so many times in haste, then it stays in the old form and is asked seldom. */
 export const TRIES_MAX = 5;
@@ -18,11 +20,6 @@ const SLACK_MS = 250;
 export const ASKED_MAX = 50;
 /** What nobody sends any more may still be on its way, and records travel. */
 const GRACE_MS = 3000;
-/** Sequence numbers above all that liveness and path probes use. */
-const FIRST_SEQUENCE = 0x10000;
-const SEQUENCES = 0x7fff_0000;
-/** Answers that are older come too late. */
-const REMEMBERED_MS = 5000;
 
 /** What status says while a change is under way. */
 export interface ChangeStatus {
@@ -48,11 +45,9 @@ interface Asking {
   turn: number;
 }
 
-interface Question {
+interface Asked extends Question {
   nodeId: string;
   to: Form;
-  address: bigint;
-  asked_ms: number;
 }
 
 export interface FlipsOptions {
@@ -75,8 +70,7 @@ export class Flips {
   private sent = new Set<string>();
   private readonly wanted = new Map<string, number>();
   private asking = new Map<string, Asking>();
-  private readonly questions = new Map<number, Question>();
-  private sequence = 0;
+  private readonly questions = new Questions<Asked>(FLIPS);
   private own: string[] = [];
   private status: ChangeStatus | null = null;
   private readonly now: () => number;
@@ -156,52 +150,29 @@ export class Flips {
     );
     due.sort((a, b) => a.asked_ms - b.asked_ms);
     for (const asking of due.slice(0, ASKED_MAX)) this.ask(asking, now);
-    this.forgetOld(now);
+    this.questions.forgetOld(now);
   }
 
   private ask(asking: Asking, now: number): void {
-    const { shadow, to, nodeId, probeAddresses } = asking.change;
-    const pair = this.pairOf(probeAddresses, asking.turn);
-    if (shadow === null || to === null || pair === undefined) return;
-    const sequence = FIRST_SEQUENCE + this.sequence;
+    const { shadow, to, nodeId } = asking.change;
+    const pairs = askable(asking.change, this.own);
+    const pair = pairs[asking.turn % Math.max(pairs.length, 1)];
+    const address = parseAddress(pair?.destination ?? "");
+    if (shadow === null || to === null || pair === undefined || address === undefined) return;
+    const sequence = this.questions.next();
     const packet = encodeProbe(pair.source, pair.destination, sequence);
     if (packet === null || !this.options.ask(packet, shadow)) return;
-    this.sequence = (this.sequence + 1) % SEQUENCES;
-    this.questions.set(sequence, { nodeId, to, address: pair.value, asked_ms: now });
+    this.questions.add(sequence, { nodeId, to, address: address.value, asked_ms: now });
     asking.asked_ms = now;
     asking.turn++;
     asking.tries++;
   }
 
-  /** Our address and the peer's in one family. */
-  private pairOf(addresses: readonly string[], turn: number) {
-    const pairs = addresses.flatMap((destination) => {
-      const to = parseAddress(destination);
-      const source = this.own.find((one) => parseAddress(one)?.family === to?.family);
-      return to === undefined || source === undefined
-        ? []
-        : [{ source, destination, value: to.value }];
-    });
-    return pairs[turn % Math.max(pairs.length, 1)];
-  }
-
-  private forgetOld(now: number): void {
-    for (const [sequence, { asked_ms }] of this.questions) {
-      if (now - asked_ms < REMEMBERED_MS) return;
-      this.questions.delete(sequence);
-    }
-  }
-
   /** Takes a packet that the hot path punted. True when it answered one of our questions. */
   onPunt(packet: Uint8Array): boolean {
     const reply = decodeReply(packet);
-    return reply !== null && this.onReply(reply);
-  }
-
-  private onReply({ sequence, source }: ProbeReply): boolean {
-    const question = this.questions.get(sequence);
-    if (question === undefined || question.address !== source.value) return false;
-    this.questions.delete(sequence);
+    const question = reply === null ? undefined : this.questions.take(reply);
+    if (question === undefined) return false;
     const to = this.asking.get(question.nodeId)?.change.to;
     if (to == null || !isSameForm(to, question.to)) return true;
     this.confirmed.set(question.nodeId, question.to);

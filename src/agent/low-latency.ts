@@ -2,22 +2,13 @@
 // time, by the kernel's /dev/cpu_dma_latency. It costs power of the whole host: only where asked.
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { codeOf, messageOf } from "./errors.js";
-import type { AgentLog } from "./types.js";
+import type { AgentLog, LowLatencyStatus } from "./types.js";
 
 const DEVICE = "/dev/cpu_dma_latency";
 /** Microseconds that a CPU may take to wake up, as 32 bits: none. Holds while the file is open. */
 const NO_LATENCY = new Uint8Array(4);
 /** Without a packet for so long, the CPUs may sleep again. */
 const PAUSE_MS = 2000;
-
-export interface LowLatencyStatus {
-  /** It was asked for. */
-  wanted: boolean;
-  /** The CPUs are kept awake now. */
-  held: boolean;
-  /** Why it cannot be had though it was asked for; "" when it can, or was not asked for. */
-  reason: string;
-}
 
 export interface LowLatencyOptions {
   wanted: boolean;

@@ -2,8 +2,13 @@
 import type { MeshSnapshot } from "../../control/index.js";
 import type { ListeningPort, TableContents } from "../datapath/index.js";
 import type { ChangeFacts, Form } from "./plan-forms.js";
-import type { Way } from "./plan-ways.js";
 import type { TunnelProtocol } from "./protocols.js";
+
+/**
+ * tunnel: through the hot path. direct: a kernel route by the peer's own address. underlay: no
+ * route of ours, the underlay's routing knows. none: neither, and `problems` says so.
+ */
+export type Way = "tunnel" | "direct" | "underlay" | "none";
 
 /** What plan must know of this host; measured by the agent before each plan. */
 export interface LocalFacts {

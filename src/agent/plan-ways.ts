@@ -3,7 +3,7 @@
 import type { MeshConfig } from "../../control/index.js";
 import type { PrefixClaim } from "./overlap.js";
 import type { Candidate, Report } from "./plan-peers.js";
-import type { LocalFacts } from "./plan-types.js";
+import type { LocalFacts, PlannedPeer, Way } from "./plan-types.js";
 import {
   addressPart,
   contains,
@@ -16,12 +16,6 @@ import {
   parsePrefix,
   withoutPrefix,
 } from "./prefix.js";
-
-/**
- * tunnel: through the hot path. direct: a kernel route by the peer's own address. underlay: no
- * route of ours, the underlay's routing knows. none: neither, and `problems` says so.
- */
-export type Way = "tunnel" | "direct" | "underlay" | "none";
 
 /** The way of one prefix; `gateway` is the neighbour's address when it is direct. */
 export interface PrefixWay {
@@ -153,6 +147,13 @@ function reasonNotDirect(
     return `has no IPv${family} address on our link`;
   }
   return `its underlay address ${candidate.address} is on another subnet than ${local.address}`;
+}
+
+/** Whether packets of a family, or of any, go to the peer through the hot path. */
+export function isTunnelled({ ways }: PlannedPeer, family?: 4 | 6): boolean {
+  const { ipv4, ipv6 } = ways;
+  const asked = family === undefined ? [ipv4, ipv6] : [family === 4 ? ipv4 : ipv6];
+  return asked.includes("tunnel");
 }
 
 /** What of the pools gets a wall: all but what is left to the underlay. */

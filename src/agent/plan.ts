@@ -36,8 +36,8 @@ import {
   tablesOf,
   withoutProof,
 } from "./plan-tables.js";
-import type { LocalFacts, Plan, PlanInput, PlannedPeer } from "./plan-types.js";
-import { type PrefixWay, type Way, wayRules, waysDecider } from "./plan-ways.js";
+import type { LocalFacts, Plan, PlanInput, PlannedPeer, Way } from "./plan-types.js";
+import { type PrefixWay, wayRules, waysDecider } from "./plan-ways.js";
 import {
   comparePrefixes,
   firstAddress,

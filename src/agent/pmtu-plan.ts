@@ -3,6 +3,7 @@
 import type { TablePeer } from "../datapath/index.js";
 import { MTU_MIN_IPV6 } from "./mtu.js";
 import type { Plan, PlannedPeer } from "./plan-types.js";
+import { isTunnelled } from "./plan-ways.js";
 import type { PathPeer } from "./pmtu-prober.js";
 import type { PathLimits } from "./pmtu-search.js";
 import { overheadOf } from "./protocols.js";
@@ -18,13 +19,6 @@ export function limitsOf({ protocol, gre, address, mtu }: TablePeer): PathLimits
   const overhead = overheadOf(protocol, family, gre);
   const inside = (outer: number) => Math.min(outer - overhead, mtu);
   return { least: inside(family === 4 ? LEAST_IPV4 : BASE), base: inside(BASE), most: mtu };
-}
-
-/** Whether packets of a family, or of any, go to the peer through the hot path. */
-export function isTunnelled({ ways }: PlannedPeer, family?: 4 | 6): boolean {
-  const { ipv4, ipv6 } = ways;
-  const asked = family === undefined ? [ipv4, ipv6] : [family === 4 ? ipv4 : ipv6];
-  return asked.includes("tunnel");
 }
 
 /** Peers of a plan as the path probes want them, in the tables' order. */

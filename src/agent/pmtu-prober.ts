@@ -2,11 +2,12 @@
 // tells when an answer changes what data may have. What is asked and believed is pmtu-search.ts'.
 import { BEAT_MS } from "./beat.js";
 import type { PlannedPeer } from "./plan-types.js";
-import { isTunnelled } from "./pmtu-plan.js";
+import { isTunnelled } from "./plan-ways.js";
 import { PATH_TIMERS, type PathLimits, PathSearch, type PathTimers } from "./pmtu-search.js";
 import { parseAddress } from "./prefix.js";
 import { decodeReply, encodeSized, type ProbeReply } from "./probe-packets.js";
 import { askable, isSameEnd, peerKey } from "./probes.js";
+import { PATH_MTU, type Question, Questions } from "./questions.js";
 
 /** Questions a second of the whole node: to idle peers, and to those that packets go to. */
 export const IDLE_PER_SECOND = 20;
@@ -21,10 +22,6 @@ const TIMEOUT_MAX_MS = 2000;
 const TIMEOUT_FIRST_MS = 1000;
 /** The large question went out first: once the small one is answered, so long is enough. */
 const GRACE_MS = 100;
-/** Sequence numbers of path questions; those below are the liveness probes'. */
-const FIRST_SEQUENCE = 32_768;
-const SEQUENCES = 32_768;
-const REMEMBERED_MS = 5000;
 
 /** A peer with what its path can be at most. */
 export interface PathPeer {
@@ -57,12 +54,10 @@ interface Target {
   back: number | null;
 }
 
-interface Question {
+interface Asked extends Question {
   key: string;
-  address: bigint;
   /** 0: the small one. */
   size: number;
-  sent_ms: number;
 }
 
 /** What is known of one peer's path. */
@@ -116,8 +111,7 @@ export class PathProber {
   /** As planned, for the counts of packets. */
   private keys: string[] = [];
   private own: string[] = [];
-  private readonly questions = new Map<number, Question>();
-  private sequence = 0;
+  private readonly questions = new Questions<Asked>(PATH_MTU);
   private timer: NodeJS.Timeout | undefined;
   private running = false;
   private readonly now: () => number;
@@ -231,7 +225,7 @@ export class PathProber {
         isFull = true;
       }
     }
-    this.forgetOld(now);
+    this.questions.forgetOld(now);
     this.schedule(isFull ? FULL_MS : 0);
   }
 
@@ -261,16 +255,14 @@ export class PathProber {
     if (pair === undefined || address === undefined) {
       return false;
     }
-    this.sequence = (this.sequence + 1) % SEQUENCES;
-    const sequence = FIRST_SEQUENCE + this.sequence;
+    const sequence = this.questions.next();
     const ends = { source: pair.source, destination: pair.destination };
     const packet = encodeSized(peer.kind === "member" ? "probe" : "echo", ends, sequence, size);
     if (packet === null || !this.options.inject(packet)) {
       return false;
     }
-    this.questions.delete(sequence);
-    const question = { key: peerKey(peer), address: address.value, size, sent_ms: now };
-    this.questions.set(sequence, question);
+    const question = { key: peerKey(peer), address: address.value, size, asked_ms: now };
+    this.questions.add(sequence, question);
     return true;
   }
 
@@ -297,23 +289,13 @@ export class PathProber {
     }
   }
 
-  private forgetOld(now: number): void {
-    for (const [sequence, question] of this.questions) {
-      if (now - question.sent_ms < REMEMBERED_MS) {
-        return;
-      }
-      this.questions.delete(sequence);
-    }
-  }
-
   /** Takes a packet that the hot path punted. True when it answered one of our questions. */
   onPunt(packet: Uint8Array): boolean {
     const reply = decodeReply(packet);
-    const question = reply === null ? undefined : this.questions.get(reply.sequence);
-    if (reply === null || question === undefined || question.address !== reply.source.value) {
+    const question = reply === null ? undefined : this.questions.take(reply);
+    if (reply === null || question === undefined) {
       return false;
     }
-    this.questions.delete(reply.sequence);
     const target = this.targets.get(question.key);
     if (target !== undefined) {
       this.take(target, question, reply);
@@ -322,14 +304,14 @@ export class PathProber {
     return true;
   }
 
-  private take(target: Target, question: Question, reply: ProbeReply): void {
+  private take(target: Target, question: Asked, reply: ProbeReply): void {
     const now = this.now();
     const { open } = target;
-    const took_ms = now - question.sent_ms;
+    const took_ms = now - question.asked_ms;
     target.rtt_ms = target.rtt_ms === null ? took_ms : (7 * target.rtt_ms + took_ms) / 8;
     target.back = reply.mtu ?? target.back;
     if (question.size === 0) {
-      if (open?.isPaired === true && open.sent_ms === question.sent_ms) {
+      if (open?.isPaired === true && open.sent_ms === question.asked_ms) {
         open.smallAt_ms = now;
         open.deadline_ms = Math.min(open.deadline_ms, now + GRACE_MS + target.rtt_ms);
       }

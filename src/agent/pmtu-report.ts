@@ -4,7 +4,7 @@ import type { TablePeer } from "../datapath/index.js";
 import type { Underlay } from "../host/index.js";
 import { MTU_MIN_IPV6 } from "./mtu.js";
 import type { Plan, PlannedPeer } from "./plan-types.js";
-import { isTunnelled } from "./pmtu-plan.js";
+import { isTunnelled } from "./plan-ways.js";
 import type { PathFinding } from "./pmtu-prober.js";
 import { defaultPortOf, overheadOf } from "./protocols.js";
 

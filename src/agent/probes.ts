@@ -5,6 +5,7 @@ import type { NeighbourWay } from "./neighbour-probes.js";
 import type { PlannedPeer } from "./plan-types.js";
 import { parseAddress } from "./prefix.js";
 import { decodeReply, encodeEcho, encodeProbe, type ProbeReply } from "./probe-packets.js";
+import { LIVENESS, type Question, Questions } from "./questions.js";
 import type { Reachability } from "./types.js";
 
 /** Bound of the whole node, not of one peer. */
@@ -22,10 +23,6 @@ const MISSES_MAX = 3;
 const UNANSWERED_MS = 3500;
 /** A peer that has been silent for so many questions is asked as seldom as any other. */
 const MISSES_HASTY = 60;
-/** Answers that are older come too late. */
-const SILENCE_MS = 5000;
-/** Half of ICMP's 16 bits of sequence: the other half asks for path MTUs (pmtu-prober.ts). */
-const SEQUENCES = 32_768;
 
 export interface PeerHealth {
   reachable: Reachability;
@@ -46,10 +43,8 @@ interface Target {
   turn: number;
 }
 
-interface Question {
+interface Asked extends Question {
   key: string;
-  address: bigint;
-  asked_ms: number;
 }
 
 export interface ProberOptions {
@@ -76,8 +71,7 @@ export function peerKey(peer: { nodeId: string; name: string }): string {
 export class Prober {
   private targets = new Map<string, Target>();
   private own: string[] = [];
-  private readonly open = new Map<number, Question>();
-  private sequence = 0;
+  private readonly questions = new Questions<Asked>(LIVENESS);
   private busyUntil_ms = Number.NEGATIVE_INFINITY;
   private traffic = 0;
   private readonly now: () => number;
@@ -138,39 +132,29 @@ export class Prober {
     if (pair === undefined) {
       return;
     }
-    this.sequence = (this.sequence + 1) % SEQUENCES;
+    const sequence = this.questions.next();
     const address = parseAddress(pair.destination);
     // A full ring is our own trouble: no answer can be missed that was never asked for.
-    if (address === undefined || !this.send(target.peer, pair)) {
+    if (address === undefined || !this.send(target.peer, pair, sequence)) {
       return;
     }
     if (target.misses === 0) target.unansweredSince_ms = now;
     target.misses++;
     target.turn += target.misses > 1 ? 1 : 0;
-    this.open.delete(this.sequence);
     const question = { key: peerKey(target.peer), address: address.value, asked_ms: now };
-    this.open.set(this.sequence, question);
-    this.forgetOld(now);
+    this.questions.add(sequence, question);
+    this.questions.forgetOld(now);
   }
 
   /** Sends the question the way that packets to that address go. */
-  private send(peer: PlannedPeer, { source, destination }: Pair): boolean {
+  private send(peer: PlannedPeer, { source, destination }: Pair, sequence: number): boolean {
     const way = destination.includes(":") ? peer.ways.ipv6 : peer.ways.ipv4;
     if (way !== null && way !== "tunnel") {
-      return this.neighbours?.send(source, destination, this.sequence) ?? false;
+      return this.neighbours?.send(source, destination, sequence) ?? false;
     }
     const encode = peer.kind === "member" ? encodeProbe : encodeEcho;
-    const packet = encode(source, destination, this.sequence);
+    const packet = encode(source, destination, sequence);
     return packet !== null && this.options.inject(packet);
-  }
-
-  private forgetOld(now: number): void {
-    for (const [sequence, question] of this.open) {
-      if (now - question.asked_ms < SILENCE_MS) {
-        return;
-      }
-      this.open.delete(sequence);
-    }
   }
 
   /** Takes a packet that the hot path punted. True when it answered one of our questions. */
@@ -181,13 +165,9 @@ export class Prober {
 
   /** Takes an answer, whichever way it came. True when it answered one of our questions. */
   private onReply(reply: ProbeReply): boolean {
-    const question = this.open.get(reply.sequence);
-    if (question === undefined || question.address !== reply.source.value) {
-      return false;
-    }
-    this.open.delete(reply.sequence);
-    const target = this.targets.get(question.key);
-    if (target === undefined) {
+    const question = this.questions.take(reply);
+    const target = question === undefined ? undefined : this.targets.get(question.key);
+    if (question === undefined || target === undefined) {
       return false;
     }
     const now = this.now();
@@ -234,8 +214,11 @@ interface Pair {
 }
 
 /** Pairs of our address and the peer's in one family, IPv4 first as plan gives them. */
-export function askable(peer: PlannedPeer, own: readonly string[]): Pair[] {
-  return peer.probeAddresses.flatMap((destination) => {
+export function askable(
+  { probeAddresses }: Pick<PlannedPeer, "probeAddresses">,
+  own: readonly string[],
+): Pair[] {
+  return probeAddresses.flatMap((destination) => {
     const family = parseAddress(destination)?.family;
     const source = own.find((address) => parseAddress(address)?.family === family);
     return source === undefined ? [] : [{ source, destination }];

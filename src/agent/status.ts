@@ -9,7 +9,7 @@ import type { ChangeStatus, Flips } from "./flips.js";
 import type { LowLatency } from "./low-latency.js";
 import { formText } from "./plan-forms.js";
 import type { PlannedPeer } from "./plan-types.js";
-import { isTunnelled } from "./pmtu-plan.js";
+import { isTunnelled } from "./plan-ways.js";
 import type { PathProber } from "./pmtu-prober.js";
 import { pathProblem } from "./pmtu-report.js";
 import type { Prober } from "./probes.js";

@@ -2,8 +2,7 @@
 import type { BenchRule } from "../bench/index.js";
 import type { GrantedOffloads, Steering, SteeringStatus, WorkerHeap } from "../datapath/index.js";
 import type { ChangeStatus } from "./flips.js";
-import type { LowLatencyStatus } from "./low-latency.js";
-import type { Way } from "./plan-ways.js";
+import type { Way } from "./plan-types.js";
 import type { PathPhase, PathTimers } from "./pmtu-search.js";
 import type { RawStatus } from "./raw-guard.js";
 
@@ -124,6 +123,15 @@ export interface Refusal {
 }
 
 /** Reply of GET /status; also the agent's status over NATS. Field names are stable. */
+export interface LowLatencyStatus {
+  /** It was asked for. */
+  wanted: boolean;
+  /** The CPUs are kept awake now. */
+  held: boolean;
+  /** Why it cannot be had though it was asked for; "" when it can, or was not asked for. */
+  reason: string;
+}
+
 export interface AgentStatus {
   ready: boolean;
   pid: number;

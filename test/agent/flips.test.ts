@@ -31,6 +31,14 @@ class Node1 {
     this.made = this.apply();
   }
 
+  /** The mesh's setting is geneve by now, and these peers have announced that they receive it. */
+  static changing(...peers: number[]): Node1 {
+    const one = new Node1();
+    one.set("geneve");
+    for (const peer of peers) one.say(peer, [GENEVE, VXLAN], [VXLAN]);
+    return one;
+  }
+
   start(saved?: FlipsOptions["saved"]): Flips {
     const flips = new Flips({
       ask: (packet, index) => {
@@ -95,9 +103,7 @@ function replyTo(request: Uint8Array): Uint8Array {
 }
 
 test("a change opens the next form, keeps the old, and asks who has announced it", () => {
-  const one = new Node1();
-  one.set("geneve");
-  one.say(2, [GENEVE, VXLAN], [VXLAN]);
+  const one = Node1.changing(2);
   const { tables, receives, port, otherPorts, changes } = one.apply();
   assert.equal(receives, [GENEVE, VXLAN]);
   assert.is(port, 6081);
@@ -130,9 +136,7 @@ test("a change opens the next form, keeps the old, and asks who has announced it
 });
 
 test("a peer gets packets in the next form after its answer, and no other peer does", () => {
-  const one = new Node1();
-  one.set("geneve");
-  for (const peer of [2, 3]) one.say(peer, [GENEVE, VXLAN], [VXLAN]);
+  const one = Node1.changing(2, 3);
   one.apply();
   assert.ok(one.answer(2));
   assert.is(one.changes, 1);
@@ -143,9 +147,7 @@ test("a peer gets packets in the next form after its answer, and no other peer d
 });
 
 test("an answer from another address, or to no question, confirms nothing", () => {
-  const one = new Node1();
-  one.set("geneve");
-  one.say(2, [GENEVE, VXLAN], [VXLAN]);
+  const one = Node1.changing(2);
   one.apply();
   const [question] = one.asked;
   assert.ok(question !== undefined);
@@ -158,9 +160,7 @@ test("an answer from another address, or to no question, confirms nothing", () =
 });
 
 test("a peer that does not answer stays, is named, is asked seldom, and flips when it does", () => {
-  const one = new Node1();
-  one.set("geneve");
-  for (const peer of [2, 3]) one.say(peer, [GENEVE, VXLAN], [VXLAN]);
+  const one = Node1.changing(2, 3);
   one.apply();
   one.answer(3);
   one.apply();
@@ -178,9 +178,7 @@ test("a peer that does not answer stays, is named, is asked seldom, and flips wh
 });
 
 test("a question that finds no room is no try", () => {
-  const one = new Node1();
-  one.set("geneve");
-  one.say(2, [GENEVE, VXLAN], [VXLAN]);
+  const one = Node1.changing(2);
   one.canAsk = false;
   one.apply();
   one.pass(TRIES_MAX + 2);
@@ -191,9 +189,7 @@ test("a question that finds no room is no try", () => {
 });
 
 test("the old form is closed when no record says that it is sent, and a little later", () => {
-  const one = new Node1();
-  one.set("geneve");
-  for (const peer of [2, 3]) one.say(peer, [GENEVE, VXLAN], [VXLAN]);
+  const one = Node1.changing(2, 3);
   one.apply();
   one.answer(2);
   one.answer(3);
@@ -244,9 +240,7 @@ test("the device's MTU is that of the larger headers until the old form is close
 });
 
 test("a restart in the middle sends as before it, and asks again", () => {
-  const one = new Node1();
-  one.set("geneve");
-  for (const peer of [2, 3]) one.say(peer, [GENEVE, VXLAN], [VXLAN]);
+  const one = Node1.changing(2, 3);
   one.apply();
   one.answer(2);
   one.apply();
@@ -263,9 +257,7 @@ test("a restart in the middle sends as before it, and asks again", () => {
 });
 
 test("without what was known, and to new members, packets go in the mesh's form", () => {
-  const one = new Node1();
-  one.set("geneve");
-  for (const peer of [2, 3]) one.say(peer, [GENEVE, VXLAN], [VXLAN]);
+  const one = Node1.changing(2, 3);
   for (const text of [null, "", "{", "[]", '{"confirmed":{"x":{"protocol":"gre"}},"open":7}']) {
     one.flips = one.start(parseFlipState(text));
     one.apply();
@@ -303,9 +295,7 @@ test("two encapsulations do not share a port: the old one is closed at once", ()
 });
 
 test("a change back in the middle ends where it began", () => {
-  const one = new Node1();
-  one.set("geneve");
-  for (const peer of [2, 3]) one.say(peer, [GENEVE, VXLAN], [VXLAN]);
+  const one = Node1.changing(2, 3);
   one.apply();
   one.answer(2);
   one.apply();

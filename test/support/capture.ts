@@ -44,22 +44,28 @@ function tshark(argv: string[]): string[] {
   return text.split("\n").filter((line) => line !== "");
 }
 
+let guesses: string[] | undefined;
+
 /**
  * What tshark guesses from bytes that TCP and UDP carry: ours are random, and a wrong guess would
  * count as a malformed packet.
  */
 function withoutGuesses(): string[] {
+  if (guesses !== undefined) return guesses;
   const rows = tshark(["-G", "heuristic-decodes"]).map((line) => line.split("\t"));
   const guessed = rows.flatMap(([below, name]) =>
     (below === "tcp" || below === "udp") && name !== undefined ? [name] : [],
   );
-  return [...new Set(guessed)].flatMap((name) => ["--disable-protocol", name]);
+  guesses = [...new Set(guessed)].flatMap((name) => ["--disable-protocol", name]);
+  return guesses;
 }
 
 export class Capture {
   readonly #folder = mkdtempSync(join(tmpdir(), "meshd-capture-"));
   readonly file = join(this.#folder, "frames.pcap");
   readonly #child: ChildProcess;
+  /** Of the whole file: known once the capture is over. */
+  #misread: string[] | undefined;
   #log = "";
 
   /** What passes the device; `filter` as tcpdump reads it; default: the tunnel's packets. */
@@ -81,6 +87,7 @@ export class Capture {
     const ended = new Promise((resolve) => this.#child.once("close", resolve));
     this.#child.kill("SIGINT");
     await ended;
+    this.#misread = this.#misreadPorts();
   }
 
   /** Bytes captured; a file without a frame has 24. */
@@ -91,7 +98,7 @@ export class Capture {
   /** Lines that tshark prints for frames that match; "" = all. */
   frames(filter: string): string[] {
     const asNamed = [`${VXLAN_PORT},vxlan`, `${IP_IN_UDP_PORT},ip`];
-    for (const port of this.#misreadPorts()) asNamed.push(`${port},geneve`);
+    for (const port of this.#misread ?? this.#misreadPorts()) asNamed.push(`${port},geneve`);
     const decode = asNamed.flatMap((one) => ["-d", `udp.port==${one}`]);
     const only = filter === "" ? [] : ["-Y", filter];
     const settings = [...decode, "-o", "tcp.desegment_tcp_streams:FALSE", ...CHECKED];
