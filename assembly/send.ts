@@ -1,7 +1,7 @@
 // Hands datagrams to the underlay: socket by flow, and small trains out of packets that follow each
 // other. One UDP_SEGMENT send carries up to MAX_SEGMENTS equal datagrams, the last may be shorter.
-// Raw sockets know no trains, nor do those that let the kernel fragment: there each datagram is a
-// message of its own.
+// Raw sockets know no trains, nor do those that let the kernel fragment or send no checksums: there
+// each datagram is a message of its own.
 import * as output from "./output";
 import * as peers from "./peers";
 import {
@@ -31,7 +31,7 @@ import {
   W_TRAINS,
   W_TUN_SLOTS,
 } from "./shared/layout";
-import { P_ADDRESS, P_FAMILY, P_PORT, P_PROTOCOL } from "./shared/tables";
+import { P_ADDRESS, P_FAMILY, P_FLAGS, P_PORT, P_PROTOCOL, PEER_LONE } from "./shared/tables";
 import { worker } from "./worker";
 
 // An open train per UDP socket: u32 descriptor, 0 = none.
@@ -54,9 +54,9 @@ function socketOf(peerIndex: u32, at: usize, hash: u32, fragments: bool): u32 {
   return wholeSocketOf(peerIndex, at, hash) + (fragments ? FRAGMENT_SOCKETS : 0);
 }
 
-/** Whether each datagram is a message of its own. */
-function isLone(socket: u32): bool {
-  return socket >= RAW_SOCKETS;
+/** Whether each datagram to a peer by that socket is a message of its own. */
+function isLone(peerIndex: u32, socket: u32): bool {
+  return socket >= RAW_SOCKETS || (load<u8>(peers.at(peerIndex), P_FLAGS) & PEER_LONE) !== 0;
 }
 
 function trainAt(socket: u32): usize {
@@ -130,11 +130,12 @@ export function datagram(
 ): void {
   const socket = socketOf(peerIndex, at, hash, fragments);
   const slot = trainAt(socket);
-  const mayJoin = !isLone(socket) && at - (worker + W_TUN_SLOTS) < SLOT_SIZE * BATCH;
+  const isAlone = isLone(peerIndex, socket);
+  const mayJoin = !isAlone && at - (worker + W_TUN_SLOTS) < SLOT_SIZE * BATCH;
   if (mayJoin && join(slot, peerIndex, at, length, innerLength, tos)) return;
   const descriptor = output.toWire(at, length, innerLength, direction);
   direct(descriptor, peerIndex, socket, tos);
-  if (!isLone(socket)) store<u32>(slot, mayJoin ? <u32>descriptor : 0);
+  if (!isAlone) store<u32>(slot, mayJoin ? <u32>descriptor : 0);
 }
 
 /**
@@ -154,8 +155,9 @@ export function train(
   fragments: bool,
 ): void {
   const socket = socketOf(peerIndex, at, hash, fragments);
-  if (!isLone(socket)) store<u32>(trainAt(socket), 0);
-  const step = isLone(socket) ? 1 : min<u32>(MAX_SEGMENTS, MAX_SEND / stride);
+  const isAlone = isLone(peerIndex, socket);
+  if (!isAlone) store<u32>(trainAt(socket), 0);
+  const step = isAlone ? 1 : min<u32>(MAX_SEGMENTS, MAX_SEND / stride);
   for (let done: u32 = 0; done < count; done += step) {
     const segments = min<u32>(step, count - done);
     const bytes = min<u32>(segments * stride, length - done * stride);

@@ -29,7 +29,6 @@ const notBuilt = "is not in this version of meshd";
 /** Values that can be carried out; settings that are not here are carried out whatever they are. */
 const built: { [name in SettingName]?: readonly unknown[] } = {
   tunnelProtocol: builtProtocols,
-  udpChecksum: [true],
   pptpServer: [false],
   pptpFilter: [null],
 };

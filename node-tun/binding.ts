@@ -63,6 +63,7 @@ export interface Binding {
     device: string,
   ): NativeSocket;
   adoptUdp(fd: number): NativeSocket;
+  setUdpChecksums(fd: number, send: boolean, zeroes: boolean): void;
   probePort(family: number, address: string, port: number): boolean;
   openRaw(
     family: number,

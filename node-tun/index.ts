@@ -9,6 +9,7 @@ import type {
   TunOffloads,
   TunOptions,
   TunQueue,
+  UdpChecksums,
   UdpOptions,
   UdpSocket,
 } from "./types.js";
@@ -29,6 +30,7 @@ export type {
   TunOffloads,
   TunOptions,
   TunQueue,
+  UdpChecksums,
   UdpOptions,
   UdpSocket,
 } from "./types.js";
@@ -164,6 +166,15 @@ export function openUdp(options: UdpOptions): UdpSocket {
 /** Takes over a UDP socket opened elsewhere, and sets what openUdp sets for every packet. */
 export function adoptUdp(fd: number): UdpSocket {
   return toSocket(binding.adoptUdp(fd));
+}
+
+/**
+ * Whether a UDP socket sends checksums, and takes datagrams over IPv6 that have none; over IPv4
+ * every socket does. Without checksums the kernel refuses UDP_SEGMENT: trains go out piece by piece.
+ * Default: { send: true, zeroes: false }.
+ */
+export function setUdpChecksums(fd: number, { send, zeroes }: UdpChecksums): void {
+  binding.setUdpChecksums(fd, send, zeroes);
 }
 
 /** True when nobody has the port: binds once without SO_REUSEPORT, and closes. */

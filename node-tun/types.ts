@@ -80,6 +80,14 @@ export interface UdpSocket {
   receiveBuffer: number;
 }
 
+/** The checksums of a UDP socket's datagrams. */
+export interface UdpChecksums {
+  /** What is sent has one; else it is zero. */
+  send: boolean;
+  /** IPv6: what comes with a zero checksum is taken (RFC 6935). */
+  zeroes: boolean;
+}
+
 /** What a raw IP socket shall be. Reads give IPv4 packets with their header, IPv6 without. */
 export interface RawOptions {
   family: 4 | 6;

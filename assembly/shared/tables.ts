@@ -70,6 +70,8 @@ export const P_KEYED: usize = 120; //   u8: 1 = its GRE headers have a key
 export const DSCP_INHERIT: u32 = 255;
 /** Flag: IPv6 packets above P_MTU and up to 1,280 bytes go in outer fragments. */
 export const PEER_FRAGMENTS: u32 = 1;
+/** Flag: each UDP datagram is a send of its own, for the kernel segments none without checksums. */
+export const PEER_LONE: u32 = 2;
 
 // Hash of underlay addresses: PEER_INDEX + 1 of zero = empty. Linear probing, at most half full.
 export const SOURCE_SLOT_SIZE: usize = 32;

@@ -13,6 +13,10 @@
 #ifndef UDP_GRO  // Linux 5.0
 #define UDP_GRO 104
 #endif
+#ifndef UDP_NO_CHECK6_TX  // Linux 3.16
+#define UDP_NO_CHECK6_TX 101
+#define UDP_NO_CHECK6_RX 102
+#endif
 
 // Bits that index.ts passes and gets back; keep equal to its table.
 enum { REUSE_PORT = 1, SEND_ONLY = 2, SEGMENTATION = 4 };
@@ -161,6 +165,26 @@ static napi_value probe_port(napi_env env, napi_callback_info info) {
   return answer;
 }
 
+// setUdpChecksums(fd, send, zeroes): zero checksums over IPv4 are taken by every socket (RFC 1122),
+// over IPv6 by those alone that say so (RFC 6935).
+static napi_value set_checksums(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct failure why;
+  int fd;
+  bool send, zeroes;
+  if (!call_open(&call, env, info, 3) || !arg_fd(&call, 0, "fd", &fd)) return NULL;
+  if (!arg_bool(&call, 1, "send", &send) || !arg_bool(&call, 2, "zeroes", &zeroes)) return NULL;
+  int family = get_option(fd, SOL_SOCKET, SO_DOMAIN);
+  if (family < 0) return throw_system_fd(env, errno, "getsockopt SO_DOMAIN", fd);
+  bool done = family == AF_INET6
+                  ? set_option(fd, SOL_UDP, UDP_NO_CHECK6_TX, !send, "setsockopt UDP_NO_CHECK6_TX",
+                               &why) &&
+                        set_option(fd, SOL_UDP, UDP_NO_CHECK6_RX, zeroes,
+                                   "setsockopt UDP_NO_CHECK6_RX", &why)
+                  : set_option(fd, SOL_SOCKET, SO_NO_CHECK, !send, "setsockopt SO_NO_CHECK", &why);
+  return done ? NULL : throw_system_fd(env, why.error, why.syscall, fd);
+}
+
 static napi_value write_udp(napi_env env, napi_callback_info info) {
   return write_datagrams(env, info, false);
 }
@@ -168,5 +192,6 @@ static napi_value write_udp(napi_env env, napi_callback_info info) {
 const struct entry udp_entries[] = {
     {"openUdp", open_udp},           {"adoptUdp", adopt_udp},
     {"probePort", probe_port},       {"readUdpBatch", read_datagrams},
-    {"writeUdpBatch", write_udp},    {NULL, NULL},
+    {"writeUdpBatch", write_udp},    {"setUdpChecksums", set_checksums},
+    {NULL, NULL},
 };

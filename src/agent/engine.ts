@@ -11,6 +11,7 @@ import type { Flips } from "./flips.js";
 import type { HostKeeper } from "./host-keeper.js";
 import { localFacts, nodeFacts, vtepMacOf } from "./local.js";
 import { plan, poolsOf } from "./plan.js";
+import { CHECKED } from "./plan-checksums.js";
 import { type Form, isSameForm } from "./plan-forms.js";
 import type { Plan } from "./plan-types.js";
 import { pathPeers, withPathMtus } from "./pmtu-plan.js";
@@ -196,18 +197,20 @@ export class Engine {
 
   private async rebind(): Promise<void> {
     const { family, address } = this.underlayNow;
-    const { port, otherPorts: others, ordered, tables } = this.current;
+    const { port, otherPorts: others, ordered, tables, checksums } = this.current;
     const protocol = protocolOf(this.current);
     const fragments = tables?.peers.some((peer) => peer.fragments) ?? false;
-    const place = { family, address, port, protocol, others, fragments };
+    const place = { family, address, port, protocol, others, fragments, checksums };
     await this.parts.datapath.rebind(ordered ? { ...place, ordered } : place);
   }
 
-  /** What is planned to be received, and open in truth. */
-  private receives(): Form[] {
-    const { protocol = "vxlan", port, others = [] } = this.parts.datapath.underlay();
+  /** What is planned to be received, and open in truth; and how the sockets are. */
+  private open(): Pick<Plan, "receives" | "checksums"> {
+    const { protocol = "vxlan", port, others = [], checksums } = this.parts.datapath.underlay();
     const open = [{ protocol, port }, ...others];
-    return this.current.receives.filter((form) => open.some((one) => isSameForm(one, form)));
+    const isOpen = (form: Form) => open.some((one) => isSameForm(one, form));
+    const receives = this.current.receives.filter(isOpen);
+    return { receives, checksums: checksums ?? CHECKED };
   }
 
   /** What comes to our raw sockets is ours alone. */
@@ -267,7 +270,7 @@ export class Engine {
     }
     const version = options.version ?? "unknown";
     await session.writeNode(
-      nodeFacts(this.current, this.receives(), this.underlayNow, session.nodeId, version),
+      nodeFacts(this.current, this.open(), this.underlayNow, session.nodeId, version),
     );
     await session.writeEndpoints(
       pods.list().map(({ name: pod, addresses, labels }) => ({

@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { FORMS_MAX, type MeshConfig, type NodeFacts } from "../../control/index.js";
 import type { Underlay } from "../host/index.js";
-import { distinctForms, type Form } from "./plan-forms.js";
+import { checksumCapabilities } from "./plan-checksums.js";
+import { distinctForms } from "./plan-forms.js";
 import { sentForms } from "./plan-tables.js";
 import type { LocalFacts, Plan } from "./plan-types.js";
 import { spokenProtocols } from "./protocols.js";
@@ -50,10 +51,10 @@ function bootId(): string {
   return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 }
 
-/** What this node writes into its own record. */
+/** What this node writes into its own record; `open`: what is so in truth. */
 export function nodeFacts(
   plan: Plan,
-  receives: readonly Form[],
+  open: Pick<Plan, "receives" | "checksums">,
   underlay: Underlay,
   nodeId: string,
   version: string,
@@ -67,13 +68,13 @@ export function nodeFacts(
     },
     vtepMac: vtepMacOf(nodeId),
     protocols: [...spokenProtocols],
-    receives: [...receives],
+    receives: [...open.receives],
     sends: distinctForms(sentForms(plan.peers), FORMS_MAX),
     mtu: Math.max(plan.pathMtu, RECORD_MTU_MIN),
     version,
     bootId: bootId(),
     epoch: plan.member?.epoch ?? 0,
-    capabilities: [],
+    capabilities: checksumCapabilities(open.checksums),
   };
 }
 

@@ -7,13 +7,14 @@ import {
   SHADOWS_MAX,
   type TableContents,
   type TablePeer,
+  type UdpChecksums,
 } from "../datapath/index.js";
 import type { ChangeFacts, Form } from "./plan-forms.js";
 import type { Candidate } from "./plan-peers.js";
 import { leases, type Peered, type Shared, texts } from "./plan-routes.js";
 import type { LocalFacts, PlannedChange } from "./plan-types.js";
 import { firstAddress } from "./prefix.js";
-import { overheadOf, type TunnelProtocol } from "./protocols.js";
+import { isUdp, overheadOf, type TunnelProtocol } from "./protocols.js";
 
 /** What the mesh's settings say of the tunnel. */
 export interface Tunnel {
@@ -31,6 +32,7 @@ export interface Numbers extends Tunnel {
   /** Members' packets have no outer header, so `mtu` is the underlay's. */
   isNative: boolean;
   pathMtu: number;
+  checksums: UdpChecksums;
   /** What members may still send beside the mesh's own form. */
   kept: Form[];
 }
@@ -81,6 +83,7 @@ function tablePeer({ candidate, claims }: Peered, numbers: Numbers): TablePeer {
     ...headers,
     mtu: Math.min(numbers.mtu, path, candidate.mtu ?? numbers.mtu),
     prefixes: texts(claims),
+    ...(!numbers.checksums.send && isUdp(protocol) ? { lone: true } : {}),
     ...(numbers.dscp === "inherit" ? {} : { dscp: numbers.dscp }),
   };
 }

@@ -1,6 +1,6 @@
 // What goes into plan and what comes out: plain values, nothing that touches the host.
 import type { MeshSnapshot } from "../../control/index.js";
-import type { ListeningPort, TableContents } from "../datapath/index.js";
+import type { ListeningPort, TableContents, UdpChecksums } from "../datapath/index.js";
 import type { ChangeFacts, Form } from "./plan-forms.js";
 import type { TunnelProtocol } from "./protocols.js";
 
@@ -133,6 +133,8 @@ export interface Plan {
   /** What members may send to us: the mesh's own form first. */
   receives: Form[];
   changes: PlannedChange[];
+  /** Of outer UDP headers. */
+  checksums: UdpChecksums;
   /** Packets carry sequence numbers, which one worker must have all of. */
   ordered: boolean;
   /** Of the device and of pods. */

@@ -4,6 +4,7 @@ import type { MemberRecord, MeshSnapshot, PeerRecord } from "../../control/index
 import type { ListeningPort } from "../datapath/index.js";
 import { tunnelMtu } from "./mtu.js";
 import { type PrefixClaim, resolveClaims } from "./overlap.js";
+import { CHECKED, planChecksums } from "./plan-checksums.js";
 import { keptBeside, NO_CHANGE, protocolsInUse } from "./plan-forms.js";
 import {
   type Candidate,
@@ -81,6 +82,7 @@ function emptyPlan(snapshot: MeshSnapshot, local: LocalFacts, member: MemberReco
     otherPorts: [],
     receives: [],
     changes: [],
+    checksums: CHECKED,
     ordered: false,
     problems: [],
   };
@@ -313,7 +315,9 @@ export function plan(input: PlanInput): Plan {
   }
   const isNative = snapshot.config.routingMode === "native";
   const { family } = local.underlay;
-  const numbers = { ...tunnel, ...numbersOf(input, problems.report), family, isNative };
+  const checksums = planChecksums(snapshot, local.nodeId, family, problems.report);
+  const sizes = numbersOf(input, problems.report);
+  const numbers = { ...tunnel, ...sizes, family, isNative, checksums };
   const shared = share(input, numbers, problems.report);
   const shadows = shadowsOf(shared.peers, input.change ?? NO_CHANGE);
   const pools = poolsOf(snapshot);
@@ -334,6 +338,7 @@ export function plan(input: PlanInput): Plan {
     otherPorts: shared.others,
     receives: [{ protocol: numbers.protocol, port: numbers.port }, ...numbers.kept],
     changes: changesOf(shared.peers, shadows, numbers.protocol),
+    checksums,
     ordered: isOrdered(shared, numbers),
     mtu: numbers.mtu,
     pathMtu: numbers.pathMtu,

@@ -171,11 +171,13 @@ function lowLatencyText({ lowLatency }: AgentStatus): string {
 
 /** What the kernel did not grant is on a slower path. */
 function offloadsText({ offloads, tunnelPort }: AgentStatus): string {
-  const { segmentation, receiveOffload } = offloads.socket;
+  const { segmentation, receiveOffload, checksums } = offloads.socket;
   const ofUdp = { UDP_SEGMENT: segmentation, UDP_GRO: receiveOffload };
   const all = { ...offloads.device, ...(tunnelPort === 0 ? {} : ofUdp) };
   const refused = Object.entries(all).flatMap(([name, granted]) => (granted ? [] : [name]));
-  return refused.length === 0 ? "all" : `without ${refused.join(", ")}`;
+  const said = refused.length === 0 ? "all" : `without ${refused.join(", ")}`;
+  if (checksums || tunnelPort === 0) return said;
+  return `${said}: udpChecksum is false, so datagrams go one by one, slower`;
 }
 
 /** What of the kernel would answer for our raw sockets, and what keeps it from that. */

@@ -129,7 +129,7 @@ export const SETTINGS = {
     "largest inner packet; auto = underlay MTU less the overhead",
   ),
   underlayProtocol: both(oneOf("ipv4", "ipv6", "auto"), "auto", "address family between nodes"),
-  udpChecksum: mesh(boolean, true, "outer UDP checksum; this version: true"),
+  udpChecksum: mesh(boolean, true, "outer UDP checksums; false = zero, and slow: no offload"),
   dscp: mesh(
     wordOr("inherit", integer(0, limits.DSCP_MAX)),
     "inherit",

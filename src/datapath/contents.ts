@@ -52,6 +52,7 @@ export interface CheckedPeer {
   mtu: number;
   dscp: number | undefined;
   fragments: boolean;
+  lone: boolean;
   isShadow: boolean;
 }
 
@@ -156,6 +157,7 @@ function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
     mtu: Math.min(number(`MTU ${who}`, peer.mtu, MTU_MIN, MTU_MAX), selfMtu),
     dscp: dscp === undefined ? undefined : number(`DSCP ${who}`, dscp, 0, DSCP_MAX),
     fragments: peer.fragments === true,
+    lone: peer.lone === true,
     isShadow: peer.shadow === true,
   };
 }

@@ -20,9 +20,10 @@ import {
   type Sockets,
   sendingOf,
   stillWanted,
+  udpOf,
   without,
 } from "./socket-set.js";
-import { closeSockets, type UnderlayAddress } from "./sockets.js";
+import { applyChecksums, closeSockets, type UnderlayAddress } from "./sockets.js";
 import { type CrewPlan, type Stamps, Steerer, SteeringRefused } from "./steering.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import {
@@ -51,8 +52,11 @@ export interface HandleSettings {
 export interface GrantedOffloads {
   device: TunQueue["offloads"];
   socket: {
+    /** Also false without checksums: the kernel refuses it then. */
     segmentation: boolean;
     receiveOffload: boolean;
+    /** Outer UDP checksums are sent. */
+    checksums: boolean;
     sendBuffer: number;
     receiveBuffer: number;
   };
@@ -159,9 +163,11 @@ export class HandleSet {
       throw new RangeError("a datapath without workers");
     }
     const listening = this.#sockets.ports[0]?.sockets[0] ?? sending;
-    const segmentation = listening.segmentation && sending.segmentation;
+    const checksums = this.#underlay.checksums?.send ?? true;
+    const segmentation = checksums && listening.segmentation && sending.segmentation;
     const { receiveOffload, sendBuffer, receiveBuffer } = listening;
-    return { device, socket: { segmentation, receiveOffload, sendBuffer, receiveBuffer } };
+    const buffers = { sendBuffer, receiveBuffer };
+    return { device, socket: { segmentation, receiveOffload, checksums, ...buffers } };
   }
 
   /**
@@ -171,6 +177,7 @@ export class HandleSet {
   replaceSockets(underlay: UnderlayAddress): Sockets {
     const old = this.#sockets;
     const kept = stillWanted(old, this.#underlay, underlay);
+    applyChecksums(underlay, udpOf(kept));
     const opened = openMissing(underlay, old, kept, this.#settings, this.#steerer);
     this.#sockets = {
       sending: [...kept.sending, ...opened.sending],

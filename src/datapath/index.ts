@@ -13,7 +13,12 @@ export { DatapathError, type DatapathErrorCode } from "./errors.js";
 export type { GrantedOffloads } from "./handle-set.js";
 export type { WorkerHeap } from "./heap.js";
 export { type PuntHandler, RING_PACKET_MAX } from "./punt.js";
-export { type ListeningPort, rawProtocolsOf, type UnderlayAddress } from "./sockets.js";
+export {
+  type ListeningPort,
+  rawProtocolsOf,
+  type UdpChecksums,
+  type UnderlayAddress,
+} from "./sockets.js";
 export type { Steering, SteeringStatus } from "./steering.js";
 export {
   type GreOptions,

@@ -8,6 +8,7 @@ import {
   SOCKET_IPIP4,
 } from "../../assembly/shared/layout.js";
 import {
+  applyChecksums,
   closeSockets,
   type OpenPort,
   type OpenRaw,
@@ -39,6 +40,11 @@ export const NO_SOCKETS: Sockets = { sending: [], ports: [], raw: [], pieces: []
 export function allOf({ sending, ports, raw, pieces, rawPieces }: Sockets): { fd: number }[] {
   const listening = [...ports, ...raw, ...rawPieces].flatMap(({ sockets }) => sockets);
   return [...sending.flat(), ...pieces.flat(), ...listening];
+}
+
+/** Those of them that send or take UDP. */
+export function udpOf({ sending, ports, pieces }: Sockets): UdpSocket[] {
+  return [...sending.flat(), ...pieces.flat(), ...ports.flatMap(({ sockets }) => sockets)];
 }
 
 /** Sockets that a worker listens on, and the kind of what comes there. */
@@ -134,6 +140,7 @@ export function openMissing(
   const opened: Sockets = { sending: [], ports: [], raw: [], pieces: [], rawPieces: [] };
   try {
     openInto(opened, underlay, kept, settings);
+    applyChecksums(underlay, udpOf(opened));
     const { protocol = "vxlan" } = underlay;
     const [own] = inOrder(underlay, [...kept.ports, ...opened.ports]);
     if (own?.protocol === protocol && own !== before.ports[0]) {

@@ -1,8 +1,19 @@
 // Opens the sockets of all workers on the control thread: those to send from, UDP ports to listen
 // on, and raw ones. All are bound to the advertised address, so it is the outer source of all that
 // we send, on hosts with several addresses too.
-import { closeDescriptor, openRaw, openUdp, probePort, type UdpSocket } from "node-tun";
+import {
+  closeDescriptor,
+  openRaw,
+  openUdp,
+  probePort,
+  setUdpChecksums,
+  type UdpChecksums,
+  type UdpSocket,
+} from "node-tun";
 import { ENTROPY_SOCKETS } from "../../assembly/shared/layout.js";
+
+export type { UdpChecksums } from "node-tun";
+
 import { DatapathError, describe, systemCode } from "./errors.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import type { ProtocolName } from "./types.js";
@@ -28,9 +39,14 @@ export interface UnderlayAddress {
    * that none overtakes another.
    */
   ordered?: boolean;
+  /** Outer UDP checksums; left out: sent, and over IPv6 wanted. */
+  checksums?: UdpChecksums;
   /** Some peer needs outer fragments: sockets that allow them are opened beside the others. */
   fragments?: boolean;
 }
+
+/** What every socket does that is not told otherwise. */
+const CHECKED: UdpChecksums = { send: true, zeroes: false };
 
 /** Sockets on one UDP port, one for each worker. */
 export interface OpenPort extends ListeningPort {
@@ -169,6 +185,14 @@ export function openRawFragmenting(
     }
   };
   return { ipProtocol, firstReader: workers, sockets: openAll(workers, open) };
+}
+
+/** Has these UDP sockets send and take checksums as the underlay says; also while they are used. */
+export function applyChecksums(underlay: UnderlayAddress, sockets: readonly UdpSocket[]): void {
+  const { checksums = CHECKED } = underlay;
+  attempt(underlay, () => {
+    for (const { fd } of sockets) setUdpChecksums(fd, checksums);
+  });
 }
 
 export function closeSockets(sockets: readonly { fd: number }[]): void {

@@ -27,6 +27,7 @@ import {
   P_TEMPLATE,
   P_VNI,
   PEER_FRAGMENTS,
+  PEER_LONE,
   PEER_SIZE,
   SELF_HAS_4,
   SELF_HAS_6,
@@ -118,7 +119,7 @@ function writePeer(copy: CopyWriter, at: number, peer: CheckedPeer, selfMac: Uin
   bytes[at + P_RECEIVES] = peer.receives.reduce((bits, name) => {
     return bits | (1 << ENCAPSULATIONS[name].number);
   }, 0);
-  bytes[at + P_FLAGS] = peer.fragments ? PEER_FRAGMENTS : 0;
+  bytes[at + P_FLAGS] = (peer.fragments ? PEER_FRAGMENTS : 0) + (peer.lone ? PEER_LONE : 0);
   // A raw IPv6 socket refuses to send to a port.
   view.setUint16(at + P_PORT, encapsulation.socket === null ? 0 : peer.port, true);
   view.setUint32(at + P_VNI, peer.vni << 8);

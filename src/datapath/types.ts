@@ -54,6 +54,8 @@ export interface TablePeer {
   mtu: number;
   /** IPv6 packets of up to 1,280 bytes that are larger than `mtu` travel in outer fragments. */
   fragments?: boolean;
+  /** Each UDP datagram is a send of its own: the sockets send no checksums (SocketChecksums). */
+  lone?: boolean;
   /** CIDRs routed to it, and the only inner sources accepted from it. */
   prefixes: string[];
   /**

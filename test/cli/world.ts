@@ -199,7 +199,10 @@ export const STATUS = {
   raw: null,
   offloads: {
     device: { checksum: true, tso4: true, tso6: true, ecn: true, uso4: false, uso6: false },
-    socket: { segmentation: true, receiveOffload: true, sendBuffer: 1, receiveBuffer: 1 },
+    socket: {
+      ...{ segmentation: true, receiveOffload: true, checksums: true },
+      ...{ sendBuffer: 1, receiveBuffer: 1 },
+    },
   },
   refused: [{ key: "peers.bad", revision: 3, reason: "no MAC" }],
   change: {

@@ -78,7 +78,6 @@ test("leases are audited, reclaimed and reserved", async () => {
 
 /** Settings of later versions: taken, they would have no effect. */
 const unbuilt: [string, unknown][] = [
-  ["udpChecksum", false],
   ["pptpServer", true],
   ["pptpFilter", "eth0"],
 ];

@@ -133,6 +133,24 @@ rootTest(test, "port, network number and DSCP of the tunnel change live", async 
   await lab.untilReachable(...NODES);
 });
 
+rootTest(
+  test,
+  "outer UDP checksums go off and on live, and status says what that costs",
+  async () => {
+    const wire = { namespace: lab.node("n1").namespace, device: "eth0" };
+    await set("udpChecksum", "false", ({ offloads }) => !offloads.socket.checksums);
+    const tunnel = "udp port 8472";
+    const framesWith = (filter: string) =>
+      framesDuring(wire, tunnel, () => assertAllReach(1450), filter);
+    assert.equal(await framesWith("udp.checksum != 0"), []);
+    const text = meshdAt(lab.node("n1"), ["status"]).stdout;
+    assert.match(text, /without UDP_SEGMENT.*: udpChecksum is false, so datagrams go one by one/);
+    await set("udpChecksum", "true", ({ offloads }) => offloads.socket.checksums);
+    assert.equal(await framesWith("udp.checksum == 0"), []);
+    assert.not.match(meshdAt(lab.node("n1"), ["status"]).stdout, /udpChecksum/);
+  },
+);
+
 rootTest(test, "a setting that cannot change live is refused and nothing changes", () => {
   const before = lab.admin("config", "get");
   for (const [name, value] of [

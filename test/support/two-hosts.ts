@@ -9,6 +9,8 @@ import type {
   Steering,
   TablePeer,
   TableSelf,
+  UdpChecksums,
+  UnderlayAddress,
 } from "../../src/datapath/index.js";
 import type { HostConfig } from "./datapath-host.js";
 import { createNamespace, joinByVeth, uniqueDevice } from "./netns.js";
@@ -50,6 +52,8 @@ export interface PairOptions {
   protocol?: ProtocolName;
   /** Words of GRE headers; none when left out. */
   gre?: GreOptions;
+  /** Of outer UDP headers; sent when left out. */
+  checksums?: UdpChecksums;
 }
 
 function portOf({ port, protocol }: PairOptions): number {
@@ -114,21 +118,27 @@ export function peerOf(host: Host, options: PairOptions): TablePeer {
     ...(FRAMED.includes(options.protocol ?? "vxlan") ? { mac: host.mac, vni: 1 } : {}),
     ...(options.gre === undefined ? {} : { mac: host.mac, gre: options.gre }),
     mtu: overlayMtu(options),
+    ...(options.checksums?.send === false ? { lone: true } : {}),
     prefixes: host.prefixes,
   };
 }
 
+/** Where a side sends from and listens. */
+export function underlayOf(host: Host, options: PairOptions): UnderlayAddress {
+  const { family = 4, protocol = "vxlan", checksums } = options;
+  const place = { family, address: host.underlay[family], port: portOf(options), protocol };
+  const ordered = options.gre?.sequence === true ? { ordered: true } : {};
+  return { ...place, ...ordered, ...(checksums === undefined ? {} : { checksums }) };
+}
+
 /** What the datapath of `host` is told so that `other` is its only peer. */
 export function configOf(host: Host, other: Host, options: PairOptions = {}): HostConfig {
-  const { family = 4, protocol = "vxlan" } = options;
-  const place = { family, address: host.underlay[family], port: portOf(options), protocol };
-  const underlay = options.gre?.sequence === true ? { ...place, ordered: true } : place;
   return {
     datapath: {
       deviceName: "mesh0",
       workers: options.workers ?? 1,
       ...(options.steering === undefined ? {} : { steering: options.steering }),
-      underlay,
+      underlay: underlayOf(host, options),
       persist: false,
     },
     contents: { self: selfOf(host, options), peers: [peerOf(other, options)] },
