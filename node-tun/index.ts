@@ -170,8 +170,8 @@ export function adoptUdp(fd: number): UdpSocket {
 
 /**
  * Whether a UDP socket sends checksums, and takes datagrams over IPv6 that have none; over IPv4
- * every socket does. Without checksums the kernel refuses UDP_SEGMENT: trains go out piece by piece.
- * Default: { send: true, zeroes: false }.
+ * every socket does. Without checksums the kernel refuses UDP_SEGMENT: trains go out piece by
+ * piece. Default: { send: true, zeroes: false }.
  */
 export function setUdpChecksums(fd: number, { send, zeroes }: UdpChecksums): void {
   binding.setUdpChecksums(fd, send, zeroes);

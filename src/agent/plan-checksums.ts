@@ -45,7 +45,7 @@ export function planChecksums(
   if (missing.length === 0) return { send, zeroes: true };
   const first = missing.slice(0, 3).join(", ");
   const names = missing.length > 3 ? `${first} and ${missing.length - 3} more` : first;
-  const why = `udpChecksum false: ${names} would drop it over IPv6 so far: checksums are still sent`;
+  const why = `udpChecksum false: ${names} would drop that over IPv6 so far: they are still sent`;
   report("MESHD_UDP_CHECKSUM", "config", why);
   return { send: true, zeroes: true };
 }

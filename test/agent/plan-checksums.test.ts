@@ -50,7 +50,7 @@ test("off over IPv6: all take zeroes before anybody sends them, and the other wa
   const snapshot = without(3);
   const first = planOf(snapshot, 6);
   assert.equal(first.checksums, { send: true, zeroes: true });
-  assert.match(first.problems[0]?.message ?? "", /n2, n3 would drop it over IPv6/);
+  assert.match(first.problems[0]?.message ?? "", /n2, n3 would drop that over IPv6/);
   act(snapshot, 1);
   act(snapshot, 2);
   assert.equal(planOf(snapshot, 6).checksums, { send: true, zeroes: true });

@@ -151,31 +151,6 @@ test("equal packets of one flow leave as one train, a shorter one ends it", asyn
   assertExact(module);
 });
 
-test("to a peer whose sockets send no checksums each packet leaves alone", async () => {
-  const module = await loadModule();
-  module.publish(contentsOf(1, [peerOf(2, { lone: true }), 3]));
-  const singles = [0, 1, 2].map((i) => podPacket(4, 1, 2, { identification: i }));
-  for (const packet of singles) module.feedTun(packet);
-  const whole = superPacket(6, 60_000);
-  module.feedTun(whole, { gsoType: GSO_TCP6, gsoSize: 1390, flags: 1 });
-  const { wire } = module.run();
-  assert.is(wire.length, 3 + Math.ceil(60_000 / 1390));
-  assert.ok(wire.every((out) => out.segments === 1 && out.segment === 0));
-  assert.equal(
-    wire.slice(0, 3).map((out) => out.bytes),
-    singles.map((packet) => expected(packet)),
-  );
-  const inner = wire.slice(3).map((out) => out.bytes.slice(22 + 60));
-  assert.equal(concat(...inner), whole.slice(60));
-  module.feedTun(podPacket(4, 1, 3));
-  module.feedTun(podPacket(4, 1, 3));
-  assert.equal(
-    module.run().wire.map((out) => out.segments),
-    [2],
-  );
-  assertExact(module);
-});
-
 test("full trains grow in their first packet's slot and touch no other", async () => {
   const module = await node1();
   for (const size of [18, 990, 1400]) {
