@@ -1,4 +1,4 @@
-// Peers to which each datagram is a send of its own, because sockets without checksums send no trains.
+// Peers to which each datagram is a send of its own: sockets without checksums send no trains.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { loadModule } from "../support/module.js";
