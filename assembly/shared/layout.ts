@@ -243,7 +243,7 @@ export const INJECT_PACKET: u32 = 1;
 export const PROBE_PORT: u32 = 51997;
 /**
  * Identifier of ICMP and ICMPv6 echo requests that the control thread injects towards peers that
- * are no meshd.
+ * are no meshd; their data begins with PROBE_MAGIC, for a ping may have the same identifier.
  */
 export const PROBE_ICMP_ID: u32 = 51997;
 /**
