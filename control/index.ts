@@ -6,6 +6,7 @@ export { Controller, type ControllerOptions } from "./controller/controller.js";
 export type { TokenOptions, TokenView } from "./controller/tokens.js";
 export type { LeaseFinding, LeaseView, NodeView, RouteView } from "./controller/views.js";
 export { ControlError, type ControlErrorCode, type ControlLog } from "./errors.js";
+export { formText, parseForm, WORDS, wordsOf } from "./forms.js";
 export { createIdentity, type Identity, loadOrCreateIdentity } from "./identity.js";
 export { type JoinOptions, joinMesh, renewMembership } from "./join.js";
 export { parseSnapshot, serializeSnapshot } from "./ledger.js";

@@ -68,8 +68,19 @@ export interface ClaimRecord {
 /** Most entries of `receives` and of `sends` in a node record. */
 export const FORMS_MAX = 16;
 
+/**
+ * Settings that are words of tunnel headers: packets that have others are dropped. Absent: the
+ * encapsulation has none such, or an earlier version does not say it.
+ */
+export interface TunnelWords {
+  vni?: number | "identity";
+  greKey?: number | null;
+  greChecksum?: boolean;
+  greSequence?: boolean;
+}
+
 /** An encapsulation, and the UDP port where it is received: 0 where it has none. */
-export interface TunnelForm {
+export interface TunnelForm extends TunnelWords {
   protocol: string;
   port: number;
 }
@@ -99,7 +110,7 @@ export interface NodeRecord {
   receives?: TunnelForm[];
   /**
    * What it sends to any member: those keep it open as long as it is here. Port 0 of one that has
-   * ports: at whatever port. Absent: the node does not say it.
+   * ports: at whatever port; no words: with whatever words. Absent: the node does not say it.
    */
   sends?: TunnelForm[];
   /** Its tunnel MTU: bytes of inner IP packet. */

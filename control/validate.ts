@@ -4,6 +4,7 @@ import { type BuiltProtocol, builtProtocols, hasFrames, hasPort } from "./built.
 import * as check from "./check.js";
 import { type Fields, fieldsOf, Refused, refuse } from "./check.js";
 import { parsePrefix, prefixHolds } from "./cidr.js";
+import { form } from "./forms.js";
 import { keyOf, type RecordKind } from "./keys.js";
 import type {
   BeatRecord,
@@ -15,7 +16,6 @@ import type {
   NodeRecord,
   PeerRecord,
   TokenRecord,
-  TunnelForm,
 } from "./records.js";
 import { FORMS_MAX } from "./records.js";
 import { completeConfig } from "./setting-rules.js";
@@ -120,14 +120,6 @@ function interfaceAddresses(underlay: Fields): string[] {
 function forms(fields: Fields, name: "receives" | "sends"): Pick<NodeRecord, typeof name> {
   if (fields[name] === undefined) return {};
   return { [name]: check.list(fields, name, FORMS_MAX, form) };
-}
-
-function form(fields: Fields, name: string): TunnelForm {
-  const one = fieldsOf(fields[name], name);
-  return {
-    protocol: check.text(one, "protocol", 32),
-    port: check.whole(one, "port", 0, 65_535),
-  };
 }
 
 function endpoint(fields: Fields): EndpointRecord {

@@ -3,9 +3,9 @@
 // skipped are. Outer checksums are the kernel's: it sends them, and drops what fails its check.
 import { equal } from "../bytes";
 import * as frame from "../frame";
+import * as network from "../network";
 import { Drop } from "../shared/drop";
 import { GENEVE_OVERHEAD } from "../shared/layout";
-import { P_VNI } from "../shared/tables";
 import * as ethernet from "../wire/ethernet";
 import * as geneve from "../wire/geneve";
 
@@ -31,13 +31,13 @@ function checkOptions(at: usize, end: usize): i32 {
 function checkHeader(peer: usize, at: usize, header: u32): i32 {
   if (geneve.version(at) !== 0) return -Drop.BAD_VERSION;
   if (geneve.isControl(at)) return -Drop.CONTROL_PACKET;
-  if (geneve.vni(at) !== load<u32>(peer, P_VNI)) return -Drop.WRONG_VNI;
+  if (!network.isAccepted(peer, geneve.vni(at))) return -Drop.WRONG_VNI;
   return checkOptions(at + geneve.SIZE, at + header);
 }
 
 /** Whether the headers, which are there, are as our own ones and no question: most are. */
 function isPlain(peer: usize, at: usize): bool {
-  if (!geneve.isBare(at) || geneve.vni(at) !== load<u32>(peer, P_VNI)) return false;
+  if (!geneve.isBare(at) || !network.isAccepted(peer, geneve.vni(at))) return false;
   return frame.isPlain(at + geneve.SIZE);
 }
 

@@ -9,7 +9,18 @@ import * as output from "../output";
 import * as sequence from "../sequence";
 import { Drop } from "../shared/drop";
 import { D_ADDRESS, D_LENGTH, PROTOCOL_GRE } from "../shared/layout";
-import { P_KEY, P_KEYED, P_OVERHEAD, P_PROTOCOL, P_SESSION, P_TEMPLATE } from "../shared/tables";
+import {
+  KEY_ALSO,
+  KEY_FIRST,
+  KEY_NONE,
+  P_KEY,
+  P_KEY_ALSO,
+  P_KEYS,
+  P_OVERHEAD,
+  P_PROTOCOL,
+  P_SESSION,
+  P_TEMPLATE,
+} from "../shared/tables";
 import * as ethernet from "../wire/ethernet";
 import * as gre from "../wire/gre";
 
@@ -41,11 +52,13 @@ function isIntact(at: usize, length: u32): bool {
   return checksum.partial(at, length, 0) === 0xffff;
 }
 
-/** Whether the key is the one agreed, or there is none where none was. */
+/** Whether the key is one of those agreed, or there is none where none may be. */
 function hasOurKey(peer: usize, at: usize, flags: u32): bool {
-  const isKeyed = (flags & gre.HAS_KEY) !== 0;
-  if (isKeyed !== (load<u8>(peer, P_KEYED) !== 0)) return false;
-  return !isKeyed || gre.key(at, flags) === load<u32>(peer, P_KEY);
+  const accepted: u32 = load<u8>(peer, P_KEYS);
+  if ((flags & gre.HAS_KEY) === 0) return (accepted & KEY_NONE) !== 0;
+  const key = gre.key(at, flags);
+  if ((accepted & KEY_FIRST) !== 0 && key === load<u32>(peer, P_KEY)) return true;
+  return (accepted & KEY_ALSO) !== 0 && key === load<u32>(peer, P_KEY_ALSO);
 }
 
 /** Checks the optional fields of a header that is there; 0 or -Drop. */

@@ -1,9 +1,9 @@
 // VXLAN, RFC 7348, with Ethernet inside. Needs a UDP socket; no session, no clock. Flags and fields
 // of the group policy extension are reserved bits here, which are ignored on receipt.
 import * as frame from "../frame";
+import * as network from "../network";
 import { Drop } from "../shared/drop";
 import { VXLAN_OVERHEAD } from "../shared/layout";
-import { P_VNI } from "../shared/tables";
 import * as vxlan from "../wire/vxlan";
 
 /** Bytes before the inner IP packet, in the datagram. */
@@ -21,7 +21,7 @@ export function encap(peer: usize, innerAt: usize): void {
 export function decap(peerIndex: u32, peer: usize, at: usize, length: u32): i32 {
   if (length < OVERHEAD) return -Drop.TOO_SHORT;
   if (!vxlan.hasVni(at)) return -Drop.BAD_FLAGS;
-  if (vxlan.vni(at) !== load<u32>(peer, P_VNI)) return -Drop.WRONG_VNI;
+  if (!network.isAccepted(peer, vxlan.vni(at))) return -Drop.WRONG_VNI;
   if (length > OVERHEAD && frame.isPlain(at + vxlan.SIZE)) return OVERHEAD;
   return frame.decap(peerIndex, peer, at, length, vxlan.SIZE, vxlan.SIZE);
 }

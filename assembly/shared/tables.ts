@@ -57,21 +57,29 @@ export const P_RECEIVES: usize = 3;
 export const P_PORT: usize = 4; //     u16, host order; 0 where there are no ports
 export const P_OVERHEAD: usize = 6; // u8: bytes that our outer headers take in the datagram
 export const P_FLAGS: usize = 7; //    u8: PEER_*
-export const P_VNI: usize = 8; //      u32: in network order, then a zero byte
+// u32: network number that is accepted, in network order, then a zero byte
+export const P_VNI: usize = 8;
 export const P_MTU: usize = 12; //     u32: bytes of inner IP packet, never above our own
 export const P_ADDRESS: usize = 16; // 16 bytes, as D_PEER
 export const P_MAC: usize = 32; //     6 bytes
 // outer header bytes before the inner packet, ready but for what differs per packet
 export const P_TEMPLATE: usize = 40;
-export const P_TEMPLATE_SIZE: usize = 72;
-export const P_KEY: usize = 112; //     u32: key in its GRE headers and in ours
+export const P_TEMPLATE_SIZE: usize = 64;
+export const P_KEY_ALSO: usize = 104; // u32: a second key that is accepted (KEY_ALSO)
+export const P_KEY: usize = 112; //     u32: key that is accepted in its GRE headers (KEY_FIRST)
 export const P_SESSION: usize = 116; // u32: address of its session record, or 0
-export const P_KEYED: usize = 120; //   u8: 1 = its GRE headers have a key
+export const P_KEYS: usize = 120; //    u8: KEY_*: which of its GRE headers are accepted
+// u32: a second network number that is accepted, as P_VNI; the same where there is none
+export const P_VNI_ALSO: usize = 124;
 export const DSCP_INHERIT: u32 = 255;
 /** Flag: IPv6 packets above P_MTU and up to 1,280 bytes go in outer fragments. */
 export const PEER_FRAGMENTS: u32 = 1;
 /** Flag: each UDP datagram is a send of its own, for the kernel segments none without checksums. */
 export const PEER_LONE: u32 = 2;
+/** GRE headers without a key are accepted, those with P_KEY, those with P_KEY_ALSO. */
+export const KEY_NONE: u32 = 1;
+export const KEY_FIRST: u32 = 2;
+export const KEY_ALSO: u32 = 4;
 
 // Hash of underlay addresses: PEER_INDEX + 1 of zero = empty. Linear probing, at most half full.
 export const SOURCE_SLOT_SIZE: usize = 32;

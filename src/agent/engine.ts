@@ -12,7 +12,7 @@ import type { HostKeeper } from "./host-keeper.js";
 import { localFacts, nodeFacts, vtepMacOf } from "./local.js";
 import { plan, poolsOf } from "./plan.js";
 import { CHECKED } from "./plan-checksums.js";
-import { type Form, isSameForm } from "./plan-forms.js";
+import type { Form } from "./plan-forms.js";
 import type { Plan } from "./plan-types.js";
 import { pathPeers, withPathMtus } from "./pmtu-plan.js";
 import type { PathProber } from "./pmtu-prober.js";
@@ -204,13 +204,17 @@ export class Engine {
     await this.parts.datapath.rebind(ordered ? { ...place, ordered } : place);
   }
 
-  /** What is planned to be received, and open in truth; and how the sockets are. */
+  /**
+   * What is planned to be received, and open in truth (tables that failed leave it as it was); and
+   * how the sockets are.
+   */
   private open(): Pick<Plan, "receives" | "checksums"> {
     const { protocol = "vxlan", port, others = [], checksums } = this.parts.datapath.underlay();
     const open = [{ protocol, port }, ...others];
-    const isOpen = (form: Form) => open.some((one) => isSameForm(one, form));
-    const receives = this.current.receives.filter(isOpen);
-    return { receives, checksums: checksums ?? CHECKED };
+    const isOpen = (form: Form) =>
+      open.some((one) => one.protocol === form.protocol && one.port === form.port);
+    const { receives } = this.causes.has("publish") ? this.applied : this.current;
+    return { receives: receives.filter(isOpen), checksums: checksums ?? CHECKED };
   }
 
   /** What comes to our raw sockets is ours alone. */

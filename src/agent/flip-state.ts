@@ -1,5 +1,6 @@
 // What is known of a change of encapsulation, kept over a restart of the agent: without it a peer
 // that is not reached in the next form would be sent to in that form all the same.
+import { parseForm } from "../../control/index.js";
 import type { Form } from "./plan-forms.js";
 import { isTunnelProtocol } from "./protocols.js";
 
@@ -11,11 +12,9 @@ export interface FlipState {
 }
 
 function formOf(given: unknown): Form[] {
-  if (typeof given !== "object" || given === null) return [];
-  const { protocol, port } = given as { protocol?: unknown; port?: unknown };
-  const isPort = typeof port === "number" && Number.isInteger(port) && port >= 0 && port < 65_536;
-  if (typeof protocol !== "string" || !isTunnelProtocol(protocol) || !isPort) return [];
-  return [{ protocol, port }];
+  const form = parseForm(given);
+  const { protocol = "" } = form ?? {};
+  return form !== null && isTunnelProtocol(protocol) ? [{ ...form, protocol }] : [];
 }
 
 /** Reads the file's text; what is damaged in it counts as not known. */

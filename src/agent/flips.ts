@@ -3,7 +3,14 @@
 // timers and no sockets; the clock is its caller's.
 import type { MeshSnapshot } from "../../control/index.js";
 import type { FlipState } from "./flip-state.js";
-import { type ChangeFacts, type Form, isSameForm, isSentByOthers } from "./plan-forms.js";
+import {
+  type ChangeFacts,
+  type Form,
+  formKey,
+  isSameForm,
+  isSentByOthers,
+  withWords,
+} from "./plan-forms.js";
 import type { Plan, PlannedChange } from "./plan-types.js";
 import { parseAddress } from "./prefix.js";
 import { decodeReply, encodeProbe } from "./probe-packets.js";
@@ -22,10 +29,8 @@ export const ASKED_MAX = 50;
 const GRACE_MS = 3000;
 
 /** What status says while a change is under way. */
-export interface ChangeStatus {
-  /** What the mesh asks for. */
-  protocol: string;
-  port: number;
+export interface ChangeStatus extends Form {
+  // What the mesh asks for, and:
   /** Members that get packets so, of all. */
   done: number;
   total: number;
@@ -59,8 +64,6 @@ export interface FlipsOptions {
   now?: () => number;
 }
 
-const keyOf = ({ protocol, port }: Form) => `${protocol} ${port}`;
-
 export class Flips {
   /** Called when a new plan would be another one. */
   onChange: () => void = () => undefined;
@@ -81,7 +84,7 @@ export class Flips {
     this.confirmed = new Map(Object.entries(confirmed));
     this.open = open;
     // Who sends so may not have heard yet that this node is back.
-    for (const form of open) this.wanted.set(keyOf(form), this.now());
+    for (const form of open) this.wanted.set(formKey(form), this.now());
   }
 
   /** What the next plan is to be made with. */
@@ -89,13 +92,22 @@ export class Flips {
     const now = this.now();
     // A store that does not know this node has lost others, too: nothing is forgotten for it.
     if (snapshot.members.has(ownId)) this.forgetRemoved(snapshot);
+    this.fillWords(snapshot);
     const sent = this.open.filter((form) => isSentByOthers(snapshot, ownId, form));
-    this.sent = new Set(sent.map(keyOf));
+    this.sent = new Set(sent.map(formKey));
     // What is the mesh's own until now has been sent until now, whatever records say.
-    for (const form of [...sent, ...this.open.slice(0, 1)]) this.wanted.set(keyOf(form), now);
+    for (const form of [...sent, ...this.open.slice(0, 1)]) this.wanted.set(formKey(form), now);
     const tries = new Map([...this.asking].map(([nodeId, asking]) => [nodeId, asking.tries]));
     const kept = this.open.filter((form) => !this.isOver(form, now));
     return { confirmed: new Map(this.confirmed), tries, kept };
+  }
+
+  /** What an agent of an earlier version left behind has no words. */
+  private fillWords({ config }: MeshSnapshot): void {
+    this.open = this.open.map((form) => withWords(form, config));
+    for (const [nodeId, form] of this.confirmed) {
+      this.confirmed.set(nodeId, withWords(form, config));
+    }
   }
 
   private forgetRemoved({ members }: MeshSnapshot): void {
@@ -106,7 +118,7 @@ export class Flips {
   }
 
   private isOver(form: Form, now: number): boolean {
-    const key = keyOf(form);
+    const key = formKey(form);
     return !this.sent.has(key) && now - (this.wanted.get(key) ?? 0) >= GRACE_MS;
   }
 
@@ -115,8 +127,8 @@ export class Flips {
     if (made.tables === null) return;
     this.own = made.tables.self.addresses;
     this.open = [...made.receives];
-    for (const { nodeId, kind, protocol, port } of made.peers) {
-      if (kind === "member") this.confirmed.set(nodeId, { protocol, port });
+    for (const { nodeId, kind, form } of made.peers) {
+      if (kind === "member") this.confirmed.set(nodeId, form);
     }
     this.asking = new Map(
       made.changes.flatMap((change) =>

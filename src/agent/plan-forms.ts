@@ -1,12 +1,20 @@
-// In which form packets go to each member while the mesh's encapsulation or port changes: pure.
-// A form that is known to arrive stays in use until the next one is known to arrive, too.
-import type { MeshSnapshot, NodeRecord } from "../../control/index.js";
+// In which form packets go to each member while the mesh's encapsulation, its port or a word of its
+// headers changes: pure. A form that is known to arrive stays in use until the next one is known to
+// arrive, too.
+import {
+  FORMS_MAX,
+  type MeshConfig,
+  type MeshSnapshot,
+  type NodeRecord,
+  type TunnelForm,
+  WORDS,
+  wordsOf,
+} from "../../control/index.js";
 import { isTunnelProtocol, isUdp, type TunnelProtocol } from "./protocols.js";
 
-/** An encapsulation and the port it goes to; 0 where it has none. */
-export interface Form {
+/** An encapsulation, the port it goes to (0 where it has none), and the words of its headers. */
+export interface Form extends TunnelForm {
   protocol: TunnelProtocol;
-  port: number;
 }
 
 /** What a plan must know of a change besides the records; flips.ts keeps it. */
@@ -21,21 +29,42 @@ export interface ChangeFacts {
 
 export const NO_CHANGE: ChangeFacts = { confirmed: new Map(), tries: new Map(), kept: [] };
 
-export function isSameForm(a: Form, b: Form): boolean {
-  return a.protocol === b.protocol && a.port === b.port;
+/** Network numbers, and GRE keys, that the tables accept from one peer. */
+const ACCEPTED_MAX = 2;
+
+/** The same for equal forms alone. */
+export function formKey(form: TunnelForm): string {
+  return JSON.stringify([form.protocol, form.port, ...WORDS.map((word) => form[word])]);
 }
 
-export function formText({ protocol, port }: { protocol: string; port: number }): string {
-  return port === 0 ? protocol : `${protocol} on port ${port}`;
+export function isSameForm(a: TunnelForm, b: TunnelForm): boolean {
+  return formKey(a) === formKey(b);
+}
+
+/** Whether only the port may differ. */
+export function isSameButPort(a: TunnelForm, b: TunnelForm): boolean {
+  return isSameForm({ ...a, port: 0 }, { ...b, port: 0 });
+}
+
+/** The form that the mesh's settings ask for. */
+export function meshForm(config: MeshConfig, protocol: TunnelProtocol, port: number): Form {
+  return { protocol, port, ...wordsOf(config, protocol) };
+}
+
+/** What earlier versions wrote has no words: they have the mesh's own. */
+export function withWords<T extends TunnelForm>(form: T, config: MeshConfig): T {
+  return { ...wordsOf(config, form.protocol), ...form };
 }
 
 /** What a node receives, of what we can send; the one it prefers first. */
-function formsOf(node: NodeRecord, meshProtocol: string): Form[] {
-  const port = isUdp(meshProtocol) ? node.underlay.port : 0;
-  const unsaid = node.protocols.includes(meshProtocol) ? [{ protocol: meshProtocol, port }] : [];
-  return (node.receives ?? unsaid).flatMap(({ protocol, port }) =>
-    isTunnelProtocol(protocol) ? [{ protocol, port }] : [],
-  );
+function formsOf(node: NodeRecord, config: MeshConfig): Form[] {
+  const { tunnelProtocol: protocol } = config;
+  const port = isUdp(protocol) ? node.underlay.port : 0;
+  const unsaid = node.protocols.includes(protocol) ? [{ protocol, port }] : [];
+  return (node.receives ?? unsaid).flatMap((form) => {
+    const { protocol } = form;
+    return isTunnelProtocol(protocol) ? [{ ...withWords(form, config), protocol }] : [];
+  });
 }
 
 /**
@@ -44,11 +73,11 @@ function formsOf(node: NodeRecord, meshProtocol: string): Form[] {
  */
 export function decideForm(
   node: NodeRecord,
-  meshProtocol: string,
+  config: MeshConfig,
   confirmed: Form | undefined,
 ): { form: Form; next: Form | null } | null {
-  const taken = formsOf(node, meshProtocol);
-  const wanted = taken.find(({ protocol }) => protocol === meshProtocol);
+  const taken = formsOf(node, config);
+  const wanted = taken.find((form) => isMeshForm(form, config));
   const known = taken.find((form) => confirmed !== undefined && isSameForm(form, confirmed));
   const form = known ?? wanted ?? taken[0];
   if (form === undefined) return null;
@@ -56,17 +85,42 @@ export function decideForm(
   return { form, next: isSettled ? null : wanted };
 }
 
-/** What stays open beside the mesh's own form. One UDP port has one encapsulation. */
-export function keptBeside(own: Form, kept: readonly Form[]): Form[] {
-  return kept.filter(
-    (form) => !isSameForm(form, own) && (form.port === 0 || form.port !== own.port),
-  );
+/** Whether a form is what the settings ask for, at whatever port. */
+export function isMeshForm(form: Form, config: MeshConfig): boolean {
+  const { tunnelProtocol } = config;
+  return form.protocol === tunnelProtocol && isSameForm(form, withWords(wordless(form), config));
 }
 
-/** Encapsulations whose headers packets may have, to or from members: the mesh's own first. */
-export function protocolsInUse(own: TunnelProtocol, change: ChangeFacts): TunnelProtocol[] {
-  const forms = [...change.kept, ...change.confirmed.values()];
-  return [...new Set([own, ...forms.map(({ protocol }) => protocol)])];
+function wordless({ protocol, port }: Form): Form {
+  return { protocol, port };
+}
+
+/**
+ * What stays open beside the mesh's own form, the newest first. One UDP port has one encapsulation,
+ * the tables have room for few network numbers and keys, and a record for as many forms.
+ */
+export function keptBeside(own: Form, kept: readonly Form[]): Form[] {
+  const open = [own];
+  for (const form of kept) {
+    if (open.length === FORMS_MAX) break;
+    const isNew = !open.some((one) => isSameForm(one, form));
+    if (isNew && areReceivable([...open, form])) open.push(form);
+  }
+  return open.slice(1);
+}
+
+function areReceivable(forms: readonly Form[]): boolean {
+  const udp = forms.filter(({ port }) => port !== 0);
+  const places = new Set(udp.map(({ protocol, port }) => `${protocol} ${port}`));
+  const ports = new Set(udp.map(({ port }) => port));
+  const keys = new Set(forms.flatMap(({ greKey = null }) => greKey ?? []));
+  const vnis = new Set(forms.flatMap(({ vni }) => vni ?? []));
+  return places.size === ports.size && keys.size <= ACCEPTED_MAX && vnis.size <= ACCEPTED_MAX;
+}
+
+/** What packets may be in, to or from members: the mesh's own first. */
+export function formsInUse(own: Form, change: ChangeFacts): Form[] {
+  return [own, ...change.kept, ...change.confirmed.values()];
 }
 
 /** Whether any member but this node says that it sends a form. */
@@ -74,16 +128,21 @@ export function isSentByOthers(snapshot: MeshSnapshot, ownId: string, form: Form
   return [...snapshot.nodes.values()].some(({ nodeId, sends = [] }) => {
     const member = snapshot.members.get(nodeId);
     if (nodeId === ownId || member === undefined || member.state === "removed") return false;
-    return sends.some(
-      ({ protocol, port }) => protocol === form.protocol && (port === form.port || port === 0),
-    );
+    return sends.some((said) => holds(said, form, snapshot.config));
   });
+}
+
+/** Whether what a record says is sent may be this form. */
+function holds(said: TunnelForm, form: Form, config: MeshConfig): boolean {
+  if (said.port !== 0) return isSameForm(withWords(said, config), form);
+  const isAnyWord = WORDS.every((word) => said[word] === undefined);
+  return isAnyWord ? said.protocol === form.protocol : isSameForm(said, form);
 }
 
 /** The different ones; by protocol alone when there are more than `most`. */
 export function distinctForms(forms: readonly Form[], most: number): Form[] {
-  const all = new Map(forms.map((form) => [`${form.protocol} ${form.port}`, form]));
+  const all = new Map(forms.map((form) => [formKey(form), form]));
   const protocols = new Map(forms.map(({ protocol }) => [protocol, { protocol, port: 0 }]));
-  const shown = all.size > most ? protocols : all;
+  const shown: ReadonlyMap<string, Form> = all.size > most ? protocols : all;
   return [...shown].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, form]) => form);
 }

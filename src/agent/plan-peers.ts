@@ -2,12 +2,13 @@
 import type {
   LeaseRecord,
   MemberRecord,
+  MeshConfig,
   MeshSnapshot,
   NodeRecord,
   PeerRecord,
 } from "../../control/index.js";
 import type { ClaimKind, PrefixClaim } from "./overlap.js";
-import { type ChangeFacts, decideForm, type Form } from "./plan-forms.js";
+import { type ChangeFacts, decideForm, type Form, meshForm } from "./plan-forms.js";
 import type { LocalFacts, Problem } from "./plan-types.js";
 import {
   canonicalAddress,
@@ -16,7 +17,6 @@ import {
   parseAddress,
   parsePrefix,
 } from "./prefix.js";
-import type { TunnelProtocol } from "./protocols.js";
 
 /** A peer before its prefixes are decided. */
 export interface Candidate {
@@ -25,17 +25,12 @@ export interface Candidate {
   nodeId: string;
   kind: "member" | "static";
   address: string;
-  port: number;
-  /** What is sent to it, at `port`. */
-  protocol: TunnelProtocol;
+  /** What is sent to it. */
+  form: Form;
   /** Members: what the mesh asks for instead, to be asked whether it arrives; else null. */
   next: Form | null;
   /** null: the encapsulation has none. */
   mac: string | null;
-  /** null: the mesh's own network number. */
-  vni: number | null;
-  /** null: the mesh's own. */
-  greKey: number | null;
   /** null: nothing known, ours is used. */
   mtu: number | null;
   /** Of its underlay interface, with lengths; [] when it says none. */
@@ -136,10 +131,10 @@ function factsOf(
     const why = `works under epoch ${node.epoch}, granted is ${member.epoch}`;
     return refuse("MESHD_STALE_EPOCH", why);
   }
-  const protocol = snapshot.config.tunnelProtocol;
-  const decided = decideForm(node, protocol, change.confirmed.get(node.nodeId));
+  const { config } = snapshot;
+  const decided = decideForm(node, config, change.confirmed.get(node.nodeId));
   if (decided === null) {
-    return refuse("MESHD_PROTOCOL_MISSING", `does not speak ${protocol}`);
+    return refuse("MESHD_PROTOCOL_MISSING", `does not speak ${config.tunnelProtocol}`);
   }
   return { node, ...decided };
 }
@@ -168,17 +163,29 @@ export function memberCandidate(
     nodeId: member.nodeId,
     kind: "member",
     address: canonicalAddress(address),
-    ...form,
+    form,
     next,
     mac: node.vtepMac,
-    vni: null,
-    greKey: null,
     mtu: node.mtu,
     interfaceAddresses: node.underlay.interfaceAddresses,
   };
 }
 
-export function staticCandidate(peer: PeerRecord, family: 4 | 6, report: Report): Candidate | null {
+/** What a static peer is sent: the mesh's words, but for those of its own. */
+function staticForm({ protocol, port, vni, greKey }: PeerRecord, config: MeshConfig): Form {
+  return {
+    ...meshForm(config, protocol, port),
+    ...(vni === null ? {} : { vni }),
+    ...(greKey === undefined ? {} : { greKey }),
+  };
+}
+
+export function staticCandidate(
+  peer: PeerRecord,
+  family: 4 | 6,
+  config: MeshConfig,
+  report: Report,
+): Candidate | null {
   if (parseAddress(peer.endpoint)?.family !== family) {
     const why = `static peer ${peer.name}: ${peer.endpoint} is no IPv${family} address`;
     report("MESHD_NO_UNDERLAY", `peers.${peer.name}`, `${why}, as our underlay is: not routed`);
@@ -190,12 +197,9 @@ export function staticCandidate(peer: PeerRecord, family: 4 | 6, report: Report)
     nodeId: "",
     kind: "static",
     address: canonicalAddress(peer.endpoint),
-    port: peer.port,
-    protocol: peer.protocol,
+    form: staticForm(peer, config),
     next: null,
     mac: peer.vtepMac,
-    vni: peer.vni,
-    greKey: peer.greKey ?? null,
     mtu: null,
     interfaceAddresses: [],
   };
@@ -211,7 +215,7 @@ function standing(snapshot: MeshSnapshot, candidate: Candidate): number {
     return 3;
   }
   // Claimed is the port that the record names first, whatever else is received meanwhile.
-  const port = snapshot.nodes.get(candidate.nodeId)?.underlay.port ?? candidate.port;
+  const port = snapshot.nodes.get(candidate.nodeId)?.underlay.port ?? candidate.form.port;
   const claimed = snapshot.claims.get(claimKey(candidate.address, port));
   if (claimed === undefined) {
     return 2;

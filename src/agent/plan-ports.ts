@@ -28,8 +28,10 @@ export function planPorts(
   const taken = new Map(inUse.map(({ protocol, port }) => [port, protocol]));
   const portlessKept = kept.filter(({ protocol }) => !isUdp(protocol));
   const raw = new Set(portlessKept.map(({ protocol }) => protocol));
+  raw.delete(own.protocol);
   const heard = candidates.filter((candidate) => {
-    const { protocol, port, name } = candidate;
+    const { name } = candidate;
+    const { protocol, port } = candidate.form;
     if (protocol === own.protocol) return true;
     // Raw sockets are needed to send, too.
     if (!isUdp(protocol)) {

@@ -1,31 +1,25 @@
 // What the hot path's tables say of each peer: headers, sizes, prefixes, and entries that shadow
-// others while the mesh's encapsulation or port changes. Pure.
-import { hasFrames } from "../../control/index.js";
+// others while the mesh's encapsulation, its port or a word of its headers changes. Pure.
 import {
-  type GreOptions,
   type ProtocolName,
   SHADOWS_MAX,
   type TableContents,
   type TablePeer,
   type UdpChecksums,
 } from "../datapath/index.js";
-import type { ChangeFacts, Form } from "./plan-forms.js";
+import { type ChangeFacts, type Form, isSameButPort } from "./plan-forms.js";
 import type { Candidate } from "./plan-peers.js";
 import { leases, type Peered, type Shared, texts } from "./plan-routes.js";
 import type { LocalFacts, PlannedChange } from "./plan-types.js";
 import { firstAddress } from "./prefix.js";
-import { isUdp, overheadOf, type TunnelProtocol } from "./protocols.js";
+import { greOptionsOf, isUdp, overheadOf } from "./protocols.js";
 
-/** What the mesh's settings say of the tunnel. */
-export interface Tunnel {
-  protocol: TunnelProtocol;
+export interface Numbers {
+  /** The mesh's own form, which members may send to us, and what they may still send beside it. */
+  own: Form;
+  kept: Form[];
   vni: number;
   dscp: "inherit" | number;
-  gre: GreOptions;
-}
-
-export interface Numbers extends Tunnel {
-  port: number;
   mtu: number;
   /** Family of the underlay. */
   family: 4 | 6;
@@ -33,53 +27,66 @@ export interface Numbers extends Tunnel {
   isNative: boolean;
   pathMtu: number;
   checksums: UdpChecksums;
-  /** What members may still send beside the mesh's own form. */
-  kept: Form[];
 }
 
-/** What of a peer depends on the encapsulations that it speaks. */
-function headersOf(
-  candidate: Candidate,
-  spoken: readonly TunnelProtocol[],
-  numbers: Numbers,
-): Pick<TablePeer, "mac" | "vni" | "gre"> {
-  const { kind, mac, greKey } = candidate;
+/** The first alone where it is `one`: then nothing else is accepted than what is sent. */
+function beside<T>(list: readonly T[], one: T): readonly T[] {
+  const all = [...new Set(list)];
+  return all.length === 1 && all[0] === one ? [] : all;
+}
+
+function networkOf(
+  { mac, form }: Candidate,
+  accepted: readonly Form[],
+): Pick<TablePeer, "mac" | "vni" | "vnis"> {
+  const numbers = (forms: readonly Form[]) =>
+    forms.flatMap(({ vni }) => (typeof vni === "number" ? vni : []));
+  const [vni] = numbers([form, ...accepted]);
+  if (mac === null || vni === undefined) return {};
+  const vnis = beside(numbers(accepted), vni);
+  return { mac, vni, ...(vnis.length === 0 ? {} : { vnis }) };
+}
+
+function greOf(
+  { kind, mac, form }: Candidate,
+  accepted: readonly Form[],
+): Pick<TablePeer, "mac" | "gre" | "greKeys"> {
+  const isGre = ({ protocol }: Form) => protocol === "gre";
+  const sent = [form, ...accepted].find(isGre);
+  if (sent === undefined) return {};
   // A static peer with a MAC address is a bridge's port, as Linux' gretap; members take IP.
   const frames = kind === "static" && mac !== null;
-  const gre = { ...numbers.gre, key: greKey ?? numbers.gre.key, frames };
-  const network = { vni: candidate.vni ?? numbers.vni };
-  const isNetworked = mac !== null && spoken.some(hasFrames);
-  const isKeyed = spoken.includes("gre");
+  const gre = { ...greOptionsOf(sent), frames };
+  const keys = accepted.filter(isGre).map(({ greKey = null }) => greKey);
+  const greKeys = beside(keys, gre.key);
   return {
-    ...(mac !== null && (isNetworked || (isKeyed && frames)) ? { mac } : {}),
-    ...(isNetworked ? network : {}),
-    ...(isKeyed ? { gre } : {}),
+    ...(frames ? { mac } : {}),
+    ...{ gre, ...(greKeys.length === 0 ? {} : { greKeys }) },
   };
 }
 
-/** What is accepted from a peer, when that is not just what is sent to it. */
-function receivesOf({ kind, protocol }: Candidate, numbers: Numbers): TunnelProtocol[] {
-  if (kind === "static") return [protocol];
-  return [...new Set([numbers.protocol, ...numbers.kept.map((form) => form.protocol)])];
-}
-
-function isJust(list: readonly ProtocolName[], one: ProtocolName): boolean {
-  return list.length === 1 && list[0] === one;
+/** What is accepted from a peer. */
+function acceptedFrom({ kind, form }: Candidate, { own, kept }: Numbers): Form[] {
+  return kind === "static" ? [form] : [own, ...kept];
 }
 
 function tablePeer({ candidate, claims }: Peered, numbers: Numbers): TablePeer {
-  const { protocol } = candidate;
-  const receives = receivesOf(candidate, numbers);
-  const headers = headersOf(candidate, [...new Set([protocol, ...receives])], numbers);
+  const { protocol, port } = candidate.form;
+  const accepted = acceptedFrom(candidate, numbers);
+  const receives: readonly ProtocolName[] = beside(
+    accepted.map((form) => form.protocol),
+    protocol,
+  );
+  const headers = { ...networkOf(candidate, accepted), ...greOf(candidate, accepted) };
   // What the path carries is what the mesh's own headers leave of it, and they.
-  const { family } = numbers;
-  const ours = numbers.isNative ? 0 : overheadOf(numbers.protocol, family, numbers.gre);
+  const { family, own } = numbers;
+  const ours = numbers.isNative ? 0 : overheadOf(own.protocol, family, greOptionsOf(own));
   const path = numbers.pathMtu + ours - overheadOf(protocol, family, headers.gre);
   return {
     protocol,
-    ...(isJust(receives, protocol) ? {} : { receives }),
+    ...(receives.length === 0 ? {} : { receives }),
     address: candidate.address,
-    port: candidate.port,
+    port,
     ...headers,
     mtu: Math.min(numbers.mtu, path, candidate.mtu ?? numbers.mtu),
     prefixes: texts(claims),
@@ -90,7 +97,7 @@ function tablePeer({ candidate, claims }: Peered, numbers: Numbers): TablePeer {
 
 /** A second entry for a member, in the form that is to be asked about. */
 function shadowOf({ candidate, ways }: Peered, numbers: Numbers): TablePeer {
-  const next = { ...candidate, ...candidate.next };
+  const next = { ...candidate, form: candidate.next ?? candidate.form };
   return { ...tablePeer({ candidate: next, claims: [], ways }, numbers), shadow: true };
 }
 
@@ -115,7 +122,7 @@ export function tablesOf(
       mtu: numbers.mtu,
       addresses: leases(own).map(({ prefix }) => firstAddress(prefix)),
       prefixes: texts(own),
-      udpPort: numbers.port,
+      udpPort: numbers.own.port,
     },
     peers: [
       ...peers.map((peer) => tablePeer(peer, numbers)),
@@ -128,15 +135,15 @@ export function tablesOf(
 export function changesOf(
   peers: readonly Peered[],
   shadows: readonly Peered[],
-  mesh: TunnelProtocol,
+  own: Form,
 ): PlannedChange[] {
   return peers.flatMap((peer): PlannedChange[] => {
-    const { name, nodeId, kind, protocol, port, next } = peer.candidate;
-    if (kind === "static" || (next === null && protocol === mesh)) return [];
+    const { name, nodeId, kind, form, next } = peer.candidate;
+    if (kind === "static" || (next === null && isSameButPort(form, own))) return [];
     const at = shadows.indexOf(peer);
     return [
       {
-        ...{ name, nodeId, from: { protocol, port }, to: next },
+        ...{ name, nodeId, from: form, to: next },
         shadow: at < 0 ? null : peers.length + at,
         probeAddresses: leases(peer.claims).map(({ prefix }) => firstAddress(prefix)),
       },
@@ -148,13 +155,10 @@ export function changesOf(
 export function withoutProof(peer: Peered): Peered {
   const { candidate, ways } = peer;
   if (candidate.next === null || ways.some(({ way }) => way === "tunnel")) return peer;
-  return { ...peer, candidate: { ...candidate, ...candidate.next, next: null } };
+  return { ...peer, candidate: { ...candidate, form: candidate.next, next: null } };
 }
 
 /** Forms that are sent to members. */
-export function sentForms(
-  peers: readonly { nodeId: string; protocol: TunnelProtocol; port: number }[],
-) {
-  const members = peers.filter(({ nodeId }) => nodeId !== "");
-  return members.map(({ protocol, port }): Form => ({ protocol, port }));
+export function sentForms(peers: readonly { nodeId: string; form: Form }[]): Form[] {
+  return peers.filter(({ nodeId }) => nodeId !== "").map(({ form }) => form);
 }

@@ -2,7 +2,6 @@
 import type { MeshSnapshot } from "../../control/index.js";
 import type { ListeningPort, TableContents, UdpChecksums } from "../datapath/index.js";
 import type { ChangeFacts, Form } from "./plan-forms.js";
-import type { TunnelProtocol } from "./protocols.js";
 
 /**
  * tunnel: through the hot path. direct: a kernel route by the peer's own address. underlay: no
@@ -57,9 +56,8 @@ export interface PlannedPeer {
   nodeId: string;
   kind: "member" | "static";
   address: string;
-  /** What is sent to it, at `port`. */
-  protocol: TunnelProtocol;
-  port: number;
+  /** What is sent to it. */
+  form: Form;
   /** All prefixes that are its own, and the way of each. */
   prefixes: string[];
   prefixWays: Way[];

@@ -5,7 +5,7 @@ import type { ListeningPort } from "../datapath/index.js";
 import { tunnelMtu } from "./mtu.js";
 import { type PrefixClaim, resolveClaims } from "./overlap.js";
 import { CHECKED, planChecksums } from "./plan-checksums.js";
-import { keptBeside, NO_CHANGE, protocolsInUse } from "./plan-forms.js";
+import { type Form, formsInUse, keptBeside, meshForm, NO_CHANGE } from "./plan-forms.js";
 import {
   type Candidate,
   mayForward,
@@ -29,14 +29,7 @@ import {
   texts,
   wallsAlone,
 } from "./plan-routes.js";
-import {
-  changesOf,
-  type Numbers,
-  shadowsOf,
-  type Tunnel,
-  tablesOf,
-  withoutProof,
-} from "./plan-tables.js";
+import { changesOf, type Numbers, shadowsOf, tablesOf, withoutProof } from "./plan-tables.js";
 import type { LocalFacts, Plan, PlanInput, PlannedPeer, Way } from "./plan-types.js";
 import { type PrefixWay, wayRules, waysDecider } from "./plan-ways.js";
 import {
@@ -55,7 +48,6 @@ import {
   isTunnelProtocol,
   isUdp,
   spokenProtocols,
-  type TunnelProtocol,
 } from "./protocols.js";
 
 export function poolsOf(snapshot: MeshSnapshot): string[] {
@@ -90,8 +82,8 @@ function emptyPlan(snapshot: MeshSnapshot, local: LocalFacts, member: MemberReco
 
 /** As far as they can be said of a node that carries nothing. */
 function sizesOf(input: PlanInput): Pick<Plan, "port" | "mtu" | "pathMtu"> {
-  const { port, mtu, pathMtu } = numbersOf(input, () => undefined);
-  return { port, mtu, pathMtu };
+  const { own, mtu, pathMtu } = numbersOf(input, () => undefined);
+  return { port: own.port, mtu, pathMtu };
 }
 
 function memberView(member: MemberRecord): NonNullable<Plan["member"]> {
@@ -100,8 +92,11 @@ function memberView(member: MemberRecord): NonNullable<Plan["member"]> {
 }
 
 /** The encapsulation asked for, or null when this version has none of that kind. */
-function supportedTunnel(snapshot: MeshSnapshot, report: Report): Tunnel | null {
-  const { tunnelProtocol, vni } = snapshot.config;
+function supportedTunnel(
+  snapshot: MeshSnapshot,
+  report: Report,
+): Pick<Numbers, "vni" | "dscp"> | null {
+  const { tunnelProtocol, vni, dscp } = snapshot.config;
   const refuse = (setting: string, value: string, allowed: string) => {
     const why = `${setting} ${value} is not supported by this agent, allowed: ${allowed}`;
     report("MESHD_UNSUPPORTED_SETTING", "config", `${why}; keeping the last good state`);
@@ -111,12 +106,7 @@ function supportedTunnel(snapshot: MeshSnapshot, report: Report): Tunnel | null 
     return refuse("vni", vni, "a number");
   }
   return isTunnelProtocol(tunnelProtocol)
-    ? {
-        protocol: tunnelProtocol,
-        vni,
-        dscp: snapshot.config.dscp,
-        gre: greOptionsOf(snapshot.config),
-      }
+    ? { vni, dscp }
     : refuse("tunnelProtocol", tunnelProtocol, spokenProtocols.join(", "));
 }
 
@@ -134,7 +124,7 @@ function candidatesOf(
   const { family } = local.underlay;
   return [
     ...members.map((member) => memberCandidate(snapshot, member, family, change, report)),
-    ...statics.map((peer) => staticCandidate(peer, family, report)),
+    ...statics.map((peer) => staticCandidate(peer, family, snapshot.config, report)),
   ].filter((candidate) => candidate !== null);
 }
 
@@ -175,7 +165,7 @@ function groupByOwner(claims: readonly PrefixClaim[]): Map<string, PrefixClaim[]
 }
 
 /** Decides peers and prefixes for the whole mesh, this node included. */
-function share(input: PlanInput, { port, protocol, kept }: Numbers, report: Report): Shares {
+function share(input: PlanInput, { own, kept }: Numbers, report: Report): Shares {
   const { snapshot, local } = input;
   const members = [...snapshot.members.values()].filter(mayForward);
   const statics = [...snapshot.peers.values()];
@@ -183,7 +173,7 @@ function share(input: PlanInput, { port, protocol, kept }: Numbers, report: Repo
   const pools = poolsOf(snapshot).flatMap((pool) => parsePrefix(pool) ?? []);
   const candidates = candidatesOf(input, others, statics, report);
   const settled = settleAddresses(snapshot, local, pools, candidates, report);
-  const { candidates: peers, others: ports } = planPorts(settled, { protocol, port }, kept, report);
+  const { candidates: peers, others: ports } = planPorts(settled, own, kept, report);
   const claims = [
     ...members.flatMap((member) => memberClaims(snapshot, member, report)),
     ...statics.flatMap((peer) => staticClaims(peer, report)),
@@ -206,10 +196,10 @@ function share(input: PlanInput, { port, protocol, kept }: Numbers, report: Repo
 }
 
 function plannedPeer({ candidate, claims, ways }: Peered): PlannedPeer {
-  const { name, nodeId, kind, address, protocol, port } = candidate;
+  const { name, nodeId, kind, address, form } = candidate;
   const probed = kind === "member" ? leases(claims) : claims;
   return {
-    ...{ name, nodeId, kind, address, protocol, port },
+    ...{ name, nodeId, kind, address, form },
     prefixes: texts(claims),
     prefixWays: ways.map(({ way }) => way),
     podCIDRs: kind === "member" ? texts(leases(claims)) : texts(claims),
@@ -240,29 +230,29 @@ function probeTargets(prefix: Prefix, kind: "member" | "static"): string[] {
 function numbersOf(
   { snapshot, local, change = NO_CHANGE }: PlanInput,
   report: Report,
-): Pick<Numbers, "port" | "mtu" | "pathMtu" | "kept"> {
+): Pick<Numbers, "own" | "mtu" | "pathMtu" | "kept"> {
   const { config } = snapshot;
   const protocol = isTunnelProtocol(config.tunnelProtocol) ? config.tunnelProtocol : "vxlan";
   const isNative = config.routingMode === "native";
-  const sizeWith = (one: TunnelProtocol) =>
+  const asked = local.tunnelPort || config.tunnelPort || defaultPortOf(protocol);
+  const own = meshForm(config, protocol, isUdp(protocol) ? asked : 0);
+  const sizeWith = (form: Form) =>
     tunnelMtu({
       setting: local.mtu ?? config.mtu,
-      protocol: isNative ? null : one,
-      gre: greOptionsOf(config),
+      protocol: isNative ? null : form.protocol,
+      gre: greOptionsOf(form),
       underlayFamily: local.underlay.family,
       underlayMtu: local.underlay.mtu,
       overlayIPv6: config.clusterPoolIPv6PodCIDR !== null,
     });
-  const { mtu, path, warning } = sizeWith(protocol);
+  const { mtu, path, warning } = sizeWith(own);
   if (warning !== null) {
     report("MESHD_MTU", "config", warning);
   }
   // What comes or goes in another form meanwhile must fit, too.
-  const sizes = protocolsInUse(protocol, change).map((one) => sizeWith(one).mtu);
-  const asked = local.tunnelPort || config.tunnelPort || defaultPortOf(protocol);
-  const port = isUdp(protocol) ? asked : 0;
-  const kept = keptBeside({ protocol, port }, change.kept);
-  return { port, mtu: Math.min(mtu, ...sizes), pathMtu: path, kept };
+  const sizes = formsInUse(own, change).map((form) => sizeWith(form).mtu);
+  const kept = keptBeside(own, change.kept);
+  return { own, mtu: Math.min(mtu, ...sizes), pathMtu: path, kept };
 }
 
 /** Why this node may not forward now: one problem, or null. */
@@ -334,10 +324,10 @@ export function plan(input: PlanInput): Plan {
         ? null
         : { sources, except: exceptions(shared, [...pools, ...base.leftToUnderlay]) },
     admission: admissionOf(shared, pools, local, snapshot.config),
-    port: numbers.port,
+    port: numbers.own.port,
     otherPorts: shared.others,
-    receives: [{ protocol: numbers.protocol, port: numbers.port }, ...numbers.kept],
-    changes: changesOf(shared.peers, shadows, numbers.protocol),
+    receives: [numbers.own, ...numbers.kept],
+    changes: changesOf(shared.peers, shadows, numbers.own),
     checksums,
     ordered: isOrdered(shared, numbers),
     mtu: numbers.mtu,
@@ -346,8 +336,8 @@ export function plan(input: PlanInput): Plan {
   };
 }
 
-/** Whether GRE is in use, and its packets numbered. */
-function isOrdered({ others }: Shares, { protocol, gre, kept }: Numbers): boolean {
-  const spoken = [protocol, ...[...kept, ...others].map((other) => other.protocol)];
-  return gre.sequence && spoken.includes("gre");
+/** Whether packets are numbered, in whatever form they come or go. */
+function isOrdered({ peers }: Shares, { own, kept }: Numbers): boolean {
+  const forms = [own, ...kept, ...peers.map(({ candidate }) => candidate.form)];
+  return forms.some(({ greSequence }) => greSequence === true);
 }

@@ -60,7 +60,7 @@ export interface ProberOptions {
 
 /** A member is the same at another port, when the mesh's encapsulation or port changes. */
 export function isSameEnd(a: PlannedPeer, b: PlannedPeer): boolean {
-  return a.port === b.port || (a.kind === "member" && b.kind === "member");
+  return a.form.port === b.form.port || (a.kind === "member" && b.kind === "member");
 }
 
 /** Names a peer over plan changes. */

@@ -12,7 +12,7 @@ import {
   type BuiltProtocol,
   builtProtocols,
   hasPort,
-  type MeshConfig,
+  type TunnelWords,
 } from "../../control/index.js";
 import { DEFAULT_TUNNEL_PORTS } from "../config/index.js";
 import type { GreOptions, ProtocolName } from "../datapath/index.js";
@@ -41,10 +41,10 @@ export function isTunnelProtocol(name: string): name is TunnelProtocol {
   return spokenProtocols.some((spoken) => spoken === name);
 }
 
-/** The optional words of GRE headers that the mesh's settings ask for. */
-export function greOptionsOf(config: MeshConfig): GreOptions {
-  const { greKey: key, greChecksum: checksum, greSequence: sequence } = config;
-  return { key, checksum, sequence };
+/** The optional words of GRE headers in a form, or as the mesh's settings have them. */
+export function greOptionsOf(words: TunnelWords): GreOptions {
+  const { greKey: key = null, greChecksum: checksum = false, greSequence = false } = words;
+  return { key, checksum, sequence: greSequence };
 }
 
 function greBytes({ key, checksum, sequence, frames = false }: GreOptions): number {

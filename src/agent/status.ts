@@ -1,5 +1,5 @@
 // What the agent says of itself: one shape for the socket, for NATS and for the command line.
-import type { MemberSession, Membership } from "../../control/index.js";
+import { formText, type MemberSession, type Membership } from "../../control/index.js";
 import { type Datapath, droppedPackets, type TablePeer } from "../datapath/index.js";
 import { MESH_ROUTE_METRIC, POOL_ROUTE_METRIC } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
@@ -7,7 +7,6 @@ import type { BareCounters } from "./bare-counters.js";
 import type { Engine } from "./engine.js";
 import type { ChangeStatus, Flips } from "./flips.js";
 import type { LowLatency } from "./low-latency.js";
-import { formText } from "./plan-forms.js";
 import type { PlannedPeer } from "./plan-types.js";
 import { isTunnelled } from "./plan-ways.js";
 import type { PathProber } from "./pmtu-prober.js";
@@ -39,7 +38,8 @@ function peerStatus(
   entry: TablePeer | undefined,
   parts: StatusParts,
 ): PeerStatus {
-  const { name, nodeId, kind, address, protocol, port, podCIDRs, ways } = peer;
+  const { name, nodeId, kind, address, podCIDRs, ways } = peer;
+  const { protocol, port } = peer.form;
   const health = parts.prober.health(peer);
   const finding = parts.pathProber.finding(peer);
   return {
@@ -65,8 +65,8 @@ function linesOf(...lines: (string | null)[]): string | null {
 /** Why packets to a member still go in another form than the mesh's, where it was asked in vain. */
 function stayingProblem(peer: PlannedPeer, change: ChangeStatus | null): string | null {
   if (change === null || !change.staying.includes(peer.name)) return null;
-  const next = formText({ protocol: change.protocol, port: change.port });
-  return `no answer by ${next}, so packets still go by ${formText(peer)}: look at firewalls`;
+  const still = formText(peer.form);
+  return `no answer by ${formText(change)}, so packets still go by ${still}: look at firewalls`;
 }
 
 type Direction = "egress" | "ingress";

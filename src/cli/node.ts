@@ -1,5 +1,5 @@
 // meshd node list | show | drain | remove | grant | rename: members, asked of the controllers.
-import type { NodeView, TunnelForm } from "../../control/index.js";
+import { formText, type NodeView, type TunnelForm } from "../../control/index.js";
 import { checkValue, kinds, label } from "../config/index.js";
 import { withAdmin } from "./admin.js";
 import type { CommandGroup, Context, Invocation } from "./command.js";
@@ -63,9 +63,7 @@ function nodeText(view: NodeView): string {
 
 function formsText(forms: readonly TunnelForm[] | undefined): string | undefined {
   if (forms === undefined || forms.length === 0) return undefined;
-  return forms
-    .map(({ protocol, port }) => (port === 0 ? protocol : `${protocol}:${port}`))
-    .join(" ");
+  return forms.map(formText).join(", ");
 }
 
 async function drain(invocation: Invocation, context: Context): Promise<undefined> {

@@ -1,4 +1,5 @@
 // meshd status: what the agent on this host says of itself; works without NATS.
+import { formText } from "../../control/index.js";
 import type { AgentStatus, PeerStatus } from "./agent-answers.js";
 import { askAgent } from "./agent-client.js";
 import { type Command, CommandError, type Context, type Invocation } from "./command.js";
@@ -111,15 +112,14 @@ function directText({ direct }: PeerStatus): string | null {
 
 /** How far a change of encapsulation or port has come. */
 function changeText(change: NonNullable<AgentStatus["change"]>): string {
-  const { protocol, port, done, total, waiting, staying, kept } = change;
+  const { done, total, waiting, staying, kept } = change;
   const names = (label: string, some: readonly string[]) =>
     some.length === 0 ? "" : `; ${label}: ${some.slice(0, 5).join(", ")}`;
-  const open = kept.map((form) => `${form.protocol}${portText(form.port)}`);
   return [
-    `${protocol}${portText(port)}: ${done} of ${count(total, "peer")}`,
+    `${formText(change)}: ${done} of ${count(total, "peer")}`,
     names("not open yet", waiting),
     names("no answer", staying),
-    names("still received", open),
+    names("still received", kept.map(formText)),
   ].join("");
 }
 

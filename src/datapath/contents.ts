@@ -47,8 +47,11 @@ export interface CheckedPeer {
   address: Address;
   port: number;
   mac: Uint8Array;
+  /** What is sent, and what is accepted. */
   vni: number;
+  vnis: readonly number[];
   gre: GreOptions;
+  greKeys: readonly (number | null)[];
   mtu: number;
   dscp: number | undefined;
   fragments: boolean;
@@ -76,6 +79,8 @@ const MTU_MAX = 65535;
 const MTU_MIN = 68;
 const DSCP_MAX = 63;
 const GRE_KEY_MAX = 0xffffffff;
+/** Network numbers, and GRE keys, that one peer's packets may have. */
+const ACCEPTED_MAX = 2;
 
 function invalid(what: string, value: unknown, allowed: string): TableError {
   return new TableError("MESHD_TABLE_INVALID", `${what} ${String(value)}: ${allowed}`);
@@ -110,24 +115,42 @@ function checkSelf(self: TableSelf): CheckedSelf {
   };
 }
 
-/** MAC address and network number, where there are any. */
+/** At most two things that are accepted; none where there are none. */
+function few<T>(what: string, all: readonly T[]): readonly T[] {
+  if (all.length <= ACCEPTED_MAX) return all;
+  throw invalid(what, all.join(", "), `at most ${ACCEPTED_MAX} are accepted`);
+}
+
+/** MAC address and network numbers, where there are any. */
 function checkFrames(
   who: string,
   peer: TablePeer,
   protocols: readonly ProtocolName[],
-): { mac: Uint8Array; vni: number } {
+): Pick<CheckedPeer, "mac" | "vni" | "vnis"> {
   const hasNetwork = protocols.some((name) => ENCAPSULATIONS[name].hasFrames);
   const hasMac = hasNetwork || peer.gre?.frames === true;
+  const check = (vni: number) => number(`VNI ${who}`, vni, 0, VNI_MAX);
+  const vni = hasNetwork ? check(peer.vni ?? -1) : 0;
+  const vnis = hasNetwork ? (peer.vnis ?? [vni]).map(check) : [0];
   return {
     mac: hasMac ? mac(`VTEP MAC ${who}`, peer.mac ?? "") : new Uint8Array(6),
-    vni: hasNetwork ? number(`VNI ${who}`, peer.vni ?? -1, 0, VNI_MAX) : 0,
+    vni,
+    vnis: few(`VNIs ${who}`, vnis),
   };
 }
 
-function checkGre(who: string, { gre }: TablePeer): GreOptions {
-  if (gre === undefined) return { key: null, checksum: false, sequence: false };
-  if (gre.key !== null) number(`GRE key ${who}`, gre.key, 0, GRE_KEY_MAX);
-  return gre;
+const PLAIN_GRE: GreOptions = { key: null, checksum: false, sequence: false };
+
+function checkGre(who: string, peer: TablePeer): Pick<CheckedPeer, "gre" | "greKeys"> {
+  const { gre = PLAIN_GRE } = peer;
+  const { greKeys = [gre.key] } = peer;
+  const keys = [gre.key, ...greKeys].filter((key) => key !== null);
+  for (const key of keys) number(`GRE key ${who}`, key, 0, GRE_KEY_MAX);
+  few(
+    `GRE keys ${who}`,
+    greKeys.filter((key) => key !== null),
+  );
+  return { gre, greKeys };
 }
 
 function checkProtocol(who: string, name: string): void {
@@ -152,7 +175,7 @@ function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
       PORT_MAX,
     ),
     ...checkFrames(who, peer, protocols),
-    gre: checkGre(who, peer),
+    ...checkGre(who, peer),
     // Never more than our own device carries: what we announce to senders is the smaller of both.
     mtu: Math.min(number(`MTU ${who}`, peer.mtu, MTU_MIN, MTU_MAX), selfMtu),
     dscp: dscp === undefined ? undefined : number(`DSCP ${who}`, dscp, 0, DSCP_MAX),

@@ -11,12 +11,16 @@ import {
   FIB6_PREFIX,
   FIB6_SLOT_SIZE,
   FIB6_VALUE,
+  KEY_ALSO,
+  KEY_FIRST,
+  KEY_NONE,
   P_ADDRESS,
   P_DSCP,
   P_FAMILY,
   P_FLAGS,
   P_KEY,
-  P_KEYED,
+  P_KEY_ALSO,
+  P_KEYS,
   P_MAC,
   P_MTU,
   P_OVERHEAD,
@@ -26,6 +30,7 @@ import {
   P_SESSION,
   P_TEMPLATE,
   P_VNI,
+  P_VNI_ALSO,
   PEER_FRAGMENTS,
   PEER_LONE,
   PEER_SIZE,
@@ -102,10 +107,16 @@ function sessionKey({ address }: CheckedPeer): string {
 }
 
 function writeGre(copy: CopyWriter, at: number, peer: CheckedPeer, sessions: Sessions): void {
-  const { key, sequence } = peer.gre;
-  copy.bytes[at + P_KEYED] = key === null ? 0 : 1;
-  copy.view.setUint32(at + P_KEY, key ?? 0, true);
-  const session = sequence ? sessions.of(sessionKey(peer)) : 0;
+  const [first, also] = peer.greKeys.filter((key) => key !== null);
+  const accepted = [
+    ...(peer.greKeys.includes(null) ? [KEY_NONE] : []),
+    ...(first === undefined ? [] : [KEY_FIRST]),
+    ...(also === undefined ? [] : [KEY_ALSO]),
+  ];
+  copy.bytes[at + P_KEYS] = accepted.reduce((bits, bit) => bits | bit, 0);
+  copy.view.setUint32(at + P_KEY, first ?? 0, true);
+  copy.view.setUint32(at + P_KEY_ALSO, also ?? 0, true);
+  const session = peer.gre.sequence ? sessions.of(sessionKey(peer)) : 0;
   copy.view.setUint32(at + P_SESSION, session, true);
 }
 
@@ -122,7 +133,9 @@ function writePeer(copy: CopyWriter, at: number, peer: CheckedPeer, selfMac: Uin
   bytes[at + P_FLAGS] = (peer.fragments ? PEER_FRAGMENTS : 0) + (peer.lone ? PEER_LONE : 0);
   // A raw IPv6 socket refuses to send to a port.
   view.setUint16(at + P_PORT, encapsulation.socket === null ? 0 : peer.port, true);
-  view.setUint32(at + P_VNI, peer.vni << 8);
+  const [vni = 0, also = vni] = peer.vnis;
+  view.setUint32(at + P_VNI, vni << 8);
+  view.setUint32(at + P_VNI_ALSO, also << 8);
   view.setUint32(at + P_MTU, peer.mtu, true);
   bytes.set(addressBytes(peer.address), at + P_ADDRESS);
   bytes.set(peer.mac, at + P_MAC);

@@ -48,8 +48,12 @@ export interface TablePeer {
   mac?: string;
   /** Network number; left out where the encapsulation has none. */
   vni?: number;
+  /** Network numbers that are accepted from it, at most two; left out: that one. */
+  vnis?: readonly number[];
   /** Optional words of its GRE headers, both ways; none when left out. */
   gre?: GreOptions;
+  /** Keys accepted in its GRE headers, null: no key; at most two and null. Left out: that one. */
+  greKeys?: readonly (number | null)[];
   /** Bytes of inner IP packet that fit the path to this peer. */
   mtu: number;
   /** IPv6 packets of up to 1,280 bytes that are larger than `mtu` travel in outer fragments. */

@@ -3,15 +3,20 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { PROBE_KIND_AT, PROBE_REPLY } from "../../assembly/shared/layout.js";
-import { parseFlipState } from "../../src/agent/flip-state.js";
+import type { MeshConfig } from "../../control/index.js";
+import { flipStateText, parseFlipState } from "../../src/agent/flip-state.js";
 import { Flips, type FlipsOptions, TRIES_MAX } from "../../src/agent/flips.js";
 import { plan } from "../../src/agent/plan.js";
 import type { Form } from "../../src/agent/plan-forms.js";
 import type { Plan } from "../../src/agent/plan-types.js";
 import { facts, member, mesh, node, nodeIdOf } from "./mesh-records.js";
 
-const VXLAN: Form = { protocol: "vxlan", port: 8472 };
-const GENEVE: Form = { protocol: "geneve", port: 6081 };
+const VXLAN: Form = { protocol: "vxlan", port: 8472, vni: 1 };
+const GENEVE: Form = { protocol: "geneve", port: 6081, vni: 1 };
+const GRE: Form = {
+  ...{ protocol: "gre", port: 0 },
+  ...{ greKey: null, greChecksum: false, greSequence: false },
+};
 const UDP_HEADER = 8;
 const IPIP: Form = { protocol: "ipip", port: 0 };
 
@@ -60,8 +65,21 @@ class Node1 {
     this.snapshot.nodes.set(nodeIdOf(index), node(index, { protocols, receives, sends }));
   }
 
-  set(tunnelProtocol: "vxlan" | "geneve" | "ipip"): void {
-    this.snapshot.config = { ...this.snapshot.config, tunnelProtocol };
+  set(tunnelProtocol: MeshConfig["tunnelProtocol"], words: Partial<MeshConfig> = {}): void {
+    this.snapshot.config = { ...this.snapshot.config, tunnelProtocol, ...words };
+  }
+
+  /** The other two receive these forms, and send the first of `sends`. */
+  others(receives: Form[], sends: Form[]): void {
+    for (const index of [2, 3]) this.say(index, receives, sends);
+  }
+
+  /** Both others answer in the next form, and its tables are in force. */
+  flip(): void {
+    for (const [at, entry] of (this.made.tables?.peers ?? []).entries()) {
+      if (entry.shadow === true) this.answer(at);
+    }
+    this.apply();
   }
 
   apply(): Plan {
@@ -107,9 +125,11 @@ test("a change opens the next form, keeps the old, and asks who has announced it
   const { tables, receives, port, otherPorts, changes } = one.apply();
   assert.equal(receives, [GENEVE, VXLAN]);
   assert.is(port, 6081);
-  assert.equal(otherPorts, [VXLAN]);
+  assert.equal(otherPorts, [{ protocol: "vxlan", port: 8472 }]);
   assert.equal(
-    tables?.peers.map(({ protocol, port, shadow = false }) => ({ protocol, port, shadow })),
+    tables?.peers.map(({ protocol, port, vni, shadow = false }) => {
+      return { protocol, port, vni, shadow };
+    }),
     [
       { ...VXLAN, shadow: false },
       { ...VXLAN, shadow: false },
@@ -276,7 +296,7 @@ test("a member that has not opened the mesh's form is sent what it receives", ()
 
 test("a port that changes goes the same way", () => {
   const one = new Node1();
-  const next: Form = { protocol: "vxlan", port: 4789 };
+  const next: Form = { ...VXLAN, port: 4789 };
   one.snapshot.config = { ...one.snapshot.config, tunnelPort: 4789 };
   one.say(2, [next, VXLAN], [VXLAN]);
   assert.equal(one.apply().receives, [next, VXLAN]);
@@ -290,7 +310,7 @@ test("two encapsulations do not share a port: the old one is closed at once", ()
   const one = new Node1();
   one.snapshot.config = { ...one.snapshot.config, tunnelProtocol: "geneve", tunnelPort: 8472 };
   const { receives, otherPorts } = one.apply();
-  assert.equal(receives, [{ protocol: "geneve", port: 8472 }]);
+  assert.equal(receives, [{ ...GENEVE, port: 8472 }]);
   assert.equal(otherPorts, []);
 });
 
@@ -310,6 +330,141 @@ test("a change back in the middle ends where it began", () => {
   one.apply();
   one.pass(4);
   assert.equal(one.apply().receives, [VXLAN]);
+});
+
+test("a network number goes the same way: both are received, one is sent", () => {
+  const one = new Node1();
+  const next: Form = { ...VXLAN, vni: 6 };
+  one.set("vxlan", { vni: 6 });
+  one.say(2, [next, VXLAN], [VXLAN]);
+  const { receives, otherPorts, changes } = one.apply();
+  assert.equal([receives, otherPorts], [[next, VXLAN], []]);
+  const rows = () => one.made.tables?.peers.map(({ vni, vnis, shadow }) => [vni, vnis, shadow]);
+  assert.equal(rows(), [
+    [1, [6, 1], undefined],
+    [1, [6, 1], undefined],
+    [6, [6, 1], true],
+  ]);
+  assert.equal(
+    changes.map(({ name, from, to }) => [name, from.vni, to?.vni]),
+    [
+      ["n2", 1, 6],
+      ["n3", 1, undefined],
+    ],
+  );
+  assert.equal(one.flips.report()?.waiting, ["n3"]);
+  one.answer(2);
+  one.apply();
+  assert.equal([one.entry(0)?.vni, one.entry(1)?.vni], [6, 1]);
+  one.others([next, VXLAN], [next]);
+  one.apply();
+  one.flip();
+  one.pass(4);
+  assert.equal([one.apply().receives, one.flips.report()], [[next], null]);
+  assert.equal(rows(), [
+    [6, undefined, undefined],
+    [6, undefined, undefined],
+  ]);
+});
+
+test("a number that is not answered stays, and the agent knows it after a restart", () => {
+  const one = new Node1();
+  const next: Form = { ...VXLAN, vni: 6 };
+  one.set("vxlan", { vni: 6 });
+  one.others([next, VXLAN], [VXLAN]);
+  one.apply();
+  one.answer(3);
+  one.apply();
+  one.flips = one.start(parseFlipState(flipStateText(one.flips.state())));
+  one.apply();
+  assert.equal([one.entry(0)?.vni, one.entry(1)?.vni], [1, 6]);
+  assert.equal(one.made.receives, [next, VXLAN]);
+  one.pass(TRIES_MAX);
+  assert.equal(one.flips.report()?.staying, ["n2"]);
+});
+
+test("GRE's words go the same way: old and new keys are taken, one worker before the numbers", () => {
+  const one = new Node1();
+  one.set("gre");
+  one.others([GRE, VXLAN], [GRE]);
+  one.flips = one.start();
+  one.apply();
+  one.pass(4);
+  assert.equal([one.apply().receives, one.made.ordered, one.made.mtu], [[GRE], false, 1476]);
+  const next: Form = { ...GRE, greKey: 7, greChecksum: true, greSequence: true };
+  one.set("gre", { greKey: 7, greChecksum: true, greSequence: true });
+  one.others([next, GRE], [GRE]);
+  const { receives, ordered, mtu, otherPorts } = one.apply();
+  assert.equal([receives, ordered, mtu, otherPorts], [[next, GRE], true, 1464, []]);
+  const sent = () => one.entry(0)?.gre;
+  assert.equal(sent(), { key: null, checksum: false, sequence: false, frames: false });
+  assert.equal(one.entry(0)?.greKeys, [7, null]);
+  one.flip();
+  assert.equal(sent(), { key: 7, checksum: true, sequence: true, frames: false });
+  assert.equal(one.entry(0)?.greKeys, [7, null]);
+  one.others([next, GRE], [next]);
+  one.apply();
+  one.pass(4);
+  assert.equal([one.apply().receives, one.entry(0)?.greKeys], [[next], undefined]);
+});
+
+test("numbers that end keep their worker until the last of them may have come", () => {
+  const one = new Node1();
+  const numbered: Form = { ...GRE, greSequence: true };
+  one.set("gre", { greSequence: true });
+  one.others([numbered], [numbered]);
+  one.flips = one.start();
+  one.apply();
+  one.set("gre", { greSequence: false });
+  one.others([GRE, numbered], [numbered]);
+  assert.ok(one.apply().ordered);
+  one.flip();
+  assert.equal([one.entry(0)?.gre?.sequence, one.made.ordered], [false, true]);
+  one.others([GRE, numbered], [GRE]);
+  one.apply();
+  one.pass(4);
+  assert.not(one.apply().ordered);
+});
+
+test("two numbers are received at once: a third closes the oldest", () => {
+  const one = new Node1();
+  const form = (vni: number): Form => ({ ...VXLAN, vni });
+  for (const vni of [6, 7]) {
+    one.set("vxlan", { vni });
+    one.others([form(6), form(1)], [form(1)]);
+    one.apply();
+  }
+  assert.equal(one.made.receives, [form(7), form(6)]);
+  // What the others receive still goes to them.
+  assert.equal([one.entry(0)?.vni, one.entry(0)?.vnis], [1, [7, 6]]);
+});
+
+test("two keys are received at once, and none beside them", () => {
+  const one = new Node1();
+  one.set("gre");
+  for (const greKey of [null, 5, 6, 7]) {
+    one.set("gre", { greKey });
+    one.others([GRE], [GRE]);
+    one.apply();
+  }
+  const keys = one.made.receives.map(({ greKey }) => greKey);
+  assert.equal(keys, [7, 6, null, undefined]);
+  assert.equal(one.entry(0)?.greKeys, [7, 6, null]);
+});
+
+test("nodes of earlier versions say no words: they have those of the settings", () => {
+  const one = new Node1();
+  const bare: Form = { protocol: "vxlan", port: 8472 };
+  const state = { confirmed: { [nodeIdOf(2)]: bare, [nodeIdOf(3)]: bare }, open: [bare] };
+  one.others([bare], [bare]);
+  one.flips = one.start(parseFlipState(JSON.stringify(state)));
+  one.apply();
+  assert.equal([one.made.receives, one.made.changes], [[VXLAN], []]);
+  one.set("vxlan", { vni: 6 });
+  assert.equal(one.apply().receives, [{ ...VXLAN, vni: 6 }, VXLAN]);
+  assert.equal([one.entry(0)?.vni, one.made.changes], [6, []]);
+  one.pass(4);
+  assert.equal(one.apply().receives, [{ ...VXLAN, vni: 6 }]);
 });
 
 test.run();

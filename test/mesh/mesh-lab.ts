@@ -151,6 +151,11 @@ export class MeshLab {
     return this.ask<AgentStatus>(name, ["status"]);
   }
 
+  /** As `agent`, without a program: for questions that come often. */
+  async statusOf(name: string): Promise<AgentStatus> {
+    return (await getJson(join(this.node(name).runDir, "agent.sock"), "/status")) as AgentStatus;
+  }
+
   drops(name: string): DropRow[] {
     return this.ask<DropRow[]>(name, ["drops"]);
   }
