@@ -288,7 +288,8 @@ async function getJson(socketPath: string, path: string): Promise<unknown> {
 
 function getText(socketPath: string, path: string): Promise<string> {
   return new Promise((resolve, reject) => {
-    const asked = request({ socketPath, path }, (response) => {
+    // A connection kept open may be to an agent that has ended since.
+    const asked = request({ socketPath, path, agent: false }, (response) => {
       let body = "";
       response.setEncoding("utf8").on("data", (piece: string) => {
         body += piece;
