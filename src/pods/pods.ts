@@ -73,15 +73,15 @@ export class Pods {
 
   /**
    * Makes a pod and returns when its packets flow.
-   * Throws MESHD_POD_EXISTS, _BAD_NAME, _BAD_LABEL, _NETNS, _ADDRESSES_EXHAUSTED, _SETUP; after an
-   * error nothing of the pod is left.
+   * Throws MESHD_POD_EXISTS, _BAD_NAME, _BAD_LABEL, _NETNS, _ADDRESSES_EXHAUSTED, _STATE, _SETUP;
+   * after an error nothing of the pod is left.
    */
   add(request: PodRequest): Promise<Pod> {
     return this.queue(async () => {
       const pod = await this.plan(request);
       this.state.pods.push(pod);
-      await this.save();
       try {
+        await this.save();
         const facts = await gatherFacts();
         await wire(pod, this.pairSettings(facts), facts);
         await this.syncRoutes();
@@ -94,7 +94,10 @@ export class Pods {
     });
   }
 
-  /** Takes a pod away; its address is free again. Throws MESHD_POD_NOT_FOUND. */
+  /**
+   * Takes a pod away; its address is free again. Throws MESHD_POD_NOT_FOUND, and MESHD_POD_STATE
+   * where the record cannot be written: then the pod is still listed.
+   */
   remove(name: string): Promise<Pod> {
     return this.queue(async () => {
       const pod = this.state.pods.find((item) => item.name === name);
@@ -102,7 +105,13 @@ export class Pods {
         const what = `no pod ${JSON.stringify(name.slice(0, 80))} here; see: meshd pod list`;
         throw new PodError("MESHD_POD_NOT_FOUND", what);
       }
-      await this.forget(pod);
+      try {
+        await this.forget(pod);
+      } catch (error) {
+        // What the record still holds would come back with a restart: it is there to be removed.
+        if (!this.state.pods.includes(pod)) this.state.pods.push(pod);
+        throw error;
+      }
       this.log("pod-removed", pod);
       return pod;
     });
@@ -241,8 +250,15 @@ export class Pods {
     return { devices, pools: [], protocol: POD_ROUTE_PROTOCOL };
   }
 
-  private save(): Promise<void> {
-    return writeState(this.options.stateDir, this.state);
+  private async save(): Promise<void> {
+    const { stateDir } = this.options;
+    try {
+      await writeState(stateDir, this.state);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      const what = `the record of pods in ${stateDir} cannot be written: ${why}`;
+      throw new PodError("MESHD_POD_STATE", `${what}; make that possible and try again`, error);
+    }
   }
 
   private queue<T>(work: () => Promise<T>): Promise<T> {

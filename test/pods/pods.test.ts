@@ -1,5 +1,6 @@
 // Pods on the real kernel: made, reached, restarted, mended, removed. See node.ts for the drawing.
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
@@ -341,6 +342,29 @@ rootTest(test, "two agents in one namespace keep their pods and routes apart", a
   await node.open();
   assert.equal(await node.restore(), { changes: 0, failed: [] });
   assert.is(trySync(first.netns, ["ping", "-c1", "-W2", "10.244.1.0"]).code, 0);
+});
+
+rootTest(test, "a pod that cannot be recorded is neither made nor forgotten", async () => {
+  const node = await TestNode.start();
+  const a = await node.add({ name: "a" });
+  // Whatever the user may: a folder of the file's name is in the way of every new record.
+  const path = join(node.stateDir, "pods.json");
+  const saved = readFileSync(path);
+  rmSync(path);
+  mkdirSync(join(path, "in-the-way"), { recursive: true });
+  const netns = uniqueName("unrecorded");
+  assert.is(await node.codeFrom("add", { name: "b", netns }), "MESHD_POD_STATE");
+  assert.equal(await node.list(), [a]);
+  assert.is((await node.restore()).changes, 0);
+  assert.not.ok(existsSync(`/run/netns/${netns}`));
+  assert.is(await node.codeFrom("remove", "a"), "MESHD_POD_STATE");
+  assert.equal(await node.list(), [a], "it would come back with a restart");
+  rmSync(path, { recursive: true });
+  writeFileSync(path, saved);
+  await node.call("remove", "a");
+  assert.equal(await node.list(), []);
+  await node.open();
+  assert.equal(await node.list(), []);
 });
 
 test.run();
