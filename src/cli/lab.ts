@@ -71,9 +71,10 @@ function settingsOf(invocation: Invocation): Partial<LabWish> {
 /** Only what was named: a lab that is there keeps the rest. */
 function wishOf(invocation: Invocation, name: string): LabWish {
   const underlay = invocation.text("underlay");
+  const { settings, origins } = invocation;
   return {
     name,
-    workers: invocation.settings.workers,
+    ...(origins.workers === "default" ? {} : { workers: settings.workers }),
     ...countsOf(invocation),
     ...(underlay === undefined ? {} : { underlay }),
     ...settingsOf(invocation),

@@ -28,10 +28,11 @@ function readGateway(plan: LabPlan): GatewayFile | undefined {
   }
 }
 
-function isAlive(pid: number): boolean {
+/** Compares the command line, so that a number that another process has by now is not taken. */
+function isRunning({ pid }: GatewayFile, plan: LabPlan): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
+    const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+    return words.includes(gatewayFile(plan));
   } catch {
     return false;
   }
@@ -40,13 +41,13 @@ function isAlive(pid: number): boolean {
 /** Port on the host's loopback that leads to the lab's NATS server; undefined when it is down. */
 export function gatewayPort(plan: LabPlan): number | undefined {
   const gateway = readGateway(plan);
-  return gateway !== undefined && isAlive(gateway.pid) ? gateway.port : undefined;
+  return gateway !== undefined && isRunning(gateway, plan) ? gateway.port : undefined;
 }
 
 /** Ends the gateway by its own pid; its far half ends with it. */
 export function stopGateway(plan: LabPlan): void {
   const gateway = readGateway(plan);
-  if (gateway !== undefined && isAlive(gateway.pid)) process.kill(gateway.pid, "SIGTERM");
+  if (gateway !== undefined && isRunning(gateway, plan)) process.kill(gateway.pid, "SIGTERM");
   rmSync(gatewayFile(plan), { force: true });
 }
 

@@ -3,7 +3,15 @@ import { existsSync } from "node:fs";
 import { LabError } from "./error.js";
 import { ensureGateway } from "./gateway.js";
 import { endProcesses, ensureNetwork, removeNetwork } from "./network.js";
-import { checkShape, DEFAULT_SHAPE, type LabNode, type LabPlan, type LabShape } from "./plan.js";
+import {
+  checkShape,
+  DEFAULT_SHAPE,
+  LAB_NODES_MAX,
+  LAB_PODS_MAX,
+  type LabNode,
+  type LabPlan,
+  type LabShape,
+} from "./plan.js";
 import { mapSome, meshd, meshdJson } from "./program.js";
 import { askAgent, findLab } from "./status.js";
 import { type LabRoots, loadShape, planAt, removeFiles, saveShape } from "./store.js";
@@ -14,7 +22,7 @@ const JOINS_AT_ONCE = 4;
 export type LabProgress = (step: string) => void;
 
 /** What the user named of a lab's shape; the rest is as it was, or `DEFAULT_SHAPE`'s. */
-export type LabWish = Pick<LabShape, "name" | "workers"> & Partial<LabShape>;
+export type LabWish = Pick<LabShape, "name"> & Partial<LabShape>;
 
 function shapeToRun(wish: LabWish, saved: LabShape | undefined): LabShape {
   if (saved === undefined) {
@@ -97,12 +105,23 @@ export async function labUp(roots: LabRoots, wish: LabWish, progress: LabProgres
   await mapSome(plan.nodes, JOINS_AT_ONCE, ensurePods);
 }
 
+/** By its file, or by all names that a lab can have where that is damaged. */
+function planToEnd(roots: LabRoots, name: string): LabPlan {
+  try {
+    return findLab(roots, name);
+  } catch (error) {
+    if (!(error instanceof LabError) || error.code !== "MESHD_LAB_FILE") throw error;
+    const most = { nodes: LAB_NODES_MAX, pods: LAB_PODS_MAX };
+    return planAt(roots, { ...DEFAULT_SHAPE, ...most, name });
+  }
+}
+
 /**
  * Removes a lab: its processes, namespaces (with all links in them) and files.
  * @throws LabError MESHD_LAB_NOT_FOUND
  */
 export async function labDown(roots: LabRoots, name: string, progress: LabProgress): Promise<void> {
-  const plan = findLab(roots, name);
+  const plan = planToEnd(roots, name);
   progress("stopping agents and control plane");
   await endProcesses(plan);
   progress("removing namespaces and files");

@@ -1,6 +1,7 @@
 // What a lab consists of: every name and address follows from the lab's name and its counts.
 import { isIPv4 } from "node:net";
 import { join } from "node:path";
+import { limits } from "../config/index.js";
 import { LabError } from "./error.js";
 
 export const LAB_NODES_MAX = 60;
@@ -30,6 +31,7 @@ export const DEFAULT_SHAPE = {
   pods: 2,
   subnets: 1,
   underlay: "192.168.77.0/24",
+  workers: limits.WORKERS_DEFAULT,
   settings: { clusterPoolIPv6PodCIDR: "fd00:10:244::/48", bench: "all" },
 };
 

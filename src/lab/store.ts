@@ -4,6 +4,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmdirSync,
   rmSync,
   writeFileSync,
@@ -34,7 +35,9 @@ export function saveShape(roots: LabRoots, shape: LabShape): void {
   mkdirSync(stateFolder(roots, shape.name), { recursive: true, mode: 0o700 });
   mkdirSync(runFolder(roots, shape.name), { recursive: true, mode: 0o700 });
   const text = `${JSON.stringify(shape, null, 2)}\n`;
-  writeFileSync(shapeFile(roots, shape.name), text, { mode: 0o600 });
+  const path = shapeFile(roots, shape.name);
+  writeFileSync(`${path}.new`, text, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
 }
 
 /** The saved shape of a lab, undefined where there is none. @throws LabError MESHD_LAB_FILE */

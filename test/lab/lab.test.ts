@@ -4,7 +4,7 @@
 //                      --- <lab>-n1 (meshd) --- <lab>-n1-p1, -p2
 //                      --- ... <lab>-n5
 import { execFileSync, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
@@ -164,13 +164,39 @@ rootTest(lab, "the environment for clients outside leads to the control plane", 
   assert.equal(nodes.map((node) => node.name).sort(), ["n1", "n2", "n3", "n4", "n5"]);
 });
 
-rootTest(lab, "lab down leaves no namespace, process or file", async () => {
-  const pids = labJson<LabStatus>("status").nodes.map((node) => node.agentPid);
-  labCommand("down");
-  assert.equal(ownNamespaces(), []);
-  assert.equal(pids.filter(isAlive), []);
-  const left = execFileSync("find", [folder, "-type", "f"], { encoding: "utf8" });
-  assert.is(left, "");
+rootTest(lab, "workers that nobody names stay as many as the lab was made with", () => {
+  const file = join(folder, "state", "labs", name, "lab.json");
+  const made = { ...(JSON.parse(readFileSync(file, "utf8")) as object), workers: 2 };
+  writeFileSync(file, JSON.stringify(made));
+  labCommand("up");
+  assert.equal(JSON.parse(readFileSync(file, "utf8")), made);
 });
+
+rootTest(lab, "a number of the gateway's that another process has by now is left alone", () => {
+  const gateway = join(folder, "run", "labs", name, "control", "gateway.json");
+  const before = readFileSync(gateway, "utf8");
+  const { pid } = JSON.parse(before) as { pid: number };
+  const bystander = spawn("sleep", ["60"]);
+  writeFileSync(gateway, JSON.stringify({ pid: bystander.pid, port: 1 }));
+  labCommand("up");
+  assert.not.match(readFileSync(gateway, "utf8"), `${bystander.pid}`);
+  assert.ok(isAlive(bystander.pid ?? 0));
+  bystander.kill();
+  process.kill(pid);
+});
+
+rootTest(
+  lab,
+  "a lab whose file is damaged goes all the same, with no namespace, process or file left",
+  async () => {
+    const pids = labJson<LabStatus>("status").nodes.map((node) => node.agentPid);
+    writeFileSync(join(folder, "state", "labs", name, "lab.json"), "{");
+    labCommand("down");
+    assert.equal(ownNamespaces(), []);
+    assert.equal(pids.filter(isAlive), []);
+    const left = execFileSync("find", [folder, "-type", "f"], { encoding: "utf8" });
+    assert.is(left, "");
+  },
+);
 
 lab.run();
