@@ -56,7 +56,9 @@ async function measureNetwork(options: RunOptions, legs: Leg[], machine: Machine
   if (options.full) return measureFull(options, legs, machine);
   const results = new Results();
   await runLegs(legs, results, listenToNobody);
-  return results;
+  const [failure] = results.failures;
+  if (results.samples.length > 0 || failure === undefined) return results;
+  throw new Error(`nothing could be measured: ${failure.reason}`);
 }
 
 /** Writes the record and its plots to where they are wanted. */

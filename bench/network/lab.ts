@@ -1,7 +1,7 @@
 // A meshd lab of two hosts for measuring, made by bin/meshd as a user would, and taken away with
 // everything in it when the bench ends, also by failure or signal.
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runSync } from "../../test/support/netns.js";
@@ -59,11 +59,18 @@ function takeDown(pid: number | string): void {
   rmSync(folderOf(pid), { recursive: true, force: true });
 }
 
+/** Anybody may make a folder of that name there: another user's is not to be followed. */
+function isOurs(path: string): boolean {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  return found?.isDirectory() === true && found.uid === process.getuid?.();
+}
+
 /** Labs of benches that were killed hard. */
-function sweepLeftovers(): void {
+export function sweepLeftovers(): void {
   for (const entry of readdirSync(tmpdir())) {
     const owner = FOLDER.exec(entry)?.[1];
-    if (owner !== undefined && !existsSync(`/proc/${owner}`)) takeDown(owner);
+    if (owner === undefined || existsSync(`/proc/${owner}`)) continue;
+    if (isOurs(folderOf(owner))) takeDown(owner);
   }
 }
 
@@ -102,11 +109,23 @@ function hostOf(number: 1 | 2): LabHost {
   };
 }
 
-/** Brings up the lab of this process. One at a time. @throws with meshd's own words */
+/**
+ * Brings up the lab of this process. One at a time; nothing is left when it fails.
+ * @throws with meshd's own words
+ */
 export function openLab(crew: LabCrew = {}): Lab {
   sweepLeftovers();
   takeDownAtExit();
   mkdirSync(folderOf(process.pid), { mode: 0o700 });
+  try {
+    return bringUp(crew);
+  } catch (error) {
+    takeDown(process.pid);
+    throw error;
+  }
+}
+
+function bringUp(crew: LabCrew): Lab {
   const workers = crew.workers === undefined ? [] : ["--workers", `${crew.workers}`];
   const encap = crew.encap === undefined ? [] : ["--encap", crew.encap];
   const shape = ["--nodes", "2", "--pods", "0", "--underlay", UNDERLAY, ...workers, ...encap];

@@ -1,10 +1,10 @@
 // A wire of its own between the lab's two hosts, for everything that is measured: the lab's bridge
 // carries the control plane only, as a management network would.
+import { isTunnelProtocol, overheadOf } from "../../src/agent/protocols.js";
 import { runSync, until } from "../../test/support/netns.js";
-import type { Lab, LabHost } from "./lab.js";
+import type { Lab, LabCrew, LabHost } from "./lab.js";
 
 export const WIRE = "wire0";
-const VXLAN_OVERHEAD = 50;
 /** The agent looks at its interfaces' MTU every few seconds. */
 const MTU_DEADLINE_MS = 60_000;
 /** What a veth can do and a plain network card cannot. */
@@ -13,6 +13,13 @@ const OFFLOADS = ["tx-udp-segmentation", "tx-udp_tnl-segmentation", "tx-udp_tnl-
 export interface WireOptions {
   mtu: number;
   offloads: boolean;
+  crew: Pick<LabCrew, "encap">;
+}
+
+/** What meshd's devices have of a wire's MTU. */
+export function innerMtu({ mtu, crew: { encap = "vxlan" } }: WireOptions): number {
+  if (!isTunnelProtocol(encap)) throw new Error(`no encapsulation ${encap}`);
+  return mtu - overheadOf(encap, 4);
 }
 
 /** The address stays the lab's; a host route puts its packets on the wire. */
@@ -40,6 +47,6 @@ export async function layWire({ client, server }: Lab, options: WireOptions): Pr
   runSync(client.namespace, ["ip", "link", "add", WIRE, "type", "veth", ...other]);
   setUpEnd(client, server, options);
   setUpEnd(server, client, options);
-  await untilMtu(client, options.mtu - VXLAN_OVERHEAD);
-  await untilMtu(server, options.mtu - VXLAN_OVERHEAD);
+  await untilMtu(client, innerMtu(options));
+  await untilMtu(server, innerMtu(options));
 }

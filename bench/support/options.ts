@@ -1,4 +1,6 @@
 // Options of the benches, checked before anything is set up.
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { builtProtocols } from "../../control/index.js";
 import type { MeasureName } from "../measure/measures.js";
@@ -119,11 +121,15 @@ interface CommonValues {
 }
 
 function common(values: CommonValues): Common {
+  const { json } = values;
+  if (json !== undefined && !existsSync(dirname(json))) {
+    throw new UsageError(`--json ${json}: there is no folder ${dirname(json)}`);
+  }
   return {
     rounds: wholeNumber("rounds", values.rounds ?? "3", 1000),
     seconds: wholeNumber("seconds", values.seconds ?? "4", 3600),
     ...selection(values.only),
-    ...(values.json === undefined ? {} : { json: values.json }),
+    ...(json === undefined ? {} : { json }),
   };
 }
 

@@ -20,7 +20,7 @@ export interface Failure {
   leg: string;
   round: number;
   carrier: CarrierName;
-  /** "set-up" where the carrier itself did not come up. */
+  /** "set-up" where the carrier itself did not come up, "lab" where nothing of the leg did. */
   measure: string;
   reason: string;
 }

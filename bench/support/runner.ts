@@ -94,9 +94,17 @@ class LegRun {
     }
   }
 
-  /** Brings everything up, takes the cells, takes everything away. */
   async run(cells: readonly Cell[]): Promise<void> {
     say(`${this.#leg.id}: ${legTitle(this.#leg)}`);
+    try {
+      await this.#runInLab(cells);
+    } catch (error) {
+      this.#fail({ leg: this.#leg.id, round: 0, carrier: "meshd", measure: "lab" }, error);
+    }
+  }
+
+  /** Brings everything up, takes the cells, takes everything away. */
+  async #runInLab(cells: readonly Cell[]): Promise<void> {
     const lab = openLab(this.#leg.crew);
     try {
       await layWire(lab, this.#leg);
@@ -114,7 +122,7 @@ class LegRun {
 
 /**
  * Measures all cells of the legs that are not done yet, into `results`. What fails is noted there
- * and the run goes on. @throws when a lab does not come up
+ * and the run goes on: a measurement, a carrier, or a leg whose lab does not come up.
  */
 export async function runLegs(
   legs: readonly Leg[],
