@@ -1,5 +1,6 @@
 // meshd join: makes this host a node of a mesh, or starts the node it already is.
 
+import { flagOf, loadSettings, type SettingName } from "../config/index.js";
 import type { AgentStatus } from "./agent-answers.js";
 import { askAgent } from "./agent-client.js";
 import {
@@ -11,7 +12,7 @@ import {
 } from "./agent-process.js";
 import { type Command, CommandError, type Context, type Invocation } from "./command.js";
 import { Progress, print } from "./output.js";
-import { remember } from "./remembered.js";
+import { readRemembered, remember } from "./remembered.js";
 
 export const command: Command = {
   usage: "[TOKEN | -]",
@@ -36,8 +37,8 @@ export const command: Command = {
 async function run(invocation: Invocation, context: Context): Promise<undefined | number> {
   const token = await readToken(invocation, context);
   const running = agentPid(invocation);
-  if (running !== undefined) return alreadyRunning(invocation, context, running, token);
   const named = withName(invocation);
+  if (running !== undefined) return alreadyRunning(named, context, running, token);
   const takeBack = remember(named, AGENT_SETTINGS.concat("nats"));
   const progress = new Progress(context);
   try {
@@ -76,7 +77,33 @@ async function alreadyRunning(
     throw new CommandError("MESHD_ALREADY_RUNNING", message);
   }
   const status = (await askAgent(invocation.settings, "/status")) as AgentStatus;
+  await refuseChanges(invocation, context, status);
   print(invocation, context, status, joinedText);
+}
+
+/** An agent that runs was started with its flags: others are refused, not ignored. */
+async function refuseChanges(
+  { settings, origins, namedFile: file }: Invocation,
+  { environment }: Context,
+  { pid, node }: AgentStatus,
+): Promise<void> {
+  const flags = { stateDir: settings.stateDir };
+  const before = await loadSettings({ file, environment, flags, remembered: readRemembered });
+  const isGiven = (name: SettingName) => origins[name] === "flag";
+  const refuse = (what: string, todo: string) => {
+    const message = `${what}: the agent runs already (process ${pid})`;
+    throw new CommandError("MESHD_ALREADY_RUNNING", `${message}; ${todo}`);
+  };
+  if (isGiven("nodeName") && settings.nodeName !== node.name) {
+    const rename = `'meshd node rename ${node.name} ${settings.nodeName}'`;
+    refuse(`--name ${settings.nodeName}`, `${rename} where an administrator is`);
+  }
+  const [given] = AGENT_SETTINGS.filter(
+    (name) => name !== "nodeName" && isGiven(name) && settings[name] !== before.settings[name],
+  );
+  if (given === undefined) return;
+  const todo = "'meshd down --agent' first, then 'meshd join' with the flag";
+  refuse(`--${flagOf(given)} ${settings[given]}`, todo);
 }
 
 function joinedText(status: AgentStatus): string {

@@ -197,4 +197,26 @@ test("join while the agent runs: a no-op without a token, refused with one", asy
   assert.match(refused.err, /already a node \(process \d+\); 'meshd leave' ends that first/);
 });
 
+test("flags that a running agent was not started with are refused, not ignored", async ({
+  world,
+}) => {
+  await joinWith(world, ["t", "--workers", "2"]);
+  writeFileSync(join(world.stateDir, "meshd.yaml"), "deviceName: m1\n");
+  rememberProcess(world, "agent");
+  const agent = await fakeAgent(world.runDir, () => STATUS);
+  const same = ["join", "--workers", "2", "--device-name", "m1", "--name", "n1"];
+  const outcomes = [same, ["join", "--mtu", "1400"], ["join", "--name", "n7"]].map((words) =>
+    world.run(words),
+  );
+  const [kept, mtu, name] = await Promise.all(outcomes);
+  await agent.stop();
+  assert.is(kept?.code, 0, kept?.err);
+  assert.is(mtu?.code, 1);
+  assert.match(mtu?.err ?? "", /^meshd: --mtu 1400: the agent runs already .*down --agent/);
+  assert.is(name?.code, 1);
+  assert.match(name?.err ?? "", /'meshd node rename n1 n7'/);
+  const text = readFileSync(join(world.stateDir, "settings.json"), "utf8");
+  assert.equal(JSON.parse(text), { settings: { workers: 2 } }, "nor are they remembered");
+});
+
 test.run();
