@@ -1,28 +1,29 @@
 // The inner Ethernet frame of the encapsulations that carry one, as flannel runs them: one next hop
 // is one VTEP with a MAC address of its own; the header is made and taken off here.
 import * as neighbour from "./neighbour";
+import * as peers from "./peers";
 import * as self from "./self";
 import { Drop } from "./shared/drop";
 import { P_TEMPLATE } from "./shared/tables";
 import * as ethernet from "./wire/ethernet";
 import * as ipv6 from "./wire/ipv6";
 
-// Ethertypes as they stand in memory.
-const TYPE_IPV4: u16 = 0x0008;
-const TYPE_IPV6: u16 = 0xdd86;
+/** Ethertype, and the version in the packet's first byte, as they stand in memory. */
+const KIND_MASK: u32 = 0xf0ffff;
+const KIND_IPV4: u32 = 0x400008;
+const KIND_IPV6: u32 = 0x60dd86;
 
 /**
- * Writes 8 bytes of tunnel header and the frame's header before the packet at `innerAt`: the peer's
- * template, then the ethertype.
+ * Writes 8 bytes of tunnel header and the frame's header before the checked packet at `innerAt`:
+ * the peer's template for its version.
  */
 export function write(peer: usize, innerAt: usize): void {
   const at = innerAt - 8 - ethernet.SIZE;
-  // By the same address as the rest: another one is another sum.
-  const version = load<u8>(at, 8 + ethernet.SIZE) >> 4;
-  const type: u64 = version === 6 ? TYPE_IPV6 : TYPE_IPV4;
-  v128.store(at, v128.load(peer, P_TEMPLATE));
-  // Two stores that overlap are less than three; the template has zeros for the type.
-  store<u64>(at, load<u64>(peer, P_TEMPLATE + 14) | (type << 48), 14);
+  // By the same address as the stores: another one is another sum.
+  const template = peers.templateBase(peer, load<u8>(at, 8 + ethernet.SIZE));
+  v128.store(at, v128.load(template, P_TEMPLATE));
+  // Two stores that overlap are less than three.
+  store<u64>(at, load<u64>(template, P_TEMPLATE + 14), 14);
 }
 
 /**
@@ -31,12 +32,10 @@ export function write(peer: usize, innerAt: usize): void {
  */
 export function isPlain(frame: usize): bool {
   if (!ethernet.equal(frame, self.macAt())) return false;
-  const type = load<u16>(frame, 12);
-  const version = load<u8>(frame, ethernet.SIZE) >> 4;
-  if (type === TYPE_IPV4) return version === 4;
-  if (type !== TYPE_IPV6 || version !== 6) return false;
+  const kind = load<u32>(frame, ethernet.SIZE - 2) & KIND_MASK;
+  if (kind === KIND_IPV4) return true;
   // Where the frame ends before this byte, any protocol will do: that packet is no question.
-  return ipv6.nextHeader(frame + ethernet.SIZE) !== ipv6.ICMPV6;
+  return kind === KIND_IPV6 && ipv6.nextHeader(frame + ethernet.SIZE) !== ipv6.ICMPV6;
 }
 
 /** Why a frame that is not addressed to our MAC ends, unless it is a question for us. */

@@ -40,7 +40,13 @@ import {
   W_PROOF,
   W_TRAINS,
 } from "./shared/layout";
-import { FIB4_CHUNK_MIN, P_KEY_ALSO, P_TEMPLATE, P_TEMPLATE_SIZE } from "./shared/tables";
+import {
+  FIB4_CHUNK_MIN,
+  P_KEY_ALSO,
+  P_TEMPLATE,
+  P_TEMPLATE_SIZE,
+  TEMPLATE6_BEHIND,
+} from "./shared/tables";
 import * as tables from "./tables";
 import { bind, worker } from "./worker";
 
@@ -52,7 +58,10 @@ if (MAX_CUT > OUT_DESCRIPTORS) ERROR("segments of a raw socket's send do not fit
 if (<usize>GRE_OVERHEAD + 3 * GRE_WORD + ETHERNET_OVERHEAD > P_TEMPLATE_SIZE) {
   ERROR("a template does not fit the peer's entry");
 }
-if (P_TEMPLATE + P_TEMPLATE_SIZE > P_KEY_ALSO) ERROR("a template overlaps the peer's keys");
+if (P_TEMPLATE_SIZE > TEMPLATE6_BEHIND) ERROR("two templates of a peer overlap");
+if (P_TEMPLATE + TEMPLATE6_BEHIND + P_TEMPLATE_SIZE > P_KEY_ALSO) {
+  ERROR("a template overlaps the peer's keys");
+}
 if (CONTROL + CONTROL_SIZE < <usize>FIB4_CHUNK_MIN) ERROR("a chunk looks like a next hop");
 if (HEADROOM + VNET_HEADER_SIZE + MAX_SEND > SLOT_SIZE) ERROR("a train does not fit a slot");
 if (RING_ENTRY_SIZE + HEADROOM > MAX_CUT_BYTES) ERROR("an injected packet does not fit its room");

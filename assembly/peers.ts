@@ -11,6 +11,7 @@ import {
   T_PEERS_AT,
   T_SOURCES_AT,
   T_SOURCES_MASK,
+  TEMPLATE6_BEHIND,
 } from "./shared/tables";
 import { worker } from "./worker";
 
@@ -56,4 +57,12 @@ export function find(addressAt: usize, family: u32): i32 {
     index = (index + 1) & mask;
   }
   return -1;
+}
+
+/**
+ * Address from which P_TEMPLATE leads to the peer's template for a checked packet that begins with
+ * `first`. Nothing is compared.
+ */
+export function templateBase(peer: usize, first: u32): usize {
+  return peer + (first & <u32>TEMPLATE6_BEHIND);
 }

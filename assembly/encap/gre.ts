@@ -6,6 +6,7 @@ import * as checksum from "../checksum";
 import * as frame from "../frame";
 import * as neighbour from "../neighbour";
 import * as output from "../output";
+import * as peers from "../peers";
 import * as sequence from "../sequence";
 import { Drop } from "../shared/drop";
 import { D_ADDRESS, D_LENGTH, PROTOCOL_GRE } from "../shared/layout";
@@ -39,11 +40,7 @@ function finish(peer: usize, at: usize, length: u32): void {
 export function encap(peer: usize, innerAt: usize, length: u32): void {
   const outer: u32 = load<u8>(peer, P_OVERHEAD);
   const at = innerAt - outer;
-  checksum.copy(at, peer + P_TEMPLATE, outer);
-  const type = load<u8>(innerAt) >> 4 === 6 ? ethernet.TYPE_IPV6 : ethernet.TYPE_IPV4;
-  // The type stands where each header has it: a frame's own is the last word before the packet.
-  if (gre.type(at) === ethernet.TYPE_FRAME) gre.setType(innerAt - gre.SIZE, type);
-  else gre.setType(at, type);
+  checksum.copy(at, peers.templateBase(peer, load<u8>(innerAt)) + P_TEMPLATE, outer);
   finish(peer, at, outer + length);
 }
 

@@ -14,15 +14,21 @@ export function encap(peer: usize, innerAt: usize): void {
   frame.write(peer, innerAt);
 }
 
+/** Whether the headers, which are there, are as most are: of our network, and no question. */
+function isPlain(peer: usize, at: usize): bool {
+  if (!vxlan.hasVni(at) || !network.isAccepted(peer, vxlan.vni(at))) return false;
+  return frame.isPlain(at + vxlan.SIZE);
+}
+
 /**
  * Checks the headers of the datagram at `at`. Returns the offset of the inner IP packet,
  * neighbour.ANSWERED when it was a question that has been answered, or -Drop.
  */
 export function decap(peerIndex: u32, peer: usize, at: usize, length: u32): i32 {
+  if (length > OVERHEAD && isPlain(peer, at)) return OVERHEAD;
   if (length < OVERHEAD) return -Drop.TOO_SHORT;
   if (!vxlan.hasVni(at)) return -Drop.BAD_FLAGS;
   if (!network.isAccepted(peer, vxlan.vni(at))) return -Drop.WRONG_VNI;
-  if (length > OVERHEAD && frame.isPlain(at + vxlan.SIZE)) return OVERHEAD;
   return frame.decap(peerIndex, peer, at, length, vxlan.SIZE, vxlan.SIZE);
 }
 

@@ -62,9 +62,12 @@ export const P_VNI: usize = 8;
 export const P_MTU: usize = 12; //     u32: bytes of inner IP packet, never above our own
 export const P_ADDRESS: usize = 16; // 16 bytes, as D_PEER
 export const P_MAC: usize = 32; //     6 bytes
-// outer header bytes before the inner packet, ready but for what differs per packet
+// outer header bytes before an inner IPv4 packet, ready but for what differs per packet, and
+// TEMPLATE6_BEHIND bytes further those before an IPv6 one
 export const P_TEMPLATE: usize = 40;
-export const P_TEMPLATE_SIZE: usize = 64;
+export const P_TEMPLATE_SIZE: usize = 32;
+/** Also the bit in a packet's first byte that version 6 has and version 4 has not. */
+export const TEMPLATE6_BEHIND: usize = 32;
 export const P_KEY_ALSO: usize = 104; // u32: a second key that is accepted (KEY_ALSO)
 export const P_KEY: usize = 112; //     u32: key that is accepted in its GRE headers (KEY_FIRST)
 export const P_SESSION: usize = 116; // u32: address of its session record, or 0

@@ -19,13 +19,14 @@ type Decaps = (
   stride: number,
   count: number,
   to: number,
+  rounds: number,
 ) => void;
 
 /** Exports of module/loops.ts. Addresses are bytes from the memory's begin. */
 export interface Loops {
   checksums(at: number, length: number, count: number): number;
   lookups(from: number, to: number, count: number): void;
-  encaps(peers: number, innerAt: number, stride: number, count: number): void;
+  encaps(peers: number, innerAt: number, stride: number, count: number, rounds: number): void;
   decapsVxlan: Decaps;
   decapsGeneve: Decaps;
 }

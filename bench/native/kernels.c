@@ -130,7 +130,7 @@ static uint32_t lookup(uint32_t address) {
 }
 
 static void work_route(void) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (size_t i = 0; i < address_count; i++) {
     // A word swapped: two bytes would be a 16-bit movbe, which waits for the lookup before it.
     uint32_t next = lookup(__builtin_bswap32(load32(addresses + 4 * i)));

@@ -55,6 +55,7 @@ import {
   T_SELF_VNI,
   T_SOURCES_AT,
   T_SOURCES_MASK,
+  TEMPLATE6_BEHIND,
 } from "../../assembly/shared/tables.js";
 import { addressBytes } from "./address.js";
 import { clear } from "./clear.js";
@@ -140,8 +141,9 @@ function writePeer(copy: CopyWriter, at: number, peer: CheckedPeer, selfMac: Uin
   bytes.set(addressBytes(peer.address), at + P_ADDRESS);
   bytes.set(peer.mac, at + P_MAC);
   const parts = { peerMac: peer.mac, selfMac, vni: peer.vni, gre: peer.gre };
-  const template = encapsulation.template(parts);
+  const template = encapsulation.template({ ...parts, version: 4 });
   bytes.set(template, at + P_TEMPLATE);
+  bytes.set(encapsulation.template({ ...parts, version: 6 }), at + P_TEMPLATE + TEMPLATE6_BEHIND);
   bytes[at + P_OVERHEAD] = template.length;
 }
 

@@ -24,6 +24,8 @@ import type { GreOptions, ProtocolName } from "./types.js";
 
 /** What of a peer and of ourselves stands in outer headers. */
 export interface TemplateParts {
+  /** IP version of the packet inside. */
+  version: 4 | 6;
   peerMac: Uint8Array;
   selfMac: Uint8Array;
   vni: number;
@@ -45,9 +47,11 @@ export interface Encapsulation {
   template(parts: TemplateParts): Uint8Array;
 }
 
-/** The frame's header; its ethertype is the hot path's. */
-function frameHeader({ peerMac, selfMac }: TemplateParts): number[] {
-  return [...peerMac, ...selfMac, 0, 0];
+/** Ethertypes of what is inside. */
+const TYPES = { 4: [0x08, 0x00], 6: [0x86, 0xdd] } as const;
+
+function frameHeader({ version, peerMac, selfMac }: TemplateParts): number[] {
+  return [...peerMac, ...selfMac, ...TYPES[version]];
 }
 
 /** Eight bytes of tunnel header and the Ethernet header. */
@@ -80,7 +84,7 @@ function greHeaderLength({ key, checksum, sequence }: GreOptions): number {
   return GRE_OVERHEAD + words * GRE_WORD;
 }
 
-/** Checksum and number are the hot path's, and the type where IP stands behind the header. */
+/** Checksum and number are the hot path's. */
 function greTemplate(parts: TemplateParts): Uint8Array {
   const { checksum, key, sequence, frames = false } = parts.gre;
   const header = new Uint8Array(greHeaderLength(parts.gre));
@@ -90,7 +94,7 @@ function greTemplate(parts: TemplateParts): Uint8Array {
     ...(sequence ? [GRE_FLAGS.sequence] : []),
   ];
   header[0] = flags.reduce((sum, flag) => sum + flag, 0);
-  if (frames) header.set(GRE_FRAME, 2);
+  header.set(frames ? GRE_FRAME : TYPES[parts.version], 2);
   const keyAt = GRE_OVERHEAD + (checksum ? GRE_WORD : 0);
   if (key !== null) new DataView(header.buffer).setUint32(keyAt, key);
   return Uint8Array.of(...header, ...(frames ? frameHeader(parts) : []));

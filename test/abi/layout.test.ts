@@ -60,10 +60,19 @@ test("a ring's head and tail stand on lines of their own", () => {
 });
 
 test("a peer's template fits its entry", () => {
-  const end = tables.P_TEMPLATE + tables.P_TEMPLATE_SIZE;
+  const end = tables.P_TEMPLATE + tables.TEMPLATE6_BEHIND + tables.P_TEMPLATE_SIZE;
   assert.ok(end <= tables.P_KEY_ALSO && tables.P_VNI_ALSO + 4 <= tables.PEER_SIZE);
   const gre = layout.GRE_OVERHEAD + 3 * layout.GRE_WORD + layout.ETHERNET_OVERHEAD;
   assert.ok(Math.max(layout.VXLAN_OVERHEAD, gre) <= tables.P_TEMPLATE_SIZE);
+});
+
+test("one bit of a packet's first byte leads to the template for its version", () => {
+  const behind = tables.TEMPLATE6_BEHIND;
+  assert.ok(tables.P_TEMPLATE_SIZE <= behind);
+  for (let low = 0; low < 16; low++) {
+    assert.is((0x40 + low) & behind, 0);
+    assert.is((0x60 + low) & behind, behind);
+  }
 });
 
 test("memory is laid out by capacities, tables and workers apart", () => {
