@@ -20,10 +20,12 @@ export {
   type NatsServerSettings,
   natsClientHelp,
   natsServerConfig,
+  renewCredentials,
   setMeshServers,
+  unmakeMesh,
 } from "./mesh.js";
 export type * from "./records.js";
-export { FORMS_MAX } from "./records.js";
+export { FORMS_MAX, roles } from "./records.js";
 export {
   type EndpointFacts,
   MemberSession,

@@ -9,6 +9,7 @@ import {
   accountJwt,
   createKey,
   credentialsText,
+  haveSameRights,
   operatorJwt,
   type Permissions,
   parseCredentials,
@@ -243,6 +244,42 @@ export async function hadStore(mesh: Mesh): Promise<boolean> {
 
 export async function rememberStore(mesh: Mesh): Promise<void> {
   if (!(await hadStore(mesh))) await writeSecretFile(storeSeen(mesh), "");
+}
+
+/**
+ * Takes back what createMesh made when no controller had a store of it yet, so that nobody can be a
+ * member. False: one had, and nothing was done.
+ */
+export async function unmakeMesh(mesh: Mesh): Promise<boolean> {
+  if (await hadStore(mesh)) return false;
+  await rm(mesh.dir, { recursive: true, force: true });
+  return true;
+}
+
+/**
+ * Gives the credentials of a mesh that an earlier version made the rights of this one; their keys
+ * stay. Without the account's signing key nothing is done. Gives the paths of those changed.
+ */
+export async function renewCredentials(mesh: Mesh): Promise<string[]> {
+  const signer = await readKey(join(mesh.dir, files.signer));
+  if (signer === null) return [];
+  const rights = {
+    [mesh.adminCredentials]: { name: "admin", of: adminPermissions },
+    [mesh.controllerCredentials]: { name: "controller", of: controllerPermissions },
+  };
+  const changed: string[] = [];
+  for (const [path, { name, of }] of Object.entries(rights)) {
+    const text = await readTextFile(path);
+    if (text === null) continue;
+    const { jwt, seed } = parseCredentials(text);
+    const key = signingKey(seed).publicKey;
+    const user = { name, key, account: mesh.accountKey, signer };
+    const now = await userJwt({ ...user, permissions: of(mesh.name, key) });
+    if (haveSameRights(jwt, now)) continue;
+    await writeSecretFile(path, credentialsText(now, seed));
+    changed.push(path);
+  }
+  return changed;
 }
 
 async function readKey(path: string): Promise<SigningKey | null> {

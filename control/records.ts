@@ -4,6 +4,9 @@
 import type { BuiltProtocol } from "./built.js";
 import type { MeshConfig } from "./settings.js";
 
+/** What a node may be. Records of any other one are read, but none is given. */
+export const roles = ["node"] as const;
+
 /** active: routed to. draining: routed to, no new pods. removed: never routed to. */
 export type MemberState = "active" | "draining" | "removed";
 
@@ -16,7 +19,7 @@ export interface MemberRecord {
   /** The public key the node signs with; equals nodeId. */
   key: string;
   state: MemberState;
-  /** What the token allowed it to be: "node" unless said otherwise. */
+  /** What the token allowed it to be, one of `roles`. */
   role: string;
   /** PodCIDRs leased to it, canonical, IPv4 before IPv6. Empty while a join is under way. */
   podCIDRs: string[];

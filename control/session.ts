@@ -331,7 +331,8 @@ export class MemberSession extends EventEmitter {
       ? await renewOver(link, this.#membership, 10_000)
       : await renewMembership(this.#membership, identity, servers ? { servers } : {});
     this.#membership = renewed;
-    this.emit("membership", renewed);
+    // A member that left has taken its file away: it must not come back.
+    if (!this.#stop.signal.aborted) this.emit("membership", renewed);
     return renewed;
   }
 

@@ -39,8 +39,11 @@ export function openToken(token: string): TokenSecrets {
   if (trimmed.length > 16_384) throw invalid("it is too long");
   let fields: TokenSecrets;
   try {
-    const json = Buffer.from(trimmed.slice(start.length), "base64url").toString("utf8");
-    fields = JSON.parse(json) as TokenSecrets;
+    const text = trimmed.slice(start.length);
+    const bytes = Buffer.from(text, "base64url");
+    // It is read past what is no base64url, and past a letter that makes no whole byte.
+    if (bytes.toString("base64url") !== text) throw new Error("not as it was written");
+    fields = JSON.parse(bytes.toString("utf8")) as TokenSecrets;
   } catch {
     throw invalid("it is damaged");
   }

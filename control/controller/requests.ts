@@ -4,7 +4,7 @@ import { type Fields, fieldsOf, Refused } from "../check.js";
 import { canonicalAddress, canonicalPrefix } from "../cidr.js";
 import { ControlError } from "../errors.js";
 import { keyOf } from "../keys.js";
-import type { PeerRecord } from "../records.js";
+import { type PeerRecord, roles } from "../records.js";
 import { checkRecord } from "../validate.js";
 import { type Core, configOf } from "./core.js";
 import { refuseInPool } from "./leases.js";
@@ -132,7 +132,7 @@ function tokenRequests(tokens: Tokens): Requests {
       const whole = (all: Fields, name: string) => check.whole(all, name, 1, 1_000_000_000);
       return tokens.create(check.userKey(fields, "bootstrapKey"), {
         description: given("description") ? check.text(fields, "description") : "",
-        role: given("role") ? check.label(fields, "role") : "node",
+        role: given("role") ? check.choice(fields, "role", roles) : "node",
         expires_s: given("expires_s") ? check.nullable(fields, "expires_s", whole) : 86_400,
         uses: given("uses") ? check.nullable(fields, "uses", usesOf) : 1,
       });

@@ -10,7 +10,7 @@ import type { Core } from "./core.js";
 
 export interface TokenOptions {
   description?: string;
-  /** One DNS label; default "node". */
+  /** One of `roles`; default "node". */
   role?: string;
   /** Seconds until it ends; default 86,400; null = never. */
   expires_s?: number | null;

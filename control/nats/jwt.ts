@@ -1,4 +1,5 @@
 // NATS JWTs: operator, accounts and users, and the credentials file that the stock tools read.
+import { isDeepStrictEqual } from "node:util";
 import {
   Algorithms,
   decode,
@@ -104,6 +105,11 @@ function decodeUserJwt(jwt: string): UserClaims | null {
   } catch {
     return null;
   }
+}
+
+/** Whether two user JWTs allow the same. */
+export function haveSameRights(a: string, b: string): boolean {
+  return isDeepStrictEqual(decode<unknown>(a).nats, decode<unknown>(b).nats);
 }
 
 /**

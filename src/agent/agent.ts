@@ -1,6 +1,5 @@
 // The agent: starts a node, keeps it as the cluster wants it, answers on its socket, stops or
 // leaves.
-import { join } from "node:path";
 import type { BenchDesk } from "../bench/index.js";
 import { Datapath } from "../datapath/index.js";
 import { ApiServer } from "./api.js";
@@ -247,14 +246,13 @@ export class Agent implements RunningAgent {
 
   /** Takes everything of ours off the host but the device, which goes when the datapath closes. */
   private async uninstall(): Promise<void> {
-    const { options, paths, log } = this.running;
+    const { paths, log } = this.running;
     this.endWatches();
-    const podsFile = join(options.stateDir, "pods.json");
-    const { key, membership, snapshot, host, flips } = paths;
+    const { key, membership, snapshot, host, flips, pods } = paths;
     const steps = [
       () => this.pods.removeAll(),
       () => this.engine.remove(),
-      () => removeFiles(key, membership, snapshot, host, flips, podsFile),
+      () => removeFiles(key, membership, snapshot, host, flips, pods),
     ];
     // The lease is given back: there is no way back here, so every step is tried.
     for (const step of steps) {

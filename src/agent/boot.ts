@@ -13,7 +13,7 @@ import {
 import type { Underlay } from "../host/index.js";
 import { Pods } from "../pods/index.js";
 import { AgentError, messageOf } from "./errors.js";
-import { makePrivateDirectory, readText, removeFiles } from "./files.js";
+import { makePrivateDirectory, readText, removeDrafts, removeFiles } from "./files.js";
 import { localFacts } from "./local.js";
 import { StateLock } from "./lock.js";
 import { type Joined, obtainMembership } from "./membership.js";
@@ -153,6 +153,8 @@ async function openMember(
 
 async function bootLocked(prepared: Prepared, asked: Asked): Promise<Booted> {
   const { options, paths, deviceName, log } = prepared;
+  const { key, membership, snapshot, host, flips, pods } = paths;
+  await removeDrafts(key, membership, snapshot, host, flips, pods);
   const identity = await loadOrCreateIdentity(paths.key);
   const joined = await obtainMembership(options, paths, identity, log, async (port) => {
     const own = { devices: [deviceName], pools: [] };

@@ -31,15 +31,21 @@ export interface MtuResult {
   warning: string | null;
 }
 
+/** Bytes of an inner IP packet that the underlay's interface carries. */
+export function fittingMtu(
+  input: Pick<MtuInput, "protocol" | "gre" | "underlayFamily" | "underlayMtu">,
+): number {
+  const { protocol, underlayFamily, underlayMtu, gre } = input;
+  return underlayMtu - (protocol === null ? 0 : overheadOf(protocol, underlayFamily, gre));
+}
+
 /**
  * Tunnel MTU in bytes = underlay MTU - overhead, or the setting. A setting too large for the
  * underlay is obeyed (the path may be wider than the interface says) but said; one that cannot
  * carry IPv6 at all is raised to 1280 while the mesh has an IPv6 pool.
  */
 export function tunnelMtu(input: MtuInput): MtuResult {
-  const { protocol, underlayFamily, gre } = input;
-  const overhead = protocol === null ? 0 : overheadOf(protocol, underlayFamily, gre);
-  const fitting = input.underlayMtu - overhead;
+  const fitting = fittingMtu(input);
   const wanted = input.setting === "auto" ? fitting : input.setting;
   const least = input.overlayIPv6 ? MTU_MIN_IPV6 : MTU_MIN_IPV4;
   if (wanted < least) {

@@ -4,14 +4,16 @@ import { type Datapath, droppedPackets, type TablePeer } from "../datapath/index
 import { MESH_ROUTE_METRIC, POOL_ROUTE_METRIC } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import type { BareCounters } from "./bare-counters.js";
-import type { Engine } from "./engine.js";
+import { type Engine, protocolOf } from "./engine.js";
 import type { ChangeStatus, Flips } from "./flips.js";
 import type { LowLatency } from "./low-latency.js";
+import { fittingMtu } from "./mtu.js";
 import type { PlannedPeer } from "./plan-types.js";
 import { isTunnelled } from "./plan-ways.js";
 import type { PathProber } from "./pmtu-prober.js";
 import { pathProblem } from "./pmtu-report.js";
 import type { Prober } from "./probes.js";
+import { greOptionsOf } from "./protocols.js";
 import type { AgentStatus, DropRow, FibRow, PeerStatus, RouteRow } from "./types.js";
 
 export interface StatusParts {
@@ -79,6 +81,15 @@ function total(parts: StatusParts, direction: Direction): { packets: number; byt
   };
 }
 
+function fitsUnderlay({ engine, session }: StatusParts): number {
+  const plan = engine.plan();
+  const { family: underlayFamily, mtu: underlayMtu } = engine.underlay();
+  const config = session.snapshot()?.config;
+  const protocol = plan.routingMode === "native" ? null : protocolOf(plan);
+  const gre = config === undefined ? {} : { gre: greOptionsOf(config) };
+  return fittingMtu({ protocol, underlayFamily, underlayMtu, ...gre });
+}
+
 function drops({ datapath, bare }: StatusParts): number {
   const beside = bare.drops().reduce((sum, { packets }) => sum + packets, 0);
   return datapath
@@ -125,6 +136,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     tunnelPort: plan.port,
     device: parts.deviceName,
     mtu: plan.mtu,
+    mtuFits: fitsUnderlay(parts),
     underlay: {
       address: underlay.address,
       port: datapath.underlay().port,

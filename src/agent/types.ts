@@ -154,6 +154,8 @@ export interface AgentStatus {
   tunnelPort: number;
   device: string;
   mtu: number;
+  /** Largest `mtu` that the underlay's interface carries, in the mesh's encapsulation. */
+  mtuFits: number;
   underlay: { address: string; port: number; interface: string; mtu: number };
   lease: { podCIDRs: string[]; epoch: number };
   peers: PeerStatus[];

@@ -89,7 +89,8 @@ function explain(error: Error, socket: string): Error {
   if (error instanceof CommandError) return error;
   const code = "code" in error ? error.code : undefined;
   if (code === "ENOENT" || code === "ECONNREFUSED") {
-    const message = `no agent runs here (${socket}); start it with 'meshd join'`;
+    const user = process.geteuid?.() === 0 ? "" : " as root";
+    const message = `no agent runs here (${socket}); start it with 'meshd join'${user}`;
     return new CommandError("MESHD_AGENT_DOWN", message, { cause: error });
   }
   if (code === "EACCES") {

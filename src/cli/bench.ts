@@ -110,12 +110,13 @@ async function nodeHere(invocation: Invocation): Promise<string> {
 }
 
 /** A request to an agent that nobody hears is not the controllers' fault. */
-function askThrough(admin: AdminClient): AskNode {
+export function askThrough(admin: { nodes: Pick<AdminClient["nodes"], "bench"> }): AskNode {
   return async (nodeId, request) => {
     try {
       return await admin.nodes.bench(nodeId, request);
     } catch (cause) {
       const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+      if (code === "MESHD_PERMISSION") throw withoutRight(cause);
       if (code !== "MESHD_NO_CONTROLLER") throw cause;
       const message =
         `the agent of node ${nodeId} does not answer: it is not running, has no connection to ` +
@@ -123,6 +124,15 @@ function askThrough(admin: AdminClient): AskNode {
       throw new CommandError("MESHD_BENCH_OFFLINE", message, { cause });
     }
   };
+}
+
+/** A mesh is made once: its credentials are as old as it is. */
+function withoutRight(cause: unknown): CommandError {
+  const message =
+    "these admin credentials may not ask for a bench: an earlier meshd made them; run 'meshd up' " +
+    "of this version where the mesh's keys are, which gives admin.creds the right, and copy that " +
+    "file to here if this is another host";
+  return new CommandError("MESHD_PERMISSION", message, { cause });
 }
 
 const heads = ["FIGURE", "UNIT", "UNDERLAY", "OVERLAY", "OVERLAY / UNDERLAY"];

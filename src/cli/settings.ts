@@ -1,5 +1,5 @@
 // meshd config get | set: the settings of the whole mesh.
-import type { MeshConfig } from "../../control/index.js";
+import type { AdminClient, MeshConfig } from "../../control/index.js";
 import {
   ConfigError,
   checkSetting,
@@ -10,8 +10,12 @@ import {
   unknownKey,
 } from "../config/index.js";
 import { withAdmin } from "./admin.js";
+import type { AgentStatus } from "./agent-answers.js";
 import type { CommandGroup, Context, Invocation } from "./command.js";
-import { print, table } from "./output.js";
+import { print, table, warningLines } from "./output.js";
+
+/** Nodes whose status is asked for after a change, so that it ends soon in a large mesh. */
+const NODES_ASKED_MAX = 100;
 
 /** @throws ConfigError for a name that is no setting of the mesh */
 function meshSetting(word: string): MeshSettingName {
@@ -40,11 +44,37 @@ function configText(config: MeshConfig): string {
 }
 
 async function set(invocation: Invocation, context: Context): Promise<undefined> {
-  const [word = "", text] = invocation.words;
+  const [word = "", given] = invocation.words;
   const name = meshSetting(word);
-  const value = checkSetting(name, text);
-  const config = await withAdmin(invocation.settings, (admin) => admin.config.set(name, value));
-  print(invocation, context, { [name]: config[name] }, () => `${name} is ${config[name]} now\n`);
+  const value = checkSetting(name, given);
+  const { config, warnings } = await withAdmin(invocation.settings, async (admin) => {
+    const config = await admin.config.set(name, value);
+    return { config, warnings: name === "mtu" ? await tooLarge(admin, config.mtu) : [] };
+  });
+  const shown = { [name]: config[name], ...(warnings.length === 0 ? {} : { warnings }) };
+  const text = () => `${name} is ${config[name]} now\n${warningLines(warnings)}`;
+  print(invocation, context, shown, text);
+}
+
+/**
+ * A line for each node whose underlay does not carry packets of that size. Nodes that do not answer
+ * say it in their own status; so do those of more than are asked.
+ */
+export async function tooLarge(
+  admin: { nodes: Pick<AdminClient["nodes"], "list" | "status"> },
+  mtu: MeshConfig["mtu"],
+): Promise<string[]> {
+  if (mtu === "auto") return [];
+  const online = (await admin.nodes.list()).filter((node) => node.online);
+  const asked = online.slice(0, NODES_ASKED_MAX).map(async ({ nodeId, name }) => {
+    const status = (await admin.nodes.status(nodeId).catch(() => null)) as AgentStatus | null;
+    // Agents of earlier versions do not say it.
+    const { mtuFits = mtu, underlay } = status ?? {};
+    if (mtuFits >= mtu || underlay === undefined) return [];
+    const carries = `${underlay.interface} (mtu ${underlay.mtu}) carries ${mtuFits}`;
+    return [`${name}: ${carries}: full packets of ${mtu} get lost; set mtu auto`];
+  });
+  return (await Promise.all(asked)).flat();
 }
 
 export const command: CommandGroup = {

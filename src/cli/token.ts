@@ -24,6 +24,9 @@ const uses: kinds.Kind<number | null> = {
     given === "unlimited" ? null : kinds.integer(1, limits.TOKEN_USES_MAX).parse(given),
 };
 
+/** As the control plane has them; it checks them, too. */
+const roles = kinds.oneOf("node");
+
 async function create(invocation: Invocation, context: Context): Promise<undefined> {
   const expires = invocation.text("expires");
   const times = invocation.text("uses");
@@ -33,7 +36,7 @@ async function create(invocation: Invocation, context: Context): Promise<undefin
     ...(expires === undefined ? {} : { expires_s: checkValue(duration, "--expires", expires) }),
     ...(times === undefined ? {} : { uses: checkValue(uses, "--uses", times) }),
     ...(description === undefined ? {} : { description }),
-    ...(role === undefined ? {} : { role }),
+    ...(role === undefined ? {} : { role: checkValue(roles, "--role", role) }),
   };
   const made = await withAdmin(invocation.settings, (admin) => admin.tokens.create(options));
   const value = { token: made.token, ...made.view };
@@ -81,7 +84,10 @@ const createCommand: Command = {
     expires: { value: "TIME", about: `${duration.allowed} (default 24h)` },
     uses: { value: "N", about: `how many nodes may join with it: ${uses.allowed} (default 1)` },
     description: { value: "TEXT", about: "shown in token list" },
-    role: { value: "ROLE", about: "role of the nodes that join with it (default node)" },
+    role: {
+      value: "ROLE",
+      about: `role of the nodes that join with it: ${roles.allowed} (default node)`,
+    },
   },
   words: [0, 0],
   run: create,

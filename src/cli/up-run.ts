@@ -1,4 +1,5 @@
 // The work of `meshd up`: keys, nats-server and controller, and the wait until they answer.
+import { existsSync, rmSync } from "node:fs";
 import {
   AdminClient,
   createMesh,
@@ -6,11 +7,13 @@ import {
   type Mesh,
   type NatsClientHelp,
   natsClientHelp,
+  renewCredentials,
   setMeshServers,
+  unmakeMesh,
 } from "../../control/index.js";
 import { meshDir, meshHere } from "./admin.js";
 import { CommandError, type Context, type Invocation } from "./command.js";
-import { runController } from "./controller-process.js";
+import { natsDir, runController } from "./controller-process.js";
 import { type ControllerState, controllerState } from "./controller-state.js";
 import { launch, serviceArgv } from "./launch.js";
 import { fields, Progress, print, warningLines } from "./output.js";
@@ -47,7 +50,8 @@ export async function up(invocation: Invocation, context: Context): Promise<unde
   const running = runningPid(settings, "controller");
   if (running !== undefined) return alreadyUp(invocation, context, running);
   const plan = await planUp(invocation);
-  const mesh = await ensureMesh(invocation, advertisedUrl(plan));
+  const isServerNew = !existsSync(natsDir(settings));
+  const { mesh, isNew } = await ensureMesh(invocation, advertisedUrl(plan));
   const takeBack = rememberPlan(settings.stateDir, plan);
   const progress = new Progress(context);
   try {
@@ -63,7 +67,16 @@ export async function up(invocation: Invocation, context: Context): Promise<unde
   } catch (error) {
     progress.done();
     takeBack();
+    if (isNew) await unmake(invocation, mesh, isServerNew);
     throw error;
+  }
+}
+
+/** A mesh that never was: the next try may give it other settings. Its log stays, to be read. */
+async function unmake({ settings }: Invocation, mesh: Mesh, isServerNew: boolean): Promise<void> {
+  if (runningPid(settings, "controller") !== undefined) return;
+  if ((await unmakeMesh(mesh)) && isServerNew) {
+    rmSync(natsDir(settings), { recursive: true, force: true });
   }
 }
 
@@ -104,16 +117,22 @@ export async function answering(
   }
 }
 
-async function ensureMesh(invocation: Invocation, url: string): Promise<Mesh> {
+async function ensureMesh(
+  invocation: Invocation,
+  url: string,
+): Promise<{ mesh: Mesh; isNew: boolean }> {
   const dir = meshDir(invocation.settings);
   const mesh = await meshHere(invocation.settings);
   if (mesh === undefined) {
     const name = invocation.text("name");
     const config = givenMeshSettings(invocation);
-    return createMesh(dir, { servers: [url], config, ...(name === undefined ? {} : { name }) });
+    const wish = { servers: [url], config, ...(name === undefined ? {} : { name }) };
+    return { mesh: await createMesh(dir, wish), isNew: true };
   }
   checkSame(invocation, mesh);
-  return mesh.servers.includes(url) ? mesh : setMeshServers(dir, [url]);
+  await renewCredentials(mesh);
+  const isSame = mesh.servers.includes(url);
+  return { mesh: isSame ? mesh : await setMeshServers(dir, [url]), isNew: false };
 }
 
 /** Flags that speak of another mesh than the one that is here are refused, not ignored. */
@@ -139,6 +158,7 @@ async function alreadyUp(
   const mesh = await loadMesh(meshDir(invocation.settings));
   checkSame(invocation, mesh);
   await checkSamePlan(invocation);
+  await renewCredentials(mesh);
   print(invocation, context, await viewOf(mesh, state), upText);
 }
 

@@ -1,11 +1,25 @@
 // State files and the lock on the state directory.
 import { spawn } from "node:child_process";
-import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { makePrivateDirectory, readText, removeFiles, writeAtomic } from "../../src/agent/files.js";
+import {
+  makePrivateDirectory,
+  readText,
+  removeDrafts,
+  removeFiles,
+  writeAtomic,
+} from "../../src/agent/files.js";
 import { StateLock } from "../../src/agent/lock.js";
 
 const directory = mkdtempSync(join(tmpdir(), "meshd-files-"));
@@ -24,6 +38,29 @@ test("an atomic write replaces the whole file, private, and leaves nothing besid
   assert.equal(readdirSync(inside), ["state.json"]);
   await removeFiles(path, join(inside, "never there"));
   assert.is(await readText(path), null);
+});
+
+test("what a killed writer left beside our files goes, and nothing else", async () => {
+  const inside = join(directory, "left");
+  const others = ["snapshot.json", "snapshot.json.bak", "snapshot.json.12.new", "else.1.0011aabb"];
+  const drafts = ["snapshot.json.4711.0011aabb", "membership.json.12-0011aabb.new"];
+  mkdirSync(inside);
+  for (const name of [...others, ...drafts]) writeFileSync(join(inside, name), "");
+  const ours = ["snapshot.json", "membership.json"].map((name) => join(inside, name));
+  assert.is(await removeDrafts(...ours), drafts.length);
+  assert.equal(readdirSync(inside).sort(), [...others].sort());
+});
+
+test("a write that fails leaves nothing beside the file", async () => {
+  const inside = join(directory, "failed");
+  const path = join(inside, "state.json");
+  mkdirSync(join(path, "in-the-way"), { recursive: true });
+  let failed = "";
+  await writeAtomic(path, "text").catch((error: { code: string }) => {
+    failed = error.code;
+  });
+  assert.is(failed, "EISDIR");
+  assert.equal(readdirSync(inside), ["state.json"]);
 });
 
 test("a second agent on one state directory is refused and told who holds it", async () => {

@@ -1,10 +1,11 @@
 // Commands that ask the agent: what they ask, what they print, and agents that misbehave.
-import { writeFileSync } from "node:fs";
+import { chmodSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { dropNames, HOST_DROPS } from "../../src/telemetry/index.js";
+import { rootTest } from "../support/root.js";
 import { type FakeAgent, fakeAgent, makeWorld, Refused, STATUS, type World } from "./world.js";
 
 interface Given {
@@ -233,6 +234,28 @@ test("a socket that hangs up, one of a dead agent and a path too long say what i
   assert.match((await world.run(["status"])).err, /no agent runs here .* 'meshd join'/);
   const long = await world.run(["status", "--run-dir", `/${"x".repeat(120)}`]);
   assert.match(long.err, /use a shorter --run-dir/);
+});
+
+rootTest(test, "who is not root is told to be it", async ({ world, agent }) => {
+  // All modules are loaded while they can be read.
+  assert.is((await world.run(["status"])).code, 0);
+  chmodSync(join(world.runDir, "agent.sock"), 0o600);
+  const asNobody = async (mode: number): Promise<string> => {
+    for (const path of [world.dir, world.runDir]) chmodSync(path, mode);
+    process.seteuid?.(65534);
+    try {
+      const { code, json } = await world.run(["status", "--json"]);
+      assert.is(code, 1);
+      const { error } = json as { error: { code: string; message: string } };
+      return `${error.code}: ${error.message}`;
+    } finally {
+      process.seteuid?.(0);
+    }
+  };
+  assert.match(await asNobody(0o700), /^MESHD_PERMISSION: .*; try again as root$/);
+  assert.match(await asNobody(0o755), /^MESHD_PERMISSION: .*agent\.sock is for root alone; try/);
+  await agent.stop();
+  assert.match(await asNobody(0o755), /^MESHD_AGENT_DOWN: .* 'meshd join' as root$/);
 });
 
 test.run();

@@ -313,7 +313,9 @@ test("a port in use is refused by the child's own line, nothing is left running"
   const { code, err } = await meshd(other, "up", ...words);
   const { json } = await meshd(other, "up", ...words, "--json");
   assert.is((json as { error: { code: string } }).error.code, "MESHD_PORT_IN_USE");
-  assert.not.ok(existsSync(join(other.stateDir, "up.json")), "flags that failed do not stay");
+  for (const left of ["up.json", "mesh", "nats"]) {
+    assert.not.ok(existsSync(join(other.stateDir, left)), `${left} of a start that failed`);
+  }
   blocker.close();
   assert.is(code, 1);
   assert.match(

@@ -136,6 +136,7 @@ test("values that are missing, doubled or not wanted are wrong usage", async ({ 
     [["join", "a-token", "--token-file", "/f"], /exclude each other/],
     [["token", "create", "--expires", "soon"], /--expires: value "soon" is refused/],
     [["token", "create", "--uses", "0"], /--uses: value "0" is refused/],
+    [["token", "create", "--role", "king"], /--role: value "king" is refused, allowed: node/],
     [["peer", "add", "p"], /--cidr is missing/],
     [
       ["peer", "add", "p", "--cidr", "10.9.0.0/24", "--protocol", "ipip", "--port", "8472"],

@@ -149,6 +149,7 @@ export const STATUS = {
   tunnelPort: 8472,
   device: "mesh0",
   mtu: 1450,
+  mtuFits: 1450,
   underlay: { address: "192.0.2.1", port: 8472, interface: "eth0", mtu: 1500 },
   lease: { podCIDRs: ["10.244.0.0/24"], epoch: 1 },
   peers: [

@@ -57,12 +57,26 @@ test("ended, revoked, damaged and foreign tokens are refused by name", async () 
     assert.is(await codeOf(joinNode(formatToken(late), 1)), "MESHD_TOKEN_REVOKED");
     assert.is(await codeOf(joinNode("meshd1.AAAA", 1)), "MESHD_TOKEN_INVALID");
     assert.is(await codeOf(joinNode("something", 1)), "MESHD_TOKEN_INVALID");
+    const { token: whole } = await admin.tokens.create();
+    for (const more of ["A", "AA", "=", ".", "!"]) {
+      assert.is(await codeOf(joinNode(whole + more, 1)), "MESHD_TOKEN_INVALID", more);
+    }
     const good = openToken((await admin.tokens.create()).token);
     const bootstrap = { ...good.bootstrap, seed: createIdentity().seed };
     const guessed = formatToken({ ...good, bootstrap });
     assert.is(await codeOf(joinNode(guessed, 1)), "MESHD_TOKEN_REVOKED", "the server refuses it");
     assert.is(await codeOf(admin.tokens.revoke("f".repeat(32))), "MESHD_NOT_FOUND");
     assert.equal(await admin.leases.list(), []);
+  });
+});
+
+test("a token gives no role but those that there are", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    assert.is(await codeOf(admin.tokens.create({ role: "gateway" })), "MESHD_BAD_REQUEST");
+    assert.equal(await admin.tokens.list(), []);
+    assert.is((await admin.tokens.create({ role: "node" })).view.role, "node");
   });
 });
 

@@ -1,10 +1,20 @@
 // What stolen credentials are worth: tried against a real server with the stock client.
+import { readFile } from "node:fs/promises";
 import { headers } from "nats";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { AdminClient } from "../../control/index.js";
+import { writeSecretFile } from "../../control/files.js";
+import { AdminClient, createIdentity, renewCredentials } from "../../control/index.js";
+import { loadSecrets } from "../../control/mesh.js";
+import {
+  credentialsText,
+  parseCredentials,
+  signingKey,
+  userJwt,
+} from "../../control/nats/index.js";
+import { adminPermissions } from "../../control/permissions.js";
 import { openToken } from "../../control/token.js";
-import { eventually, joinNode, withMesh } from "./fixture.js";
+import { codeOf, eventually, joinNode, type TestMesh, withMesh } from "./fixture.js";
 import { connectAs, connectFile, connectUser, type Raw } from "./raw.js";
 
 /** Publishes and subscribes all of them and waits until the server refused each. */
@@ -216,6 +226,38 @@ test("a responder does not answer into an inbox that is not the requester's own"
     await eventually("all replies refused", () => refusals() === replies.length + 1);
     assert.is((await admin.config.get()).mtu, "auto");
     assert.equal(await admin.refused(), []);
+  });
+});
+
+/** Writes the admin credentials of a meshd that had no bench; gives the seed, which stays. */
+async function makeOld({ mesh }: TestMesh): Promise<string> {
+  const { seed } = parseCredentials(await readFile(mesh.adminCredentials, "utf8"));
+  const key = signingKey(seed).publicKey;
+  const rights = adminPermissions(mesh.name, key);
+  const publish = rights.publish.filter((subject) => !subject.endsWith(".bench"));
+  const { signer } = await loadSecrets(mesh);
+  const user = { name: "admin", key, account: mesh.accountKey, signer };
+  const jwt = await userJwt({ ...user, permissions: { ...rights, publish } });
+  await writeSecretFile(mesh.adminCredentials, credentialsText(jwt, seed));
+  return seed;
+}
+
+test("credentials of an older mesh get today's rights and keep their keys", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const askBench = async () => {
+      const admin = await AdminClient.forMesh(mesh.mesh);
+      const code = await codeOf(admin.nodes.bench(createIdentity().nodeId, {}));
+      await admin.close();
+      return code;
+    };
+    const seed = await makeOld(mesh);
+    assert.is(await askBench(), "MESHD_PERMISSION");
+    assert.equal(await renewCredentials(mesh.mesh), [mesh.mesh.adminCredentials]);
+    const text = await readFile(mesh.mesh.adminCredentials, "utf8");
+    assert.is(parseCredentials(text).seed, seed);
+    assert.is(await askBench(), "MESHD_NO_CONTROLLER", "allowed, and there is no such agent");
+    assert.equal(await renewCredentials(mesh.mesh), [], "nothing to change any more");
   });
 });
 

@@ -106,6 +106,12 @@ rootTest(test, "config set mtu reaches tunnel devices and pods of all nodes live
     NODES.map((name) => lab.agent(name).pid),
     pids,
   );
+  const { warnings } = lab.admin<{ warnings: string[] }>("config", "set", "mtu", "9000");
+  const carries = "eth0 (mtu 1500) carries 1450: full packets of 9000 get lost; set mtu auto";
+  assert.equal(
+    warnings,
+    NODES.map((name) => `${name}: ${carries}`),
+  );
   await set("mtu", "auto", ({ mtu }) => mtu === 1450);
   assertAllReach(1450);
 });

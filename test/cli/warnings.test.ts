@@ -1,0 +1,51 @@
+// Lines of the command line that need no mesh to be tried: what an administrator is warned of.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { ControlError, type NodeView } from "../../control/index.js";
+import { askThrough } from "../../src/cli/bench.js";
+import { tooLarge } from "../../src/cli/settings.js";
+import { STATUS } from "./world.js";
+
+/** Nodes by name, with what their agents say; null: it does not answer. */
+function adminOf(nodes: Record<string, unknown>, offline: readonly string[] = []) {
+  const list = async () =>
+    Object.keys(nodes).map((name) => ({ name, nodeId: name, online: !offline.includes(name) }));
+  const status = async (name: string) => {
+    assert.not.ok(offline.includes(name), "who is away is not asked");
+    if (nodes[name] === null) throw new ControlError("MESHD_TIMEOUT", "no answer");
+    return nodes[name];
+  };
+  return { nodes: { list: list as unknown as () => Promise<NodeView[]>, status } };
+}
+
+test("an mtu that a node's underlay does not carry is said, node by node", async () => {
+  const wide = { ...STATUS, mtuFits: 8950, underlay: { ...STATUS.underlay, mtu: 9000 } };
+  const { mtuFits: _, ...older } = STATUS;
+  const admin = adminOf({ n1: STATUS, n2: wide, n3: null, n4: older, n5: STATUS }, ["n5"]);
+  const lineOf = (node: string, mtu: number) =>
+    `${node}: eth0 (mtu 1500) carries 1450: full packets of ${mtu} get lost; set mtu auto`;
+  assert.equal(await tooLarge(admin, 1500), [lineOf("n1", 1500)]);
+  assert.equal((await tooLarge(admin, 9000)).length, 2);
+  assert.equal(await tooLarge(admin, 1450), []);
+  assert.equal(await tooLarge(admin, "auto"), []);
+});
+
+test("credentials without the right to a bench are said, and what gives it to them", async () => {
+  const refusing = (code: "MESHD_PERMISSION" | "MESHD_TIMEOUT") => ({
+    nodes: { bench: () => Promise.reject(new ControlError(code, "these credentials may not")) },
+  });
+  const refusal = async (code: "MESHD_PERMISSION" | "MESHD_TIMEOUT") => {
+    try {
+      await askThrough(refusing(code))("UNODE", {} as never);
+    } catch (error) {
+      return error as Error & { code: string };
+    }
+    throw new Error("it was not refused");
+  };
+  const old = await refusal("MESHD_PERMISSION");
+  assert.is(old.code, "MESHD_PERMISSION");
+  assert.match(old.message, /an earlier meshd made them; run 'meshd up' of this version/);
+  assert.is((await refusal("MESHD_TIMEOUT")).message, "these credentials may not");
+});
+
+test.run();
