@@ -17,7 +17,7 @@ import type { Plan } from "./plan-types.js";
 import { pathPeers, withPathMtus } from "./pmtu-plan.js";
 import type { PathProber } from "./pmtu-prober.js";
 import type { Prober } from "./probes.js";
-import { isTunnelProtocol, type TunnelProtocol } from "./protocols.js";
+import { isTunnelProtocol, isUdp, type TunnelProtocol } from "./protocols.js";
 import { RawGuard, type RawStatus } from "./raw-guard.js";
 import type { AgentLog, AgentOptions, AgentStatus } from "./types.js";
 
@@ -200,8 +200,17 @@ export class Engine {
     const { port, otherPorts: others, ordered, tables, checksums } = this.current;
     const protocol = protocolOf(this.current);
     const fragments = tables?.peers.some((peer) => peer.fragments) ?? false;
-    const place = { family, address, port, protocol, others, fragments, checksums };
-    await this.parts.datapath.rebind(ordered ? { ...place, ordered } : place);
+    const more = { family, address, fragments, checksums, ...(ordered ? { ordered } : {}) };
+    const { datapath } = this.parts;
+    try {
+      await datapath.rebind({ ...more, port, protocol, others });
+    } catch (error) {
+      // Without CAP_NET_RAW there are no raw sockets. Whatever comes by UDP comes all the same.
+      const [own, ...rest] = [{ port, protocol }, ...others].filter((one) => isUdp(one.protocol));
+      const isRefused = codeOf(error) === "MESHD_NOT_PERMITTED" && own !== undefined;
+      if (isRefused) await datapath.rebind({ ...more, ...own, others: rest });
+      throw error;
+    }
   }
 
   /**

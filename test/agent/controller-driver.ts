@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { connect, credsAuthenticator } from "nats";
-import { AdminClient, Controller, createMesh } from "../../control/index.js";
+import { AdminClient, Controller, createMesh, type PeerRecord } from "../../control/index.js";
 import { startNatsServer } from "../../src/natsd/index.js";
 
 interface Asked {
@@ -40,6 +40,8 @@ async function spoil(key: string, value: string): Promise<unknown> {
 const answers = {
   token: async () => ({ token: (await admin.tokens.create()).token }),
   config: ({ name, value }: Asked) => admin.config.set(name ?? "", value),
+  "add-peer": ({ value }: Asked) => admin.peers.add(value as PeerRecord),
+  "remove-peer": ({ name }: Asked) => admin.peers.remove(name ?? ""),
   spoil: ({ key, value }: Asked) => spoil(key ?? "", String(value)),
   nodes: () => admin.nodes.list(),
   leases: () => admin.leases.list(),

@@ -89,12 +89,14 @@ export class DrivenAgent {
   errors: string[];
   private lines: Lines;
 
+  /** `under` is a program that runs it, with its arguments. */
   constructor(
     readonly namespace: string,
     readonly options: AgentOptions,
+    under: readonly string[] = [],
   ) {
     const argv = [process.execPath, script("agent-driver"), JSON.stringify(options)];
-    this.child = spawnIn(namespace, argv);
+    this.child = spawnIn(namespace, [...under, ...argv]);
     this.lines = new Lines(this.child);
     this.errors = keepErrors(this.child);
   }

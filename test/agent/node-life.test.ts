@@ -1,5 +1,6 @@
 // A node's life end to end: killed, stopped, drained, without NATS, refused, removed, left.
-import { readdirSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { AgentStatus } from "../../src/agent/index.js";
@@ -34,6 +35,11 @@ rootTest(
   async () => {
     const before = await hosts.agent(1).status();
     await hosts.agent(1).end("SIGKILL");
+    // As if it had been killed while it saved: gone when the node leaves, at the end.
+    const { stateDir } = hosts.agent(1).options;
+    for (const left of ["snapshot.json.4711.0011aabb", "membership.json.4711-0011aabb.new"]) {
+      writeFileSync(join(stateDir, left), "{");
+    }
     const kept = runSync(hosts.agent(1).namespace, ["ip", "route"]);
     assert.match(kept, /unreachable 10\.244\.0\.0\/16/);
     await hosts.restart(1);
@@ -73,6 +79,54 @@ rootTest(test, "a draining node keeps its traffic and takes no new pods", async 
   await hosts.controller.ask({ do: "drain", name: "n1", value: false });
   await hosts.agent(0).statusThat("active again", (s) => s.node.state === "active");
 });
+
+/** A static peer that nobody runs: what is open for it is what counts. */
+const peerOf = (protocol: string, port: number, last: number) => ({
+  ...{ name: `${protocol}-peer`, endpoint: `192.0.2.${last}`, podCIDRs: [`10.9.${last}.0/24`] },
+  ...{ protocol, port, vtepMac: port === 0 ? null : "02:00:00:00:00:09" },
+  vni: port === 0 ? null : 9,
+});
+const WITHOUT_RAW = ["setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw"];
+const REFUSAL =
+  /raw socket for IP protocol 4 on 192\.168\.78\.1 .*: run as root or with CAP_NET_RAW/;
+
+rootTest(
+  test,
+  "without CAP_NET_RAW: UDP goes on, raw encapsulations are refused by name",
+  async () => {
+    const { namespace } = hosts.agent(1);
+    const change = (name: string, value: unknown) =>
+      hosts.controller.ask({ do: "config", name, value });
+    const isRefused = (status: AgentStatus) => status.warnings.some((line) => REFUSAL.test(line));
+    await hosts.agent(1).end("SIGTERM");
+    await hosts.begin(1, undefined, "n2", WITHOUT_RAW).started();
+    await until("pods reach each other again", () => hosts.reaches());
+    await hosts.controller.ask({ do: "add-peer", value: peerOf("ipip", 0, 4) });
+    await hosts.agent(1).statusThat("it is said", isRefused);
+    await hosts.agent(0).statusThat("the other node has raw sockets", ({ raw }) => raw !== null);
+    await hosts.controller.ask({ do: "add-peer", value: peerOf("geneve", 6081, 5) });
+    await until("what comes by UDP is opened all the same", () =>
+      /:6081 /.test(runSync(namespace, ["ss", "-lun"])),
+    );
+    hosts.everyPairPings();
+    for (const name of ["ipip-peer", "geneve-peer"]) {
+      await hosts.controller.ask({ do: "remove-peer", name });
+    }
+    await hosts.agent(1).statusThat("all is well", (status) => !isRefused(status));
+    await change("tunnelProtocol", "ipip");
+    await hosts.agent(1).statusThat("it is said", isRefused);
+    const changed = ({ change: now }: AgentStatus) => now?.waiting.join() === "n2";
+    await hosts.agent(0).statusThat("the other knows whom it waits for", changed);
+    hosts.everyPairPings();
+    await hosts.agent(1).end("SIGTERM");
+    const first = await hosts.begin(1, undefined, "n2", WITHOUT_RAW).first();
+    assert.match(first, /^refused MESHD_NOT_PERMITTED /);
+    assert.match(first, REFUSAL);
+    await change("tunnelProtocol", "vxlan");
+    await hosts.restart(1);
+    await until("pods reach each other again", () => hosts.reaches());
+  },
+);
 
 rootTest(test, "without NATS the agents forward, and one that restarts does too", async () => {
   await hosts.controller.ask({ do: "stop-nats" });

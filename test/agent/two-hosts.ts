@@ -145,11 +145,22 @@ export class TwoHosts {
 
   /** Starts the agent of a host whose process has ended, and waits until it is ready. */
   async restart(index: number, token?: string, name = `n${index + 1}`): Promise<DrivenAgent> {
-    const namespace = this.namespaces[index] ?? "";
-    const started = new DrivenAgent(namespace, this.optionsOf(name, token));
-    this.agents[index] = started;
+    const started = this.begin(index, token, name);
     await started.started();
     return started;
+  }
+
+  /** Starts it, perhaps under another program, and does not wait. */
+  begin(
+    index: number,
+    token?: string,
+    name = `n${index + 1}`,
+    under: readonly string[] = [],
+  ): DrivenAgent {
+    const namespace = this.namespaces[index] ?? "";
+    const begun = new DrivenAgent(namespace, this.optionsOf(name, token), under);
+    this.agents[index] = begun;
+    return begun;
   }
 
   agent(index: number): DrivenAgent {
