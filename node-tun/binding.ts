@@ -68,14 +68,23 @@ export interface Binding {
   openRaw(
     family: number,
     protocol: number,
+    shareIndex: number,
+    shareCount: number,
     address: string,
     sendBuffer: number,
     receiveBuffer: number,
-    shareIndex: number,
-    shareCount: number,
     receive: boolean,
     fragments: boolean,
   ): { fd: number };
+  filterRaw(
+    fd: number,
+    family: number,
+    protocol: number,
+    shareIndex: number,
+    shareCount: number,
+    sources: Uint8Array,
+    sample: number,
+  ): void;
   closeDescriptor(fd: number): void;
   openSocketPair(): [number, number];
   sendDescriptors(unixSocketFd: number, fds: number[], data?: Uint8Array): void;

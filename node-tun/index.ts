@@ -4,6 +4,7 @@ import { binding, type NativeQueue, type NativeSocket } from "./binding.js";
 import type {
   DescriptorMessage,
   Exchange,
+  RawFilter,
   RawOptions,
   SteeringOrder,
   TunOffloads,
@@ -23,6 +24,7 @@ export type {
   LoadListener,
   LoadListenOptions,
   PingOptions,
+  RawFilter,
   RawOptions,
   ReceivedDatagrams,
   ReceivedStream,
@@ -53,6 +55,8 @@ const RAW_KEYS = [
   ...["family", "protocol", "address", "receive", "fragments"],
   ...["sendBuffer", "receiveBuffer", "share"],
 ];
+
+const FILTER_KEYS = ["family", "protocol", "share", "sources", "sample"];
 
 function checkOptions(options: unknown, keys: readonly string[]): void {
   if (typeof options !== "object" || options === null)
@@ -196,7 +200,20 @@ export function openRaw(options: RawOptions): { fd: number } {
   const buffers = [sendBuffer, receiveBuffer] as const;
   const fragments = checkFlag("fragments", options.fragments);
   const ways = [receives, fragments] as const;
-  return binding.openRaw(family, protocol, address, ...buffers, index, count, ...ways);
+  return binding.openRaw(family, protocol, index, count, address, ...buffers, ...ways);
+}
+
+/**
+ * A raw socket that receives takes from now on only what comes from one of these outer sources, and
+ * is its share; no packet slips through while the filter is replaced. About 3,000 sources fit, less
+ * where net.core.optmem_max is small.
+ * @throws SystemCallError E2BIG, ENOMEM: too many; the socket takes its share of all packets then.
+ */
+export function filterRaw(fd: number, filter: RawFilter): void {
+  checkOptions(filter, FILTER_KEYS);
+  const { family, protocol, sources, sample = sources === undefined ? 1 : 0 } = filter;
+  const { index, count } = filter.share ?? { index: 0, count: 1 };
+  binding.filterRaw(fd, family, protocol, index, count, sources ?? new Uint8Array(0), sample);
 }
 
 /** Closes a descriptor of any kind. */

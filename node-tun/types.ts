@@ -108,6 +108,14 @@ export interface RawOptions {
   share?: { index: number; count: number };
 }
 
+/** Whose packets a raw socket takes. */
+export interface RawFilter extends Pick<RawOptions, "family" | "protocol" | "share"> {
+  /** Outer source addresses, one behind the other: 4 bytes each, IPv6 16. Left out: all. */
+  sources?: Uint8Array;
+  /** One in so many packets of others passes all the same, by chance; 0 (default): none does. */
+  sample?: number;
+}
+
 /** What came with passed descriptors. */
 export interface DescriptorMessage {
   /** Empty when the other end has closed. */

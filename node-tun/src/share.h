@@ -1,21 +1,19 @@
 // The classic BPF program by which several raw sockets of one protocol share its packets.
 #ifndef NODE_TUN_SHARE_H
 #define NODE_TUN_SHARE_H
-#include <linux/filter.h>
-#include <stdint.h>
+#include "filter.h"
+#include "source.h"
 
-// The longest, GRE over IPv6, has about 260 instructions.
-enum { SHARE_MOST = 512 };
-
-struct share_program {
-  struct sock_filter code[SHARE_MOST];
-  uint16_t length;
+// Which packets a socket takes: those of number `index` among `count`.
+struct share {
+  uint32_t family, protocol, index, count;
 };
 
-// Accepts what hashes to index of count: outer source and inner addresses (IPIP, 6in4, GRE with IP
-// or Ethernet inside), outer source and call id (GRE version 1), outer source alone (all else).
-// A packet too short to have these goes to index 0: every packet has exactly one reader.
-void make_share_program(struct share_program *program, uint32_t family, uint32_t protocol,
-                        uint32_t index, uint32_t count);
+// Accepts what comes from one of the sources (NULL: from anywhere) and hashes to index of count:
+// outer source and inner addresses (IPIP, 6in4, GRE with IP or Ethernet inside), outer source and
+// call id (GRE version 1), outer source alone (all else). A packet too short to have these goes to
+// index 0: every packet has exactly one reader. False: no memory; filter->overflow: too long.
+bool make_raw_filter(struct filter *filter, const struct share *share,
+                     const struct sources *sources);
 
 #endif

@@ -6,6 +6,7 @@ import * as tun from "../dist/index.js";
 import {
   Batch,
   enterNamespace,
+  field,
   inNamespace,
   ip,
   LOOPBACK4,
@@ -207,6 +208,102 @@ test("protocols, shares and addresses that cannot be are TypeErrors", () => {
     assert.instance(error, TypeError, JSON.stringify(options));
     assert.match(error.message, message);
   }
+});
+
+/** Different addresses below 127.0.0.0/8, `first` and those behind it. */
+const addressesFrom = (first, count) =>
+  Array.from({ length: count }, (_, i) => {
+    // Odd steps: neither neighbours nor pairs.
+    const number = (first + i) * 7919;
+    return field(127, 64 + ((number >>> 16) & 63), (number >>> 8) & 255, number & 255);
+  });
+const listOf = (addresses, size) => Uint8Array.from(addresses.flatMap((one) => one.slice(0, size)));
+
+/** Sends a packet from each address; gives how many of those each of the sockets read. */
+function readFrom(fds, family, protocol, addresses) {
+  const peer = family === 4 ? LOOPBACK4 : LOOPBACK6;
+  const via = open({ family, protocol, receive: false });
+  const batch = new Batch();
+  for (let at = 0; at < addresses.length; at += 200) {
+    const part = addresses.slice(at, at + 200);
+    part.forEach((local, i) => {
+      batch.put(i, { bytes: inner4(i), family, peer, local }, 256);
+    });
+    const sent = tun.writeRawBatch(new Int32Array([via]), batch.memory, batch.at, part.length);
+    assert.is(sent, part.length);
+  }
+  const keys = addresses.map(String);
+  return fds.map((fd) => {
+    const read = batch.collect(tun.readRawBatch, fd, addresses.length, 20);
+    return read.filter(({ peer: from }) => keys.includes(String(from))).length;
+  });
+}
+
+const total = (counts) => counts.reduce((sum, one) => sum + one, 0);
+
+for (const count of [1, 2, 31, 32, 33, 64, 65, 500, 3000]) {
+  rootTest(`a filter of ${count} sources takes those, each packet once, and no others`, () => {
+    const share = (index) => ({ index, count: 4 });
+    const fds = [0, 1, 2, 3].map((index) => open({ protocol: IPIP, share: share(index) }));
+    const known = addressesFrom(0, count);
+    const sources = listOf(known, 4);
+    for (const [index, fd] of fds.entries()) {
+      tun.filterRaw(fd, { family: 4, protocol: IPIP, share: share(index), sources });
+    }
+    assert.is(total(readFrom(fds, 4, IPIP, known)), count);
+    assert.is(total(readFrom(fds, 4, IPIP, addressesFrom(count, 500))), 0);
+    for (const [index, fd] of fds.entries()) {
+      tun.filterRaw(fd, { family: 4, protocol: IPIP, share: share(index) });
+    }
+    assert.is(
+      total(readFrom(fds, 4, IPIP, addressesFrom(count, 500))),
+      500,
+      "without sources: all",
+    );
+  });
+}
+
+rootTest("a filter of IPv6 sources, for one socket alone", () => {
+  const addresses = Array.from({ length: 40 }, (_, i) => {
+    ip("-6", "address", "add", `fd00::${(i + 1).toString(16)}`, "dev", "lo", "nodad");
+    return [0xfd, ...new Array(14).fill(0), i + 1];
+  });
+  const into = open({ family: 6, protocol: ODD });
+  const known = addresses.filter((_, i) => i % 2 === 0);
+  const strangers = addresses.filter((_, i) => i % 2 === 1);
+  tun.filterRaw(into, { family: 6, protocol: ODD, sources: listOf(known, 16) });
+  assert.equal(readFrom([into], 6, ODD, known), [20]);
+  assert.equal(readFrom([into], 6, ODD, strangers), [0]);
+  tun.filterRaw(into, { family: 6, protocol: ODD, sources: new Uint8Array(0) });
+  assert.equal(readFrom([into], 6, ODD, known), [0], "none is known");
+  tun.filterRaw(into, { family: 6, protocol: ODD });
+  assert.equal(readFrom([into], 6, ODD, addresses), [40]);
+});
+
+rootTest("of strangers' packets one in so many passes where that is asked for", () => {
+  const into = open({ protocol: ODD });
+  tun.filterRaw(into, { family: 4, protocol: ODD, sources: listOf([LOOPBACK4], 4), sample: 8 });
+  const strangers = addressesFrom(0, 4000);
+  const [passed] = readFrom([into], 4, ODD, strangers);
+  // 500 are expected; ten standard deviations are 209.
+  assert.ok(passed > 290 && passed < 710, `${passed} of 4000`);
+  assert.equal(readFrom([into], 4, ODD, [LOOPBACK4]), [1]);
+});
+
+rootTest("more sources than fit are refused, and the socket takes its share of all again", () => {
+  const into = open({ protocol: ODD });
+  tun.filterRaw(into, { family: 4, protocol: ODD, sources: listOf([LOOPBACK4], 4) });
+  const strangers = addressesFrom(0, 10);
+  assert.equal(readFrom([into], 4, ODD, strangers), [0]);
+  const many = listOf(addressesFrom(0, 5000), 4);
+  const { code } = thrownBy(() => tun.filterRaw(into, { family: 4, protocol: ODD, sources: many }));
+  assert.is(code, "E2BIG");
+  assert.equal(readFrom([into], 4, ODD, strangers), [10]);
+  const half = { family: 4, protocol: ODD, sources: new Uint8Array(3) };
+  assert.instance(
+    thrownBy(() => tun.filterRaw(into, half)),
+    TypeError,
+  );
 });
 
 test.run();

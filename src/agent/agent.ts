@@ -58,6 +58,7 @@ export class Agent implements RunningAgent {
   private readonly askPeers = () => this.running.prober.tick();
   private readonly lookAtTraffic = () => this.running.lowLatency.look();
   private readonly askPaths = () => this.running.pathProber.beat();
+  private readonly lookAtStrangers = () => this.running.datapath.strangers.look();
   private readonly askForms = () => this.running.flips.tick();
   private settleEnd: (end: End) => void = () => undefined;
 
@@ -114,6 +115,7 @@ export class Agent implements RunningAgent {
     this.watchTraffic();
     this.running.beat.add(this.askPaths);
     this.running.beat.add(this.askForms);
+    this.running.beat.add(this.lookAtStrangers);
     await this.watch.start();
     this.servers.push(await ApiServer.listenOnSocket(paths.socket, routesOf(this), log));
     if (options.metricsListen !== undefined) {
@@ -140,6 +142,7 @@ export class Agent implements RunningAgent {
     prober.stop();
     beat.remove(this.askPaths);
     beat.remove(this.askForms);
+    beat.remove(this.lookAtStrangers);
     pathProber.stop();
     beat.remove(this.lookAtTraffic);
     this.datapath.off("round", this.lookAtTraffic);

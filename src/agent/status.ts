@@ -90,6 +90,11 @@ function fitsUnderlay({ engine, session }: StatusParts): number {
   return fittingMtu({ protocol, underlayFamily, underlayMtu, ...gre });
 }
 
+function rawStatus({ engine, datapath }: StatusParts): AgentStatus["raw"] {
+  const raw = engine.raw();
+  return raw === null ? null : { ...raw, strangers: datapath.strangers.status() };
+}
+
 function drops({ datapath, bare }: StatusParts): number {
   const beside = bare.drops().reduce((sum, { packets }) => sum + packets, 0);
   return datapath
@@ -158,7 +163,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     bytes: { egress: egress.bytes, ingress: ingress.bytes },
     drops: drops(parts),
     offloads: { ...datapath.offloads() },
-    raw: engine.raw(),
+    raw: rawStatus(parts),
     refused: session.snapshot()?.refused ?? [],
     change,
     warnings: [...parts.warnings, ...engine.warnings()],

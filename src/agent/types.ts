@@ -1,6 +1,12 @@
 // What the agent is given, what it answers: options of runAgent and the JSON shapes of its socket.
 import type { BenchRule } from "../bench/index.js";
-import type { GrantedOffloads, Steering, SteeringStatus, WorkerHeap } from "../datapath/index.js";
+import type {
+  GrantedOffloads,
+  SourceFilterStatus,
+  Steering,
+  SteeringStatus,
+  WorkerHeap,
+} from "../datapath/index.js";
 import type { ChangeStatus } from "./flips.js";
 import type { Way } from "./plan-types.js";
 import type { PathPhase, PathTimers } from "./pmtu-search.js";
@@ -170,7 +176,7 @@ export interface AgentStatus {
   drops: number;
   offloads: GrantedOffloads;
   /** null while no raw socket is open. */
-  raw: RawStatus | null;
+  raw: (RawStatus & { strangers: SourceFilterStatus }) | null;
   refused: Refusal[];
   /** While the mesh's encapsulation or port changes, else null. */
   change: ChangeStatus | null;

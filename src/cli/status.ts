@@ -181,11 +181,23 @@ function offloadsText({ offloads, tunnelPort }: AgentStatus): string {
 }
 
 /** What of the kernel would answer for our raw sockets, and what keeps it from that. */
-function rawText({ ipProtocols, kernel, table }: NonNullable<AgentStatus["raw"]>): string {
-  const open = `sockets for IP protocol ${ipProtocols.join(", ")}`;
+function rawText(raw: NonNullable<AgentStatus["raw"]>): string {
+  const { ipProtocols, kernel, table } = raw;
+  const open = `sockets for IP protocol ${ipProtocols.join(", ")}${strangersText(raw)}`;
   if (kernel.length === 0) return open;
   const names = `${open}; the kernel's ${kernel.join(", ")}`;
   return table === null ? `${names} would answer, too` : `${names} silenced by nftables ${table}`;
+}
+
+/** Agents of earlier versions do not say it. */
+function strangersText({
+  strangers,
+}: {
+  strangers?: NonNullable<AgentStatus["raw"]>["strangers"];
+}) {
+  const { active = false, sample, reason = "" } = strangers ?? {};
+  if (active) return `; a flood from strangers: dropped by socket filters, 1 in ${sample} counted`;
+  return reason === "" ? "" : `; a flood from strangers: ${reason}`;
 }
 
 function controllerText(controller: ControllerState): string {

@@ -104,6 +104,17 @@ export function readTraffic(counters: BigUint64Array, base: number): number {
   return Number(read(EGRESS, N_RECEIVED) + given);
 }
 
+/** Packets that one worker dropped for one reason. */
+export function readDrops(
+  counters: BigUint64Array,
+  base: number,
+  direction: number,
+  reason: DropName,
+): number {
+  const at = base + W_COUNTERS + direction * COUNTERS_PER_DIRECTION;
+  return Number(Atomics.load(counters, (at + N_DROP_PACKETS + 8 * Drop[reason]) / 8));
+}
+
 /** Packets that were dropped in one direction, all reasons together. */
 export function droppedPackets(direction: DirectionCounters): number {
   return Object.values(direction.drops).reduce((sum, drop) => sum + drop.packets, 0);

@@ -16,6 +16,7 @@ import { drainPunts, type PuntHandler, putInject } from "./punt.js";
 import { mendRegion } from "./recovery.js";
 import { releaseRegularly } from "./resident.js";
 import type { UnderlayAddress } from "./sockets.js";
+import { filterStrangers, type SourceFilter } from "./source-filter.js";
 import { type CrewPlan, openSteered, type Steering, type SteeringStatus } from "./steering.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import type { TableContents } from "./types.js";
@@ -73,6 +74,8 @@ interface Parts {
  * fit one send together with a tunnel header per segment, and is sent in two.
  */
 export class Datapath extends EventEmitter<DatapathEvents> {
+  /** What it does against floods of raw packets; its caller looks once a second. */
+  readonly strangers: SourceFilter;
   private readonly options: DatapathOptions;
   private readonly memory: DatapathMemory;
   private readonly handles: HandleSet;
@@ -96,6 +99,12 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     this.publisher = new TablePublisher({
       ...parts.memory,
       onFailure: (error) => this.emit("publish-failed", { error }),
+    });
+    this.strangers = filterStrangers({
+      memory: parts.memory,
+      readers: () => parts.handles.rawReaders(),
+      family: () => this.current.family,
+      log: (event, fields) => this.note(event, fields),
     });
     this.crew = new Crew({
       words: parts.memory.words,
@@ -163,7 +172,10 @@ export class Datapath extends EventEmitter<DatapathEvents> {
    */
   publish(contents: TableContents): void {
     this.assertOpen();
+    const addresses = contents.peers.map(({ address }) => address);
+    this.strangers.widen(addresses);
     this.publisher.publish(contents);
+    this.strangers.setPeers(addresses);
   }
 
   /** Generation of the live tables, and whether newer ones wait for a worker. */
@@ -296,6 +308,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     if (isDeepStrictEqual(wanted, this.current)) return;
     const replaced = this.handles.replaceSockets(wanted);
     this.current = wanted;
+    this.strangers.forget();
     for (const index of this.handles.workers.keys()) this.crew.wake(index);
     await this.untilSeen();
     this.handles.closeReplaced(replaced);

@@ -23,7 +23,13 @@ import {
   udpOf,
   without,
 } from "./socket-set.js";
-import { applyChecksums, closeSockets, type UnderlayAddress } from "./sockets.js";
+import {
+  applyChecksums,
+  closeSockets,
+  type RawReader,
+  rawReadersOf,
+  type UnderlayAddress,
+} from "./sockets.js";
 import { type CrewPlan, type Stamps, Steerer, SteeringRefused } from "./steering.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import {
@@ -194,6 +200,11 @@ export class HandleSet {
       this.#tell(index);
     });
     return without(old, kept);
+  }
+
+  /** Raw sockets that are read, of all workers. */
+  rawReaders(): RawReader[] {
+    return rawReadersOf(this.#sockets.raw);
   }
 
   /** The one worker that has all packets while they are numbered, else undefined. */

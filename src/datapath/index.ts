@@ -19,6 +19,7 @@ export {
   type UdpChecksums,
   type UnderlayAddress,
 } from "./sockets.js";
+export type { SourceFilterStatus } from "./source-filter.js";
 export type { Steering, SteeringStatus } from "./steering.js";
 export {
   type GreOptions,

@@ -63,6 +63,21 @@ export interface OpenRaw {
   sockets: { fd: number }[];
 }
 
+/** A raw socket that receives, and which packets are its share. */
+export interface RawReader {
+  fd: number;
+  protocol: number;
+  share: { index: number; count: number };
+}
+
+export function rawReadersOf(open: readonly OpenRaw[]): RawReader[] {
+  return open.flatMap(({ ipProtocol: protocol, firstReader, sockets }) => {
+    const readers = sockets.slice(firstReader);
+    const shareOf = (index: number) => ({ index, count: readers.length });
+    return readers.map(({ fd }, index) => ({ fd, protocol, share: shareOf(index) }));
+  });
+}
+
 /** UDP ports to listen on, the tunnel's own first. */
 export function portsOf(underlay: UnderlayAddress): (ListeningPort & { kind: number })[] {
   const { protocol = "vxlan", port, others = [] } = underlay;

@@ -34,7 +34,8 @@ export const dropSentences: Record<DropName, string> = {
     "the mesh's: compare PodCIDRs in `meshd route list` on both nodes.",
   UNKNOWN_PEER:
     "The outer source address belongs to no member and no static peer. A node that has " +
-    "just joined or moved causes a few; otherwise somebody sends to our port.",
+    "just joined or moved causes a few; otherwise somebody sends to our port. In a flood of them " +
+    "over raw sockets (`ipip`, `gre`) one in 256 is counted: `meshd status` says so then.",
   WRONG_VNI:
     "The network number in the tunnel header is not the mesh's `vni` or the static peer's. " +
     "Compare the setting on both sides.",

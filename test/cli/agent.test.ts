@@ -236,6 +236,32 @@ test("a socket that hangs up, one of a dead agent and a path too long say what i
   assert.match(long.err, /use a shorter --run-dir/);
 });
 
+test("status says what becomes of a flood from strangers over raw sockets", async ({
+  world,
+  agent,
+}) => {
+  await agent.stop();
+  const lineOf = async (more: object) => {
+    const raw = { ipProtocols: [4, 41], kernel: [], table: null, ...more };
+    const one = await fakeAgent(world.runDir, () => ({ ...STATUS, raw }));
+    const { out } = await world.run(["status"]);
+    await one.stop();
+    return /^raw +(.*)$/m.exec(out)?.[1];
+  };
+  const open = "sockets for IP protocol 4, 41";
+  assert.is(await lineOf({}), open, "an agent that does not say it");
+  assert.is(await lineOf({ strangers: { active: false, sample: 256, reason: "" } }), open);
+  assert.is(
+    await lineOf({ strangers: { active: true, sample: 256, reason: "" } }),
+    `${open}; a flood from strangers: dropped by socket filters, 1 in 256 counted`,
+  );
+  const reason = "5000 peers fit no socket filter: E2BIG";
+  assert.is(
+    await lineOf({ strangers: { active: false, sample: 256, reason } }),
+    `${open}; a flood from strangers: ${reason}`,
+  );
+});
+
 rootTest(test, "who is not root is told to be it", async ({ world, agent }) => {
   // All modules are loaded while they can be read.
   assert.is((await world.run(["status"])).code, 0);

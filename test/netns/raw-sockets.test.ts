@@ -1,6 +1,9 @@
 // Raw sockets of a datapath in its namespace: open only while somebody needs them, each packet to
 // exactly one worker, and no error to the sender, whatever the filters drop.
 import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { allowedCpus } from "node-tun";
@@ -10,7 +13,7 @@ import type { TableContents, WorkerCounters } from "../../src/datapath/index.js"
 import { Capture } from "../support/capture.js";
 import { DatapathNode } from "../support/datapath-node.js";
 import { hashedStreams } from "../support/hashed-stream.js";
-import { pings, runSync, spawnIn, until } from "../support/netns.js";
+import { pings, runIn, runSync, spawnIn, until } from "../support/netns.js";
 import { address4, buildPacket, concat, UDP } from "../support/packets.js";
 import { rootTest } from "../support/root.js";
 import {
@@ -27,6 +30,8 @@ const SEND = fileURLToPath(new URL("../support/raw-send.js", import.meta.url));
 const PORT = 9000;
 const PACKETS = 2000;
 const PODS = 200;
+/** Packets that strangers send: for more than a second. */
+const FLOOD = 20_000;
 const IPIP = 4;
 const DESTINATION_OPTIONS = 60;
 const STREAM_BYTES = 20 << 20;
@@ -55,6 +60,22 @@ function send(from: Host, to: Host, packets: Uint8Array[], options: SendOptions 
   const argv = [process.execPath, SEND, `${family}`, `${protocol}`, source, to.underlay[family]];
   const input = packets.map((bytes) => Buffer.from(bytes).toString("hex")).join("\n");
   runSync(from.namespace, argv, { input });
+}
+
+/** As send over IPv4, while other things go on. */
+async function sendAside(
+  from: Host,
+  to: Host,
+  packets: Uint8Array[],
+  source: string,
+): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), "meshd-raw-"));
+  const file = join(directory, "packets");
+  writeFileSync(file, packets.map((bytes) => Buffer.from(bytes).toString("hex")).join("\n"));
+  const argv = [process.execPath, SEND, "4", `${IPIP}`, source, to.underlay[4], file];
+  const { code, stderr } = await runIn(from.namespace, argv);
+  rmSync(directory, { recursive: true });
+  assert.is(code, 0, stderr);
 }
 
 interface SendOptions {
@@ -157,6 +178,48 @@ rootTest(test, "a packet from a stranger is counted once, by one of the workers"
     } finally {
       errors.remove();
     }
+  });
+});
+
+rootTest(test, "in a flood from strangers filters drop them, and never a peer", async () => {
+  const options = { protocol: "ipip", workers: 4 } as const;
+  await withNode(options, async (a, b, node) => {
+    const { contents } = configOf(b, a, options);
+    runSync(a.namespace, ["ip", "address", "add", "192.0.2.77/24", "dev", a.veth]);
+    const look = () => node.ask<{ active: boolean }>({ do: "look" });
+    const unknown = async () =>
+      sum(await node.settledCounters(), ({ ingress }) => ingress.drops.UNKNOWN_PEER?.packets ?? 0);
+    await look();
+    const first = sendAside(a, b, all(FLOOD), "192.0.2.77");
+    await until("a flood", async () => (await look()).active);
+    await first;
+    const before = await unknown();
+    let isOver = false;
+    const replacing = (async () => {
+      for (let turn = 0; !isOver; turn += 1) {
+        // Each is one more that may send: what was there before stays until the next look.
+        const address = `198.51.${(turn >>> 8) & 255}.${turn & 255}`;
+        const other = { ...peerOf(a, options), address, prefixes: ["10.99.0.0/24"] };
+        const peers = [...contents.peers, other];
+        await node.ask({ do: "publish", contents: { ...contents, peers } });
+      }
+    })();
+    const got = await received(b, async () => {
+      await Promise.all([
+        sendAside(a, b, all(PACKETS), a.underlay[4]),
+        sendAside(a, b, all(FLOOD), "192.0.2.77"),
+      ]);
+      isOver = true;
+      await replacing;
+      await until("the peer's packets have arrived", async () => {
+        const workers = await node.settledCounters();
+        return sum(workers, ({ ingress }) => ingress.forwarded) >= PACKETS;
+      });
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    });
+    assert.equal({ packets: got.packets, twice: got.twice }, { packets: PACKETS, twice: 0 });
+    const counted = (await unknown()) - before;
+    assert.ok(counted < FLOOD / 64, `${counted} of ${FLOOD} strangers were read`);
   });
 });
 

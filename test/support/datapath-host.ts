@@ -29,6 +29,7 @@ export type HostCommand =
         | "steering"
         | "listen"
         | "traffic"
+        | "look"
         | "pid";
     }
   | { do: "publish"; contents: TableContents }
@@ -93,6 +94,9 @@ async function answer(datapath: Datapath, command: HostCommand): Promise<unknown
       return datapath.listen();
     case "traffic":
       return datapath.traffic();
+    case "look":
+      datapath.strangers.look();
+      return datapath.strangers.status();
     case "pid":
       return process.pid;
     case "usage":

@@ -1,6 +1,6 @@
 // Sends packets by a raw socket, from a namespace:
-//   raw-send FAMILY PROTOCOL SOURCE DESTINATION    each line of the input is a packet behind the
-//                                                  outer IP header, in hex
+//   raw-send FAMILY PROTOCOL SOURCE DESTINATION [FILE]    each line of the input, or of the file, is
+//                                                         a packet behind the outer header, in hex
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { descriptorLayout, openRaw, writeRawBatch } from "node-tun";
@@ -18,8 +18,10 @@ const {
   DESCRIPTOR_SIZE = 0,
 } = descriptorLayout;
 
-const [family, protocol, address = "", destination = ""] = process.argv.slice(2);
-const packets = readFileSync(0, "utf8").split("\n").filter(Boolean);
+const [family, protocol, address = "", destination = "", file] = process.argv.slice(2);
+const packets = readFileSync(file ?? 0, "utf8")
+  .split("\n")
+  .filter(Boolean);
 const peer = parseAddress(destination);
 if (peer === undefined) throw new Error(`${destination} is no address`);
 const { fd } = openRaw({
