@@ -1,7 +1,6 @@
-// Strangers' packets and raw sockets. The hot path drops and counts them, one by one; in a flood of
-// them the sockets' own filters do it before, at an eighth of the cost, and let a few through to
-// be counted, so that its end is seen. Who is a peer is asked again in the hot path: a filter may take
-// too many, and never too few.
+// Strangers' packets and raw sockets. The hot path drops and counts them one by one; in a flood the
+// sockets' own filters do it before, at an eighth of the cost, and let a few through, so that its
+// end is seen. The hot path asks again who is a peer: filters may take too many, never too few.
 import { filterRaw } from "node-tun";
 import { INGRESS } from "../../assembly/shared/layout.js";
 import { addressBytes, parseAddress } from "./address.js";

@@ -1,6 +1,6 @@
 // Sends packets by a raw socket, from a namespace:
-//   raw-send FAMILY PROTOCOL SOURCE DESTINATION [FILE]    each line of the input, or of the file, is
-//                                                         a packet behind the outer header, in hex
+//   raw-send FAMILY PROTOCOL SOURCE DESTINATION [FILE]
+// Each line of the input, or of the file, is a packet behind the outer IP header, in hex.
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { descriptorLayout, openRaw, writeRawBatch } from "node-tun";
