@@ -256,7 +256,7 @@ export const readRawBatch = binding.readRawBatch;
  */
 export const writeTunBatch = binding.writeTunBatch;
 /** As writeTunBatch; SEGMENT below LENGTH makes one send of many datagrams. A LOCAL that is not
- * zero is the source address. A full send buffer is waited for 5 ms, then the packet has failed. */
+ * zero is the source address. A full send buffer is waited for 1 ms, once, then packets fail. */
 export const writeUdpBatch = binding.writeUdpBatch;
 /** As writeUdpBatch, for raw sockets: the kernel writes the IP header, SEGMENT is not looked at. */
 export const writeRawBatch = binding.writeRawBatch;

@@ -20,8 +20,7 @@ enum {
   LONG_DATAGRAM = 16384,
   CONTROL_SIZE = 128,  // TOS 24 + pktinfo 40 + segment 24, with room
   ERRORS_SKIPPED = 64, // pending errors one read or send passes over
-  WAIT_MS = 5,         // for room in a full send buffer
-  TIMEOUTS = 4,        // of them that one batch may suffer
+  WAIT_MS = 1,         // for room in a full send buffer
 };
 
 _Static_assert(CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo)) +
@@ -156,8 +155,7 @@ napi_value read_datagrams(napi_env env, napi_callback_info info) {
 
 struct sender {
   int fd;
-  int timeouts;  // left for the batch
-  bool stuck;    // this run's socket made no room in time: do not wait again
+  bool patient;  // until the first wait in vain: what comes in waits as long as this batch does
 };
 
 static void add_control(struct msghdr *header, int level, int type, const void *data, size_t size) {
@@ -244,11 +242,8 @@ static bool is_left_behind(int error) {
 
 static bool wait_for_room(struct sender *sender) {
   struct pollfd poller = {.fd = sender->fd, .events = POLLOUT};
-  if (sender->stuck || sender->timeouts == 0) return false;
-  if (poll(&poller, 1, WAIT_MS) > 0) return true;
-  sender->stuck = true;
-  sender->timeouts--;
-  return false;
+  if (sender->patient) sender->patient = poll(&poller, 1, WAIT_MS) > 0;
+  return sender->patient;
 }
 
 // One message, tried again after a wait for room or after a pending error was taken off.
@@ -315,12 +310,11 @@ static uint32_t send_chunk(struct sender *sender, struct chunk *chunk) {
 
 uint32_t send_datagrams(const struct batch *batch, bool raw) {
   struct chunk chunk;
-  struct sender sender = {.fd = -1, .timeouts = TIMEOUTS};
+  struct sender sender = {.fd = -1, .patient = true};
   uint32_t sent = 0;
   for (uint32_t i = 0; i < batch->count;) {
     uint16_t socket = batch->first[i].socket;
     int fd = socket < batch->fds_length ? batch->fds[socket] : -1;
-    if (fd != sender.fd) sender.stuck = false;
     sender.fd = fd;
     chunk.length = 0;
     for (; i < batch->count && chunk.length < CHUNK; i++) {

@@ -1,6 +1,7 @@
 // Sends that a link or a route refuses, in a network namespace of their own: nobody else's packet
 // suffers, and every descriptor says what became of it.
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as tun from "../dist/index.js";
@@ -47,16 +48,20 @@ rootTest("a peer without a route fails alone", () => {
   assert.is(batch.collect(tun.readUdpBatch, into.fd, 3).length, 3);
 });
 
+/** A link from 10.98.0.1 to 10.98.0.2 that keeps what it is given. */
+function addSlowLink() {
+  ip("link", "add", "slow0", "type", "veth", "peer", "name", "slow1");
+  ip("address", "add", "10.98.0.1/24", "dev", "slow0");
+  ip("link", "set", "slow0", "up");
+  ip("link", "set", "slow1", "up");
+  ip("neighbour", "add", "10.98.0.2", "lladdr", "02:00:00:00:00:02", "dev", "slow0");
+  execFileSync("tc", "qdisc add dev slow0 root tbf rate 8kbit burst 2kb limit 100mb".split(" "));
+}
+
 rootTest(
   "a full send buffer fails its own packets after a short wait, not another socket's",
   () => {
-    ip("link", "add", "slow0", "type", "veth", "peer", "name", "slow1");
-    ip("address", "add", "10.98.0.1/24", "dev", "slow0");
-    ip("link", "set", "slow0", "up");
-    ip("link", "set", "slow1", "up");
-    ip("neighbour", "add", "10.98.0.2", "lladdr", "02:00:00:00:00:02", "dev", "slow0");
-    const shaper = "qdisc add dev slow0 root tbf rate 8kbit burst 2kb limit 100mb".split(" ");
-    execFileSync("tc", shaper);
+    addSlowLink();
     const into = open({ receiveBuffer: 1 << 20 });
     const full = open({ sendBuffer: 20000, address: "10.98.0.1" });
     const free = open();
@@ -83,5 +88,33 @@ rootTest(
     ip("link", "delete", "slow0");
   },
 );
+
+/** How often the thread has slept so far. */
+function sleeps() {
+  const status = readFileSync("/proc/thread-self/status", "utf8");
+  return Number(/^voluntary_ctxt_switches:\s+(\d+)$/m.exec(status)[1]);
+}
+
+rootTest("however many send buffers are full, a batch waits once", () => {
+  addSlowLink();
+  const sockets = Array.from({ length: 7 }, () =>
+    open({ sendBuffer: 20000, address: "10.98.0.1" }),
+  );
+  const fds = Int32Array.from(sockets, ({ fd }) => fd);
+  const batch = new Batch();
+  const write = () => {
+    for (let i = 0; i < 210; i++) {
+      const way = { peer: field(10, 98, 0, 2), port: 9, socket: i % 7 };
+      batch.put(i, { bytes: pattern(1400), ...way }, 1500);
+    }
+    return tun.writeUdpBatch(fds, batch.memory, batch.at, 210);
+  };
+  assert.ok(write() > 0);
+  const before = sleeps();
+  assert.is(write(), 0);
+  const slept = sleeps() - before;
+  assert.ok(slept >= 1 && slept < 4, `slept ${slept} times`);
+  ip("link", "delete", "slow0");
+});
 
 test.run();
