@@ -41,12 +41,8 @@ function isPlain(peer: usize, at: usize): bool {
   return frame.isPlain(at + geneve.SIZE);
 }
 
-/**
- * Checks the headers of the datagram at `at`. Returns the offset of the inner IP packet,
- * neighbour.ANSWERED when it was a question that has been answered, or -Drop.
- */
-export function decap(peerIndex: u32, peer: usize, at: usize, length: u32): i32 {
-  if (length > OVERHEAD && isPlain(peer, at)) return OVERHEAD;
+/** As `decap`, of whatever is not plain. */
+function decapOther(peerIndex: u32, peer: usize, at: usize, length: u32): i32 {
   if (length < geneve.SIZE) return -Drop.TOO_SHORT;
   const header = geneve.length(at);
   if (length < header) return -Drop.TOO_SHORT;
@@ -58,6 +54,15 @@ export function decap(peerIndex: u32, peer: usize, at: usize, length: u32): i32 
   }
   const refused = frame.payload(at + header, type, length - header);
   return refused === 0 ? <i32>header : refused;
+}
+
+/**
+ * Checks the headers of the datagram at `at`. Returns the offset of the inner IP packet,
+ * neighbour.ANSWERED when it was a question that has been answered, or -Drop.
+ */
+export function decap(peerIndex: u32, peer: usize, at: usize, length: u32): i32 {
+  if (length > OVERHEAD && isPlain(peer, at)) return OVERHEAD;
+  return decapOther(peerIndex, peer, at, length);
 }
 
 /**

@@ -26,7 +26,7 @@ import {
 import { concat } from "../../test/support/packets.js";
 import { Random } from "../../test/support/random.js";
 import { expected } from "./expected.js";
-import { type Loops, openLoops } from "./loops.js";
+import { type DecapLoops, type Loops, openDecapLoops, openLoops } from "./loops.js";
 import { Room } from "./room.js";
 import { type Subject, sampleCalls } from "./row.js";
 import { assertEqualOutput, runTwin } from "./twin.js";
@@ -178,7 +178,7 @@ function encapSubject(tunnel: Tunnel, { module }: Room, loops: Loops): Subject {
   };
 }
 
-function decapSubject(tunnel: Tunnel, { module }: Room, loops: Loops): Subject {
+function decapSubject(tunnel: Tunnel, { module }: Room, loops: DecapLoops): Subject {
   const peer = peerAt(module);
   const at = module.base + W_TUN_ARENA;
   const to = module.base + W_WIRE_ARENA;
@@ -218,7 +218,8 @@ export async function tunnelSubjects(): Promise<Subject[]> {
     const peers = Array.from({ length: PEERS }, (_, index) => peerOf(index + 2, { protocol }));
     const room = await Room.open(peers);
     const loops = await openLoops(room.module);
-    subjects.push(encapSubject(tunnel, room, loops), decapSubject(tunnel, room, loops));
+    subjects.push(encapSubject(tunnel, room, loops));
+    subjects.push(decapSubject(tunnel, room, await openDecapLoops(room.module)));
   }
   return subjects;
 }

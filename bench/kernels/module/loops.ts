@@ -1,8 +1,6 @@
 // AssemblyScript, built with the hot path for the bench alone: kernels called many times from
 // inside the module, as the hot path calls them. A call from JavaScript costs as much as a lookup.
 import { partial } from "../../../assembly/checksum";
-import * as geneve from "../../../assembly/encap/geneve";
-import * as vxlan from "../../../assembly/encap/vxlan";
 import * as fib from "../../../assembly/fib";
 import * as frame from "../../../assembly/frame";
 
@@ -48,43 +46,6 @@ export function encaps(peers: usize, innerAt: usize, stride: usize, count: u32, 
       frame.write(load<u32>(list, 4), at + stride);
       frame.write(load<u32>(list, 8), at + 2 * stride);
       frame.write(load<u32>(list, 12), at + 3 * stride);
-    }
-  }
-}
-
-/**
- * Checks the outer headers of `count` datagrams, one every `stride` bytes; the offsets found (or
- * -Drop) go to `to`. All of it `rounds` times.
- */
-export function decapsVxlan(
-  peer: usize,
-  at: usize,
-  length: u32,
-  stride: usize,
-  count: u32,
-  to: usize,
-  rounds: u32,
-): void {
-  for (let round: u32 = 0; round < rounds; round++) {
-    for (let i: u32 = 0; i < count; i++) {
-      store<i32>(to + <usize>i * 4, vxlan.decap(0, peer, at + i * stride, length));
-    }
-  }
-}
-
-/** As `decapsVxlan`. */
-export function decapsGeneve(
-  peer: usize,
-  at: usize,
-  length: u32,
-  stride: usize,
-  count: u32,
-  to: usize,
-  rounds: u32,
-): void {
-  for (let round: u32 = 0; round < rounds; round++) {
-    for (let i: u32 = 0; i < count; i++) {
-      store<i32>(to + <usize>i * 4, geneve.decap(0, peer, at + i * stride, length));
     }
   }
 }
