@@ -17,10 +17,12 @@ import {
   SOCKET_GRE,
   SOCKET_IPIP4,
   SOCKET_IPIP6,
+  SOCKET_MIXED,
   SOCKET_UDP,
   SOCKET_VXLAN,
 } from "./shared/layout";
 import { P_OVERHEAD, P_PROTOCOL, P_RECEIVES } from "./shared/tables";
+import { hasVni } from "./wire/vxlan";
 
 /** Bytes the peer's encapsulation puts before an inner packet, in the datagram. */
 export function overhead(peer: usize): u32 {
@@ -35,18 +37,30 @@ export function encap(peer: usize, innerAt: usize, length: u32): void {
   else if (protocol === PROTOCOL_GRE) gre.encap(peer, innerAt, length);
 }
 
-/** Protocol whose datagrams a kind of socket receives. */
-function protocolOf(socket: u32): u32 {
+/**
+ * Protocol of the datagram at `at` on a port of several, by its first byte: an IP header's version,
+ * VXLAN's I flag, or neither. Members send VXLAN without other flags, Geneve without options.
+ */
+function protocolAt(at: usize): u32 {
+  const first: u32 = load<u8>(at);
+  const version = first >> 4;
+  if (version === 4 || version === 6) return PROTOCOL_UDP;
+  return hasVni(at) ? PROTOCOL_VXLAN : PROTOCOL_GENEVE;
+}
+
+/** Protocol of the datagram at `at` that came by a kind of socket. */
+function protocolOf(socket: u32, at: usize): u32 {
   if (socket === SOCKET_VXLAN) return PROTOCOL_VXLAN;
   if (socket === SOCKET_GENEVE) return PROTOCOL_GENEVE;
   if (socket === SOCKET_GRE) return PROTOCOL_GRE;
   if (socket === SOCKET_UDP) return PROTOCOL_UDP;
-  return socket === SOCKET_IPIP4 || socket === SOCKET_IPIP6 ? PROTOCOL_IPIP : PROTOCOL_NONE;
+  if (socket === SOCKET_IPIP4 || socket === SOCKET_IPIP6) return PROTOCOL_IPIP;
+  return socket === SOCKET_MIXED ? protocolAt(at) : PROTOCOL_NONE;
 }
 
 /** Whether a kind of socket is raw: its IPv4 datagrams begin with their IP header. */
 export function isRaw(socket: u32): bool {
-  return socket >= SOCKET_IPIP4;
+  return socket - SOCKET_IPIP4 <= SOCKET_GRE - SOCKET_IPIP4;
 }
 
 /**
@@ -54,7 +68,7 @@ export function isRaw(socket: u32): bool {
  * header. Returns the offset of the inner packet, neighbour.ANSWERED, or -Drop.
  */
 export function decap(socket: u32, peerIndex: u32, peer: usize, at: usize, length: u32): i32 {
-  const protocol = protocolOf(socket);
+  const protocol = protocolOf(socket, at);
   if (((<u32>load<u8>(peer, P_RECEIVES) >> protocol) & 1) === 0) return -Drop.WRONG_PROTOCOL;
   if (protocol === PROTOCOL_VXLAN) return vxlan.decap(peerIndex, peer, at, length);
   if (protocol === PROTOCOL_GENEVE) return geneve.decap(peerIndex, peer, at, length);

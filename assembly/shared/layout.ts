@@ -55,10 +55,12 @@ export const STATUS_PENDING: u32 = 65535;
 export const SOCKET_VXLAN: u32 = 0;
 export const SOCKET_GENEVE: u32 = 1;
 export const SOCKET_UDP: u32 = 2;
-/** Raw sockets: IP protocols 4 (IPv4 inside), 41 (IPv6 inside) and 47. From here on all are raw. */
+/** Raw sockets: IP protocols 4 (IPv4 inside), 41 (IPv6 inside) and 47. */
 export const SOCKET_IPIP4: u32 = 3;
 export const SOCKET_IPIP6: u32 = 4;
 export const SOCKET_GRE: u32 = 5;
+/** A UDP port on which several encapsulations come, while it changes from one to another. */
+export const SOCKET_MIXED: u32 = 6;
 
 // --- encapsulations: one number each, in the peer's table entry ----------------------------------
 export const PROTOCOL_NONE: u32 = 0;

@@ -96,8 +96,8 @@ function wordless({ protocol, port }: Form): Form {
 }
 
 /**
- * What stays open beside the mesh's own form, the newest first. One UDP port has one encapsulation,
- * the tables have room for few network numbers and keys, and a record for as many forms.
+ * What stays open beside the mesh's own form, the newest first. The tables have room for few
+ * network numbers and keys, a record for as many forms.
  */
 export function keptBeside(own: Form, kept: readonly Form[]): Form[] {
   const open = [own];
@@ -110,12 +110,9 @@ export function keptBeside(own: Form, kept: readonly Form[]): Form[] {
 }
 
 function areReceivable(forms: readonly Form[]): boolean {
-  const udp = forms.filter(({ port }) => port !== 0);
-  const places = new Set(udp.map(({ protocol, port }) => `${protocol} ${port}`));
-  const ports = new Set(udp.map(({ port }) => port));
   const keys = new Set(forms.flatMap(({ greKey = null }) => greKey ?? []));
   const vnis = new Set(forms.flatMap(({ vni }) => vni ?? []));
-  return places.size === ports.size && keys.size <= ACCEPTED_MAX && vnis.size <= ACCEPTED_MAX;
+  return keys.size <= ACCEPTED_MAX && vnis.size <= ACCEPTED_MAX;
 }
 
 /** What packets may be in, to or from members: the mesh's own first. */

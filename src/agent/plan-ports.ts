@@ -14,9 +14,20 @@ export interface PortPlan {
   others: ListeningPort[];
 }
 
+/** Each once, in one order. */
+function distinct(ports: readonly ListeningPort[]): ListeningPort[] {
+  const all = new Map(
+    ports.map(({ protocol, port }) => [`${protocol} ${port}`, { protocol, port }]),
+  );
+  const order = (a: ListeningPort, b: ListeningPort) =>
+    a.port - b.port || (a.protocol < b.protocol ? -1 : 1);
+  return [...all.values()].sort(order);
+}
+
 /**
- * Decides the ports: beside the tunnel's own those in `kept`, then static peers'. A peer whose port
- * is taken by another encapsulation is left out, and said.
+ * Decides the ports: beside the tunnel's own those in `kept`, which may be of other encapsulations
+ * on the same port, then static peers'. A peer whose port is taken by another encapsulation is left
+ * out, and said.
  */
 export function planPorts(
   candidates: readonly Candidate[],
@@ -24,26 +35,24 @@ export function planPorts(
   kept: readonly ListeningPort[],
   report: Report,
 ): PortPlan {
-  const inUse = [own, ...kept].filter(({ protocol }) => isUdp(protocol));
+  const inUse = [...kept, own].filter(({ protocol }) => isUdp(protocol));
   const taken = new Map(inUse.map(({ protocol, port }) => [port, protocol]));
-  const portlessKept = kept.filter(({ protocol }) => !isUdp(protocol));
-  const raw = new Set(portlessKept.map(({ protocol }) => protocol));
-  raw.delete(own.protocol);
-  const heard = candidates.filter((candidate) => {
-    const { name } = candidate;
-    const { protocol, port } = candidate.form;
+  const others: ListeningPort[] = [...kept];
+  const heard = candidates.filter(({ name, kind, form }) => {
+    const { protocol, port } = form;
     if (protocol === own.protocol) return true;
     // Raw sockets are needed to send, too.
     if (!isUdp(protocol)) {
-      raw.add(protocol);
+      others.push({ protocol, port: 0 });
       return true;
     }
-    if (candidate.kind === "member") return true;
+    if (kind === "member") return true;
     const holder = taken.get(port);
     const isFull = holder === undefined && taken.size > PORTS_MAX;
     if (holder === protocol) return true;
     if (holder === undefined && !isFull) {
       taken.set(port, protocol);
+      others.push({ protocol, port });
       return true;
     }
     const why = isFull ? `${PORTS_MAX} other ports are in use` : `port ${port} is for ${holder}`;
@@ -51,9 +60,8 @@ export function planPorts(
     report("MESHD_PORT_SHARED", `peers.${name}`, text);
     return false;
   });
-  const ports = [...taken].flatMap(([port, protocol]) =>
-    port === own.port ? [] : [{ protocol, port }],
-  );
-  const portless = [...raw].sort().map((protocol) => ({ protocol, port: 0 }));
-  return { candidates: heard, others: [...portless, ...ports.sort((a, b) => a.port - b.port)] };
+  const beside = others.filter(({ protocol, port }) => {
+    return protocol !== own.protocol || port !== own.port;
+  });
+  return { candidates: heard, others: distinct(beside) };
 }

@@ -89,19 +89,13 @@ export function stillWanted(open: Sockets, was: UnderlayAddress, wanted: Underla
   const ipProtocols = isSameOrder ? rawProtocolsOf(wanted) : [];
   return {
     sending: open.sending,
-    ports: open.ports.filter((one) => ports.some((port) => isSamePort(one, port))),
+    ports: open.ports.filter((one) => ports.some(({ port }) => one.port === port)),
     raw: open.raw.filter(({ ipProtocol }) => ipProtocols.includes(ipProtocol)),
     pieces: wanted.fragments === true ? open.pieces : [],
     rawPieces: open.rawPieces.filter(
       ({ ipProtocol }) => wanted.fragments === true && ipProtocols.includes(ipProtocol),
     ),
   };
-}
-
-type Port = Pick<OpenPort, "protocol" | "port">;
-
-function isSamePort(a: Port, b: Port): boolean {
-  return a.protocol === b.protocol && a.port === b.port;
 }
 
 /** What is in `all` and not in `some`. */
@@ -115,9 +109,12 @@ export function without(all: Sockets, some: Sockets): Sockets {
   };
 }
 
-/** The tunnel's own port first. */
+/** The tunnel's own port first; what comes to a port that stays open may be another than before. */
 export function inOrder(underlay: UnderlayAddress, open: readonly OpenPort[]): OpenPort[] {
-  return portsOf(underlay).flatMap((port) => open.filter((one) => isSamePort(one, port)));
+  return portsOf(underlay).flatMap((wanted) => {
+    const found = open.find(({ port }) => port === wanted.port);
+    return found === undefined ? [] : [{ ...found, ...wanted }];
+  });
 }
 
 export interface OpenSettings {
@@ -143,7 +140,9 @@ export function openMissing(
     applyChecksums(underlay, udpOf(opened));
     const { protocol = "vxlan" } = underlay;
     const [own] = inOrder(underlay, [...kept.ports, ...opened.ports]);
-    if (own?.protocol === protocol && own !== before.ports[0]) {
+    const [was] = before.ports;
+    const isSteered = own?.sockets === was?.sockets && was?.protocol === protocol;
+    if (own?.protocol === protocol && !isSteered) {
       steerer.steerSockets(own.sockets, ENCAPSULATIONS[protocol].overhead);
     }
     return opened;
@@ -161,7 +160,7 @@ function openInto(
 ): void {
   const count = tun.queues;
   for (const port of portsOf(underlay)) {
-    if (kept.ports.some((one) => isSamePort(one, port))) continue;
+    if (kept.ports.some((one) => one.port === port.port)) continue;
     opened.ports.push(openPort(underlay, port, count, socketBuffer));
   }
   if (kept.sending.length === 0) opened.sending = openSending(underlay, count, socketBuffer);

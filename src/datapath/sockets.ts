@@ -10,7 +10,7 @@ import {
   type UdpChecksums,
   type UdpSocket,
 } from "node-tun";
-import { ENTROPY_SOCKETS } from "../../assembly/shared/layout.js";
+import { ENTROPY_SOCKETS, SOCKET_MIXED } from "../../assembly/shared/layout.js";
 
 export type { UdpChecksums } from "node-tun";
 
@@ -48,7 +48,7 @@ export interface UnderlayAddress {
 /** What every socket does that is not told otherwise. */
 const CHECKED: UdpChecksums = { send: true, zeroes: false };
 
-/** Sockets on one UDP port, one for each worker. */
+/** Sockets on one UDP port, one for each worker; `protocol` is the first of those that come. */
 export interface OpenPort extends ListeningPort {
   /** SOCKET_*: what comes there. */
   kind: number;
@@ -78,13 +78,17 @@ export function rawReadersOf(open: readonly OpenRaw[]): RawReader[] {
   });
 }
 
-/** UDP ports to listen on, the tunnel's own first. */
+/** UDP ports to listen on, the tunnel's own first; one of several encapsulations is one port. */
 export function portsOf(underlay: UnderlayAddress): (ListeningPort & { kind: number })[] {
   const { protocol = "vxlan", port, others = [] } = underlay;
-  return [{ protocol, port }, ...others].flatMap((one) => {
+  const ports = new Map<number, ListeningPort & { kind: number }>();
+  for (const one of [{ protocol, port }, ...others]) {
     const kind = ENCAPSULATIONS[one.protocol].socket;
-    return kind === null ? [] : [{ ...one, kind }];
-  });
+    if (kind === null) continue;
+    const first = ports.get(one.port) ?? { ...one, kind };
+    ports.set(one.port, first.kind === kind ? first : { ...first, kind: SOCKET_MIXED });
+  }
+  return [...ports.values()];
 }
 
 /** IP protocols for which raw sockets are needed, ascending; none when nobody speaks them. */

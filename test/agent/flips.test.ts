@@ -194,12 +194,12 @@ test("a port that changes goes the same way", () => {
   assert.is(one.entry(0)?.port, 4789);
 });
 
-test("two encapsulations do not share a port: the old one is closed at once", () => {
+test("two encapsulations are received on one port", () => {
   const one = new Node1();
   one.snapshot.config = { ...one.snapshot.config, tunnelProtocol: "geneve", tunnelPort: 8472 };
   const { receives, otherPorts } = one.apply();
-  assert.equal(receives, [{ ...GENEVE, port: 8472 }]);
-  assert.equal(otherPorts, []);
+  assert.equal(receives, [{ ...GENEVE, port: 8472 }, VXLAN]);
+  assert.equal(otherPorts, [{ protocol: "vxlan", port: 8472 }]);
 });
 
 test("a change back in the middle ends where it began", () => {

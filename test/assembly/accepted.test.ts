@@ -2,11 +2,18 @@
 // the headers changes, and nothing else.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { SOCKET_GENEVE, SOCKET_GRE, SOCKET_VXLAN } from "../../assembly/shared/layout.js";
+import {
+  SOCKET_GENEVE,
+  SOCKET_GRE,
+  SOCKET_MIXED,
+  SOCKET_VXLAN,
+} from "../../assembly/shared/layout.js";
+import { droppedPackets } from "../../src/datapath/counters.js";
 import type { TablePeer } from "../../src/datapath/types.js";
 import {
   frameOf,
   geneveDatagram,
+  geneveOption,
   grePacket,
   outerIpv4,
   peerOf,
@@ -100,6 +107,36 @@ for (const { what, peer, socket, before, taken, refused, reason, sent } of CASES
     assertExact(module);
   });
 }
+
+test("on a port of several encapsulations each datagram says itself which it is", async () => {
+  const receives = ["vxlan", "geneve", "udp"] as const;
+  const module = await nodeOne([peerOf(2, { receives })]);
+  const from = fromTwo({ socket: SOCKET_MIXED });
+  const six = podPacket(6, 2, 1);
+  // A traffic class whose first bit stands where VXLAN has its flag.
+  six[0] = 0x6b;
+  const inner = [packet, six];
+  const datagrams = [...inner.map((one) => vxlanDatagram(one)), ...inner];
+  datagrams.push(...inner.map((one) => geneveDatagram(frameOf(one))));
+  for (const datagram of datagrams) module.feedWire(datagram, from);
+  assert.equal(
+    module.run().tun.map((one) => one.packet),
+    [...inner, ...inner, ...inner],
+  );
+  const options = geneveDatagram(frameOf(packet), { options: geneveOption(1, new Uint8Array(28)) });
+  for (const refused of [new Uint8Array(0), options]) module.feedWire(refused, from);
+  assert.is(module.run().tun.length, 0);
+  assert.is(droppedPackets(module.counters().ingress), 2);
+  assertExact(module);
+});
+
+test("what a peer does not send is refused on a port of several, too", async () => {
+  const module = await nodeOne([peerOf(2, { receives: ["vxlan"] })]);
+  const from = fromTwo({ socket: SOCKET_MIXED });
+  for (const one of [packet, geneveDatagram(frameOf(packet))]) module.feedWire(one, from);
+  assert.is(module.run().tun.length, 0);
+  assert.is(module.counters().ingress.drops.WRONG_PROTOCOL?.packets, 2);
+});
 
 test("more than two numbers or keys are refused before a byte is written", async () => {
   const module = await nodeOne([2]);

@@ -115,6 +115,10 @@ const CHANGES: [string, string, Partial<Change>][] = [
   ["tunnelProtocol", "ipip", { protocol: "ipip", port: 0 }],
   ["tunnelProtocol", "vxlan", { protocol: "vxlan", port: 8472, vni: 6 }],
   ["tunnelPort", "4789", { protocol: "vxlan", port: 4789, vni: 6 }],
+  // On one port: what comes there tells itself.
+  ["tunnelProtocol", "geneve", { protocol: "geneve", port: 4789, vni: 6 }],
+  ["tunnelProtocol", "udp", { protocol: "udp", port: 4789 }],
+  ["tunnelProtocol", "vxlan", { protocol: "vxlan", port: 4789, vni: 6 }],
 ];
 
 for (const [name, value, wanted] of CHANGES) {
