@@ -1,6 +1,8 @@
 // A node's life end to end: killed, stopped, drained, without NATS, refused, removed, left.
-import { readdirSync, writeFileSync } from "node:fs";
+import { readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { AgentStatus } from "../../src/agent/index.js";
@@ -8,6 +10,9 @@ import { deleteNamespace, pings, runSync, spawnIn, trySync, until } from "../sup
 import { isRoot, rootTest } from "../support/root.js";
 import { DrivenAgent } from "./driven.js";
 import { TwoHosts } from "./two-hosts.js";
+
+const RAW_SEND = fileURLToPath(new URL("../support/raw-send.js", import.meta.url));
+const FLOOD = join(tmpdir(), `meshd-flood-${process.pid}`);
 
 let hosts: TwoHosts;
 const both = () => [hosts.agent(0), hosts.agent(1)];
@@ -86,13 +91,27 @@ const peerOf = (protocol: string, port: number, last: number) => ({
   ...{ protocol, port, vtepMac: port === 0 ? null : "02:00:00:00:00:09" },
   vni: port === 0 ? null : 9,
 });
+/** A host of no mesh sends packets of IP in IP there, until `body` is over. */
+async function floodOf(namespace: string, to: string, body: () => Promise<void>): Promise<void> {
+  const argv = [process.execPath, RAW_SEND, "4", "4", "192.168.95.1", to, FLOOD];
+  const packet = `4500001c000000004011${"00".repeat(10)}0001000200080000`;
+  writeFileSync(FLOOD, `${packet}\n`.repeat(200_000));
+  const sender = spawnIn(namespace, argv);
+  try {
+    await body();
+  } finally {
+    sender.kill();
+    rmSync(FLOOD);
+  }
+}
+
 const WITHOUT_RAW = ["setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw"];
 const REFUSAL =
   /raw socket for IP protocol 4 on 192\.168\.78\.1 .*: run as root or with CAP_NET_RAW/;
 
 rootTest(
   test,
-  "without CAP_NET_RAW: UDP goes on, raw encapsulations are refused by name",
+  "without CAP_NET_RAW UDP goes on and raw sockets are refused; with it floods are filtered",
   async () => {
     const { namespace } = hosts.agent(1);
     const change = (name: string, value: unknown) =>
@@ -109,6 +128,9 @@ rootTest(
       /:6081 /.test(runSync(namespace, ["ss", "-lun"])),
     );
     hosts.everyPairPings();
+    await floodOf(hosts.makeHost("192.168.95"), "192.168.77.1", async () => {
+      await hosts.agent(0).statusThat("filters", ({ raw }) => raw?.strangers.active === true);
+    });
     for (const name of ["ipip-peer", "geneve-peer"]) {
       await hosts.controller.ask({ do: "remove-peer", name });
     }
