@@ -16,6 +16,27 @@ import { worker } from "./worker";
 /** Segments of this size and headers fit every path that carries IPv6 (RFC 8200 section 5). */
 const SIZE_MAX: u32 = 1280;
 
+/** Sum of the pseudo-header of a checked packet with `bytes` behind the IP headers. */
+function pseudoSum(innerAt: usize, protocol: u32, bytes: u32): u32 {
+  return packet.isIpv4(innerAt)
+    ? checksum.pseudo4(innerAt, protocol, bytes)
+    : checksum.pseudo6(innerAt, protocol, bytes);
+}
+
+/**
+ * Whether the `length` bytes at `innerAt` are a TCP packet whose checksum was left: as the kernel's
+ * GRO leaves it that has joined segments, and what stood around each of them is the first one's.
+ */
+export function isLeftTcp(innerAt: usize, length: u32): bool {
+  const total = packet.check(innerAt, length);
+  const found = total < 0 ? -1 : transport.find(innerAt, total);
+  if (found < 0 || transport.protocolOf(found) !== tcp.PROTOCOL) return false;
+  const offset = transport.offsetOf(found);
+  const bytes = <u32>total - offset;
+  if (bytes < tcp.SIZE) return false;
+  return tcp.checksum(innerAt + offset) === pseudoSum(innerAt, tcp.PROTOCOL, bytes);
+}
+
 /**
  * Finishes the checksum of a checked packet where it was left. Returns 0, or the offset of its TCP
  * header where it is more than `mtu` bytes: segments that nobody has cut; or -Drop where nobody can
@@ -31,11 +52,8 @@ export function finish(innerAt: usize, length: u32, mtu: u32): i32 {
   const field = isTcp ? tcp.CHECKSUM : udp.CHECKSUM;
   if (offset + field + 2 > length) return 0;
   const bytes = length - offset;
-  const pseudo = packet.isIpv4(innerAt)
-    ? checksum.pseudo4(innerAt, protocol, bytes)
-    : checksum.pseudo6(innerAt, protocol, bytes);
   const at = innerAt + offset;
-  if (<u32>load<u16>(at + field) !== pseudo) return 0;
+  if (<u32>load<u16>(at + field) !== pseudoSum(innerAt, protocol, bytes)) return 0;
   if (length > mtu) {
     const isWhole = isTcp && tcp.fits(at, bytes) && bytes > tcp.headerLength(at);
     return isWhole ? offset : -Drop.BAD_OFFLOAD;

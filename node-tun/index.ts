@@ -356,7 +356,7 @@ export const unsteerTun: (fd: number) => void = binding.unsteerTun;
 
 /**
  * A datagram that arrives on CPU `cpus[i]` goes to socket i of this socket's SO_REUSEPORT group
- * (sockets count in the order they were bound); of other CPUs: by the kernel's hash.
+ * (sockets count in the order they were bound); other CPUs: their number modulo the sockets.
  * @throws SystemCallError EINVAL (no SO_REUSEPORT), ENOPROTOOPT (a kernel without)
  */
 export function steerUdp(fd: number, order: SteeringOrder): void {

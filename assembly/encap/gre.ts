@@ -22,6 +22,7 @@ import {
   P_SESSION,
   P_TEMPLATE,
 } from "../shared/tables";
+import { isLeftTcp } from "../unfinished";
 import * as ethernet from "../wire/ethernet";
 import * as gre from "../wire/gre";
 
@@ -44,9 +45,14 @@ export function encap(peer: usize, innerAt: usize, length: u32): void {
   finish(peer, at, outer + length);
 }
 
-/** Whether every bit that the checksum covers, header and payload, is as it was sent. */
-function isIntact(at: usize, length: u32): bool {
-  return checksum.partial(at, length, 0) === 0xffff;
+/**
+ * Whether every bit that the checksum covers, header and payload, is as it was sent. The kernel's
+ * GRO has checked that of each segment of TCP that it joins, and leaves us the first one's.
+ */
+function isIntact(at: usize, length: u32, header: u32): bool {
+  if (checksum.partial(at, length, 0) === 0xffff) return true;
+  const frame: u32 = gre.type(at) === ethernet.TYPE_FRAME ? ethernet.SIZE : 0;
+  return length > header + frame && isLeftTcp(at + header + frame, length - header - frame);
 }
 
 /** Whether the key is one of those agreed, or there is none where none may be. */
@@ -60,7 +66,8 @@ function hasOurKey(peer: usize, at: usize, flags: u32): bool {
 
 /** Checks the optional fields of a header that is there; 0 or -Drop. */
 function checkFields(peer: usize, at: usize, length: u32, flags: u32): i32 {
-  if (flags & gre.HAS_CHECKSUM && !isIntact(at, length)) return -Drop.BAD_CHECKSUM;
+  const isSummed = (flags & gre.HAS_CHECKSUM) !== 0;
+  if (isSummed && !isIntact(at, length, gre.length(flags))) return -Drop.BAD_CHECKSUM;
   if (!hasOurKey(peer, at, flags)) return -Drop.WRONG_KEY;
   const session: usize = load<u32>(peer, P_SESSION);
   // Numbers that nobody asked for say nothing.

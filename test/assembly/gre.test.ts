@@ -17,13 +17,14 @@ import {
   underlayOf,
   vxlanDatagram,
 } from "../support/nodes.js";
-import { ACK, concat, TCP } from "../support/packets.js";
+import { ACK, concat, TCP, unfinished } from "../support/packets.js";
 import { seededRandom } from "../support/random.js";
 import { assertExact, fromTwo, nodeOne, type Refusal, testRefusals } from "../support/scene.js";
 
 const OUTER = outerIpv4(47);
 const FRAME = 0x6558;
 const KEY = 0xfedcba98;
+const FRAMED: GreChanges = { checksum: true, carried: FRAME };
 const bytes = (count: number) => new Uint8Array(count).fill(0x3c);
 
 function grePeer(node: number, gre: Partial<GreOptions> = {}, isFramed = false): TablePeer {
@@ -148,6 +149,37 @@ test("a checksum is checked and a number is passed over where none was agreed", 
   }
   assertExact(module);
 });
+
+for (const version of [4, 6] as const) {
+  test(`IPv${version}: where the kernel joined TCP the checksum is the first one's`, async () => {
+    const module = await node1({ checksum: true });
+    const options = { protocol: TCP, payload: seededRandom("joined").bytes(9000), flags: ACK };
+    const joined = unfinished(podPacket(version, 2, 1, options), { version, protocol: TCP });
+    const frame = frameOf(joined);
+    const stale = [grePacket(joined, { checksum: true }), grePacket(frame, FRAMED)];
+    for (const one of stale) {
+      one[4] = (one[4] ?? 0) ^ 0x55;
+      module.feedWire(one, from2());
+      const [got, ...more] = module.run().tun;
+      assert.is(more.length, 0);
+      assert.equal(got?.packet, joined);
+      assert.is(got?.vnet.gsoType, version === 4 ? 1 : 4);
+    }
+    const damaged = [
+      grePacket(podPacket(version, 2, 1, options), { checksum: true }),
+      grePacket(podPacket(version, 2, 1), { checksum: true }),
+      grePacket(joined.slice(0, version === 4 ? 39 : 59), { checksum: true }),
+      grePacket(new Uint8Array(0), { checksum: true }),
+    ];
+    for (const one of damaged) {
+      one[4] = (one[4] ?? 0) ^ 0x55;
+      module.feedWire(one, from2());
+    }
+    assert.is(module.run().tun.length, 0);
+    assert.is(module.counters().ingress.drops.BAD_CHECKSUM?.packets, damaged.length);
+    assertExact(module);
+  });
+}
 
 test("reserved bits 6 to 12 play no part (RFC 2784 section 2.3)", async () => {
   const module = await node1();

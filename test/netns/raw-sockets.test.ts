@@ -263,10 +263,15 @@ rootTest(test, "the tunnel encapsulation limit of Linux' ip6tnl is taken off", a
   });
 });
 
-for (const family of [4, 6] as const) {
-  const name = `IPv${family}: TCP that the kernel joined (GRO) before our socket is the same`;
+const SUMMED = { key: null, checksum: true, sequence: false };
+for (const options of [
+  { protocol: "ipip", family: 4 },
+  { protocol: "ipip", family: 6 },
+  { protocol: "gre", family: 4, gre: SUMMED },
+] as const) {
+  const { protocol, family } = options;
+  const name = `${protocol}, IPv${family}: TCP that the kernel joined (GRO) is the same`;
   rootTest(test, name, async () => {
-    const options = { protocol: "ipip", family } as const;
     await withNode(options, async (a, b, node) => {
       for (const { namespace, veth } of [a, b]) {
         // As a network card comes: GRO on, and nothing larger than a packet on the wire.
