@@ -45,7 +45,7 @@ function peerStatus(
   const health = parts.prober.health(peer);
   const finding = parts.pathProber.finding(peer);
   return {
-    ...{ name, nodeId, kind, underlay: address, protocol, port },
+    ...{ name, nodeId, kind, underlay: address, protocol, port, form: { ...peer.form } },
     ...{ podCIDRs: [...podCIDRs], ...health },
     ways: { ...ways },
     direct: parts.bare.of(peer),

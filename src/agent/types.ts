@@ -1,4 +1,5 @@
 // What the agent is given, what it answers: options of runAgent and the JSON shapes of its socket.
+import type { TunnelForm } from "../../control/index.js";
 import type { BenchRule } from "../bench/index.js";
 import type {
   GrantedOffloads,
@@ -91,6 +92,8 @@ export interface PeerStatus {
   /** What is sent to it, at `port`. */
   protocol: string;
   port: number;
+  /** Both, and the words of the headers. */
+  form: TunnelForm;
   podCIDRs: string[];
   reachable: Reachability;
   rtt_us: number | null;

@@ -215,7 +215,8 @@ function peersText(peers: readonly PeerStatus[]): string {
     peer.rtt_us === null ? null : durationText(peer.rtt_us / 1000),
     peer.lastSeen_ms === null ? null : `${durationText(peer.lastSeen_ms)} ago`,
     peer.mtu,
-    peer.protocol,
+    // The port stands with the address.
+    formText({ ...peer, ...peer.form, port: 0 }),
     wayText(peer),
     directText(peer),
   ]);

@@ -99,6 +99,7 @@ test("status shows node, mesh, NATS, routing, lease, peers, workers, packets and
     /^refused +peers\.bad: no MAC$/m,
     /^warning +a firewall drops UDP 8472$/m,
     /^n2 +member +192\.0\.2\.2:8472 +10\.244\.1\.0\/24 +reachable +0\.42 ms +900 ms ago +1230 +vx/m,
+    / 1230 +vxlan \(vni 6\) +tunnel/m,
     /^change +geneve on port 6081: 0 of 1 peer; no answer: n2; still received: vxlan on port/m,
     /^peer +n2: the path loses packets larger than 1230 bytes \(of 1450\)$/m,
   ];

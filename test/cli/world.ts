@@ -160,6 +160,7 @@ export const STATUS = {
       underlay: "192.0.2.2",
       protocol: "vxlan",
       port: 8472,
+      form: { protocol: "vxlan", port: 8472, vni: 6 },
       podCIDRs: ["10.244.1.0/24"],
       reachable: "reachable",
       rtt_us: 420,

@@ -193,6 +193,41 @@ rootTest(test, "a rebind that is refused leaves the old address in use", async (
   }
 });
 
+rootTest(test, "a port changes from VXLAN to Geneve on the sockets that it has", async () => {
+  const { a, b, config } = onePair();
+  const { underlay } = config.datapath;
+  const nodes = [
+    { config, node: await DatapathNode.start(a.namespace, config) },
+    { config: configOf(b, a), node: await DatapathNode.start(b.namespace, configOf(b, a)) },
+  ];
+  const port = { protocol: "vxlan", port: underlay.port } as const;
+  const sockets = () => runSync(a.namespace, ["ss", "-ulnHe", `sport = :${port.port}`]);
+  const inodes = () => sockets().match(/ino:\d+/g);
+  const before = inodes();
+  try {
+    for (const { config, node } of nodes) {
+      const { self, peers } = config.contents;
+      const both = peers.map((peer) => ({ ...peer, receives: ["vxlan", "geneve"] as const }));
+      await node.ask({ do: "publish", contents: { self, peers: both } });
+      const place = { ...config.datapath.underlay, protocol: "geneve" as const, others: [port] };
+      await node.ask({ do: "rebind", underlay: place });
+      // First both send VXLAN, then this one alone.
+      assert.ok(pings(a.namespace, b.overlay[4]));
+      const next = both.map((peer) => ({ ...peer, protocol: "geneve" as const }));
+      await node.ask({ do: "publish", contents: { self, peers: next } });
+    }
+    for (const { config, node } of nodes) {
+      const place = { ...config.datapath.underlay, protocol: "geneve" as const };
+      await node.ask({ do: "rebind", underlay: place });
+    }
+    assert.ok(pings(a.namespace, b.overlay[6]) && pings(b.namespace, a.overlay[4]));
+    assert.ok(before !== null && before.length > 0);
+    assert.equal(inodes(), before);
+  } finally {
+    await Promise.all(nodes.map(({ node }) => node.stop()));
+  }
+});
+
 rootTest(
   test,
   "an idle datapath stands still: no round, no timer that wakes a worker",

@@ -60,7 +60,7 @@ async function withPings(what: string, body: () => Promise<void>): Promise<void>
   }
 }
 
-type Change = NonNullable<AgentStatus["change"]>;
+type Form = AgentStatus["peers"][number]["form"];
 
 /** The nodes' own words, by their sockets: no program is started for a look. */
 async function untilEach(
@@ -73,16 +73,13 @@ async function untilEach(
   }
 }
 
-/** Everybody sends to all in the form that the mesh asks for now. */
-const isSent = (wanted: Partial<Change>) => (status: AgentStatus) => {
-  const { change, peers } = status;
-  if (change === null || change.done !== change.total) return false;
-  const asked = Object.entries(wanted) as [keyof Change, unknown][];
-  return (
-    asked.every(([word, value]) => change[word] === value) &&
-    peers.every(({ protocol, port }) => protocol === change.protocol && port === change.port)
-  );
-};
+/** A node sends to all in a form with these words. */
+const isSent =
+  (wanted: Partial<Form>) =>
+  ({ peers }: AgentStatus) => {
+    const asked = Object.entries(wanted) as [keyof Form, unknown][];
+    return peers.every(({ form }) => asked.every(([word, value]) => form[word] === value));
+  };
 
 /** What was before is closed. */
 const isOver = (mtu: number) => (status: AgentStatus) =>
@@ -104,7 +101,7 @@ if (isRoot) {
 }
 
 /** Each begins while the form before is still received: so many are open at once. */
-const CHANGES: [string, string, Partial<Change>][] = [
+const CHANGES: [string, string, Partial<Form>][] = [
   ["tunnelProtocol", "geneve", { protocol: "geneve", port: 6081, vni: 1 }],
   ["vni", "6", { protocol: "geneve", vni: 6 }],
   ["tunnelProtocol", "gre", { protocol: "gre", port: 0, greKey: null }],

@@ -368,7 +368,7 @@ export class FuzzInputs {
         const { before = random.bytes(20) } = good.meta;
         driver.feedWire(good.bytes, { ...good.meta, before: this.mutate(before) });
       },
-      () => driver.feedWire(good.bytes, { ...good.meta, socket: random.between(1, 6) }),
+      () => driver.feedWire(good.bytes, { ...good.meta, socket: random.between(1, 7) }),
       () => driver.feedWire(good.bytes, { ...good.meta, from: random.bytes(16) }),
       () => driver.feedWire(good.bytes, { ...good.meta, family: random.pick([0, 4, 6, 255]) }),
       () => driver.feedWire(patched(random.between(4, 6), random.bits() & 255), good.meta),
