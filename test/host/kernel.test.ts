@@ -54,6 +54,11 @@ async function codeFrom(work: Promise<unknown>): Promise<string | undefined> {
   return work.then(() => undefined, codeOf);
 }
 
+async function rootDiscipline(netns: string): Promise<string | undefined> {
+  const list = await runJson(["ip", "-json", "link", "show", "dev", "mesh0"], { netns });
+  return (list as { qdisc: string }[])[0]?.qdisc;
+}
+
 rootTest(test, "a link is set once and then left alone", async () => {
   const netns = createNamespace("host");
   await run(["ip", "tuntap", "add", "mode", "tun", "mesh0"], { netns });
@@ -80,12 +85,6 @@ rootTest(test, "a link is set once and then left alone", async () => {
 rootTest(test, "only a discipline that the kernel chose by itself is left out", async () => {
   const netns = createNamespace("host");
   await run(["ip", "tuntap", "add", "mode", "tun", "mesh0"], { netns });
-  const qdisc = async () => {
-    const [link] = (await runJson(["ip", "-json", "link", "show", "dev", "mesh0"], { netns })) as {
-      qdisc: string;
-    }[];
-    return link?.qdisc;
-  };
   const choose = (name: string) =>
     run(["tc", "qdisc", "replace", "dev", "mesh0", "root", name], { netns });
   await setLink("mesh0", { up: true }, { netns });
@@ -95,10 +94,29 @@ rootTest(test, "only a discipline that the kernel chose by itself is left out", 
   ] as const) {
     await choose(name);
     assert.is(await leaveOutQueueing("mesh0", { netns }), isLeftOut, name);
-    assert.is(await qdisc(), isLeftOut ? "noqueue" : name);
+    assert.is(await rootDiscipline(netns), isLeftOut ? "noqueue" : name);
     assert.is(await leaveOutQueueing("mesh0", { netns }), false);
   }
 });
+
+rootTest(
+  test,
+  "a device of several queues has its disciplines left out, unless one was chosen",
+  async () => {
+    const netns = createNamespace("host");
+    await run(["ip", "tuntap", "add", "mode", "tun", "multi_queue", "mesh0"], { netns });
+    const tc = (...words: string[]) =>
+      run(["tc", "qdisc", "replace", "dev", "mesh0", ...words], { netns });
+    await setLink("mesh0", { up: true }, { netns });
+    await tc("root", "handle", "1:", "mq");
+    await tc("parent", "1:1", "pfifo");
+    assert.is(await leaveOutQueueing("mesh0", { netns }), false);
+    assert.is(await rootDiscipline(netns), "mq");
+    await tc("parent", "1:1", "pfifo_fast");
+    assert.is(await leaveOutQueueing("mesh0", { netns }), true);
+    assert.is(await rootDiscipline(netns), "noqueue");
+  },
+);
 
 rootTest(test, "a veth pair spans two namespaces, knows its peer, and goes as one", async () => {
   const netns = createNamespace("host");
