@@ -230,27 +230,32 @@ static void choose_target(struct program *p, const struct order *order) {
   store(p, BPF_W, FRAME, TARGET, R0);
 }
 
-// The flow goes over when its present queue's stamp is later than its last packet, or that packet
-// was long ago. r0 = the queue. Gives the jump for "no such stamp".
+// r0 = the queue. A flow that is where it should be stays without a look at the stamps, which its
+// worker writes in every round. Else it goes over when its present queue's stamp is later than its
+// last packet, or that packet was long ago. Gives the jump for "no such stamp".
 static uint32_t change_queue(struct program *p, int stamps) {
+  enum { LAST = CONTEXT };  // the packet is not needed any more
+  load(p, BPF_W, R0, FRAME, TARGET);
   load(p, BPF_W, R1, FLOW, SIDE(p, queue));
+  load(p, BPF_DW, LAST, FLOW, SIDE(p, last));
+  store(p, BPF_DW, FLOW, SIDE(p, last), NOW);
+  uint32_t there = jump_by(p, BPF_JMP, BPF_JEQ, R0, R1);
   store(p, BPF_W, FRAME, KEY, R1);
   uint32_t none = look_up(p, stamps);
   load(p, BPF_W, R1, R0, 0);
-  load(p, BPF_DW, R2, FLOW, SIDE(p, last));
-  store(p, BPF_DW, FLOW, SIDE(p, last), NOW);
   load(p, BPF_W, R0, FRAME, TARGET);
-  put(p, BPF_ALU64 | BPF_SUB | BPF_X, NOW, R2, 0, 0);
+  put(p, BPF_ALU64 | BPF_SUB | BPF_X, NOW, LAST, 0, 0);
   uint32_t silent = jump(p, BPF_JGT, NOW, SILENCE_NS);
   uint32_t no_pause = jump(p, BPF_JLE, NOW, PAUSE_NS);
-  put(p, BPF_ALU64 | BPF_RSH | BPF_K, R2, 0, 0, STAMP_SHIFT);
-  put(p, BPF_ALU | BPF_SUB | BPF_X, R1, R2, 0, 0);
+  put(p, BPF_ALU64 | BPF_RSH | BPF_K, LAST, 0, 0, STAMP_SHIFT);
+  put(p, BPF_ALU | BPF_SUB | BPF_X, R1, LAST, 0, 0);
   uint32_t through = put(p, BPF_JMP32 | BPF_JSGT | BPF_K, R1, 0, 0, 0);
   land(p, no_pause);
   load(p, BPF_W, R0, FLOW, SIDE(p, queue));
   land(p, silent);
   land(p, through);
   store(p, BPF_W, FLOW, SIDE(p, queue), R0);
+  land(p, there);
   return none;
 }
 
