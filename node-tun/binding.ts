@@ -114,6 +114,7 @@ export interface Binding {
   openFlows(): number;
   mapStamps(fd: number): ArrayBuffer;
   pinThread(cpu: number): void;
+  setThreadSlice(microseconds: number): boolean;
   allowedCpus(): number[];
   releasePages(): number;
   loadListen(family: number, datagrams: boolean, address: string, port: number): LoadListener;

@@ -1,5 +1,6 @@
 // Steering: which queue and which socket a packet reaches, by the CPU of its sender.
 import { once } from "node:events";
+import { release } from "node:os";
 import { Worker } from "node:worker_threads";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -35,6 +36,12 @@ async function onCpu(cpu, body) {
   return value;
 }
 
+/** Linux 6.12 was the first that takes a length for ordinary threads. */
+function isShortSliceKnown() {
+  const [major = 0, minor = 0] = release().split(".").map(Number);
+  return major > 6 || (major === 6 && minor >= 12);
+}
+
 test("a pinned thread may run on its CPU alone, the others as before", async () => {
   const before = tun.allowedCpus();
   const last = before.at(-1);
@@ -45,6 +52,15 @@ test("a pinned thread may run on its CPU alone, the others as before", async () 
 test("a CPU that is not there is refused", () => {
   assert.is(thrownBy(() => tun.pinThread(1023)).code, "EINVAL");
   assert.is(thrownBy(() => tun.pinThread(1 << 20)).code, "EINVAL");
+});
+
+test("a thread's turns are as short as asked for, where the kernel knows that", async () => {
+  const slice = await onCpu(tun.allowedCpus()[0], "tun.setThreadSlice(100)");
+  assert.is(slice, isShortSliceKnown());
+  assert.instance(
+    thrownBy(() => tun.setThreadSlice(-1)),
+    TypeError,
+  );
 });
 
 test("an order that no program can have is a TypeError", () => {

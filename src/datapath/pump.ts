@@ -41,7 +41,7 @@ export interface PumpParts {
 export class Pump {
   /** When the hot path wants to run again without input, in the ports' time; +Infinity = never. */
   deadline_us = 0;
-  /** Sends and settles although there is nothing, so that the engine sees all code in use. */
+  /** Sends and settles although there is nothing. */
   isRehearsing = false;
   /** When each side was last seen empty with all that came out of it written. */
   readonly drained = { device_us: 0, wire_us: 0 };
@@ -81,22 +81,23 @@ export class Pump {
     return Math.max(0, Math.min(wait_us, SLEEP_MAX_US));
   }
 
-  /** The hot path stops early when an output is nearly full: write, settle, run again. */
+  /**
+   * The hot path stops early when an output is nearly full: write, settle, run again. No branch has
+   * arithmetic of its own that seldom runs: see worker.ts, REHEARSAL_TURNS.
+   */
   #work(fromDevice: number, fromWire: number): void {
     let stalled = 0;
     let left = fromDevice + fromWire;
-    for (;;) {
+    let written = false;
+    do {
       // The time is not handed from method to method: V8 makes an object of it at each such border.
       this.deadline_us = this.#hotPath.run(this.#ports.now_us());
-      const written = this.#writeOutputs();
+      written = this.#writeOutputs();
       const now = this.#left(fromDevice, fromWire);
       stalled = now === left && !written ? stalled + 1 : 0;
-      left = now;
-      if (left === 0 && !(written && this.#injectWaiting())) break;
       if (stalled > STALLED_RUNS_MAX) throw new Error(`hot path leaves ${left} inputs untouched`);
-    }
-    this.#presetSlots(W_TUN_IN, W_TUN_SLOTS, fromDevice);
-    this.#presetSlots(W_WIRE_IN, W_WIRE_SLOTS, fromWire);
+      left = now;
+    } while (left !== 0 || (written && this.#injectWaiting()));
     this.#clearCounts();
   }
 

@@ -1,7 +1,7 @@
 // Entry of a worker thread: blocks in the native poller, never in the event loop, and pumps what is
 // there. It learns everything from workerData; it ends when told to stop.
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
-import { clearWake, mapStamps, pinThread } from "node-tun";
+import { clearWake, mapStamps, pinThread, setThreadSlice, wake } from "node-tun";
 import {
   COMMAND_MEASURE,
   COMMAND_RUN,
@@ -49,8 +49,23 @@ export type WorkerMessage = "ready" | "punt" | "round" | WorkerHeap;
 /** Rounds after which the heap's records are read though nobody asks: minutes of full load. */
 const UNASKED_ROUNDS = 1 << 24;
 
-/** Some 20 ms. After half of them the optimizing compiler has taken the loop up. */
-const REHEARSAL_TURNS = 3000;
+/**
+ * Some 50 ms, for an engine that takes a loop up by the bytes of its code that have run. What it
+ * has compiled without ever seeing a branch in use, or a field change, is thrown away when that first
+ * happens, and a node with little traffic then runs slow code for hours: so all of it happens here.
+ */
+const REHEARSAL_TURNS = 12_000;
+/** So seldom that the engine does not take what is done then into the loop itself. */
+const REHEARSAL_SELDOM = 16;
+
+/**
+ * Of a worker with a CPU's calm packets: the least that Linux takes. Woken by a packet it goes before
+ * a thread with the usual 3 ms, which is mostly the one that sent it and is done.
+ */
+const SLICE_US = 100;
+
+/** Turns between two looks at what the engine has compiled. */
+const SPELL_TURNS = 1024;
 
 /** A packet is in its queue so much later than the program chose it. */
 const ENQUEUE_US = 2;
@@ -93,7 +108,9 @@ class WorkerLoop {
   /** A CPU may have been taken from us since the start: the worker then runs where it can. */
   #pin(): void {
     try {
-      if (this.#setup.cpu >= 0) pinThread(this.#setup.cpu);
+      if (this.#setup.cpu < 0) return;
+      pinThread(this.#setup.cpu);
+      setThreadSlice(SLICE_US);
     } catch (error) {
       if (systemCode(error) !== "EINVAL") throw error;
     }
@@ -102,38 +119,69 @@ class WorkerLoop {
   run(): void {
     this.#pin();
     this.#store(W_STATE, WORKER_RUNNING);
-    this.#rehearse();
+    let goesOn = this.#rehearse();
     this.#post("ready");
-    for (;;) {
-      const command = this.#load(W_COMMAND);
-      if (command === COMMAND_STOP) break;
-      if (command !== COMMAND_RUN) this.#answer(command);
-      this.#turn();
-    }
+    while (goesOn) goesOn = this.#spell(SPELL_TURNS);
     this.#store(W_STATE, WORKER_PARKED);
   }
 
-  #turn(): void {
+  /**
+   * Some turns: a loop that the engine has compiled as one piece, and enters anew now and then so
+   * that what it has compiled since is used. @returns false when the worker was told to stop.
+   */
+  #spell(turns: number): boolean {
+    for (let turn = 0; turn < turns; turn += 1) {
+      if (!this.#turn()) return false;
+    }
+    return true;
+  }
+
+  /** One round. @returns as `#spell` */
+  #turn(): boolean {
     const got = this.#pump.round();
+    const rounds = this.#peek(W_HEARTBEAT);
+    this.#words[this.#index(W_HEARTBEAT)] = rounds + 1;
+    this.#stamp();
+    const isPlain =
+      (got & PORT_WAKE) === 0 &&
+      this.#peek(W_COMMAND) === COMMAND_RUN &&
+      this.#peek(W_PUNT_RING + RING_HEAD) === this.#puntHead &&
+      rounds % UNASKED_ROUNDS !== 0;
+    return isPlain || this.#attend(got, rounds);
+  }
+
+  /** What is not for every round. @returns as `#spell` */
+  #attend(got: number, rounds: number): boolean {
+    // First of all, so that what is asked from here on wakes again.
     if (got & PORT_WAKE) clearWake(this.#setup.wakeFd);
-    const rounds = Atomics.add(this.#words, this.#index(W_HEARTBEAT), 1);
     if (rounds % UNASKED_ROUNDS === 0) this.#meter.read(() => undefined);
     this.#announcePunts();
-    this.#stamp();
     this.#takeHandles();
+    const command = this.#load(W_COMMAND);
+    if (command === COMMAND_STOP) return false;
+    if (command !== COMMAND_RUN) this.#answer(command);
+    return true;
   }
 
   /**
-   * Turns without waiting until the engine has compiled it all: a packet that comes seldom would
-   * else meet interpreted code for a long time. What is there meanwhile is done as always.
+   * Turns until the engine has compiled it all: a packet that comes seldom would else meet
+   * interpreted code for a long time. What is there meanwhile is done as always.
+   * @returns as `#spell`
    */
-  #rehearse(): void {
-    this.#pump.isRehearsing = true;
-    for (let turn = 0; turn < REHEARSAL_TURNS; turn += 1) {
-      this.#ports.expectAll();
-      this.#turn();
+  #rehearse(): boolean {
+    let goesOn = true;
+    for (let turn = 0; turn < REHEARSAL_TURNS && goesOn; turn += 1) {
+      // A round with nothing to write is another way through the pump than one that writes.
+      this.#pump.isRehearsing = turn % 2 === 0;
+      const kind = turn % REHEARSAL_SELDOM;
+      if (kind === 1) wake(this.#setup.wakeFd);
+      else this.#ports.expectAll();
+      if (kind === 5) this.#puntHead -= 1;
+      if (kind === 9) this.#useHandles();
+      goesOn = this.#spell(1);
     }
     this.#pump.isRehearsing = false;
+    return goesOn;
   }
 
   /** A stop that came meanwhile stays. */
@@ -143,9 +191,15 @@ class WorkerLoop {
     if (command === COMMAND_TELL) this.#post("round");
   }
 
-  /** After every round, busy or not: the control thread closes what it replaced soon after. */
+  /**
+   * The control thread closes what it replaced soon after. It wakes for that, and until then
+   * `receive` reads nothing from handles that are not the newest and says "woken", too.
+   */
   #takeHandles(): void {
-    if (this.#table.version() === this.#handles.version) return;
+    if (this.#table.version() !== this.#handles.version) this.#useHandles();
+  }
+
+  #useHandles(): void {
     this.#handles = this.#table.take();
     this.#ports.use(this.#handles);
   }
@@ -170,6 +224,11 @@ class WorkerLoop {
 
   #index(offset: number): number {
     return (this.#setup.base + offset) >>> 2;
+  }
+
+  /** Not in order with other words: V8 calls a function for each atomic access. */
+  #peek(offset: number): number {
+    return this.#words[this.#index(offset)] ?? 0;
   }
 
   #load(offset: number): number {

@@ -5,6 +5,7 @@ import {
   BATCH,
   D_ADDRESS,
   D_CAPACITY,
+  D_LENGTH,
   DESCRIPTOR_SIZE,
   HEADROOM,
   RING_HEAD,
@@ -58,7 +59,7 @@ class FakePort {
     for (let index = 0; index < taken; index += 1) {
       const slot = (at + index * DESCRIPTOR_SIZE) / 4;
       this.presets.push([words[slot + D_ADDRESS / 4] ?? 0, words[slot + D_CAPACITY / 4] ?? 0]);
-      words.fill(0xa5a5a5a5, slot, slot + DESCRIPTOR_SIZE / 4);
+      words.fill(0xa5a5a5a5, slot + D_LENGTH / 4, slot + DESCRIPTOR_SIZE / 4);
     }
     return taken;
   }
