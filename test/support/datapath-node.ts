@@ -29,6 +29,12 @@ interface Waiting {
   reject: (error: Error) => void;
 }
 
+/** How its process is started: options of V8, and where V8 puts files of its own. */
+export interface Engine {
+  flags?: readonly string[];
+  folder?: string;
+}
+
 /** A datapath in a namespace. It ends with the test process, whose end closes its input. */
 export class DatapathNode {
   readonly events: HostEvent[] = [];
@@ -36,9 +42,10 @@ export class DatapathNode {
   readonly #waiting: Waiting[] = [];
   readonly #ended: Promise<number>;
 
-  private constructor(namespace: string) {
-    const [file, ...argv] = inNamespace(namespace, [process.execPath, HOST]);
-    this.#child = spawn(file as string, argv, { stdio: ["pipe", "pipe", "inherit"] });
+  private constructor(namespace: string, { flags = [], folder = process.cwd() }: Engine) {
+    const [file, ...argv] = inNamespace(namespace, [process.execPath, ...flags, HOST]);
+    const stdio = ["pipe", "pipe", "inherit"] as const;
+    this.#child = spawn(file as string, argv, { stdio: [...stdio], cwd: folder });
     this.#child.stdin?.on("error", () => undefined);
     this.#ended = new Promise((resolve) =>
       this.#child.once("close", (code) => resolve(code ?? 128)),
@@ -49,8 +56,12 @@ export class DatapathNode {
   }
 
   /** Opens the datapath and resolves when its device is up and its tables are published. */
-  static async start(namespace: string, config: HostConfig): Promise<DatapathNode> {
-    const node = new DatapathNode(namespace);
+  static async start(
+    namespace: string,
+    config: HostConfig,
+    engine: Engine = {},
+  ): Promise<DatapathNode> {
+    const node = new DatapathNode(namespace, engine);
     try {
       await node.#send(config);
     } catch (error) {
