@@ -25,29 +25,36 @@ function traced(folder: string, line: RegExp): string[] {
   return texts.flatMap((text) => [...text.matchAll(line)].map((match) => match[1] ?? ""));
 }
 
-rootTest(test, "no packet makes V8 throw away what it has compiled of a worker's loop", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "meshd-trace-"));
-  const { a, b } = makeHostPair();
-  const engine = { flags: FLAGS, folder };
-  const nodes = [
-    await DatapathNode.start(a.namespace, configOf(a, b, {}), engine),
-    await DatapathNode.start(b.namespace, configOf(b, a, {}), engine),
-  ];
-  try {
-    const address = b.overlay[4];
-    runSync(a.namespace, ["ping", "-n", "-q", "-i", "0.01", "-c", "50", address]);
-    for (const argv of TRANSFERS) {
-      await iperf({ server: b.namespace, client: a.namespace, address, argv });
+rootTest(
+  test,
+  "no packet makes V8 throw away what it has compiled of a worker's loop",
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "meshd-trace-"));
+    const { a, b } = makeHostPair();
+    const engine = { flags: FLAGS, folder };
+    const nodes = [
+      await DatapathNode.start(a.namespace, configOf(a, b, {}), engine),
+      await DatapathNode.start(b.namespace, configOf(b, a, {}), engine),
+    ];
+    try {
+      const address = b.overlay[4];
+      runSync(a.namespace, ["ping", "-n", "-q", "-i", "0.01", "-c", "50", address]);
+      for (const argv of TRANSFERS) {
+        await iperf({ server: b.namespace, client: a.namespace, address, argv });
+      }
+      await Promise.all(nodes.map((node) => node.settledCounters()));
+      const compiled = traced(folder, /^\[completed optimizing .*<JSFunction (\S+)/gm);
+      assert.ok(compiled.includes("#turn"), `compiled: ${compiled.join(" ")}`);
+      const thrownAway = traced(folder, /^\[bailout .*<JSFunction (\S+)/gm);
+      assert.equal(
+        thrownAway.filter((name) => LOOP.includes(name)),
+        [],
+      );
+    } finally {
+      await Promise.all(nodes.map((node) => node.stop()));
+      rmSync(folder, { recursive: true, force: true });
     }
-    await Promise.all(nodes.map((node) => node.settledCounters()));
-    const compiled = traced(folder, /^\[completed optimizing .*<JSFunction (\S+)/gm);
-    assert.ok(compiled.includes("#turn"), `compiled: ${compiled.join(" ")}`);
-    const thrownAway = traced(folder, /^\[bailout .*<JSFunction (\S+)/gm);
-    assert.equal(thrownAway.filter((name) => LOOP.includes(name)), []);
-  } finally {
-    await Promise.all(nodes.map((node) => node.stop()));
-    rmSync(folder, { recursive: true, force: true });
-  }
-});
+  },
+);
 
 test.run();
