@@ -146,7 +146,8 @@ struct schedule {
 };
 
 // setThreadSlice(microseconds): whether the kernel now plans this thread in turns so short, so that
-// it runs at once when it is woken (Linux 6.12). One without, or with another policy, stays as it is.
+// it runs at once when it is woken (Linux 6.12). With an older kernel, or another policy, nothing
+// changes.
 static napi_value set_thread_slice(napi_env env, napi_callback_info info) {
   struct call call;
   uint32_t slice_us;

@@ -10,8 +10,8 @@ export const PORT_WAKE = 4;
 export interface Ports {
   /**
    * Reads a batch from each side that may hold something into the input descriptors, whose ADDRESS
-   * and CAPACITY are set and stay, and stores the inputs' counts. When no side is known to hold more, it
-   * waits for one first: `wait_us` microseconds at most, below 0 without limit.
+   * and CAPACITY are set and stay, and stores the inputs' counts. When no side is known to hold
+   * more, it waits for one first: `wait_us` microseconds at most, below 0 without limit.
    * @returns PORT_* bits: sides that are empty behind what was read, and whether it was woken.
    */
   receive(wait_us: number): number;

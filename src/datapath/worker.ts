@@ -51,16 +51,17 @@ const UNASKED_ROUNDS = 1 << 24;
 
 /**
  * Some 50 ms, for an engine that takes a loop up by the bytes of its code that have run. What it
- * has compiled without ever seeing a branch in use, or a field change, is thrown away when that first
- * happens, and a node with little traffic then runs slow code for hours: so all of it happens here.
+ * has compiled without ever seeing a branch in use, or a field change, is thrown away when that
+ * first happens, and a node with little traffic then runs slow code for hours: so all of it happens
+ * here.
  */
 const REHEARSAL_TURNS = 12_000;
 /** So seldom that the engine does not take what is done then into the loop itself. */
 const REHEARSAL_SELDOM = 16;
 
 /**
- * Of a worker with a CPU's calm packets: the least that Linux takes. Woken by a packet it goes before
- * a thread with the usual 3 ms, which is mostly the one that sent it and is done.
+ * Of a worker with a CPU's calm packets: the least that Linux takes. Woken by a packet it goes
+ * before a thread with the usual 3 ms, which is mostly the one that sent it and is done.
  */
 const SLICE_US = 100;
 
