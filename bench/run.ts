@@ -43,10 +43,11 @@ async function measureFull(options: RunOptions, legs: Leg[], machine: Machine): 
   const journal = Journal.open(journalPath(options, machine));
   const results = resultsOf(journal.entries);
   process.stderr.write(`journal ${journal.path}: ${journal.entries.length} cells are done\n`);
-  journal.begin(machine);
+  journal.begin({ machine, seconds: options.seconds });
   await runLegs(legs, results, {
     isDone: (cell) => journal.isDone(cell),
-    onValues: (cell, values) => journal.add({ ...cell, values }),
+    onValues: (cell, values, version) =>
+      journal.add({ ...cell, values, ...(version === undefined ? {} : { version }) }),
     onFailure: (failure) => journal.fail(failure),
   });
   return results;

@@ -6,8 +6,15 @@ import { ALL_CARRIERS, ALL_MEASURES, type Cell, cellKey } from "./legs.js";
 import type { Machine } from "./machine.js";
 import { type Failure, Results } from "./results.js";
 
-/** A finished cell. */
-export type Entry = Cell & { values: Values };
+/** A finished cell; `version` is that of a carrier which is not ours. */
+export type Entry = Cell & { values: Values; version?: string };
+
+/** What the figures of one table have in common. */
+export interface Conditions {
+  machine: Machine;
+  /** Of one TCP transfer. */
+  seconds: number;
+}
 
 export class JournalError extends Error {
   override readonly name = "JournalError";
@@ -29,6 +36,27 @@ function isEntry(value: unknown): value is Entry {
   return isNamed && isKnown && isValues(values);
 }
 
+type Head = { bench: "meshd"; machine?: Partial<Machine>; seconds?: number };
+
+const isHead = (value: unknown): value is Head => isObject(value) && value.bench === "meshd";
+
+/** By name and as text; what a head does not say is not compared. */
+function termsOf({ machine = {}, seconds }: Partial<Head>): [string, string | undefined][] {
+  const { cpu, cores, kernel, commit } = machine;
+  const terms = { cpu, cores, kernel, commit, seconds };
+  return Object.entries(terms).map(([name, value]) => [name, value?.toString()]);
+}
+
+/** What is another one than in an earlier part: "commit 1a2b3c4, not 5d6e7f8"; else undefined. */
+function difference(heads: readonly Head[], now: Conditions): string | undefined {
+  const wanted = new Map(termsOf(now));
+  for (const [name, before] of heads.flatMap(termsOf)) {
+    const value = wanted.get(name);
+    if (before !== undefined && before !== value) return `${name} ${before}, not ${value}`;
+  }
+  return undefined;
+}
+
 function parseLine(line: string): unknown {
   try {
     return JSON.parse(line);
@@ -45,8 +73,8 @@ function parseLine(line: string): unknown {
 export function parseJournal(text: string): Entry[] {
   const lines = text.split("\n").filter((line) => line !== "");
   const values = lines.map(parseLine);
-  const isOurs = values.some((value) => isObject(value) && value.bench === "meshd");
-  if (lines.length > 0 && !isOurs) throw new JournalError("not a journal of this bench");
+  if (lines.length > 0 && !values.some(isHead))
+    throw new JournalError("not a journal of this bench");
   const entries = new Map<string, Entry>();
   for (const entry of values.filter(isEntry)) entries.set(cellKey(entry), entry);
   return [...entries.values()];
@@ -72,13 +100,20 @@ export class Journal {
     }
   }
 
-  /** Says on which machine the lines that follow were measured. */
-  begin(machine: Machine): void {
-    const isCut = existsSync(this.path) && !readFileSync(this.path, "utf8").endsWith("\n");
-    appendFileSync(
-      this.path,
-      `${isCut ? "\n" : ""}${JSON.stringify({ bench: "meshd", machine })}\n`,
-    );
+  /**
+   * Says under which conditions the lines that follow were measured.
+   * @throws {JournalError} when those before were measured under others
+   */
+  begin(now: Conditions): void {
+    const text = existsSync(this.path) ? readFileSync(this.path, "utf8") : "";
+    const differs = difference(text.split("\n").map(parseLine).filter(isHead), now);
+    if (differs !== undefined) {
+      const todo = "begin another journal, by --full alone or --journal FILE";
+      throw new JournalError(`${this.path} was measured with ${differs}: ${todo}`);
+    }
+    const isCut = text !== "" && !text.endsWith("\n");
+    const head = JSON.stringify({ bench: "meshd", ...now });
+    appendFileSync(this.path, `${isCut ? "\n" : ""}${head}\n`);
   }
 
   get entries(): readonly Entry[] {
@@ -103,6 +138,9 @@ export class Journal {
 /** Results of an earlier part of the run. */
 export function resultsOf(entries: readonly Entry[]): Results {
   const results = new Results();
-  for (const entry of entries) results.add(entry, entry.values);
+  for (const entry of entries) {
+    results.add(entry, entry.values);
+    if (entry.version !== undefined) results.versions.set(entry.carrier, entry.version);
+  }
   return results;
 }

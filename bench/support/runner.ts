@@ -17,7 +17,8 @@ import type { Failure, Results } from "./results.js";
 export interface Listener {
   /** Whether an earlier run has measured it. */
   isDone(cell: Cell): boolean;
-  onValues(cell: Cell, values: Values): void;
+  /** `version`: of a carrier that is not ours. */
+  onValues(cell: Cell, values: Values, version?: string): void;
   onFailure(failure: Failure): void;
 }
 
@@ -74,7 +75,7 @@ class LegRun {
     try {
       const values = await MEASURES[cell.measure](lab, carrier, this.#leg.seconds);
       this.#results.add(cell, values);
-      this.#listener.onValues(cell, values);
+      this.#listener.onValues(cell, values, carrier.version);
       const shown = Object.entries(values).map(([name, value]) => `${name} ${value.toFixed(2)}`);
       say(`${cell.leg} round ${cell.round}: ${cell.carrier}: ${shown.join(", ")}`);
     } catch (error) {

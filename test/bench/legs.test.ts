@@ -84,12 +84,13 @@ test("carriers take turns in going first, and no cell comes twice", () => {
 const folder = mkdtempSync(join(tmpdir(), "meshd-journal-"));
 test.after(() => rmSync(folder, { recursive: true, force: true }));
 
+const conditions = { machine: describeMachine(), seconds: 4 };
 const cell = { leg: "mtu1500", round: 1, carrier: "meshd", measure: "tcp1" } as const;
 
 test("a journal gives back what was finished, also after half a line", () => {
   const path = join(folder, "cut.jsonl");
   const first = Journal.open(path);
-  first.begin(describeMachine());
+  first.begin(conditions);
   first.add({ ...cell, values: { tcp1: 7 } });
   first.fail({ ...cell, measure: "ping", reason: "no answer" });
   appendFileSync(path, '{"leg":"mtu1500","round":2,"carr');
@@ -98,12 +99,39 @@ test("a journal gives back what was finished, also after half a line", () => {
   assert.ok(second.isDone(cell));
   assert.not(second.isDone({ ...cell, round: 2 }));
   assert.not(second.isDone({ ...cell, measure: "ping" }), "what failed is tried again");
-  second.begin(describeMachine());
+  second.begin(conditions);
   second.add({ ...cell, round: 2, values: { tcp1: 9 } });
   const third = Journal.open(path);
   assert.is(third.entries.length, 2);
   const summary = resultsOf(third.entries).summary("mtu1500", "meshd", "tcp1");
   assert.equal(summary, { median: 8, min: 7, max: 9, count: 2 });
+});
+
+test("figures of other code, another machine or other transfers are not gone on with", () => {
+  const path = join(folder, "other.jsonl");
+  Journal.open(path).begin(conditions);
+  const { machine } = conditions;
+  const others = {
+    commit: { ...conditions, machine: { ...machine, commit: "0000000" } },
+    cores: { ...conditions, machine: { ...machine, cores: machine.cores + 1 } },
+    seconds: { ...conditions, seconds: 5 },
+  };
+  for (const [name, other] of Object.entries(others)) {
+    assert.throws(
+      () => Journal.open(path).begin(other),
+      new RegExp(`measured with ${name} .*, not`),
+    );
+  }
+  Journal.open(path).begin({ ...conditions, machine: { ...machine, load: 7, date: "later" } });
+  assert.is(readFileSync(path, "utf8").trim().split("\n").length, 2);
+});
+
+test("what a carrier was is known of the earlier part of a run, too", () => {
+  const path = join(folder, "versions.jsonl");
+  const journal = Journal.open(path);
+  journal.begin(conditions);
+  journal.add({ ...cell, carrier: "nebula", values: { tcp1: 1 }, version: "1.6.1" });
+  assert.equal([...resultsOf(Journal.open(path).entries).versions], [["nebula", "1.6.1"]]);
 });
 
 test("only cells that are missing are left of a leg", () => {

@@ -64,6 +64,7 @@ rootTest(
     assert.is(report.runs.length, 14);
     for (const { measure, network, result, error } of report.runs) {
       assert.is(error, undefined, `${measure} over the ${network}: ${error?.message}`);
+      assert.ok(result, `${measure} over the ${network} has a result`);
       if (result?.kind === "stream") assert.is(result.bytes, result.sentBytes);
       if (result?.kind === "stream") assert.ok(result.bytes > 1e6 && result.seconds > 0.3);
       if (result?.kind === "flow") assert.is(result.bytes, result.received * result.size);
