@@ -1,13 +1,23 @@
 // Small files that must not be half-written or readable by others.
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Writes a file 0600 in one step: a crash leaves the old or the new one, never a mixture. */
 export async function writeSecretFile(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const draft = `${path}.${process.pid}-${randomBytes(4).toString("hex")}.new`;
-  const file = await open(draft, "w", 0o600);
+  try {
+    await writeSynced(draft, text);
+    await rename(draft, path);
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw error;
+  }
+}
+
+async function writeSynced(path: string, text: string): Promise<void> {
+  const file = await open(path, "w", 0o600);
   try {
     await file.writeFile(text);
     await file.chmod(0o600);
@@ -15,7 +25,6 @@ export async function writeSecretFile(path: string, text: string): Promise<void>
   } finally {
     await file.close();
   }
-  await rename(draft, path);
 }
 
 /** The file's text, or null when there is none. */

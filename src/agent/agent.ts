@@ -1,5 +1,6 @@
 // The agent: starts a node, keeps it as the cluster wants it, answers on its socket, stops or
 // leaves.
+import { setTimeout as sleep } from "node:timers/promises";
 import type { BenchDesk } from "../bench/index.js";
 import { Datapath } from "../datapath/index.js";
 import { ApiServer } from "./api.js";
@@ -55,6 +56,9 @@ export class Agent implements RunningAgent {
   private readonly servers: ApiServer[] = [];
   private isReady = false;
   private ending: Promise<void> | undefined;
+  /** Under way, until it is refused or done. */
+  private leaving: Promise<void> | undefined;
+  private hasLeft = false;
   private readonly askPeers = () => this.running.prober.tick();
   private readonly lookAtTraffic = () => this.running.lowLatency.look();
   private readonly askPaths = () => this.running.pathProber.beat();
@@ -192,8 +196,15 @@ export class Agent implements RunningAgent {
    * meanwhile.
    */
   stop(): Promise<void> {
-    this.ending ??= this.close(false).then(() => this.settleEnd("stopped"));
+    this.ending ??= this.end();
     return this.ending;
+  }
+
+  /** A leave that is under way comes to its end before. */
+  private async end(): Promise<void> {
+    await this.leaving?.catch(() => undefined);
+    await this.close(this.hasLeft);
+    this.settleEnd(this.hasLeft ? "left" : "stopped");
   }
 
   stopSoon(): void {
@@ -201,7 +212,7 @@ export class Agent implements RunningAgent {
   }
 
   async leave(options: LeaveOptions = {}): Promise<void> {
-    if (this.ending !== undefined) {
+    if (this.ending !== undefined || this.leaving !== undefined) {
       throw new AgentError("MESHD_STOPPING", "the agent is already stopping");
     }
     const force = options.force === true;
@@ -210,6 +221,16 @@ export class Agent implements RunningAgent {
       const what = `${count} pod${count === 1 ? " exists" : "s exist"} on this node`;
       throw new AgentError("MESHD_PODS_EXIST", `${what}: remove them first, or leave with --force`);
     }
+    this.leaving = this.takeOut(force).finally(() => {
+      this.leaving = undefined;
+    });
+    await this.leaving;
+    // Our caller may be a request of the socket that is closed at the end.
+    this.ending ??= sleep(REPLY_MS).then(() => this.end());
+  }
+
+  /** Gives the lease back and everything of ours off the host, or leaves all as it is. */
+  private async takeOut(force: boolean): Promise<void> {
     await this.watch.stop();
     try {
       await this.giveBack(force);
@@ -219,11 +240,7 @@ export class Agent implements RunningAgent {
     }
     this.isReady = false;
     await this.uninstall();
-    // Our caller may be a request of the socket that is closed at the end.
-    const closed = new Promise((resolve) => setTimeout(resolve, REPLY_MS)).then(() =>
-      this.close(true),
-    );
-    this.ending = closed.then(() => this.settleEnd("left"));
+    this.hasLeft = true;
   }
 
   /** Ends the membership at the controller. With force the host is cleaned even without it. */

@@ -9,6 +9,8 @@ import type { AgentLog, ApiErrorBody } from "./types.js";
 const BODY_BYTES_MAX = 65_536;
 /** A client that sends its request slower than this is cut off. */
 const REQUEST_TIMEOUT_MS = 10_000;
+/** Requests that are under way when the agent ends have so long. */
+const CLOSE_MS = 1000;
 /** Requests at work at once; more are answered 503. */
 const REQUESTS_MAX = 64;
 
@@ -212,9 +214,12 @@ export class ApiServer {
     send(response, status, { error: { code, message: messageOf(error) } } satisfies ApiErrorBody);
   }
 
+  /** What is under way gets a moment. Who connected and says nothing has no time limit by then. */
   async close(): Promise<void> {
     const closed = new Promise((resolve) => this.server.close(resolve));
     this.server.closeIdleConnections();
+    const timer = setTimeout(() => this.server.closeAllConnections(), CLOSE_MS);
     await closed;
+    clearTimeout(timer);
   }
 }

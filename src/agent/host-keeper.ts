@@ -12,6 +12,8 @@ import {
   leaveOutQueueing,
   listAddresses,
   listRoutes,
+  MESH_ROUTE_PROTOCOL,
+  POD_ROUTE_PROTOCOL,
   readSysctl,
   reconcileAddresses,
   reconcileRoutes,
@@ -233,7 +235,8 @@ export class HostKeeper {
     // Without nft there was no masquerade either.
     await removeMasquerade(this.device).catch(() => false);
     await removeAdmission(this.device).catch(() => false);
-    await this.sysctls.restore();
+    // Other agents of this host forward, too; what is the device's own goes with it.
+    if (!(await hasRoutesOfOthers(this.device))) await this.sysctls.restore();
   }
 }
 
@@ -259,6 +262,13 @@ function isChange(value: unknown): value is SysctlChange {
 
 async function hasIPv6(): Promise<boolean> {
   return (await readSysctl("ipv6/conf/all/disable_ipv6")) === "0";
+}
+
+/** Whether routes are left that only agents make, and none of this device. */
+async function hasRoutesOfOthers(own: string): Promise<boolean> {
+  const made: number[] = [MESH_ROUTE_PROTOCOL, POD_ROUTE_PROTOCOL];
+  const routes = await listRoutes();
+  return routes.some(({ protocol, device }) => made.includes(protocol) && device !== own);
 }
 
 /** Interfaces whose routes come from router advertisements. */

@@ -24,7 +24,7 @@ import { chooseUnderlay, underlayWish } from "./underlay.js";
 /**
  * The whole host is compared when something changed there, so often at most; when nothing is heard
  * of it, for what no event tells (inside of pods), so often at least. A step that failed is tried
- * again sooner.
+ * again sooner, and while it goes on failing ever later.
  */
 const FULL_MS = 30_000;
 const UNHEARD_MS = 120_000;
@@ -52,6 +52,7 @@ export class Watch {
   private hasAddress = true;
   private tail: Promise<void> = Promise.resolve();
   private due_ms = 0;
+  private retry_ms = RETRY_MS;
   private fullAt_ms = 0;
   private lookedAt_ms = 0;
   private events: HostEvents | undefined;
@@ -175,8 +176,18 @@ export class Watch {
     } catch (error) {
       this.parts.log("agent.round.failed", { error: messageOf(error) });
     }
-    const troubled = this.parts.engine.isTroubled();
-    this.wake(troubled ? RETRY_MS : Math.max(this.fullAt_ms - performance.now(), 0));
+    this.wake(this.nextRound_ms());
+  }
+
+  /** What fails again and again, such as a pod whose namespace is gone, is tried ever later. */
+  private nextRound_ms(): number {
+    if (!this.parts.engine.isTroubled()) {
+      this.retry_ms = RETRY_MS;
+      return Math.max(this.fullAt_ms - performance.now(), 0);
+    }
+    const wait_ms = this.retry_ms;
+    this.retry_ms = Math.min(2 * wait_ms, FULL_MS);
+    return wait_ms;
   }
 
   private async lookForFirewall(): Promise<void> {

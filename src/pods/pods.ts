@@ -41,6 +41,8 @@ export class Pods {
   /** The end of the queue: one change at a time. */
   private tail: Promise<unknown> = Promise.resolve();
   private mtu: number;
+  /** What went wrong with a pod last: the same again is not logged again. */
+  private readonly troubles = new Map<string, string>();
   private podCidrs: readonly string[];
 
   private constructor(
@@ -129,9 +131,10 @@ export class Pods {
       for (const pod of this.state.pods) {
         try {
           result.changes += await wire(pod, settings, facts);
+          this.troubles.delete(pod.name);
         } catch (error) {
           result.failed.push({ name: pod.name, error: wiringError(pod, error) });
-          this.log("pod-restore-failed", pod, error);
+          this.logTrouble("pod-restore-failed", pod, error);
         }
       }
       result.changes += await this.syncRoutes();
@@ -145,10 +148,8 @@ export class Pods {
       this.mtu = mtu;
       let changes = 0;
       for (const pod of this.state.pods) {
-        changes += await setPairMtu(pod, mtu).catch((error) => {
-          this.log("pod-mtu-failed", pod, error);
-          return 0;
-        });
+        // What keeps it from this keeps it from being restored, too, which is what is told.
+        changes += await setPairMtu(pod, mtu).catch(() => 0);
       }
       return changes;
     });
@@ -265,6 +266,13 @@ export class Pods {
     const done = this.tail.then(work);
     this.tail = done.catch(() => {});
     return done;
+  }
+
+  private logTrouble(event: string, pod: Pod, error: unknown): void {
+    const said = error instanceof Error ? error.message : String(error);
+    if (this.troubles.get(pod.name) === said) return;
+    this.troubles.set(pod.name, said);
+    this.log(event, pod, error);
   }
 
   private log(event: string, pod: Pod, error?: unknown): void {

@@ -1,8 +1,12 @@
 // The agent's socket: routing, limits, errors as JSON.
+
+import { once } from "node:events";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { request } from "node:http";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ApiServer, type Route, text } from "../../src/agent/api.js";
@@ -113,6 +117,16 @@ test("a socket file left by a dead agent is replaced", async () => {
   await again.close();
   const third = await ApiServer.listenOnSocket(join(directory, "b.sock"), routes, () => undefined);
   await third.close();
+});
+
+test("a client that connects and says nothing holds up no end", async () => {
+  const path = join(directory, "silent.sock");
+  const server = await ApiServer.listenOnSocket(path, routes, () => undefined);
+  const silent = connect(path);
+  await once(silent, "connect");
+  const tooLate = sleep(20_000, "still open", { ref: false });
+  assert.is(await Promise.race([server.close(), tooLate]), undefined);
+  silent.destroy();
 });
 
 test.run();

@@ -106,6 +106,17 @@ rootTest(test, "a setting below /proc/sys gets its old value back, also after a 
   deleteNamespace(namespace);
 });
 
+rootTest(test, "who leaves first does not stop the forwarding of another mesh on this host", () => {
+  const other = "10.99.0.0/16 proto 157 metric 1000157";
+  const namespace = host("link set lo up", `route add unreachable ${other}`);
+  const read = () => runSync(namespace, ["cat", "/proc/sys/net/ipv4/ip_forward"]).trim();
+  runSync(namespace, ["sysctl", "-q", "-w", "net.ipv4.ip_forward=0"]);
+  keep(namespace, wanted, { remove: [...wanted.pools] });
+  assert.match(show(namespace, "route"), /^unreachable 10\.99/m);
+  assert.is(read(), "1");
+  deleteNamespace(namespace);
+});
+
 rootTest(test, "masquerade that is switched off is taken out", () => {
   const namespace = host();
   const [, off] = keep(namespace, wanted, { ...wanted, masquerade: null });
