@@ -7,6 +7,7 @@ import * as mss from "./mss";
 import * as output from "./output";
 import * as packet from "./packet";
 import * as peers from "./peers";
+import * as pieces from "./pieces";
 import * as protocols from "./protocols";
 import * as route from "./route";
 import {
@@ -95,6 +96,10 @@ export function toPeer(
   const hash = flow.hash(innerAt, length);
   protocols.encap(peer, innerAt, length);
   const at = innerAt - outer;
+  if (fragments && pieces.areOwn(peer)) {
+    pieces.datagram(peerIndex, at, outer + length, length, tos, direction);
+    return;
+  }
   send.datagram(peerIndex, at, outer + length, length, tos, hash, direction, fragments);
 }
 
@@ -226,6 +231,10 @@ function cut(
   }
   const tos = outerTos(peer, innerAt);
   const hash = flow.hash(innerAt, length);
+  if (fragments && pieces.areOwn(peer)) {
+    pieces.train(peerIndex, at, bytes, stride, outer, tos, hash, EGRESS);
+    return count;
+  }
   send.train(peerIndex, at, bytes, count, stride, outer, tos, hash, EGRESS, fragments);
   return count;
 }

@@ -1,5 +1,5 @@
 // Data-path probes: ordinary inner packets between node addresses (format: shared/layout.ts). The
-// hot path answers requests and punts replies, echo replies to our questions among them.
+// hot path answers requests and punts replies, echo replies with our identifier among them.
 import * as checksum from "./checksum";
 import * as packet from "./packet";
 import {
@@ -36,10 +36,8 @@ function ofUdp(at: usize, length: u32): u32 {
   return kind === PROBE_REPLY ? REPLY : NONE;
 }
 
-/** By the magic number too: the identifier may be another program's by chance. */
 function ofEcho(at: usize, length: u32, type: u32): u32 {
-  if (length < icmp.SIZE + <u32>PROBE_SIZE || load<u8>(at) !== type) return NONE;
-  if (bswap<u32>(load<u32>(at + icmp.SIZE)) !== PROBE_MAGIC) return NONE;
+  if (length < icmp.SIZE || load<u8>(at) !== type) return NONE;
   return bswap<u16>(load<u16>(at, ECHO_ID)) === PROBE_ICMP_ID ? REPLY : NONE;
 }
 

@@ -1,7 +1,7 @@
 // Hands datagrams to the underlay: socket by flow, and small trains out of packets that follow each
 // other. One UDP_SEGMENT send carries up to MAX_SEGMENTS equal datagrams, the last may be shorter.
-// Raw sockets know no trains, nor do those that let the kernel fragment or send no checksums: there
-// each datagram is a message of its own.
+// Raw sockets know no trains, nor do those that let the kernel fragment (IPv4; of IPv6: pieces.ts)
+// or send no checksums: there each datagram is a message of its own.
 import * as output from "./output";
 import * as peers from "./peers";
 import {
@@ -69,7 +69,7 @@ export function closeTrains(): void {
 }
 
 /** Fills in where a descriptor goes. */
-function direct(descriptor: usize, peerIndex: u32, socket: u32, tos: u32): void {
+export function direct(descriptor: usize, peerIndex: u32, socket: u32, tos: u32): void {
   const peer = peers.at(peerIndex);
   store<u16>(descriptor, socket, D_SOCKET);
   store<u8>(descriptor, tos, D_TOS);

@@ -105,7 +105,10 @@ export const MAX_SEND: u32 = 65487;
 export const ENTROPY_SOCKETS: u32 = 8;
 /** Behind them its raw sockets, one for each kind from SOCKET_IPIP4 on; not all are open. */
 export const RAW_SOCKETS: u32 = ENTROPY_SOCKETS;
-/** Behind them a twin of each, which lets its packets be fragmented; open only when needed. */
+/**
+ * Behind them a twin of each, which lets its packets be fragmented; open only when needed. Over
+ * IPv6 there is the first one alone, a raw socket for fragments of our own.
+ */
 export const FRAGMENT_SOCKETS: u32 = RAW_SOCKETS + 3;
 export const SENDING_SOCKETS: u32 = FRAGMENT_SOCKETS * 2;
 /**
@@ -135,6 +138,10 @@ export const C_PEER_CAPACITY: usize = 32;
 export const C_PREFIX_CAPACITY: usize = 36;
 /** u32: address of the session records, one for each peer there may be. */
 export const C_SESSIONS_AT: usize = 40;
+/** u32: random number of this start; nobody outside knows it. */
+export const C_SECRET: usize = 44;
+/** 16 bytes: our underlay address where that is IPv6, network order, else zeros. */
+export const C_UNDERLAY6: usize = 48;
 
 // --- worker region: offsets from the worker's base -----------------------------------------------
 // block: words the pump, the addon and the control thread share (u32 unless said)
@@ -189,6 +196,7 @@ export const W_TABLES: usize = W_STATE_REGION; //              u32: the copy thi
 // u32: bytes of the TUN arena taken since settle
 export const W_TUN_ARENA_USED: usize = W_STATE_REGION + 4;
 export const W_WIRE_ARENA_USED: usize = W_STATE_REGION + 8; // u32
+export const W_PIECES: usize = W_STATE_REGION + 12; //         u32: packets cut by us; wraps
 // u32 per socket: open train's descriptor, or 0
 export const W_TRAINS: usize = W_STATE_REGION + 64;
 export const W_PROOF: usize = W_STATE_REGION + 1024; //         headers that passed last
@@ -245,7 +253,7 @@ export const INJECT_PACKET: u32 = 1;
 export const PROBE_PORT: u32 = 51997;
 /**
  * Identifier of ICMP and ICMPv6 echo requests that the control thread injects towards peers that
- * are no meshd; their data begins with PROBE_MAGIC, for a ping may have the same identifier.
+ * are no meshd.
  */
 export const PROBE_ICMP_ID: u32 = 51997;
 /**
@@ -266,4 +274,4 @@ export const PROBE_REQUEST: u32 = 0;
 export const PROBE_REPLY: u32 = 1;
 
 /** Fixed part's end; module.ts compares the compiled value with its own at load. */
-export const LAYOUT_VERSION: u32 = 12;
+export const LAYOUT_VERSION: u32 = 13;

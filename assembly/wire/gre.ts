@@ -11,6 +11,7 @@
 const TYPE: usize = 2;
 const CHECKSUM: usize = 4;
 
+export const PROTOCOL: u32 = 47;
 export const SIZE: u32 = 4;
 /** The first byte's bits. */
 export const HAS_CHECKSUM: u32 = 0x80;

@@ -15,6 +15,9 @@ const DESTINATION: usize = 24;
 
 export const SIZE: u32 = 40;
 export const ICMPV6: u32 = 58;
+/** IP protocols of a packet inside a packet, by its version (RFC 2473 section 3.1). */
+export const IPV4_IN_IP: u32 = 4;
+export const IN_IP: u32 = 41;
 /** What every link carries (RFC 8200 section 5). */
 export const MTU_MIN: u32 = 1280;
 export const HOP_LIMIT_DEFAULT: u32 = 64;

@@ -26,6 +26,14 @@ export function length(at: usize): u32 {
   return bswap<u16>(load<u16>(at, LENGTH));
 }
 
+/** Writes a whole header, all but its checksum, which is zero. */
+export function write(at: usize, from: u32, to: u32, length: u32): void {
+  store<u16>(at, bswap<u16>(<u16>from));
+  store<u16>(at, bswap<u16>(<u16>to), DESTINATION_PORT);
+  setLength(at, length);
+  setChecksum(at, 0);
+}
+
 export function setLength(at: usize, value: u32): void {
   store<u16>(at, bswap<u16>(<u16>value), LENGTH);
 }

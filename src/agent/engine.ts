@@ -144,6 +144,7 @@ export class Engine {
     this.churn.reconciles++;
     await this.step("publish", () => this.publish());
     await this.step("underlay", () => this.rebind());
+    await this.step("outer fragments", () => this.allowFragments());
     await this.step("raw sockets", () => this.guardRaw(full));
     await this.step("host", () => this.applyHost(full));
     await this.step("pods", () => this.applyPods(full));
@@ -197,9 +198,10 @@ export class Engine {
 
   private async rebind(): Promise<void> {
     const { family, address } = this.underlayNow;
-    const { port, otherPorts: others, ordered, tables, checksums } = this.current;
+    const { port, otherPorts: others, ordered, checksums } = this.current;
     const protocol = protocolOf(this.current);
-    const fragments = tables?.peers.some((peer) => peer.fragments) ?? false;
+    const isOpen = this.parts.datapath.underlay().fragments === true;
+    const fragments = isOpen && this.needsFragments();
     const more = { family, address, fragments, checksums, ...(ordered ? { ordered } : {}) };
     const { datapath } = this.parts;
     try {
@@ -211,6 +213,16 @@ export class Engine {
       if (isRefused) await datapath.rebind({ ...more, ...own, others: rest });
       throw error;
     }
+  }
+
+  private needsFragments(): boolean {
+    return this.current.tables?.peers.some((peer) => peer.fragments) ?? false;
+  }
+
+  /** Apart from all else: without the permission for it the rest goes on. */
+  private async allowFragments(): Promise<void> {
+    const { datapath } = this.parts;
+    if (this.needsFragments()) await datapath.rebind({ ...datapath.underlay(), fragments: true });
   }
 
   /**

@@ -134,18 +134,14 @@ export function explainMtu(input: ExplainInput): MtuExplanation {
   };
 }
 
-/** Over IPv6 no router fragments, and this host does where its route says so. */
-function piecesText(address: string): string {
-  const need = address.includes(":") ? ", once ICMPv6 or the route's mtu says so" : "";
-  return `IPv6 up to ${MTU_MIN_IPV6} in outer fragments${need}`;
-}
+const PIECES = `IPv6 up to ${MTU_MIN_IPV6} in outer fragments`;
 
 /** One line when the path carries less than both ends' interfaces, else null. */
 export function pathProblem(
-  entry: Pick<TablePeer, "fragments" | "address">,
+  entry: Pick<TablePeer, "fragments">,
   finding: PathFinding | undefined,
 ): string | null {
-  const pieces = entry.fragments === true ? piecesText(entry.address) : "";
+  const pieces = entry.fragments === true ? PIECES : "";
   if (finding === undefined || finding.mtu >= finding.limits.most) {
     return pieces === "" ? null : `the underlay is narrow: ${pieces}`;
   }

@@ -144,8 +144,8 @@ export function encodeProbe(
 }
 
 /**
- * An ICMP or ICMPv6 echo request with PROBE_ICMP_ID and `size` bytes of data (at least PROBE_SIZE),
- * which begin with PROBE_MAGIC; `sequence` is cut to 16 bits.
+ * An ICMP or ICMPv6 echo request with PROBE_ICMP_ID and `size` bytes of data (at least PROBE_SIZE);
+ * `sequence` is cut to 16 bits.
  */
 export function encodeEcho(
   source: string,
@@ -162,7 +162,6 @@ export function encodeEcho(
   view.setUint8(0, ECHO[ends.family].request);
   view.setUint16(4, PROBE_ICMP_ID);
   view.setUint16(6, sequence & 0xffff);
-  view.setUint32(ECHO_SIZE + PROBE_MAGIC_AT, PROBE_MAGIC);
   const protocol = ends.family === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6;
   const initial = ends.family === 4 ? 0 : pseudoSum(ends, protocol, echo.length);
   view.setUint16(2, ~sum(echo, initial) & 0xffff);
@@ -214,10 +213,7 @@ function ofUdp(payload: DataView): Said | null {
 
 function ofEcho(payload: DataView, family: 4 | 6): Said | null {
   const isReply =
-    payload.byteLength >= ECHO_SIZE + PROBE_SIZE &&
-    payload.getUint8(0) === ECHO[family].reply &&
-    payload.getUint16(4) === PROBE_ICMP_ID &&
-    payload.getUint32(ECHO_SIZE + PROBE_MAGIC_AT) === PROBE_MAGIC;
+    payload.getUint8(0) === ECHO[family].reply && payload.getUint16(4) === PROBE_ICMP_ID;
   return isReply ? { sequence: payload.getUint16(6), mtu: null } : null;
 }
 

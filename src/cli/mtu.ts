@@ -61,11 +61,8 @@ function mssText({ mss }: MtuExplanation): string {
   return `${mss.ipv4} (IPv4), ${mss.ipv6} (IPv6) at most in TCP handshakes, both ways`;
 }
 
-/** Over IPv6 no router fragments, and this host does where its route says so. */
-function fragmentsText({ fragments, underlay }: MtuExplanation): string {
-  if (!fragments) return "none";
-  const need = underlay.family === 6 ? ", once ICMPv6 or the route's mtu says so" : "";
-  return `IPv6 up to 1280 bytes travels in outer fragments${need}`;
+function fragmentsText({ fragments }: MtuExplanation): string {
+  return fragments ? "IPv6 up to 1280 bytes travels in outer fragments" : "none";
 }
 
 function explanationText(it: MtuExplanation): string {

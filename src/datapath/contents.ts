@@ -77,6 +77,8 @@ const PORT_MAX = 65535;
 const MTU_MAX = 65535;
 /** The smallest packet every IPv4 link carries, RFC 791 section 3.2. */
 const MTU_MIN = 68;
+/** Below what any path leaves (576 less headers) nothing is cut: room for fragments is bounded. */
+const PIECED_MTU_MIN = 512;
 const DSCP_MAX = 63;
 const GRE_KEY_MAX = 0xffffffff;
 /** Network numbers, and GRE keys, that one peer's packets may have. */
@@ -164,6 +166,8 @@ function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
   const { protocol, receives = [protocol], dscp } = peer;
   const protocols = [protocol, ...receives];
   for (const name of protocols) checkProtocol(who, name);
+  // Never more than our own device carries: what we announce to senders is the smaller of both.
+  const mtu = Math.min(number(`MTU ${who}`, peer.mtu, MTU_MIN, MTU_MAX), selfMtu);
   return {
     protocol,
     receives,
@@ -176,10 +180,9 @@ function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
     ),
     ...checkFrames(who, peer, protocols),
     ...checkGre(who, peer),
-    // Never more than our own device carries: what we announce to senders is the smaller of both.
-    mtu: Math.min(number(`MTU ${who}`, peer.mtu, MTU_MIN, MTU_MAX), selfMtu),
+    mtu,
     dscp: dscp === undefined ? undefined : number(`DSCP ${who}`, dscp, 0, DSCP_MAX),
-    fragments: peer.fragments === true,
+    fragments: peer.fragments === true && mtu >= PIECED_MTU_MIN,
     lone: peer.lone === true,
     isShadow: peer.shadow === true,
   };

@@ -8,7 +8,7 @@ import { readCounters, readTraffic, type WorkerCounters } from "./counters.js";
 import { Crew, type WorkerStatus } from "./crew.js";
 import { DatapathError } from "./errors.js";
 import { type GrantedOffloads, HandleSet } from "./handle-set.js";
-import { createMemory, type DatapathMemory } from "./memory.js";
+import { createMemory, type DatapathMemory, setUnderlay } from "./memory.js";
 import { compileModule, instantiateModule } from "./module.js";
 import { packetsTo } from "./peer-packets.js";
 import { TablePublisher } from "./publisher.js";
@@ -95,6 +95,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     this.memory = parts.memory;
     this.handles = parts.handles;
     this.current = { protocol: "vxlan", ...parts.options.underlay, others: [] };
+    setUnderlay(parts.memory, this.current.address);
     this.steered = parts.steering;
     this.publisher = new TablePublisher({
       ...parts.memory,
@@ -308,6 +309,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     if (isDeepStrictEqual(wanted, this.current)) return;
     const replaced = this.handles.replaceSockets(wanted);
     this.current = wanted;
+    setUnderlay(this.memory, wanted.address);
     this.strangers.forget();
     for (const index of this.handles.workers.keys()) this.crew.wake(index);
     await this.untilSeen();

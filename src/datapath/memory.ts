@@ -1,13 +1,16 @@
 // Takes all memory of the hot path at start and lays it out: control block, two copies of the
 // tables, session records, one region per worker. Every typed-array view of it is made here, once.
+import { randomInt } from "node:crypto";
 import {
   C_GENERATION,
   C_MAGIC,
   C_PEER_CAPACITY,
   C_PREFIX_CAPACITY,
+  C_SECRET,
   C_SESSIONS_AT,
   C_TABLES_AT,
   C_TABLES_SIZE,
+  C_UNDERLAY6,
   C_WORKER_STRIDE,
   C_WORKERS,
   C_WORKERS_AT,
@@ -36,6 +39,7 @@ import {
   T_SOURCES_AT,
   T_SOURCES_MASK,
 } from "../../assembly/shared/tables.js";
+import { addressBytes, parseAddress } from "./address.js";
 import { DatapathError } from "./errors.js";
 import { SHADOWS_MAX } from "./types.js";
 
@@ -157,6 +161,7 @@ export function createMemory(options: MemoryOptions): DatapathMemory {
   control(C_PEER_CAPACITY, peers);
   control(C_PREFIX_CAPACITY, prefixes);
   control(C_SESSIONS_AT, sessionsAt);
+  control(C_SECRET, randomInt(2 ** 32));
   tablesAt.forEach((at, copy) => {
     control(C_TABLES_AT + 4 * copy, at);
     writeDirectory(view, at, table);
@@ -168,4 +173,11 @@ export function createMemory(options: MemoryOptions): DatapathMemory {
     counters: new BigUint64Array(memory.buffer),
     bases: Array.from({ length: workers }, (_, index) => workersAt + index * stride),
   };
+}
+
+/** Tells the workers our underlay address; they put it into checksums of IPv6 fragments alone. */
+export function setUnderlay({ bytes }: Pick<DatapathMemory, "bytes">, address: string): void {
+  const parsed = parseAddress(address);
+  const own = parsed?.family === 6 ? addressBytes(parsed) : new Uint8Array(16);
+  bytes.set(own, CONTROL + C_UNDERLAY6);
 }

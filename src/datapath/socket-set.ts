@@ -10,12 +10,14 @@ import {
 import {
   applyChecksums,
   closeSockets,
+  IPV6_FRAGMENT,
   type OpenPort,
   type OpenRaw,
   openPort,
   openRawFragmenting,
   openRawSockets,
   openSending,
+  pieceProtocolsOf,
   portsOf,
   rawProtocolsOf,
   type UnderlayAddress,
@@ -66,8 +68,7 @@ export function sendingOf(open: Sockets, worker: number): number[] {
   const place = (first: number, sending: UdpSocket[][], raw: OpenRaw[]) => {
     for (const [i, { fd }] of (sending[worker] ?? []).entries()) fds[first + 1 + i] = fd;
     for (const { ipProtocol, sockets } of raw) {
-      const kind = rawKind(ipProtocol) - SOCKET_IPIP4;
-      fds[first + RAW_SOCKETS + kind] = sockets[worker]?.fd ?? -1;
+      fds[first + rawPlace(ipProtocol)] = sockets[worker]?.fd ?? -1;
     }
   };
   place(0, open.sending, open.raw);
@@ -81,6 +82,12 @@ function rawKind(ipProtocol: number): number {
   return kind;
 }
 
+/** Where a raw socket stands among those that send; that of our own fragments is the first twin. */
+function rawPlace(ipProtocol: number): number {
+  if (ipProtocol === IPV6_FRAGMENT) return 0;
+  return RAW_SOCKETS + rawKind(ipProtocol) - SOCKET_IPIP4;
+}
+
 /** What of the open sockets serves another wish, too. */
 export function stillWanted(open: Sockets, was: UnderlayAddress, wanted: UnderlayAddress): Sockets {
   if (was.address !== wanted.address || was.family !== wanted.family) return NO_SOCKETS;
@@ -92,9 +99,9 @@ export function stillWanted(open: Sockets, was: UnderlayAddress, wanted: Underla
     ports: open.ports.filter((one) => ports.some(({ port }) => one.port === port)),
     raw: open.raw.filter(({ ipProtocol }) => ipProtocols.includes(ipProtocol)),
     pieces: wanted.fragments === true ? open.pieces : [],
-    rawPieces: open.rawPieces.filter(
-      ({ ipProtocol }) => wanted.fragments === true && ipProtocols.includes(ipProtocol),
-    ),
+    rawPieces: open.rawPieces.filter(({ ipProtocol }) => {
+      return pieceProtocolsOf(wanted).includes(ipProtocol);
+    }),
   };
 }
 
@@ -180,10 +187,10 @@ function openPieces(
   workers: number,
   socketBuffer: number,
 ): void {
-  if (kept.pieces.length === 0) {
+  if (underlay.family === 4 && kept.pieces.length === 0) {
     opened.pieces = openSending(underlay, workers, socketBuffer, true);
   }
-  for (const ipProtocol of rawProtocolsOf(underlay)) {
+  for (const ipProtocol of pieceProtocolsOf(underlay)) {
     if (kept.rawPieces.some((one) => one.ipProtocol === ipProtocol)) continue;
     opened.rawPieces.push(openRawFragmenting(underlay, ipProtocol, workers, socketBuffer));
   }

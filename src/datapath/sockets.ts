@@ -98,6 +98,18 @@ export function rawProtocolsOf({ protocol = "vxlan", others = [] }: UnderlayAddr
   return [...new Set(needed)].sort((a, b) => a - b);
 }
 
+/** IPv6's fragment header, RFC 8200 section 4.5: fragments that the hot path makes. */
+export const IPV6_FRAGMENT = 44;
+
+/**
+ * IP protocols of raw sockets for outer fragments. Over IPv6 the kernel cuts only what does not fit
+ * its own route, so there they are ours, of every encapsulation.
+ */
+export function pieceProtocolsOf(underlay: UnderlayAddress): number[] {
+  if (underlay.fragments !== true) return [];
+  return underlay.family === 6 ? [IPV6_FRAGMENT] : rawProtocolsOf(underlay);
+}
+
 /**
  * Throws when another socket has the port. SO_REUSEPORT would share it in silence, so the question
  * is asked by one bind without it, before our own sockets exist.
@@ -263,7 +275,11 @@ function explainRaw(underlay: UnderlayAddress, ipProtocol: number, error: unknow
   const what = `raw socket for IP protocol ${ipProtocol} on ${underlay.address}`;
   const why = `${what} cannot be opened: ${describe(error)}`;
   if (code !== "EPERM") return new DatapathError("MESHD_SOCKET_FAILED", why, error);
-  const todo = "run as root or with CAP_NET_RAW, or use an encapsulation over UDP";
+  const otherwise =
+    ipProtocol === IPV6_FRAGMENT
+      ? "without it IPv6 of up to 1280 bytes is lost where a path is too narrow for it"
+      : "or use an encapsulation over UDP";
+  const todo = `run as root or with CAP_NET_RAW, ${otherwise}`;
   return new DatapathError("MESHD_NOT_PERMITTED", `${why}: ${todo}`, error);
 }
 

@@ -9,7 +9,7 @@ import type { AgentStatus } from "../../src/agent/index.js";
 import { deleteNamespace, pings, runSync, spawnIn, trySync, until } from "../support/netns.js";
 import { isRoot, rootTest } from "../support/root.js";
 import { DrivenAgent } from "./driven.js";
-import { TwoHosts } from "./two-hosts.js";
+import { TwoHosts, WITHOUT_RAW } from "./two-hosts.js";
 
 const RAW_SEND = fileURLToPath(new URL("../support/raw-send.js", import.meta.url));
 const FLOOD = join(tmpdir(), `meshd-flood-${process.pid}`);
@@ -105,7 +105,6 @@ async function floodOf(namespace: string, to: string, body: () => Promise<void>)
   }
 }
 
-const WITHOUT_RAW = ["setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw"];
 const REFUSAL =
   /raw socket for IP protocol 4 on 192\.168\.78\.1 .*: run as root or with CAP_NET_RAW/;
 

@@ -1,13 +1,12 @@
 // An IPv6 underlay that shrinks to its least, 1,280 bytes, in the middle, with every ICMP error
-// filtered: 70 bytes of headers leave 1,210. Outer fragments are the kernel's, which makes them
-// over IPv6 when its own route says how narrow the path is.
+// filtered: 70 bytes of headers leave 1,210, and IPv6 inside keeps its 1,280 in outer fragments.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { AgentStatus, MtuExplanation } from "../../src/agent/index.js";
 import { hashedStreams } from "../support/hashed-stream.js";
-import { pings, until } from "../support/netns.js";
+import { pings, runSync, until } from "../support/netns.js";
 import { isRoot, rootTest } from "../support/root.js";
-import { TwoHosts } from "./two-hosts.js";
+import { TwoHosts, WITHOUT_RAW } from "./two-hosts.js";
 
 const FULL = 1430;
 const REDUCED = 1210;
@@ -52,16 +51,50 @@ rootTest(test, "over IPv6 the headers take 70 bytes, and a path of 1280 leaves 1
 
 rootTest(
   test,
-  "IPv6 inside keeps 1280 bytes as soon as the hosts hear how narrow the path is",
+  "IPv6 inside keeps 1280 bytes, and nobody heard how narrow the path is",
   async () => {
     for (const index of [0, 1]) hosts.narrow(index, 1280);
     for (const index of [0, 1]) await settled(index, REDUCED);
-    hosts.allowErrors();
     const [from, to] = [hosts.pod(0), hosts.pod(1)];
     const six = to.addresses.find((one) => one.includes(":")) ?? "";
-    const four = to.addresses.find((one) => one.includes(".")) ?? "";
     await until("fragments outside", () => pings(from.netns, six, 1280 - 48, 1));
+    const sizes = Array.from({ length: 1280 - REDUCED }, (_, index) => REDUCED + 1 + index);
+    for (const size of sizes) {
+      // The answer has that size as well.
+      assert.ok(pings(from.netns, six, size - 48), `${size} bytes there and back`);
+    }
+    const four = to.addresses.find((one) => one.includes(".")) ?? "";
     assert.not.ok(pings(from.netns, four, 1280 - 28, 1), "IPv4 is told the real size");
+    for (const index of [0, 1]) {
+      const heard = ["ip", "-6", "route", "show", "cache"];
+      assert.not.match(runSync(hosts.agent(index).namespace, heard), /mtu/);
+    }
+  },
+);
+
+rootTest(
+  test,
+  "without CAP_NET_RAW fragments are refused by name, and all else goes on",
+  async () => {
+    const refusal =
+      /^outer fragments: raw socket for IP protocol 44 on fd77::1 .* as root or with CAP_NET_RAW/;
+    await hosts.agent(0).end("SIGTERM");
+    await hosts.begin(0, undefined, "n1", WITHOUT_RAW).started();
+    await settled(0, REDUCED);
+    await hosts.agent(0).statusThat("it is said", ({ warnings }) => {
+      return warnings.some((line) => refusal.test(line));
+    });
+    hosts.everyPairPings();
+    const six = hosts.pod(1).addresses.find((one) => one.includes(":")) ?? "";
+    assert.not.ok(pings(hosts.pod(0).netns, six, 1280 - 48, 1));
+    hosts.narrow(0, null);
+    hosts.narrow(1, null);
+    await hosts.agent(0).end("SIGTERM");
+    await hosts.restart(0);
+    await settled(0, FULL);
+    await hosts.agent(0).statusThat("nothing is left to say", ({ warnings }) => {
+      return !warnings.some((line) => refusal.test(line));
+    });
   },
 );
 

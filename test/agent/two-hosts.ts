@@ -27,6 +27,9 @@ const config = {
   leaseQuarantine: 600,
 };
 
+/** Starts what comes behind it without CAP_NET_RAW. */
+export const WITHOUT_RAW = ["setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw"];
+
 export class TwoHosts {
   private readonly directory = mkdtempSync(join(tmpdir(), "meshd-e2e-"));
   private readonly hub = createNamespace("hub");
@@ -136,11 +139,6 @@ export class TwoHosts {
     }
     }`;
     runSync(this.hub, ["nft", "-f", "-"], { input: rules });
-  }
-
-  /** Lets them out again. */
-  allowErrors(): void {
-    runSync(this.hub, ["nft", "delete", "table", "inet", "silent"]);
   }
 
   /** Starts the agent of a host whose process has ended, and waits until it is ready. */

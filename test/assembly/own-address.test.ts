@@ -67,24 +67,12 @@ for (const version of [4, 6] as const) {
     const module = await node1();
     const reply = probePacket(version, 2, 1, 1);
     const echo = echoReply(version, PROBE_ICMP_ID);
-    const others = [
-      echoReply(version, PROBE_ICMP_ID - 1),
-      // The pings of another program whose identifier is ours by chance.
-      echoReply(
-        version,
-        PROBE_ICMP_ID,
-        Uint8Array.from({ length: 56 }, (_, i) => i),
-      ),
-      echoReply(version, PROBE_ICMP_ID, PROBE_DATA.slice(0, -1)),
-      echoReply(version, PROBE_ICMP_ID, new Uint8Array(0)),
-    ];
-    for (const packet of [reply, echo, ...others]) {
-      module.feedWire(vxlanDatagram(packet), fromTwo());
-    }
+    const other = echoReply(version, PROBE_ICMP_ID - 1);
+    for (const packet of [reply, echo, other]) module.feedWire(vxlanDatagram(packet), fromTwo());
     const { tun } = module.run();
     assert.equal(
       tun.map((out) => out.packet),
-      others,
+      [other],
     );
     const punts = module.punts();
     assert.equal(
@@ -112,11 +100,8 @@ function probePacket(version: 4 | 6, from: number, to: number, kind: number, siz
   });
 }
 
-/** The data of our own questions: the magic number and as many bytes as a probe has. */
-const PROBE_DATA = Uint8Array.from({ length: 20 }, (_, i) => [0x6d, 0x70, 0x72, 0x62][i] ?? 0);
-
-function echoReply(version: 4 | 6, identifier: number, data = PROBE_DATA): Uint8Array {
-  const body = concat(Uint8Array.of(version === 4 ? 0 : 129, 0, 0, 0, 0, 0, 0, 9), data);
+function echoReply(version: 4 | 6, identifier: number): Uint8Array {
+  const body = Uint8Array.of(version === 4 ? 0 : 129, 0, 0, 0, 0, 0, 0, 9, 1, 2, 3, 4);
   setBe16(body, 4, identifier);
   return podPacket(version, 2, 1, {
     protocol: version === 4 ? ICMP : ICMPV6,
@@ -130,7 +115,7 @@ test("only ICMP counts as an echo reply, whatever another protocol's bytes look 
   const lookalikes = ([4, 6] as const).flatMap((version) =>
     [TCP, UDP, version === 4 ? ICMPV6 : ICMP].map((protocol) =>
       podPacket(version, 2, 1, {
-        ...{ protocol, destination: pod(version, 1, 1), payload: new Uint8Array(28) },
+        ...{ protocol, destination: pod(version, 1, 1), payload: new Uint8Array(20) },
         ...{ sourcePort: (version === 4 ? 0 : 129) << 8, sequence: PROBE_ICMP_ID << 16 },
       }),
     ),
@@ -139,7 +124,6 @@ test("only ICMP counts as an echo reply, whatever another protocol's bytes look 
     const offset = (packet[0] ?? 0) >> 4 === 4 ? 20 : 40;
     packet[offset] = offset === 20 ? 0 : 129;
     setBe16(packet, offset + 4, PROBE_ICMP_ID);
-    packet.set(PROBE_DATA.slice(0, 4), offset + 8);
     module.feedWire(vxlanDatagram(packet), fromTwo());
   }
   assert.is(module.run().tun.length, lookalikes.length);
