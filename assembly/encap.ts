@@ -3,6 +3,7 @@ import * as counters from "./counters";
 import * as ecn from "./ecn";
 import * as flow from "./flow";
 import * as icmp from "./icmp";
+import * as identity from "./identity";
 import * as mss from "./mss";
 import * as output from "./output";
 import * as packet from "./packet";
@@ -96,6 +97,7 @@ export function toPeer(
   const hash = flow.hash(innerAt, length);
   protocols.encap(peer, innerAt, length);
   const at = innerAt - outer;
+  if (identity.isToBeNamed(peer, innerAt)) identity.nameNode(at);
   if (fragments && pieces.areOwn(peer)) {
     pieces.datagram(peerIndex, at, outer + length, length, tos, direction);
     return;
@@ -228,6 +230,9 @@ function cut(
   for (let i: u32 = 0; i < count; i++) {
     const end = min<u32>((i + 1) * stride, bytes);
     protocols.encap(peer, at + i * stride + outer, end - i * stride - outer);
+  }
+  if (identity.isToBeNamed(peer, innerAt)) {
+    for (let i: u32 = 0; i < count; i++) identity.nameNode(at + i * stride);
   }
   const tos = outerTos(peer, innerAt);
   const hash = flow.hash(innerAt, length);

@@ -15,6 +15,8 @@ import {
   COALESCE_STATE_SIZE,
   CONTROL,
   CONTROL_SIZE,
+  DROP_RECORD_SIZE,
+  DROP_RECORDS_SIZE,
   ENTROPY_SOCKETS,
   ETHERNET_OVERHEAD,
   GENEVE_OVERHEAD,
@@ -28,6 +30,8 @@ import {
   MAX_DROPS,
   MAX_SEND,
   OUT_DESCRIPTORS,
+  R_BYTES,
+  R_BYTES_MAX,
   RING_ENTRIES,
   RING_ENTRY_SIZE,
   SLOT_SIZE,
@@ -65,6 +69,9 @@ if (P_TEMPLATE + TEMPLATE6_BEHIND + P_TEMPLATE_SIZE > P_KEY_ALSO) {
 if (CONTROL + CONTROL_SIZE < <usize>FIB4_CHUNK_MIN) ERROR("a chunk looks like a next hop");
 if (HEADROOM + VNET_HEADER_SIZE + MAX_SEND > SLOT_SIZE) ERROR("a train does not fit a slot");
 if (RING_ENTRY_SIZE + HEADROOM > MAX_CUT_BYTES) ERROR("an injected packet does not fit its room");
+if (<usize>MAX_DROPS * DROP_RECORD_SIZE > DROP_RECORDS_SIZE)
+  ERROR("more drop reasons than records");
+if (R_BYTES + R_BYTES_MAX > DROP_RECORD_SIZE) ERROR("a dropped datagram's bytes overlap the next");
 if (W_TRAINS + 4 * <usize>ENTROPY_SOCKETS > W_PROOF) ERROR("trains overlap proof");
 if (W_PROOF + PROOF_STATE_NEEDED > W_FOLLOW) ERROR("proof overlaps follow");
 if (W_FOLLOW + FOLLOW_STATE_NEEDED > W_PATTERN) ERROR("follow overlaps pattern");
@@ -89,7 +96,7 @@ export function run(now_us: f64): f64 {
   tables.refresh();
   egress.run(now_us);
   egress.runInjected();
-  ingress.run();
+  ingress.run(now_us);
   flush(worker);
   return Infinity;
 }

@@ -4,6 +4,7 @@
 import * as coalesce from "./coalesce";
 import * as counters from "./counters";
 import * as decap from "./decap";
+import * as dropRecord from "./drop-record";
 import * as follow from "./follow";
 import { isInSlots } from "./input";
 import { ANSWER_SIZE_MAX } from "./neighbour";
@@ -28,6 +29,7 @@ import {
   HEADROOM,
   INGRESS,
   SLOT_SIZE,
+  W_NOW,
   W_WIRE_IN,
   W_WIRE_IN_COUNT,
   W_WIRE_IN_NEXT,
@@ -64,10 +66,15 @@ function hasRoom(descriptor: usize): bool {
   );
 }
 
-function count(result: i32, bytes: u32): void {
+function drop(reason: i32, descriptor: usize, at: usize, packets: u32, bytes: u32): void {
+  counters.dropped(INGRESS, reason, packets, bytes);
+  dropRecord.keep(reason, descriptor, at, bytes);
+}
+
+function count(result: i32, descriptor: usize, at: usize, bytes: u32): void {
   if (result === decap.DELIVERED) return;
   if (result < 0) {
-    counters.dropped(INGRESS, -result, 1, bytes);
+    drop(-result, descriptor, at, 1, bytes);
     return;
   }
   counters.consumed(INGRESS, 1);
@@ -117,7 +124,8 @@ function takeSegments(
     const bytes = min<u32>(step, length - done);
     follow.interrupt();
     const free = done === 0 ? <u32>HEADROOM + outer : 0;
-    count(decap.datagram(socket, peerIndex, at + done, bytes, tos, free), bytes);
+    const result = decap.datagram(socket, peerIndex, at + done, bytes, tos, free);
+    count(result, descriptor, at + done, bytes);
     done += bytes;
     if (coalesce.latest(worker) !== 0) {
       follow.setLimit(roomEnd(descriptor));
@@ -138,21 +146,23 @@ function take(descriptor: usize): void {
   const length = bytes - max<i32>(outer, 0);
   const segments = segmentsOf(length, load<u16>(descriptor, D_SEGMENT));
   counters.received(INGRESS, segments, length);
+  const at = <usize>load<u32>(descriptor, D_ADDRESS) + max<i32>(outer, 0);
   if (load<u8>(descriptor, D_FLAGS) & D_FLAG_TRUNCATED) {
-    counters.dropped(INGRESS, Drop.TRUNCATED, segments, length);
+    drop(Drop.TRUNCATED, descriptor, at, segments, length);
     return;
   }
   if (outer < 0) {
-    counters.dropped(INGRESS, -outer, segments, length);
+    drop(-outer, descriptor, at, segments, length);
     return;
   }
   const peerIndex = peers.find(descriptor + D_PEER, load<u8>(descriptor, D_FAMILY));
-  if (peerIndex < 0) counters.dropped(INGRESS, Drop.UNKNOWN_PEER, segments, length);
+  if (peerIndex < 0) drop(Drop.UNKNOWN_PEER, descriptor, at, segments, length);
   else takeSegments(descriptor, peerIndex, outer, length, segments);
 }
 
 /** Works through the underlay input; stops early when an output is nearly full. */
-export function run(): void {
+export function run(now_us: f64): void {
+  store<f64>(worker, now_us, W_NOW);
   proof.forget();
   const count = min<u32>(load<u32>(worker, W_WIRE_IN_COUNT), BATCH);
   let next = load<u32>(worker, W_WIRE_IN_NEXT);

@@ -19,6 +19,12 @@ export function destination(at: usize, owner: u32): u32 {
   return fib.lookup6(ipv6.destinationAt(at));
 }
 
+/** Whether the packet is from this node itself, not from one of its pods. */
+export function isFromSelf(at: usize): bool {
+  if (packet.isIpv4(at)) return self.hasAddress4() && ipv4.source(at) === self.address4();
+  return self.hasAddress6() && ipv6.equal(ipv6.sourceAt(at), self.address6At());
+}
+
 /** Whether the packet is for this node itself, not for one of its pods. */
 export function isToSelf(at: usize): bool {
   if (packet.isIpv4(at)) return self.hasAddress4() && ipv4.destination(at) === self.address4();

@@ -35,7 +35,6 @@ const built: { [name in SettingName]?: readonly unknown[] } = {
 
 /** What to use instead of a value that cannot be carried out, else null. */
 function insteadOf(name: SettingName, value: unknown): string | null {
-  if (name === "vni") return value === "identity" ? "a number" : null;
   if (name === "underlayAddress") {
     // Every node of the mesh would look for this one address among its own.
     return value === null ? null : "null here, and 'meshd join --underlay-address' on that node";

@@ -31,7 +31,7 @@ function checkOptions(at: usize, end: usize): i32 {
 function checkHeader(peer: usize, at: usize, header: u32): i32 {
   if (geneve.version(at) !== 0) return -Drop.BAD_VERSION;
   if (geneve.isControl(at)) return -Drop.CONTROL_PACKET;
-  if (!network.isAccepted(peer, geneve.vni(at))) return -Drop.WRONG_VNI;
+  if (!network.isAccepted(peer, geneve.vni(at))) return -network.reason(peer);
   return checkOptions(at + geneve.SIZE, at + header);
 }
 

@@ -28,7 +28,7 @@ export function decap(peerIndex: u32, peer: usize, at: usize, length: u32): i32 
   if (length > OVERHEAD && isPlain(peer, at)) return OVERHEAD;
   if (length < OVERHEAD) return -Drop.TOO_SHORT;
   if (!vxlan.hasVni(at)) return -Drop.BAD_FLAGS;
-  if (!network.isAccepted(peer, vxlan.vni(at))) return -Drop.WRONG_VNI;
+  if (!network.isAccepted(peer, vxlan.vni(at))) return -network.reason(peer);
   return frame.decap(peerIndex, peer, at, length, vxlan.SIZE, vxlan.SIZE);
 }
 

@@ -75,5 +75,7 @@ export enum Drop {
   BAD_CHECKSUM,
   /** The tunnel header's sequence number is not above the last one taken (RFC 2890, 2.2). */
   OLD_SEQUENCE,
+  /** The security identity in the tunnel header is not one that this peer may claim. */
+  FOREIGN_IDENTITY,
   COUNT,
 }

@@ -198,6 +198,7 @@ export const W_TUN_ARENA_USED: usize = W_STATE_REGION + 4;
 export const W_WIRE_ARENA_USED: usize = W_STATE_REGION + 8; // u32
 export const W_PIECES: usize = W_STATE_REGION + 12; //         u32: packets cut by us; wraps
 // u32 per socket: open train's descriptor, or 0
+export const W_NOW: usize = W_STATE_REGION + 16; //     f64: now_us of this run
 export const W_TRAINS: usize = W_STATE_REGION + 64;
 export const W_PROOF: usize = W_STATE_REGION + 1024; //         headers that passed last
 export const W_FOLLOW: usize = W_STATE_REGION + 2048; //        where the latest packet may grow to
@@ -242,7 +243,20 @@ export const W_WIRE_ARENA: usize = W_TUN_ARENA + ARENA_SIZE;
 // u32 per peer index (a u16): what TUN gave for it, super-packets as one; wraps
 export const W_PEER_PACKETS: usize = W_WIRE_ARENA + ARENA_SIZE;
 export const PEER_PACKETS_SIZE: usize = 4 * 65536;
-export const WORKER_SIZE: usize = W_PEER_PACKETS + PEER_PACKETS_SIZE;
+// The last datagram of the underlay that ended for each reason (by its number): what it was, and
+// its first bytes behind UDP's or the outer IP header. VERSION is odd while it is written, 0 before.
+export const R_VERSION: usize = 0; //  u32
+export const R_SOCKET: usize = 4; //   u16: SOCKET_*
+export const R_FAMILY: usize = 6; //   u8: outer, 4 or 6
+export const R_LENGTH: usize = 8; //   u32: bytes of the datagram
+export const R_TIME: usize = 16; //    f64: now_us of the run
+export const R_ADDRESS: usize = 32; // 16 bytes, as D_PEER: outer source
+export const R_BYTES: usize = 48;
+export const R_BYTES_MAX: usize = 128;
+export const DROP_RECORD_SIZE: usize = 176;
+export const W_DROP_RECORDS: usize = W_PEER_PACKETS + PEER_PACKETS_SIZE;
+export const DROP_RECORDS_SIZE: usize = DROP_RECORD_SIZE * 64;
+export const WORKER_SIZE: usize = W_DROP_RECORDS + DROP_RECORDS_SIZE;
 
 // punt and inject kinds
 /** An inner IP packet addressed to the node itself on the probe port (or an echo reply to us). */

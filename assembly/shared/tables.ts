@@ -79,6 +79,12 @@ export const DSCP_INHERIT: u32 = 255;
 export const PEER_FRAGMENTS: u32 = 1;
 /** Flag: each UDP datagram is a send of its own, for the kernel segments none without checksums. */
 export const PEER_LONE: u32 = 2;
+/** Flag: network numbers that it sends are security identities: P_VNI, or IDENTITY_REMOTE_NODE. */
+export const PEER_IDENTITIES: u32 = 4;
+/** Flag: it is sent identities: the template has our pods', ours as a node is another. */
+export const PEER_SAYS_IDENTITY: u32 = 8;
+/** Security identity of a node, as other nodes hear it. */
+export const IDENTITY_REMOTE_NODE: u32 = 6;
 /** GRE headers without a key are accepted, those with P_KEY, those with P_KEY_ALSO. */
 export const KEY_NONE: u32 = 1;
 export const KEY_FIRST: u32 = 2;

@@ -6,6 +6,7 @@ import { type Route, text } from "./api.js";
 import type { BareCounters } from "./bare-counters.js";
 import type { Engine } from "./engine.js";
 import { AgentError } from "./errors.js";
+import { withLastDrops } from "./last-drops.js";
 import { metricsText } from "./metrics.js";
 import type { MtuExplanation } from "./pmtu-report.js";
 import { dropRows, fibRows, routeRows } from "./status.js";
@@ -131,7 +132,7 @@ export function routesOf(agent: Answering): Route[] {
     get(/^\/counters$/, () => agent.datapath.counters()),
     get(/^\/drops$/, async () => {
       await agent.countedStatus();
-      return dropRows(agent.datapath, agent.bare);
+      return withLastDrops(dropRows(agent.datapath, agent.bare), agent.datapath, agent.engine);
     }),
     get(/^\/fib$/, () => fibRows(agent.engine)),
     get(/^\/routes$/, () => routeRows(agent.engine, agent.deviceName)),

@@ -300,7 +300,7 @@ export class Engine {
     await session.writeEndpoints(
       pods.list().map(({ name: pod, addresses, labels }) => ({
         ...{ pod, addresses, labels },
-        identity: 0,
+        identity: this.current.identity ?? 0,
       })),
     );
   }

@@ -9,16 +9,19 @@ import {
 } from "../datapath/index.js";
 import { type ChangeFacts, type Form, isSameButPort } from "./plan-forms.js";
 import type { Candidate } from "./plan-peers.js";
+import { identityOf } from "./plan-identity.js";
 import { leases, type Peered, type Shared, texts } from "./plan-routes.js";
 import type { LocalFacts, PlannedChange } from "./plan-types.js";
-import { firstAddress } from "./prefix.js";
+import { firstAddress, type Prefix } from "./prefix.js";
 import { greOptionsOf, isUdp, overheadOf } from "./protocols.js";
 
 export interface Numbers {
   /** The mesh's own form, which members may send to us, and what they may still send beside it. */
   own: Form;
   kept: Form[];
-  vni: number;
+  vni: number | "identity";
+  /** Those that PodCIDRs are from, IPv4's first. */
+  pools: readonly Prefix[];
   dscp: "inherit" | number;
   mtu: number;
   /** Family of the underlay. */
@@ -35,16 +38,29 @@ function beside<T>(list: readonly T[], one: T): readonly T[] {
   return all.length === 1 && all[0] === one ? [] : all;
 }
 
+/** Numbers that pods have as their identities (ADR 0031): ours, and the peer's. */
+interface Identities {
+  ours: number;
+  theirs: number;
+}
+
 function networkOf(
   { mac, form }: Candidate,
   accepted: readonly Form[],
-): Pick<TablePeer, "mac" | "vni" | "vnis"> {
-  const numbers = (forms: readonly Form[]) =>
-    forms.flatMap(({ vni }) => (typeof vni === "number" ? vni : []));
-  const [vni] = numbers([form, ...accepted]);
+  { ours, theirs }: Identities,
+): Pick<TablePeer, "mac" | "vni" | "vnis" | "identities"> {
+  const isIdentity = ({ vni }: Form) => vni === "identity";
+  const numbers = (forms: readonly Form[], identity: number) =>
+    forms.flatMap(({ vni }) => (vni === "identity" ? identity : (vni ?? [])));
+  const [vni] = numbers([form, ...accepted], ours);
   if (mac === null || vni === undefined) return {};
-  const vnis = beside(numbers(accepted), vni);
-  return { mac, vni, ...(vnis.length === 0 ? {} : { vnis }) };
+  const vnis = beside(numbers(accepted, theirs), vni);
+  const identities = { sends: isIdentity(form), receives: accepted.some(isIdentity) };
+  return {
+    ...{ mac, vni },
+    ...(vnis.length === 0 ? {} : { vnis }),
+    ...(identities.sends || identities.receives ? { identities } : {}),
+  };
 }
 
 function greOf(
@@ -70,14 +86,16 @@ function acceptedFrom({ kind, form }: Candidate, { own, kept }: Numbers): Form[]
   return kind === "static" ? [form] : [own, ...kept];
 }
 
-function tablePeer({ candidate, claims }: Peered, numbers: Numbers): TablePeer {
+function tablePeer({ candidate, claims }: Peered, numbers: Numbers, ours: number): TablePeer {
   const { protocol, port } = candidate.form;
   const accepted = acceptedFrom(candidate, numbers);
   const receives: readonly ProtocolName[] = beside(
     accepted.map((form) => form.protocol),
     protocol,
   );
-  const headers = { ...networkOf(candidate, accepted), ...greOf(candidate, accepted) };
+  const identities = { ours, theirs: identityOf(claims, numbers.pools) };
+  const network = networkOf(candidate, accepted, identities);
+  const headers = { ...network, ...greOf(candidate, accepted) };
   // What the path carries is what the mesh's own headers leave of it, and they.
   const { family, own } = numbers;
   const ours = numbers.isNative ? 0 : overheadOf(own.protocol, family, greOptionsOf(own));
@@ -96,9 +114,9 @@ function tablePeer({ candidate, claims }: Peered, numbers: Numbers): TablePeer {
 }
 
 /** A second entry for a member, in the form that is to be asked about. */
-function shadowOf({ candidate, ways }: Peered, numbers: Numbers): TablePeer {
+function shadowOf({ candidate, ways }: Peered, numbers: Numbers, ours: number): TablePeer {
   const next = { ...candidate, form: candidate.next ?? candidate.form };
-  return { ...tablePeer({ candidate: next, claims: [], ways }, numbers), shadow: true };
+  return { ...tablePeer({ candidate: next, claims: [], ways }, numbers, ours), shadow: true };
 }
 
 /** Members to be asked in the next form at once, those that answered least last. */
@@ -115,18 +133,19 @@ export function tablesOf(
   local: LocalFacts,
   numbers: Numbers,
 ): TableContents {
+  const ours = identityOf(own, numbers.pools);
   return {
     self: {
       mac: local.vtepMac,
-      vni: numbers.vni,
+      vni: numbers.vni === "identity" ? ours : numbers.vni,
       mtu: numbers.mtu,
       addresses: leases(own).map(({ prefix }) => firstAddress(prefix)),
       prefixes: texts(own),
       udpPort: numbers.own.port,
     },
     peers: [
-      ...peers.map((peer) => tablePeer(peer, numbers)),
-      ...shadows.map((peer) => shadowOf(peer, numbers)),
+      ...peers.map((peer) => tablePeer(peer, numbers, ours)),
+      ...shadows.map((peer) => shadowOf(peer, numbers, ours)),
     ],
   };
 }

@@ -58,6 +58,8 @@ export interface PlannedPeer {
   address: string;
   /** What is sent to it. */
   form: Form;
+  /** Security identity of its pods (ADR 0031); null where packets carry none. */
+  identity: number | null;
   /** All prefixes that are its own, and the way of each. */
   prefixes: string[];
   prefixWays: Way[];
@@ -131,6 +133,8 @@ export interface Plan {
   /** What members may send to us: the mesh's own form first. */
   receives: Form[];
   changes: PlannedChange[];
+  /** Security identity of our pods; null where packets carry none. */
+  identity: number | null;
   /** Of outer UDP headers. */
   checksums: UdpChecksums;
   /** Packets carry sequence numbers, which one worker must have all of. */

@@ -6,6 +6,7 @@ import { tunnelMtu } from "./mtu.js";
 import { type PrefixClaim, resolveClaims } from "./overlap.js";
 import { CHECKED, planChecksums } from "./plan-checksums.js";
 import { type Form, formsInUse, keptBeside, meshForm, NO_CHANGE } from "./plan-forms.js";
+import { identityIn } from "./plan-identity.js";
 import {
   type Candidate,
   mayForward,
@@ -55,6 +56,10 @@ export function poolsOf(snapshot: MeshSnapshot): string[] {
   return [four, six].filter((pool) => pool !== null);
 }
 
+function parsedPools(snapshot: MeshSnapshot): Prefix[] {
+  return poolsOf(snapshot).flatMap((pool) => parsePrefix(pool) ?? []);
+}
+
 /** A plan that forwards nothing, with what can be said all the same. */
 function emptyPlan(snapshot: MeshSnapshot, local: LocalFacts, member: MemberRecord | null): Plan {
   return {
@@ -75,6 +80,7 @@ function emptyPlan(snapshot: MeshSnapshot, local: LocalFacts, member: MemberReco
     receives: [],
     changes: [],
     checksums: CHECKED,
+    identity: null,
     ordered: false,
     problems: [],
   };
@@ -95,18 +101,15 @@ function memberView(member: MemberRecord): NonNullable<Plan["member"]> {
 function supportedTunnel(
   snapshot: MeshSnapshot,
   report: Report,
-): Pick<Numbers, "vni" | "dscp"> | null {
+): Pick<Numbers, "vni" | "dscp" | "pools"> | null {
   const { tunnelProtocol, vni, dscp } = snapshot.config;
   const refuse = (setting: string, value: string, allowed: string) => {
     const why = `${setting} ${value} is not supported by this agent, allowed: ${allowed}`;
     report("MESHD_UNSUPPORTED_SETTING", "config", `${why}; keeping the last good state`);
     return null;
   };
-  if (typeof vni !== "number") {
-    return refuse("vni", vni, "a number");
-  }
   return isTunnelProtocol(tunnelProtocol)
-    ? { vni, dscp }
+    ? { vni, dscp, pools: parsedPools(snapshot) }
     : refuse("tunnelProtocol", tunnelProtocol, spokenProtocols.join(", "));
 }
 
@@ -170,7 +173,7 @@ function share(input: PlanInput, { own, kept }: Numbers, report: Report): Shares
   const members = [...snapshot.members.values()].filter(mayForward);
   const statics = [...snapshot.peers.values()];
   const others = members.filter((member) => member.nodeId !== local.nodeId);
-  const pools = poolsOf(snapshot).flatMap((pool) => parsePrefix(pool) ?? []);
+  const pools = parsedPools(snapshot);
   const candidates = candidatesOf(input, others, statics, report);
   const settled = settleAddresses(snapshot, local, pools, candidates, report);
   const { candidates: peers, others: ports } = planPorts(settled, own, kept, report);
@@ -195,11 +198,12 @@ function share(input: PlanInput, { own, kept }: Numbers, report: Report): Shares
   return { own: owned.get(local.nodeId) ?? [], peers: peered, others: ports };
 }
 
-function plannedPeer({ candidate, claims, ways }: Peered): PlannedPeer {
+function plannedPeer({ candidate, claims, ways }: Peered, numbers: Numbers): PlannedPeer {
   const { name, nodeId, kind, address, form } = candidate;
   const probed = kind === "member" ? leases(claims) : claims;
   return {
     ...{ name, nodeId, kind, address, form },
+    identity: kind === "member" ? identityIn(numbers, claims) : null,
     prefixes: texts(claims),
     prefixWays: ways.map(({ way }) => way),
     podCIDRs: kind === "member" ? texts(leases(claims)) : texts(claims),
@@ -316,7 +320,7 @@ export function plan(input: PlanInput): Plan {
   return {
     ...base,
     tables: tablesOf(shared, shadows, local, numbers),
-    peers: shared.peers.map(plannedPeer),
+    peers: shared.peers.map((peer) => plannedPeer(peer, numbers)),
     addresses: leases(shared.own).map(({ prefix }) => nodeAddressOf(prefix)),
     routes: routesOf(shared, pools, local, snapshot.config),
     masquerade:
@@ -329,6 +333,7 @@ export function plan(input: PlanInput): Plan {
     receives: [numbers.own, ...numbers.kept],
     changes: changesOf(shared.peers, shadows, numbers.own),
     checksums,
+    identity: identityIn(numbers, shared.own, problems.report),
     ordered: isOrdered(shared, numbers),
     mtu: numbers.mtu,
     pathMtu: numbers.pathMtu,

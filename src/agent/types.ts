@@ -225,4 +225,22 @@ export interface DropRow {
   direction: "egress" | "ingress";
   packets: number;
   bytes: number;
+  /** Of what came from the underlay, the last that was dropped so. */
+  last?: LastDrop;
+}
+
+/** What the hot path knows of one dropped datagram. */
+export interface LastDrop {
+  age_ms: number;
+  protocol: string;
+  /** Outer source address, and the peer that has it; null: nobody. */
+  from: string;
+  peer: string | null;
+  length: number;
+  /** Network number in its header, where that is none: the sender's security identity. */
+  vni: number | null;
+  identity: number | null;
+  /** Of the packet inside. */
+  source: string | null;
+  destination: string | null;
 }

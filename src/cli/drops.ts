@@ -9,7 +9,8 @@ export const command: Command = {
   usage: "",
   about:
     "Shows why packets were dropped on this node since the agent started: egress is from pods to " +
-    "the mesh, ingress from the mesh to pods. docs/drop-reasons.md has all reasons.",
+    "the mesh, ingress from the mesh to pods. docs/drop-reasons.md has all reasons. Of what " +
+    "came from the mesh, the last packet of each reason is described.",
   example: "meshd drops --json",
   options: { all: { about: "show reasons that have not occurred, too" } },
   words: [0, 0],
@@ -44,7 +45,20 @@ function dropsText(rows: readonly (DropRow & { meaning: string })[]): string {
     .map(
       (row) =>
         `${row.reason}  ${row.direction}  ${row.packets} packets  ${row.bytes} bytes\n` +
-        `    ${row.meaning}\n`,
+        `    ${row.meaning}\n${row.last === undefined ? "" : lastText(row.last)}`,
     )
     .join("");
+}
+
+/** One line of the last packet that ended so. */
+function lastText(last: NonNullable<DropRow["last"]>): string {
+  const { age_ms, protocol, from, peer, length, vni, identity, source, destination } = last;
+  const parts = [
+    `last ${Math.round(age_ms / 1000)} s ago: ${length} bytes of ${protocol}`,
+    peer === null ? `from ${from}` : `from ${peer} (${from})`,
+    ...(identity === null ? [] : [`identity ${identity}`]),
+    ...(vni === null ? [] : [`network number ${vni}`]),
+    ...(source === null ? [] : [`${source} -> ${destination}`]),
+  ];
+  return `    ${parts.join(", ")}\n`;
 }

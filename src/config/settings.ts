@@ -84,7 +84,7 @@ export const SETTINGS = {
   vni: mesh(
     wordOr("identity", integer(limits.VNI_MIN, limits.VNI_MAX)),
     1,
-    "network number in the tunnel header; this version: a number",
+    "network number in the tunnel header, or the sender's security identity in its place",
   ),
   encapMode: mesh(
     oneOf("always", "crossSubnet"),

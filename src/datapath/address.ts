@@ -1,5 +1,5 @@
 // Addresses, prefixes and MAC addresses as the tables hold them: 32-bit words in host order.
-import { isIP } from "node:net";
+import { isIP, SocketAddress } from "node:net";
 
 export interface Address {
   family: 4 | 6;
@@ -74,4 +74,13 @@ export function addressBytes(address: Address): Uint8Array {
     view.setUint32(4 * i, word);
   });
   return bytes;
+}
+
+/** Four or sixteen bytes as text, as the system writes it (RFC 5952). */
+export function addressText(bytes: Uint8Array): string {
+  if (bytes.length === 4) return bytes.join(".");
+  const groups = Array.from({ length: 8 }, (_, i) => {
+    return (((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0)).toString(16);
+  });
+  return new SocketAddress({ address: groups.join(":"), family: "ipv6" }).address;
 }

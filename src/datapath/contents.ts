@@ -56,6 +56,7 @@ export interface CheckedPeer {
   dscp: number | undefined;
   fragments: boolean;
   lone: boolean;
+  identities: { receives: boolean; sends: boolean };
   isShadow: boolean;
 }
 
@@ -184,6 +185,7 @@ function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
     dscp: dscp === undefined ? undefined : number(`DSCP ${who}`, dscp, 0, DSCP_MAX),
     fragments: peer.fragments === true && mtu >= PIECED_MTU_MIN,
     lone: peer.lone === true,
+    identities: peer.identities ?? { receives: false, sends: false },
     isShadow: peer.shadow === true,
   };
 }

@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import { FEATURE_TUN_USO, MAX_WORKERS, W_FEATURES } from "../../assembly/shared/layout.js";
 import { readCounters, readTraffic, type WorkerCounters } from "./counters.js";
 import { Crew, type WorkerStatus } from "./crew.js";
+import { type DropRecord, readDropRecords } from "./drop-records.js";
 import { DatapathError } from "./errors.js";
 import { type GrantedOffloads, HandleSet } from "./handle-set.js";
 import { createMemory, type DatapathMemory, setUnderlay } from "./memory.js";
@@ -225,6 +226,11 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   counters(): WorkerCounters[] {
     const { counters, bases } = this.memory;
     return bases.map((base, index) => readCounters(counters, base, index));
+  }
+
+  /** The last datagram of the underlay that was dropped, for each reason that has one. */
+  dropRecords(): DropRecord[] {
+    return readDropRecords(this.memory, this.memory.bases);
   }
 
   /**

@@ -9,6 +9,7 @@ export {
 } from "./counters.js";
 export type { WorkerState, WorkerStatus } from "./crew.js";
 export { Datapath, type DatapathEvents, type DatapathOptions } from "./datapath.js";
+export type { DropRecord } from "./drop-records.js";
 export { DatapathError, type DatapathErrorCode } from "./errors.js";
 export type { GrantedOffloads } from "./handle-set.js";
 export type { WorkerHeap } from "./heap.js";

@@ -32,7 +32,9 @@ import {
   P_VNI,
   P_VNI_ALSO,
   PEER_FRAGMENTS,
+  PEER_IDENTITIES,
   PEER_LONE,
+  PEER_SAYS_IDENTITY,
   PEER_SIZE,
   SELF_HAS_4,
   SELF_HAS_6,
@@ -121,6 +123,17 @@ function writeGre(copy: CopyWriter, at: number, peer: CheckedPeer, sessions: Ses
   copy.view.setUint32(at + P_SESSION, session, true);
 }
 
+function flagsOf({ fragments, lone, identities }: CheckedPeer): number {
+  const { receives, sends } = identities;
+  const flags: [boolean, number][] = [
+    [fragments, PEER_FRAGMENTS],
+    [lone, PEER_LONE],
+    [receives, PEER_IDENTITIES],
+    [sends, PEER_SAYS_IDENTITY],
+  ];
+  return flags.reduce((sum, [isSet, flag]) => sum + (isSet ? flag : 0), 0);
+}
+
 function writePeer(copy: CopyWriter, at: number, peer: CheckedPeer, selfMac: Uint8Array): void {
   const { bytes, view } = copy;
   bytes.fill(0, at, at + PEER_SIZE);
@@ -131,7 +144,7 @@ function writePeer(copy: CopyWriter, at: number, peer: CheckedPeer, selfMac: Uin
   bytes[at + P_RECEIVES] = peer.receives.reduce((bits, name) => {
     return bits | (1 << ENCAPSULATIONS[name].number);
   }, 0);
-  bytes[at + P_FLAGS] = (peer.fragments ? PEER_FRAGMENTS : 0) + (peer.lone ? PEER_LONE : 0);
+  bytes[at + P_FLAGS] = flagsOf(peer);
   // A raw IPv6 socket refuses to send to a port.
   view.setUint16(at + P_PORT, encapsulation.socket === null ? 0 : peer.port, true);
   const [vni = 0, also = vni] = peer.vnis;

@@ -54,6 +54,11 @@ export interface TablePeer {
   gre?: GreOptions;
   /** Keys accepted in its GRE headers, null: no key; at most two and null. Left out: that one. */
   greKeys?: readonly (number | null)[];
+  /**
+   * Network numbers are security identities. receives: besides those accepted, which are its pods',
+   * it may say 6, remote-node. sends: `vni` is our pods', our own packets say 6.
+   */
+  identities?: { receives: boolean; sends: boolean };
   /** Bytes of inner IP packet that fit the path to this peer. */
   mtu: number;
   /** IPv6 packets of up to 1,280 bytes that are larger than `mtu` travel in outer fragments. */

@@ -105,6 +105,10 @@ export const dropSentences: Record<DropName, string> = {
   OLD_SEQUENCE:
     "The number in the GRE header is not above the last one taken: the packet came late or " +
     "twice. Underlays with several paths cause these; without `greSequence` they are taken.",
+  FOREIGN_IDENTITY:
+    "With `vni: identity`, a peer claimed a security identity that is neither its pods' nor 6 " +
+    "(remote-node). A lease that just moved causes a few; else that node forges it, or sends a " +
+    "fixed number: compare `meshd status --peers` and `meshd config get vni`.",
   COUNT: "Not a reason: the number of reasons.",
 };
 

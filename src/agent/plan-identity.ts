@@ -1,0 +1,39 @@
+// Security identities of nodes' pods, by the index of the node's PodCIDR in its pool (ADR 0031):
+// all nodes compute the same numbers from the same records. Pure.
+import type { PrefixClaim } from "./overlap.js";
+import type { Report } from "./plan-peers.js";
+import { containsAddress, firstAddress, type Prefix } from "./prefix.js";
+
+/** Numbers of one cluster; those below are reserved. */
+const ALLOCATED_MIN = 256n;
+const ALLOCATED_MAX = 65_535n;
+
+/** Reserved: pods that have no number of their own. */
+export const UNMANAGED = 3;
+
+/** The number that pods of the node with these prefixes have; `pools` with IPv4's first. */
+export function identityOf(claims: readonly PrefixClaim[], pools: readonly Prefix[]): number {
+  const [pool] = pools;
+  const lease = claims.find(({ kind, prefix }) => {
+    return kind === "lease" && pool !== undefined && containsAddress(pool, firstAddress(prefix));
+  })?.prefix;
+  if (pool === undefined || lease === undefined) return UNMANAGED;
+  const hostBits = BigInt((lease.family === 4 ? 32 : 128) - lease.length);
+  const number = ALLOCATED_MIN + ((lease.value - pool.value) >> hostBits);
+  return number <= ALLOCATED_MAX ? Number(number) : UNMANAGED;
+}
+
+/** As `identityOf`, where the mesh's settings ask for it, else null; says when it is none. */
+export function identityIn(
+  { vni, pools }: { vni: number | "identity"; pools: readonly Prefix[] },
+  claims: readonly PrefixClaim[],
+  report: Report = () => undefined,
+): number | null {
+  if (vni !== "identity") return null;
+  const identity = identityOf(claims, pools);
+  if (identity === UNMANAGED) {
+    const why = "this node's PodCIDR has no number of its own";
+    report("MESHD_IDENTITY", "config", `vni identity: ${why}: its pods say ${UNMANAGED}, unmanaged`);
+  }
+  return identity;
+}
