@@ -1,5 +1,6 @@
 // The inner Ethernet frame of the encapsulations that carry one, as flannel runs them: one next hop
 // is one VTEP with a MAC address of its own; the header is made and taken off here.
+import * as identity from "./identity";
 import * as neighbour from "./neighbour";
 import * as peers from "./peers";
 import * as self from "./self";
@@ -73,7 +74,10 @@ export function decap(
   const isOurs = to === ethernet.mac(self.macAt());
   if (own !== 0 && (isOurs || ethernet.isMulticast(to))) {
     const answered = neighbour.answer(peerIndex, peer, frame, length - outer, own);
-    if (answered !== 0) return answered;
+    if (answered !== 0) {
+      if (answered === neighbour.ANSWERED) identity.nameAnswer(peer);
+      return answered;
+    }
   }
   if (!isOurs) return refusal(to);
   const wrong = payload(at + offset, ethernet.type(frame), length - offset);

@@ -33,7 +33,11 @@ export function identityIn(
   const identity = identityOf(claims, pools);
   if (identity === UNMANAGED) {
     const why = "this node's PodCIDR has no number of its own";
-    report("MESHD_IDENTITY", "config", `vni identity: ${why}: its pods say ${UNMANAGED}, unmanaged`);
+    report(
+      "MESHD_IDENTITY",
+      "config",
+      `vni identity: ${why}: its pods say ${UNMANAGED}, unmanaged`,
+    );
   }
   return identity;
 }

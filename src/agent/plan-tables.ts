@@ -8,8 +8,8 @@ import {
   type UdpChecksums,
 } from "../datapath/index.js";
 import { type ChangeFacts, type Form, isSameButPort } from "./plan-forms.js";
-import type { Candidate } from "./plan-peers.js";
 import { identityOf } from "./plan-identity.js";
+import type { Candidate } from "./plan-peers.js";
 import { leases, type Peered, type Shared, texts } from "./plan-routes.js";
 import type { LocalFacts, PlannedChange } from "./plan-types.js";
 import { firstAddress, type Prefix } from "./prefix.js";
@@ -98,8 +98,8 @@ function tablePeer({ candidate, claims }: Peered, numbers: Numbers, ours: number
   const headers = { ...network, ...greOf(candidate, accepted) };
   // What the path carries is what the mesh's own headers leave of it, and they.
   const { family, own } = numbers;
-  const ours = numbers.isNative ? 0 : overheadOf(own.protocol, family, greOptionsOf(own));
-  const path = numbers.pathMtu + ours - overheadOf(protocol, family, headers.gre);
+  const usual = numbers.isNative ? 0 : overheadOf(own.protocol, family, greOptionsOf(own));
+  const path = numbers.pathMtu + usual - overheadOf(protocol, family, headers.gre);
   return {
     protocol,
     ...(receives.length === 0 ? {} : { receives }),

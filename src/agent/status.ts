@@ -40,13 +40,13 @@ function peerStatus(
   entry: TablePeer | undefined,
   parts: StatusParts,
 ): PeerStatus {
-  const { name, nodeId, kind, address, podCIDRs, ways } = peer;
+  const { name, nodeId, kind, address, podCIDRs, identity, ways } = peer;
   const { protocol, port } = peer.form;
   const health = parts.prober.health(peer);
   const finding = parts.pathProber.finding(peer);
   return {
     ...{ name, nodeId, kind, underlay: address, protocol, port, form: { ...peer.form } },
-    ...{ podCIDRs: [...podCIDRs], ...health },
+    ...{ podCIDRs: [...podCIDRs], identity, ...health },
     ways: { ...ways },
     direct: parts.bare.of(peer),
     mtu: isTunnelled(peer) && entry !== undefined ? entry.mtu : parts.engine.plan().mtu,
@@ -149,6 +149,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
       mtu: underlay.mtu,
     },
     lease: { podCIDRs: plan.member?.podCIDRs ?? [], epoch: plan.member?.epoch ?? 0 },
+    identity: plan.identity,
     peers,
     peersReachable: peers.filter((peer) => peer.reachable === "reachable").length,
     peersTotal: peers.length,

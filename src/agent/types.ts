@@ -95,6 +95,8 @@ export interface PeerStatus {
   /** Both, and the words of the headers. */
   form: TunnelForm;
   podCIDRs: string[];
+  /** Security identity of its pods; null where packets carry none. */
+  identity: number | null;
   reachable: Reachability;
   rtt_us: number | null;
   lastSeen_ms: number | null;
@@ -167,6 +169,8 @@ export interface AgentStatus {
   mtuFits: number;
   underlay: { address: string; port: number; interface: string; mtu: number };
   lease: { podCIDRs: string[]; epoch: number };
+  /** Security identity of our pods; null where packets carry none. */
+  identity: number | null;
   peers: PeerStatus[];
   peersReachable: number;
   peersTotal: number;

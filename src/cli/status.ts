@@ -71,7 +71,7 @@ function agentText(status: AgentStatus): string {
     ["device", `${status.device} mtu ${status.mtu}`],
     ["underlay", `${underlay.address} on ${underlay.interface} mtu ${underlay.mtu}`],
     ["lease", `${lease.podCIDRs.join(" and ")}, epoch ${lease.epoch}`],
-    ["pods", status.pods],
+    ["pods", podsText(status)],
     ["peers", peersSummary(status)],
     ["workers", workersText(status)],
     ["steering", steeringText(status)],
@@ -85,6 +85,10 @@ function agentText(status: AgentStatus): string {
   ]);
   const refused = status.refused.map(({ key, reason }) => `refused     ${key}: ${reason}\n`);
   return [lines, problemLines(status.peers), ...refused, warningLines(status.warnings)].join("");
+}
+
+function podsText({ pods, identity }: AgentStatus): string {
+  return identity === null ? `${pods}` : `${pods}, security identity ${identity}`;
 }
 
 /** Encapsulations that are not in UDP have no port. */
@@ -218,11 +222,12 @@ function peersText(peers: readonly PeerStatus[]): string {
     // The port stands with the address.
     formText({ ...peer, ...peer.form, port: 0 }),
     wayText(peer),
+    peer.identity,
     directText(peer),
   ]);
   const heads = [
     ...["PEER", "KIND", "UNDERLAY", "PODCIDRS", "STATE", "RTT", "HEARD", "MTU"],
-    ...["PROTOCOL", "WAY", "DIRECT"],
+    ...["PROTOCOL", "WAY", "IDENTITY", "DIRECT"],
   ];
   return `\n${table(heads, rows)}`;
 }

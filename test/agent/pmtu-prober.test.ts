@@ -23,6 +23,7 @@ function member(index: number): PlannedPeer {
     name: `n${index}`,
     nodeId: `U${index}`,
     kind: "member",
+    identity: null,
     address: `192.0.${index >> 8}.${index & 255}`,
     form: { protocol: "vxlan", port: 8472, vni: 1 },
     prefixes: [`${prefix}/24`],

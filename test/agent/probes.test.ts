@@ -22,6 +22,7 @@ function member(index: number): PlannedPeer {
     name: `n${index}`,
     nodeId: `U${index}`,
     kind: "member",
+    identity: null,
     address: `192.168.77.${index}`,
     form: { protocol: "vxlan", port: 8472, vni: 1 },
     prefixes: [`10.244.${index}.0/24`],

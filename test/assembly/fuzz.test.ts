@@ -17,14 +17,18 @@ import {
   FRAMED,
   type FuzzPeer,
   numbering,
+  OUR_IDENTITY,
   ownOuterOf,
   PEERS,
+  SELF_NET,
 } from "../support/fuzz-mesh.js";
 import { fault, shapeOf } from "../support/judge.js";
-import { be16, be32, slowChecksum } from "../support/packets.js";
+import { address4, address6, be16, be32, slowChecksum } from "../support/packets.js";
 import { seededRandom } from "../support/random.js";
 import { comparable, expand } from "../support/worker-room.js";
 
+const REMOTE_NODE = 6;
+const OWN_ADDRESSES = [address4(10, 244, SELF_NET, 1), address6(SELF_NET, 1)];
 const PACKETS = Number(process.env.MESHD_FUZZ_PACKETS ?? 1_000_000);
 const random = seededRandom("fuzz");
 const inputs = new FuzzInputs(random);
@@ -98,11 +102,21 @@ function inGre(peer: FuzzPeer, datagrams: Uint8Array[]): Uint8Array[] {
   });
 }
 
+/** The network number that a packet must have: agreed, or the identity of its source. */
+function numberTo(peer: FuzzPeer, frame: Uint8Array): number {
+  if (!peer.hasIdentity) return peer.vni;
+  if (frame[12] === 8 && frame[13] === 6) return REMOTE_NODE;
+  const isFour = frame[12] === 8;
+  const source = Buffer.from(isFour ? frame.subarray(26, 30) : frame.subarray(22, 38));
+  return OWN_ADDRESSES.some((own) => source.equals(own)) ? REMOTE_NODE : OUR_IDENTITY;
+}
+
 /** Judges VXLAN's and Geneve's headers; the inner packets. */
 function inFrames(peer: FuzzPeer, datagrams: Uint8Array[]): Uint8Array[] {
   const head = peer.protocol === "vxlan" ? [8, 0, 0, 0] : [0, 0, 0x65, 0x58];
-  const expected = Buffer.from([...head, 0, peer.vni >> 8, peer.vni, 0]);
   return datagrams.flatMap((bytes) => {
+    const number = numberTo(peer, bytes.subarray(FRAMED - 14));
+    const expected = Buffer.from([...head, 0, number >> 8, number, 0]);
     assert.is(Buffer.compare(bytes.subarray(0, 8), expected), 0, peer.protocol);
     return unframed(peer, bytes.subarray(FRAMED - 14), true);
   });

@@ -26,7 +26,12 @@ export interface FuzzPeer {
   gre: GreOptions;
   /** Whether a GRE peer is sent frames. */
   isFramed: boolean;
+  /** Network numbers are security identities: `vni` is its pods', OUR_IDENTITY ours. */
+  hasIdentity: boolean;
 }
+
+/** What our pods' packets say to peers that have identities. */
+export const OUR_IDENTITY = 257;
 
 export const SELF_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 export const SELF_NET = 1;
@@ -61,8 +66,18 @@ export const PEERS: readonly FuzzPeer[] = [
   { net: 11, vni: 0, mtu: 1300, family: 4, text: "192.0.2.11", protocol: "gre", gre: KEYED },
   { net: 12, vni: 0, mtu: 1480, family: 4, text: "192.0.2.12", protocol: "ipip" },
   { net: 13, vni: 0, mtu: 1460, family: 6, text: "2001:db8:0:ff::d", protocol: "ipip" },
-].map(({ net, family, protocol, gre = NO_WORDS, ...rest }) => ({
-  ...{ gre, isFramed: gre.key === KEYED.key },
+  { net: 14, vni: 270, mtu: 1450, family: 4, text: "192.0.2.14", protocol: "vxlan", id: true },
+  {
+    net: 15,
+    vni: 271,
+    mtu: 1430,
+    family: 6,
+    text: "2001:db8:0:ff::f",
+    protocol: "geneve",
+    id: true,
+  },
+].map(({ net, family, protocol, gre = NO_WORDS, id = false, ...rest }) => ({
+  ...{ gre, isFramed: gre.key === KEYED.key, hasIdentity: id },
   ...{ net, family: family as 4 | 6, protocol: protocol as ProtocolName, ...rest },
   mac: Uint8Array.of(2, 0, 0, 0, 0, net),
   from: family === 4 ? concat(address4(192, 0, 2, net), new Uint8Array(12)) : address6(0xff, net),
@@ -71,15 +86,18 @@ export const PEERS: readonly FuzzPeer[] = [
 const macText = (mac: Uint8Array) => [...mac].map((b) => b.toString(16).padStart(2, "0")).join(":");
 const prefixes = (net: number) => [`10.244.${net}.0/24`, `2001:db8:0:${net.toString(16)}::/64`];
 
+const IDENTITIES = { vni: OUR_IDENTITY, identities: { sends: true, receives: true } };
+
 export const CONTENTS: TableContents = {
   self: {
     ...{ mac: macText(SELF_MAC), vni: 42, mtu: 8930, udpPort: 8472 },
     ...{ addresses: ["10.244.1.1", "2001:db8:0:1::1"], prefixes: prefixes(SELF_NET) },
   },
-  peers: PEERS.map(({ protocol, gre, isFramed, ...peer }) => ({
+  peers: PEERS.map(({ protocol, gre, isFramed, hasIdentity, ...peer }) => ({
     ...{ protocol, gre: { ...gre, frames: isFramed }, address: peer.text, port: 8472 },
     mac: macText(peer.mac),
     ...{ vni: peer.vni, mtu: peer.mtu, prefixes: prefixes(peer.net) },
+    ...(hasIdentity ? { ...IDENTITIES, vnis: [peer.vni] } : {}),
   })),
 };
 
