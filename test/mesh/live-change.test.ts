@@ -116,6 +116,7 @@ const CHANGES: [string, string, Partial<Form>][] = [
   ["tunnelProtocol", "geneve", { protocol: "geneve", port: 4789, vni: 6 }],
   ["tunnelProtocol", "udp", { protocol: "udp", port: 4789 }],
   ["tunnelProtocol", "vxlan", { protocol: "vxlan", port: 4789, vni: 6 }],
+  ["vni", "identity", { protocol: "vxlan", port: 4789, vni: "identity" }],
 ];
 
 for (const [name, value, wanted] of CHANGES) {

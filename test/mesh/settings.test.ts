@@ -3,12 +3,15 @@
 //
 //   <lab>-n1, -n2, -n3 (meshd, two pods each) --- bridge --- outside (no node)
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { connect, credsAuthenticator, type NatsConnection } from "nats";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { AgentStatus } from "../../src/agent/index.js";
 import { Capture } from "../support/capture.js";
 import { pings, runSync, trySync, until } from "../support/netns.js";
+import { geneveDatagram, vxlanDatagram } from "../support/nodes.js";
+import { buildPacket, concat, setBe16, UDP } from "../support/packets.js";
 import { isRoot, rootTest } from "../support/root.js";
 import { assertPings, type Guest, MeshLab, meshdAt } from "./mesh-lab.js";
 
@@ -44,7 +47,10 @@ function mtuOf(namespace: string, device: string): number {
 
 async function set(name: string, value: string, seen: (status: AgentStatus) => boolean) {
   lab.admin("config", "set", name, value);
-  for (const node of NODES) await lab.untilAgent(node, `${name} is ${value}`, seen);
+  for (const node of NODES) {
+    const isSeen = async () => seen(await lab.statusOf(node));
+    await until(`${node}: ${name} is ${value}`, isSeen, 15_000);
+  }
 }
 
 function assertAllReach(size = 84): void {
@@ -156,6 +162,83 @@ rootTest(
     assert.not.match(meshdAt(lab.node("n1"), ["status"]).stdout, /udpChecksum/);
   },
 );
+
+/** A datagram of a tunnel in UDP, as a raw socket sends it: without a checksum. */
+function inUdp(port: number, payload: Uint8Array): Uint8Array {
+  const header = new Uint8Array(8);
+  for (const [at, value] of [port, port, 8 + payload.length].entries()) {
+    setBe16(header, 2 * at, value);
+  }
+  return concat(header, payload);
+}
+
+/** n2 sends a packet of its pod to n1's under another node's identity. */
+function lie(port: number, datagram: Uint8Array): void {
+  const script = fileURLToPath(new URL("../support/raw-send.js", import.meta.url));
+  const ends = ["n2", "n1"].map((node) => lab.agent(node).underlay.address);
+  const input = `${Buffer.from(inUdp(port, datagram)).toString("hex")}\n`;
+  runSync(lab.node("n2").namespace, [process.execPath, script, "4", "17", ...ends], { input });
+}
+
+function ipv4Bytes(address: string): Uint8Array {
+  return Uint8Array.from(address.split("."), Number);
+}
+
+rootTest(test, "vni identity: numbers say who sent, and nobody speaks for another", async () => {
+  const wire = { namespace: lab.node("n1").namespace, device: "eth0" };
+  await set("vni", "identity", ({ identity, change }) => identity !== null && change === null);
+  const identities = new Map(NODES.map((node) => [node, lab.agent(node).identity ?? 0]));
+  assert.is(new Set(identities.values()).size, NODES.length);
+  for (const [protocol, port] of [
+    ["vxlan", 8472],
+    ["geneve", 6081],
+  ] as const) {
+    const isOver = ({ tunnelProtocol, change }: AgentStatus) =>
+      tunnelProtocol === protocol && change === null;
+    await set("tunnelProtocol", protocol, isOver);
+    const capture = new Capture(wire.namespace, wire.device, `udp port ${port}`);
+    try {
+      await capture.started();
+      assertAllReach(1450);
+      assert.ok(pings(wire.namespace, lab.address("n2", "p1", 4)), "from the node itself");
+      await capture.stop();
+      const number = `${protocol}.vni`;
+      const from = (node: string) =>
+        `(ip.src == ${lab.address(node, "p1", 4)} || ipv6.src == ${lab.address(node, "p1", 6)})`;
+      for (const [node, identity] of identities) {
+        assert.ok(capture.frames(`${from(node)} && ${number} == ${identity}`).length >= 4, node);
+        assert.equal(capture.frames(`${from(node)} && ${number} != ${identity}`), []);
+      }
+      const own = lab.agent("n1").node.addresses.find((address) => address.includes("."));
+      assert.ok(capture.frames(`ip.src == ${own} && ${number} == 6`).length > 0);
+      assert.equal(capture.frames(`ip.src == ${own} && ${number} != 6`), []);
+    } finally {
+      capture.remove();
+    }
+    const [source, destination] = [lab.address("n2", "p1", 4), lab.address("n1", "p1", 4)];
+    const ends = { source: ipv4Bytes(source), destination: ipv4Bytes(destination) };
+    const inner = buildPacket({ version: 4, protocol: UDP, payload: new Uint8Array(8), ...ends });
+    const vni = identities.get("n3") ?? 0;
+    const wrap = { vxlan: vxlanDatagram(inner, { vni }), geneve: geneveDatagram(inner, { vni }) };
+    const before = refusals()?.packets ?? 0;
+    lie(port, wrap[protocol]);
+    await until("the lie is counted", () => (refusals()?.packets ?? 0) === before + 1);
+    const last = refusals()?.last;
+    assert.equal([last?.peer, last?.identity, last?.protocol], ["n2", vni, protocol]);
+    if (protocol === "vxlan")
+      assert.equal([last?.source, last?.destination], [source, destination]);
+  }
+  const said = meshdAt(lab.node("n1"), ["drops"]).stdout;
+  assert.match(said, /last \d+ s ago: .*from n2 \(.*\), identity \d+/);
+  assert.match(meshdAt(lab.node("n1"), ["status"]).stdout, /security identity \d+/);
+  lab.admin("config", "set", "tunnelProtocol", "vxlan");
+  await set("vni", "1", ({ identity, tunnelProtocol, change }) => {
+    return identity === null && tunnelProtocol === "vxlan" && change === null;
+  });
+  assertAllReach(1450);
+});
+
+const refusals = () => lab.drops("n1").find(({ reason }) => reason === "FOREIGN_IDENTITY");
 
 rootTest(test, "a setting that cannot change live is refused and nothing changes", () => {
   const before = lab.admin("config", "get");
