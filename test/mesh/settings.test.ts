@@ -47,10 +47,7 @@ function mtuOf(namespace: string, device: string): number {
 
 async function set(name: string, value: string, seen: (status: AgentStatus) => boolean) {
   lab.admin("config", "set", name, value);
-  for (const node of NODES) {
-    const isSeen = async () => seen(await lab.statusOf(node));
-    await until(`${node}: ${name} is ${value}`, isSeen, 15_000);
-  }
+  for (const node of NODES) await lab.untilAgent(node, `${name} is ${value}`, seen);
 }
 
 function assertAllReach(size = 84): void {
