@@ -23,13 +23,13 @@ export function identityOf(claims: readonly PrefixClaim[], pools: readonly Prefi
   return number <= ALLOCATED_MAX ? Number(number) : UNMANAGED;
 }
 
-/** As `identityOf`, where the mesh's settings ask for it, else null; says when it is none. */
+/** As `identityOf`, where the mesh's own form carries it, else null; says when it is none. */
 export function identityIn(
-  { vni, pools }: { vni: number | "identity"; pools: readonly Prefix[] },
+  { own, pools }: { own: { vni?: number | "identity" }; pools: readonly Prefix[] },
   claims: readonly PrefixClaim[],
   report: Report = () => undefined,
 ): number | null {
-  if (vni !== "identity") return null;
+  if (own.vni !== "identity") return null;
   const identity = identityOf(claims, pools);
   if (identity === UNMANAGED) {
     const why = "this node's PodCIDR has no number of its own";

@@ -88,7 +88,7 @@ function agentText(status: AgentStatus): string {
 }
 
 function podsText({ pods, identity }: AgentStatus): string {
-  return identity === null ? `${pods}` : `${pods}, security identity ${identity}`;
+  return typeof identity === "number" ? `${pods}, security identity ${identity}` : `${pods}`;
 }
 
 /** Encapsulations that are not in UDP have no port. */
@@ -180,7 +180,7 @@ function offloadsText({ offloads, tunnelPort }: AgentStatus): string {
   const all = { ...offloads.device, ...(tunnelPort === 0 ? {} : ofUdp) };
   const refused = Object.entries(all).flatMap(([name, granted]) => (granted ? [] : [name]));
   const said = refused.length === 0 ? "all" : `without ${refused.join(", ")}`;
-  if (checksums || tunnelPort === 0) return said;
+  if (checksums !== false || tunnelPort === 0) return said;
   return `${said}: udpChecksum is false, so datagrams go one by one, slower`;
 }
 

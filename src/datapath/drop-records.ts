@@ -13,6 +13,8 @@ import {
   R_VERSION,
   SOCKET_GENEVE,
   SOCKET_GRE,
+  SOCKET_MIXED,
+  SOCKET_UDP,
   SOCKET_VXLAN,
   W_DROP_RECORDS,
 } from "../../assembly/shared/layout.js";
@@ -53,6 +55,15 @@ function protocolOf(socket: number): ProtocolName {
   return found ?? "vxlan";
 }
 
+/** On a port of several encapsulations the first byte says which it is, as in the hot path. */
+function kindOf(socket: number, datagram: DataView): number {
+  if (socket !== SOCKET_MIXED) return socket;
+  const first = datagram.getUint8(0);
+  if (first >> 4 === 4 || first >> 4 === 6) return SOCKET_UDP;
+  return (first & VXLAN_FLAG) !== 0 ? SOCKET_VXLAN : SOCKET_GENEVE;
+}
+
+const VXLAN_FLAG = 0x08;
 /** Ethertype of a frame in Geneve and GRE. */
 const FRAME = 0x6558;
 const ETHERNET_SIZE = 14;
@@ -79,10 +90,10 @@ function ends(packet: Uint8Array): Pick<DropRecord, "source" | "destination"> {
 
 function parse(reason: DropName, record: Uint8Array): DropRecord {
   const view = new DataView(record.buffer);
-  const socket = view.getUint16(R_SOCKET, true);
   const length = view.getUint32(R_LENGTH, true);
   const kept = record.subarray(R_BYTES, R_BYTES + Math.min(length, R_BYTES_MAX));
   const datagram = new DataView(record.buffer, R_BYTES, R_BYTES_MAX);
+  const socket = kindOf(view.getUint16(R_SOCKET, true), datagram);
   const hasNumber = (socket === SOCKET_VXLAN || socket === SOCKET_GENEVE) && length >= 8;
   const family = view.getUint8(R_FAMILY);
   return {

@@ -8,6 +8,7 @@ import {
   SOCKET_GENEVE,
   SOCKET_GRE,
   SOCKET_IPIP4,
+  SOCKET_MIXED,
   SOCKET_UDP,
   SOCKET_VXLAN,
   W_DROP_RECORDS,
@@ -72,12 +73,16 @@ for (const [name, protocol, socket, datagram, vni] of [
   ["Geneve with options", "geneve", SOCKET_GENEVE, withOption(), 42],
   ["udp", "udp", SOCKET_UDP, strange, null],
   ["ipip", "ipip", SOCKET_IPIP4, strange, null],
+  ["VXLAN on a shared port", "vxlan", SOCKET_MIXED, vxlanDatagram(strange, { to: macOf(1) }), 42],
+  ["Geneve on a shared port", "geneve", SOCKET_MIXED, geneveDatagram(frameOf(strange)), 42],
+  ["udp on a shared port", "udp", SOCKET_MIXED, strange, null],
   ["GRE with a key", "gre", SOCKET_GRE, grePacket(strange, { key: 7 }), null],
 ] as const) {
   test(`${name}: network number and addresses inside are found`, async () => {
     const module = await loadModule();
     module.publish(contentsOf(1, []));
-    const before = socket >= SOCKET_IPIP4 ? { before: outerIpv4(4) } : {};
+    const isRaw = socket === SOCKET_IPIP4 || socket === SOCKET_GRE;
+    const before = isRaw ? { before: outerIpv4(4) } : {};
     module.feedWire(datagram, { ...FROM_2, socket, ...before });
     module.run();
     const [record] = recordsOf(module);

@@ -25,6 +25,13 @@ const DROPS = [
   { reason: "NO_ROUTE", direction: "egress", packets: 2, bytes: 168 },
   { reason: "MULTICAST", direction: "egress", packets: 5, bytes: 500 },
   { reason: "LOOP", direction: "ingress", packets: 0, bytes: 0 },
+  {
+    ...{ reason: "FOREIGN_IDENTITY", direction: "ingress", packets: 1, bytes: 92 },
+    last: {
+      ...{ age_ms: 3400, protocol: "vxlan", from: "192.0.2.2", peer: "n2", length: 92 },
+      ...{ vni: null, identity: 300, source: "10.244.1.5", destination: "10.244.0.7" },
+    },
+  },
 ];
 const FIB = [
   {
@@ -92,6 +99,8 @@ test("status shows node, mesh, NATS, routing, lease, peers, workers, packets and
     /^low latency +not available: no \/dev\/cpu_dma_latency$/m,
     /^offloads +without uso4, uso6$/m,
     /^lease +10\.244\.0\.0\/24, epoch 1$/m,
+    /^pods +\d+, security identity 256$/m,
+    /^n2 .* vxlan +tunnel +257/m,
     /^peers +1 of 2 reachable, slowest 0\.42 ms; unreachable: rack$/m,
     /^workers +1 \(running\), 1 restart$/m,
     /^received +20 packets \(2\.9 MiB\)$/m,
@@ -154,10 +163,13 @@ test("drops shows what occurred, the most frequent first, with a sentence each",
   const rows = json as { reason: string; meaning: string }[];
   assert.equal(
     rows.map((row) => row.reason),
-    ["MULTICAST", "NO_ROUTE"],
+    ["MULTICAST", "NO_ROUTE", "FOREIGN_IDENTITY"],
   );
   assert.match(rows[1]?.meaning ?? "", /No node and no static peer/);
-  assert.match((await world.run(["drops"])).out, /^NO_ROUTE {2}egress {2}2 packets {2}168 bytes$/m);
+  const { out } = await world.run(["drops"]);
+  assert.match(out, /^NO_ROUTE {2}egress {2}2 packets {2}168 bytes$/m);
+  const last = "last 3 s ago: 92 bytes of vxlan, from n2 (192.0.2.2), identity 300, ";
+  assert.ok(out.includes(`    ${last}10.244.1.5 -> 10.244.0.7\n`), out);
   const all = (await world.run(["drops", "--all", "--json"])).json as unknown[];
   assert.is(all.length, 2 * dropNames.length + HOST_DROPS.length);
 });

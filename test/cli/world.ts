@@ -152,6 +152,7 @@ export const STATUS = {
   mtuFits: 1450,
   underlay: { address: "192.0.2.1", port: 8472, interface: "eth0", mtu: 1500 },
   lease: { podCIDRs: ["10.244.0.0/24"], epoch: 1 },
+  identity: 256,
   peers: [
     {
       name: "n2",
@@ -162,6 +163,7 @@ export const STATUS = {
       port: 8472,
       form: { protocol: "vxlan", port: 8472, vni: 6 },
       podCIDRs: ["10.244.1.0/24"],
+      identity: 257,
       reachable: "reachable",
       rtt_us: 420,
       lastSeen_ms: 900,
@@ -179,6 +181,7 @@ export const STATUS = {
       protocol: "vxlan",
       port: 8472,
       podCIDRs: ["10.9.0.0/24"],
+      identity: null,
       reachable: "unreachable",
       rtt_us: null,
       lastSeen_ms: null,
