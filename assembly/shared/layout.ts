@@ -244,7 +244,7 @@ export const W_WIRE_ARENA: usize = W_TUN_ARENA + ARENA_SIZE;
 export const W_PEER_PACKETS: usize = W_WIRE_ARENA + ARENA_SIZE;
 export const PEER_PACKETS_SIZE: usize = 4 * 65536;
 // The last datagram of the underlay that ended for each reason (by its number): what it was, and
-// its first bytes behind UDP's or the outer IP header. VERSION is odd while it is written, 0 before.
+// its first bytes behind UDP's or the outer IP header. VERSION is odd while it is written.
 export const R_VERSION: usize = 0; //  u32
 export const R_SOCKET: usize = 4; //   u16: SOCKET_*
 export const R_FAMILY: usize = 6; //   u8: outer, 4 or 6

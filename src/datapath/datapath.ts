@@ -3,7 +3,8 @@
 import { EventEmitter } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
-import { FEATURE_TUN_USO, MAX_WORKERS, W_FEATURES } from "../../assembly/shared/layout.js";
+import { FEATURE_TUN_USO, W_FEATURES } from "../../assembly/shared/layout.js";
+import { checkOptions } from "./check-options.js";
 import { readCounters, readTraffic, type WorkerCounters } from "./counters.js";
 import { Crew, type WorkerStatus } from "./crew.js";
 import { type DropRecord, readDropRecords } from "./drop-records.js";
@@ -389,17 +390,4 @@ async function openPlan(
     plan,
   });
   return { memory, handles };
-}
-
-/** Bad values of our own callers; what an operator types is checked by the settings. */
-function checkOptions(options: DatapathOptions): void {
-  const { deviceName, workers } = options;
-  if (!/^[^\s/:]{1,15}$/.test(deviceName)) {
-    const why = `device name "${deviceName}" is not 1 to 15 bytes without "/", ":" and blanks`;
-    throw new DatapathError("MESHD_BAD_OPTION", `${why}: choose another`);
-  }
-  if (!Number.isInteger(workers) || workers < 1 || workers > MAX_WORKERS) {
-    const why = `workers is ${workers}, allowed are 1 to ${MAX_WORKERS}`;
-    throw new DatapathError("MESHD_BAD_OPTION", `${why}: set another number`);
-  }
 }

@@ -21,7 +21,7 @@ function planOf(config: Partial<MeshConfig> = {}, spoil = (_: ReturnType<typeof 
   return plan({ snapshot, local: facts(1) });
 }
 
-test("each node's pods have 256 and the index of its PodCIDR, of which a peer may claim its own", () => {
+test("pods have 256 and the index of their node's PodCIDR; a peer may claim its own alone", () => {
   for (const tunnelProtocol of ["vxlan", "geneve"] as const) {
     const made = planOf({ tunnelProtocol }, ({ nodes }) => {
       for (const record of nodes.values()) record.protocols = [tunnelProtocol];
@@ -57,7 +57,7 @@ test("a static peer keeps its own number, both ways", () => {
   assert.is(made.peers.find(({ name }) => name === "s")?.identity, null);
 });
 
-test("numbers count in the IPv4 pool, else in IPv6's; none fits or no lease: 3, and a warning", () => {
+test("numbers count in the IPv4 pool, else in IPv6's; without one it is 3, and a warning", () => {
   const six = planOf({ clusterPoolIPv4PodCIDR: null });
   assert.equal([six.identity, six.peers.map(({ identity }) => identity)], [257, [258, 259]]);
   const wide = planOf({ clusterPoolIPv4PodCIDR: "10.0.0.0/8" });
@@ -89,7 +89,7 @@ test("granted prefixes do not change a node's number", () => {
   assert.is(made.peers[0]?.identity, 258);
 });
 
-test("the setting changes as a number does: both are taken, one is sent, after an answer the next", () => {
+test("the setting changes as a number does: both are taken, after an answer the next is sent", () => {
   const one = new Node1();
   one.set("vxlan", { vni: "identity" });
   const next = { ...VXLAN, vni: "identity" as const };

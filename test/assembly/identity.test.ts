@@ -61,7 +61,7 @@ for (const { name, socket, peer, head, datagram } of WAYS) {
   for (const version of [4, 6] as const) {
     const fromNode = { source: pod(version, 1, 1) };
 
-    test(`${name}, IPv${version}: pods' packets say our identity, the node's own say 6`, async () => {
+    test(`${name}, IPv${version}: pods' packets say their number, our own 6`, async () => {
       const module = await nodeOne([peer()]);
       for (const [changes, vni] of [
         [{}, OURS],

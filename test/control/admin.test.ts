@@ -105,7 +105,8 @@ test("settings are checked, and kept when they cannot change live", async () => 
     assert.match(await refused("workers", 4), /^MESHD_SETTING_NOT_LIVE workers/);
     assert.is(await refused("tunnelProtocol", "udp"), "taken");
     assert.match(await refused("tunnelProtocol", "pptp"), /^MESHD_BAD_SETTING .*"vxlan"/);
-    assert.match(await refused("vni", "identity"), /^MESHD_BAD_SETTING vni: .*use a number/);
+    assert.is(await refused("vni", "identity"), "taken");
+    assert.match(await refused("vni", "nobody"), /^MESHD_BAD_SETTING vni: .*use identity/);
     assert.match(await refused("underlayAddress", "192.0.2.1"), /^MESHD_BAD_SETTING .*one node/);
     for (const [name, value] of unbuilt) {
       assert.match(await refused(name, value), /^MESHD_BAD_SETTING .*not in this version/, name);
@@ -292,7 +293,7 @@ test("without a controller and without a server the client says so", async () =>
 test("a mesh of settings that no agent can carry out is not begun", async () => {
   const dir = await mkdtemp(join(tmpdir(), "meshd-test-"));
   try {
-    const settings = [...unbuilt, ["tunnelProtocol", "pptp"], ["vni", "identity"]] as const;
+    const settings = [...unbuilt, ["tunnelProtocol", "pptp"]] as const;
     for (const [name, value] of settings) {
       const made = createMesh(join(dir, "mesh"), { servers: [], config: { [name]: value } });
       assert.is(await codeOf(made), "MESHD_BAD_SETTING", name);
