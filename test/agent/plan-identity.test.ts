@@ -89,7 +89,7 @@ test("granted prefixes do not change a node's number", () => {
   assert.is(made.peers[0]?.identity, 258);
 });
 
-test("the setting changes as a number does: both are taken, after an answer the next is sent", () => {
+test("the setting changes as numbers do: both are taken, the next sent after an answer", () => {
   const one = new Node1();
   one.set("vxlan", { vni: "identity" });
   const next = { ...VXLAN, vni: "identity" as const };
