@@ -197,8 +197,8 @@ export const W_TABLES: usize = W_STATE_REGION; //              u32: the copy thi
 export const W_TUN_ARENA_USED: usize = W_STATE_REGION + 4;
 export const W_WIRE_ARENA_USED: usize = W_STATE_REGION + 8; // u32
 export const W_PIECES: usize = W_STATE_REGION + 12; //         u32: packets cut by us; wraps
+export const W_NOW: usize = W_STATE_REGION + 16; //            f64: now_us of this run
 // u32 per socket: open train's descriptor, or 0
-export const W_NOW: usize = W_STATE_REGION + 16; //     f64: now_us of this run
 export const W_TRAINS: usize = W_STATE_REGION + 64;
 export const W_PROOF: usize = W_STATE_REGION + 1024; //         headers that passed last
 export const W_FOLLOW: usize = W_STATE_REGION + 2048; //        where the latest packet may grow to
@@ -288,4 +288,4 @@ export const PROBE_REQUEST: u32 = 0;
 export const PROBE_REPLY: u32 = 1;
 
 /** Fixed part's end; module.ts compares the compiled value with its own at load. */
-export const LAYOUT_VERSION: u32 = 13;
+export const LAYOUT_VERSION: u32 = 14;
