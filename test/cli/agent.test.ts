@@ -100,7 +100,7 @@ test("status shows node, mesh, NATS, routing, lease, peers, workers, packets and
     /^offloads +without uso4, uso6$/m,
     /^lease +10\.244\.0\.0\/24, epoch 1$/m,
     /^pods +\d+, security identity 256$/m,
-    /^n2 .* vxlan +tunnel +257/m,
+    /^n2 .* vxlan \(vni 6\) +tunnel +257/m,
     /^peers +1 of 2 reachable, slowest 0\.42 ms; unreachable: rack$/m,
     /^workers +1 \(running\), 1 restart$/m,
     /^received +20 packets \(2\.9 MiB\)$/m,
