@@ -47,6 +47,7 @@ export interface UdpOptions {
   address: string;
   /** 0 lets the kernel choose. */
   port: number;
+  /** SO_REUSEPORT; set after bind where a send-only socket's port is the kernel's choice. */
   reusePort?: boolean;
   /** false: a send-only socket, everything that arrives is dropped by a filter. Default true. */
   receive?: boolean;

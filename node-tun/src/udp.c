@@ -72,6 +72,21 @@ static bool set_device(int fd, const char *device, struct failure *why) {
   return false;
 }
 
+// A send-only socket whose port the system is to choose. With SO_REUSEPORT that could be one that
+// others share, whose datagrams it would take from them: so it is set when the port is its own.
+static bool is_first(const struct udp_request *request) {
+  return request->port == 0 && (request->wants & SEND_ONLY);
+}
+
+static bool bind_socket(int fd, const struct udp_request *request, struct failure *why) {
+  if (bind(fd, &request->address.any, address_length(&request->address)) < 0) {
+    *why = (struct failure){"bind", errno};
+    return false;
+  }
+  return !(request->wants & REUSE_PORT) || !is_first(request) ||
+         set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, "setsockopt SO_REUSEPORT", why);
+}
+
 // All before bind: a send-only socket must not have received anything, nor a shared one alone.
 static bool prepare(int fd, const struct udp_request *request, struct failure *why) {
   bool v4 = request->family == 4;
@@ -79,7 +94,7 @@ static bool prepare(int fd, const struct udp_request *request, struct failure *w
   if (!v4 && !set_option(fd, SOL_IPV6, IPV6_V6ONLY, 1, "setsockopt IPV6_V6ONLY", why)) return false;
   if (!set_packet_options(fd, v4 ? AF_INET : AF_INET6, why)) return false;
   if ((wants & FRAGMENTS) && !set_fragmentable(fd, v4 ? AF_INET : AF_INET6, why)) return false;
-  if ((wants & REUSE_PORT) &&
+  if ((wants & REUSE_PORT) && !is_first(request) &&
       !set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, "setsockopt SO_REUSEPORT", why)) {
     return false;
   }
@@ -107,12 +122,7 @@ static napi_value open_udp(napi_env env, napi_callback_info info) {
   int fd = socket(request.address.any.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return throw_system(env, errno, "socket", "UDP");
   struct failure why = {"bind", 0};
-  bool ready = prepare(fd, &request, &why);
-  if (ready && bind(fd, &request.address.any, address_length(&request.address)) < 0) {
-    why = (struct failure){"bind", errno};
-    ready = false;
-  }
-  if (!ready) {
+  if (!prepare(fd, &request, &why) || !bind_socket(fd, &request, &why)) {
     close(fd);
     char object[NAME_SIZE + 32];
     snprintf(object, sizeof object, request.family == 4 ? "%s:%u" : "[%s]:%u", request.text,

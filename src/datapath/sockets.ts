@@ -137,7 +137,8 @@ function openAll<T extends { fd: number }>(count: number, open: (index: number) 
 
 /**
  * Opens what each worker sends UDP from beside its listening socket: one socket for each outer
- * source port. With `fragments` they let outer packets be fragmented.
+ * source port. All workers have the same ports, so that a flow that goes to another worker keeps
+ * its own. With `fragments` they let outer packets be fragmented.
  * @throws {DatapathError} MESHD_ADDRESS_GONE, MESHD_SOCKET_FAILED.
  */
 export function openSending(
@@ -147,8 +148,14 @@ export function openSending(
   fragments = false,
 ): UdpSocket[][] {
   const each = ENTROPY_SOCKETS - 1;
-  const open = () => openOne(underlay, 0, false, bufferBytes, fragments);
-  const all = openAll(workers * each, open);
+  const ports: number[] = [];
+  const all = openAll(workers * each, (index) => {
+    const port = ports[index % each] ?? 0;
+    const way = { receive: false, reusePort: workers > 1, fragments };
+    const socket = openOne(underlay, port, way, bufferBytes);
+    ports[index % each] = socket.port;
+    return socket;
+  });
   return Array.from({ length: workers }, (_, i) => all.slice(i * each, (i + 1) * each));
 }
 
@@ -164,7 +171,8 @@ export function openPort(
 ): OpenPort {
   const place = { ...underlay, port: wanted.port };
   assertPortFree(place);
-  const open = () => openOne(place, wanted.port, workers > 1, bufferBytes);
+  const way = { receive: true, reusePort: workers > 1 };
+  const open = () => openOne(place, wanted.port, way, bufferBytes);
   return { ...wanted, sockets: openAll(workers, open) };
 }
 
@@ -230,15 +238,14 @@ export function closeSockets(sockets: readonly { fd: number }[]): void {
   for (const { fd } of sockets) closeDescriptor(fd);
 }
 
-/** Port 0 makes a send-only socket: the system picks the port, a filter drops what comes in. */
+/** What does not receive has a filter that drops what comes in; port 0: the system picks one. */
 function openOne(
   underlay: UnderlayAddress,
   port: number,
-  reusePort: boolean,
+  way: { receive: boolean; reusePort: boolean; fragments?: boolean },
   bufferBytes: number,
-  fragments = false,
 ): UdpSocket {
-  const receive = port !== 0;
+  const { receive, reusePort, fragments = false } = way;
   return attempt(underlay, () =>
     openUdp({
       family: underlay.family,
