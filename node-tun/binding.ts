@@ -28,6 +28,7 @@ type Steer = (
   stamps: number,
   flows: number,
   packetAt: number,
+  geneve: boolean,
 ) => void;
 
 export interface NativeQueue {

@@ -338,8 +338,8 @@ export const setThreadSlice: (microseconds: number) => boolean = binding.setThre
  * @throws SystemCallError EPERM (needs CAP_BPF or root), EINVAL or ENOSYS (a kernel without)
  */
 export function steerTun(fd: number, order: SteeringOrder): void {
-  const { cpus, busy, stamps, flows, packetAt = 0 } = order;
-  binding.steerTun(fd, checkCpus(cpus), busy, stamps, flows, packetAt);
+  const { cpus, busy, stamps, flows, packetAt = 0, geneve = false } = order;
+  binding.steerTun(fd, checkCpus(cpus), busy, stamps, flows, packetAt, geneve);
 }
 
 /** What steering programs remember of flows; one for a device and the sockets of its tunnel. */
@@ -366,8 +366,8 @@ export const unsteerTun: (fd: number) => void = binding.unsteerTun;
  * @throws SystemCallError EINVAL (no SO_REUSEPORT), ENOPROTOOPT (a kernel without)
  */
 export function steerUdp(fd: number, order: SteeringOrder): void {
-  const { cpus, busy, stamps, flows, packetAt = 0 } = order;
-  binding.steerUdp(fd, checkCpus(cpus), busy, stamps, flows, packetAt);
+  const { cpus, busy, stamps, flows, packetAt = 0, geneve = false } = order;
+  binding.steerUdp(fd, checkCpus(cpus), busy, stamps, flows, packetAt, geneve);
 }
 
 function checkCpus(cpus: readonly number[]): Uint32Array {

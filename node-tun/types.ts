@@ -139,6 +139,8 @@ export interface SteeringOrder {
   flows: number;
   /** Sockets: bytes of a datagram before the inner IP packet, as 22 for VXLAN; default 0. */
   packetAt?: number;
+  /** Sockets: what comes is Geneve, whose header says where the inner IP packet begins. */
+  geneve?: boolean;
 }
 
 /** A socket that load comes to. */

@@ -2,6 +2,8 @@
 // is needed where this runs. What they do and why: docs/adr/0013-steering.md of meshd.
 #include "steer.h"
 
+#include <linux/if_ether.h>
+
 #include "common.h"
 
 // A flow is busy for a while after both directions had more than this in a window.
@@ -14,6 +16,9 @@ enum { PAUSE_NS = 200000 };
 enum { SILENCE_NS = 20000000, STAMP_SHIFT = 10 };
 
 enum { DEVICE_PACKET_AT = 0 };
+// A Geneve header without options, the bits of its first byte that count those, and the protocol of
+// Ethernet frames.
+enum { GENEVE = 8, GENEVE_WORDS = 0x3f, GENEVE_FRAME = 0x6558 };
 // Bytes to the end of the ports, and where they and the addresses are.
 enum { HEAD4 = 24, HEAD6 = 44, PORTS4 = 20, PORTS6 = 40, FROM4 = 12, FROM6 = 8, ADDRESSES6 = 32 };
 
@@ -60,6 +65,7 @@ static void land(struct program *p, uint32_t from) {
 }
 
 enum { R0, R1, R2, R3, R4, R5, CONTEXT, HASH, FLOW, NOW, FRAME };
+enum { AT = FLOW };  // where the inner packet begins, until its flow is known
 // Places on the stack, from its end.
 enum { KEY = -4, TARGET = -8, HEAD = -64 };
 #define SIDE(p, field) ((p)->side + (int)offsetof(struct side, field))
@@ -76,10 +82,10 @@ static uint32_t look_up(struct program *p, int map) {
   return jump(p, BPF_JEQ, R0, 0);
 }
 
-// stack[HEAD] = `length` bytes of the inner packet. Gives the jump for "it has not so many".
-static uint32_t load_head(struct program *p, int at, int length) {
+// stack[HEAD] = `length` bytes from AT on. Gives the jump for "it has not so many".
+static uint32_t load_head(struct program *p, int length) {
   copy(p, R1, CONTEXT);
-  set(p, R2, at);
+  copy(p, R2, AT);
   copy(p, R3, FRAME);
   put(p, BPF_ALU64 | BPF_ADD | BPF_K, R3, 0, 0, HEAD);
   set(p, R4, length);
@@ -90,6 +96,22 @@ static uint32_t load_head(struct program *p, int at, int length) {
 static void add_word(struct program *p, uint8_t size, uint8_t to, int at) {
   load(p, size, R1, FRAME, HEAD + at);
   put(p, BPF_ALU | BPF_ADD | BPF_X, to, R1, 0, 0);
+}
+
+// AT = the end of a Geneve header (RFC 8926 section 3.4): of its options, whose length is in words
+// of four bytes, and of the Ethernet header that follows unless the protocol is another.
+static void skip_geneve(struct program *p) {
+  set(p, AT, 0);
+  uint32_t none = load_head(p, GENEVE);
+  load(p, BPF_B, AT, FRAME, HEAD);
+  put(p, BPF_ALU64 | BPF_AND | BPF_K, AT, 0, 0, GENEVE_WORDS);
+  put(p, BPF_ALU64 | BPF_LSH | BPF_K, AT, 0, 0, 2);
+  put(p, BPF_ALU64 | BPF_ADD | BPF_K, AT, 0, 0, GENEVE);
+  load(p, BPF_H, R1, FRAME, HEAD + 2);
+  uint32_t bare = jump(p, BPF_JNE, R1, htons(GENEVE_FRAME));
+  put(p, BPF_ALU64 | BPF_ADD | BPF_K, AT, 0, 0, ETH_HLEN);
+  land(p, bare);
+  land(p, none);
 }
 
 // r2 = protocol, r3 = sum of the ports, of an IPv4 packet; HASH = sum of its addresses. Fragments
@@ -121,18 +143,18 @@ static void sum_packet6(struct program *p) {
 
 // HASH = one number for both directions of the inner flow: sums do not know from and to. 0 for
 // what is no IP packet.
-static void hash_packet(struct program *p, int at) {
+static void hash_packet(struct program *p) {
   static const int with_ports[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP};
   uint32_t has[3];
   set(p, HASH, 0);
-  uint32_t no4 = load_head(p, at, HEAD4);
+  uint32_t no4 = load_head(p, HEAD4);
   load(p, BPF_B, R1, FRAME, HEAD);
   put(p, BPF_ALU | BPF_RSH | BPF_K, R1, 0, 0, 4);
   uint32_t is6 = jump(p, BPF_JEQ, R1, 6), other = jump(p, BPF_JNE, R1, 4);
   sum_packet4(p);
   uint32_t done4 = put(p, BPF_JMP | BPF_JA, 0, 0, 0, 0);
   land(p, is6);
-  uint32_t no6 = load_head(p, at, HEAD6);
+  uint32_t no6 = load_head(p, HEAD6);
   sum_packet6(p);
   land(p, done4);
   for (int i = 0; i < 3; i++) has[i] = jump(p, BPF_JEQ, R2, with_ports[i]);
@@ -268,7 +290,12 @@ void write_program(struct program *p, const struct order *order, bool outer) {
     put(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
     return;
   }
-  hash_packet(p, outer ? (int)order->packet_at : DEVICE_PACKET_AT);
+  if (outer && order->geneve) {
+    skip_geneve(p);
+  } else {
+    set(p, AT, outer ? (int)order->packet_at : DEVICE_PACKET_AT);
+  }
+  hash_packet(p);
   if (order->count == 0) {
     choose_busy(p, order);
     put(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);

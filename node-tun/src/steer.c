@@ -83,6 +83,7 @@ static bool arg_order(const struct call *call, struct order *out) {
   if (!arg_fd(call, 3, "stamps", &out->stamps)) return false;
   if (!arg_fd(call, 4, "flows", &out->flows)) return false;
   if (!arg_u32(call, 5, "packetAt", &out->packet_at)) return false;
+  if (!arg_bool(call, 6, "geneve", &out->geneve)) return false;
   out->count = (uint32_t)count;
   bool some = count >= 1 || out->busy >= 1;
   if (some && count <= MOST_QUEUES && out->busy <= MOST_QUEUES - count) return true;
@@ -90,12 +91,12 @@ static bool arg_order(const struct call *call, struct order *out) {
   return false;
 }
 
-// (fd, cpus, busy, stamps, flows, packetAt)
+// (fd, cpus, busy, stamps, flows, packetAt, geneve)
 static napi_value steer(napi_env env, napi_callback_info info, bool outer) {
   struct call call;
   struct order order;
   int fd;
-  if (!call_open(&call, env, info, 6) || !arg_fd(&call, 0, "fd", &fd)) return NULL;
+  if (!call_open(&call, env, info, 7) || !arg_fd(&call, 0, "fd", &fd)) return NULL;
   if (!arg_order(&call, &order)) return NULL;
   int program = load_program(&order, outer);
   if (program < 0) return throw_system_fd(env, errno, "bpf", fd);

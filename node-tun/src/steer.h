@@ -5,13 +5,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { MOST_QUEUES = 64, MOST_STEPS = 3 * MOST_QUEUES + 200, FLOW_BITS = 10 };
+enum { MOST_QUEUES = 64, MOST_STEPS = 3 * MOST_QUEUES + 240, FLOW_BITS = 10 };
 // Queue or socket i is for CPU cpus[i]; `busy` further ones are for busy flows of any CPU. Without
 // CPUs every flow has one of the `busy` for ever.
 struct order {
   uint32_t *cpus;
   uint32_t count, busy;
   uint32_t packet_at;  // where in a datagram the inner IP packet begins
+  bool geneve;  // it begins where the Geneve header of the datagram says instead
   int stamps, flows;  // maps
 };
 

@@ -5,7 +5,7 @@ import { Worker } from "node:worker_threads";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as tun from "../dist/index.js";
-import { thrownBy } from "./support.mjs";
+import { Batch, LOOPBACK4, thrownBy } from "./support.mjs";
 
 const isRoot = process.getuid() === 0;
 const rootTest = isRoot ? test : test.skip;
@@ -88,6 +88,84 @@ rootTest("what one thread stamps the other one reads", () => {
   first[6] = 0xffffffff;
   assert.is(second[6], 0xffffffff);
   assert.is(second.length, 128);
+});
+
+const BUSY = 4;
+const FRAME = new Uint8Array(14).fill(0x45);
+const OPTION = new Uint8Array(12).fill(0x46);
+
+/** Geneve of an inner packet, with or without a frame and options. */
+function geneve(inner, { framed = false, options = new Uint8Array() }) {
+  const type = framed ? 0x6558 : inner[0] >> 4 === 6 ? 0x86dd : 0x0800;
+  const header = [options.length / 4, 0, type >> 8, type & 255, 0, 0, 1, 0];
+  return Uint8Array.from([...header, ...options, ...(framed ? FRAME : []), ...inner]);
+}
+
+/** An inner UDP packet of a flow; `seed` is what changes from one packet to the next. */
+function inner(family, flow, seed) {
+  const four = [
+    0x45,
+    0,
+    0,
+    60,
+    seed,
+    seed,
+    0x40,
+    0,
+    64,
+    17,
+    seed,
+    seed,
+    10,
+    1,
+    0x45,
+    5,
+    10,
+    2,
+    1,
+    1,
+  ];
+  const address = (host) => [0xfd, 0, 0, 0, 0, 0, 0x60, 0, 0, 0, 0, 0, 0, 0, 0, host];
+  const six = [0x60, 0, 0, seed, 0, 40, 17, 64, ...address(1), ...address(2)];
+  const ports = [flow >> 8, flow & 255, 0, 80];
+  return [...(family === 4 ? four : six), ...ports, ...Array(40).fill(seed)];
+}
+
+/** Steered sockets on one port without CPUs, and how to ask which of them a datagram reaches. */
+function steeredGroup() {
+  const place = { family: 4, address: "127.0.0.1", reusePort: true };
+  const sockets = [tun.openUdp({ ...place, port: 0 })];
+  const { port } = sockets[0];
+  while (sockets.length < BUSY) sockets.push(tun.openUdp({ ...place, port }));
+  const sender = tun.openUdp({ family: 4, address: "127.0.0.1", port: 0, receive: false });
+  for (const { fd } of [...sockets, sender]) keep(fd);
+  const maps = { stamps: keep(tun.openStamps()), flows: keep(tun.openFlows()) };
+  tun.steerUdp(sockets[0].fd, { cpus: [], busy: BUSY, geneve: true, ...maps });
+  const batch = new Batch();
+  return (bytes) => {
+    batch.put(0, { bytes, port, peer: LOOPBACK4 });
+    tun.writeUdpBatch(new Int32Array([sender.fd]), batch.memory, batch.at, 1);
+    batch.preset(1);
+    return sockets.findIndex(({ fd }) => tun.readUdpBatch(fd, batch.memory, batch.at, 1) === 1);
+  };
+}
+
+rootTest("in Geneve a flow has one socket, with options and without, framed or bare", () => {
+  const reached = steeredGroup();
+  const forms = [{}, { framed: true }, { options: OPTION }, { framed: true, options: OPTION }];
+  for (const family of [4, 6]) {
+    const used = new Set();
+    for (let flow = 1000; flow < 1032; flow++) {
+      const seeds = [0, 1, 7, 0x45, 0x60, 200];
+      const all = forms.flatMap((form) =>
+        seeds.map((seed) => reached(geneve(inner(family, flow, seed), form))),
+      );
+      assert.is(new Set(all).size, 1, `IPv${family}, flow ${flow}: sockets ${all}`);
+      used.add(all[0]);
+    }
+    assert.equal([...used].sort(), [0, 1, 2, 3], `IPv${family}`);
+  }
+  for (const length of [0, 3, 8, 20]) assert.is(reached(new Uint8Array(length).fill(0xff)), 0);
 });
 
 test.run();

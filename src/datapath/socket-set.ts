@@ -23,7 +23,7 @@ import {
   type UnderlayAddress,
 } from "./sockets.js";
 import type { CrewPlan, Steerer } from "./steering.js";
-import { ENCAPSULATIONS, RAW_KINDS } from "./templates.js";
+import { RAW_KINDS } from "./templates.js";
 
 /** Everything that datagrams go out of and come in by. */
 export interface Sockets {
@@ -150,7 +150,7 @@ export function openMissing(
     const [was] = before.ports;
     const isSteered = own?.sockets === was?.sockets && was?.protocol === protocol;
     if (own?.protocol === protocol && !isSteered) {
-      steerer.steerSockets(own.sockets, ENCAPSULATIONS[protocol].overhead);
+      steerer.steerSockets(own.sockets, protocol);
     }
     return opened;
   } catch (error) {

@@ -11,6 +11,8 @@ import {
 } from "node-tun";
 import { MAX_WORKERS } from "../../assembly/shared/layout.js";
 import { DatapathError, describe, systemCode } from "./errors.js";
+import { ENCAPSULATIONS } from "./templates.js";
+import type { ProtocolName } from "./types.js";
 
 /**
  * "auto": on machines of few CPUs, where kernel and rights allow it. "on": on all machines, and a
@@ -92,14 +94,15 @@ export class Steerer {
   }
 
   /**
-   * Steers the listening sockets of a port, one of each worker, by the inner packet that begins
-   * `packetAt` bytes into a datagram. @throws {SteeringRefused}
+   * Steers the listening sockets of a port, one of each worker, by the inner packet behind that
+   * encapsulation's header. @throws {SteeringRefused}
    */
-  steerSockets(sockets: readonly { fd: number }[], packetAt: number): void {
+  steerSockets(sockets: readonly { fd: number }[], protocol: ProtocolName): void {
     const { cpus, busy } = this.#plan;
     const fd = sockets[0]?.fd;
     if (fd === undefined || busy === 0) return;
-    attempt(() => steerUdp(fd, { cpus, busy, packetAt, ...this.#maps("wire") }));
+    const inner = { packetAt: ENCAPSULATIONS[protocol].overhead, geneve: protocol === "geneve" };
+    attempt(() => steerUdp(fd, { cpus, busy, ...inner, ...this.#maps("wire") }));
   }
 
   /** One stamp map for all programs of a side, so that workers keep the memory they have. */
