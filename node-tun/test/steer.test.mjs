@@ -31,8 +31,9 @@ async function onCpu(cpu, body) {
      })();`,
     { eval: true, workerData: cpu },
   );
+  const exit = once(worker, "exit");
   const [value] = await once(worker, "message");
-  await once(worker, "exit");
+  await exit;
   return value;
 }
 
