@@ -16,6 +16,7 @@ import { parseAddress } from "./prefix.js";
 import { decodeReply, encodeProbe } from "./probe-packets.js";
 import { askable } from "./probes.js";
 import { FLIPS, type Question, Questions } from "./questions.js";
+import type { ChangeStatus } from "./types.js";
 
 /** A peer is asked so many times in haste, then it stays in the old form and is asked seldom. */
 export const TRIES_MAX = 5;
@@ -27,20 +28,6 @@ const SLACK_MS = 250;
 export const ASKED_MAX = 50;
 /** What nobody sends any more may still be on its way, and records travel. */
 const GRACE_MS = 3000;
-
-/** What status says while a change is under way. */
-export interface ChangeStatus extends Form {
-  // What the mesh asks for, and:
-  /** Members that get packets so, of all. */
-  done: number;
-  total: number;
-  /** Names of members that have not opened it yet. */
-  waiting: string[];
-  /** Names of members that did not answer in it: packets to them stay in the old form. */
-  staying: string[];
-  /** What is still open for those that send in an older form. */
-  kept: Form[];
-}
 
 interface Asking {
   change: PlannedChange;

@@ -5,7 +5,7 @@ import { MESH_ROUTE_METRIC, POOL_ROUTE_METRIC } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import type { BareCounters } from "./bare-counters.js";
 import { type Engine, protocolOf } from "./engine.js";
-import type { ChangeStatus, Flips } from "./flips.js";
+import type { Flips } from "./flips.js";
 import type { LowLatency } from "./low-latency.js";
 import { fittingMtu } from "./mtu.js";
 import type { PlannedPeer } from "./plan-types.js";
@@ -14,7 +14,7 @@ import type { PathProber } from "./pmtu-prober.js";
 import { pathProblem } from "./pmtu-report.js";
 import type { Prober } from "./probes.js";
 import { greOptionsOf } from "./protocols.js";
-import type { AgentStatus, DropRow, FibRow, PeerStatus, RouteRow } from "./types.js";
+import type { AgentStatus, ChangeStatus, DropRow, FibRow, PeerStatus, RouteRow } from "./types.js";
 
 export interface StatusParts {
   engine: Engine;

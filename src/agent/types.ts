@@ -8,7 +8,7 @@ import type {
   SteeringStatus,
   WorkerHeap,
 } from "../datapath/index.js";
-import type { ChangeStatus } from "./flips.js";
+import type { Form } from "./plan-forms.js";
 import type { Way } from "./plan-types.js";
 import type { PathPhase, PathTimers } from "./pmtu-search.js";
 import type { RawStatus } from "./raw-guard.js";
@@ -131,6 +131,20 @@ export interface Refusal {
   key: string;
   revision: number;
   reason: string;
+}
+
+/** What status says while a change is under way. */
+export interface ChangeStatus extends Form {
+  // What the mesh asks for, and:
+  /** Members that get packets so, of all. */
+  done: number;
+  total: number;
+  /** Names of members that have not opened it yet. */
+  waiting: string[];
+  /** Names of members that did not answer in it: packets to them stay in the old form. */
+  staying: string[];
+  /** What is still open for those that send in an older form. */
+  kept: Form[];
 }
 
 /** Reply of GET /status; also the agent's status over NATS. Field names are stable. */
