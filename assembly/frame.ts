@@ -5,7 +5,7 @@ import * as neighbour from "./neighbour";
 import * as peers from "./peers";
 import * as self from "./self";
 import { Drop } from "./shared/drop";
-import { P_TEMPLATE } from "./shared/tables";
+import { P_PROTOCOL, P_TEMPLATE } from "./shared/tables";
 import * as ethernet from "./wire/ethernet";
 import * as ipv6 from "./wire/ipv6";
 
@@ -52,6 +52,14 @@ export function payload(at: usize, type: u32, length: u32): i32 {
   const version: u32 = load<u8>(at) >> 4;
   const expected: u32 = type === ethernet.TYPE_IPV4 ? 4 : 6;
   return version === expected ? 0 : -Drop.BAD_IP_VERSION;
+}
+
+/**
+ * Bytes of the peer's template that an answer by `protocol` begins with, which has headers of
+ * `size` bytes: none while the peer is sent another one, whose template is no header for a frame.
+ */
+export function ownHeader(peer: usize, protocol: u32, size: u32): u32 {
+  return load<u8>(peer, P_PROTOCOL) === protocol ? size : 0;
 }
 
 /**

@@ -5,7 +5,7 @@ import { equal } from "../bytes";
 import * as frame from "../frame";
 import * as network from "../network";
 import { Drop } from "../shared/drop";
-import { GENEVE_OVERHEAD } from "../shared/layout";
+import { GENEVE_OVERHEAD, PROTOCOL_GENEVE } from "../shared/layout";
 import * as ethernet from "../wire/ethernet";
 import * as geneve from "../wire/geneve";
 
@@ -50,7 +50,8 @@ function decapOther(peerIndex: u32, peer: usize, at: usize, length: u32): i32 {
   if (wrong !== 0) return wrong;
   const type = geneve.type(at);
   if (type === ethernet.TYPE_FRAME) {
-    return frame.decap(peerIndex, peer, at, length, header, geneve.SIZE);
+    const own = frame.ownHeader(peer, PROTOCOL_GENEVE, geneve.SIZE);
+    return frame.decap(peerIndex, peer, at, length, header, own);
   }
   const refused = frame.payload(at + header, type, length - header);
   return refused === 0 ? <i32>header : refused;

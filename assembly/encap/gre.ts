@@ -18,7 +18,6 @@ import {
   P_KEY_ALSO,
   P_KEYS,
   P_OVERHEAD,
-  P_PROTOCOL,
   P_SESSION,
   P_TEMPLATE,
 } from "../shared/tables";
@@ -80,8 +79,7 @@ function checkFields(peer: usize, at: usize, length: u32, flags: u32): i32 {
  * underlay's newest output: its fields are filled in there.
  */
 function ofFrame(peerIndex: u32, peer: usize, at: usize, length: u32, header: u32): i32 {
-  const isOurs: bool = load<u8>(peer, P_PROTOCOL) === PROTOCOL_GRE;
-  const own = isOurs ? gre.length(load<u8>(peer, P_TEMPLATE)) : 0;
+  const own = frame.ownHeader(peer, PROTOCOL_GRE, gre.length(load<u8>(peer, P_TEMPLATE)));
   const offset = frame.decap(peerIndex, peer, at, length, header, own);
   if (offset !== neighbour.ANSWERED) return offset;
   const answer = output.latestToWire();

@@ -3,7 +3,7 @@
 import * as frame from "../frame";
 import * as network from "../network";
 import { Drop } from "../shared/drop";
-import { VXLAN_OVERHEAD } from "../shared/layout";
+import { PROTOCOL_VXLAN, VXLAN_OVERHEAD } from "../shared/layout";
 import * as vxlan from "../wire/vxlan";
 
 /** Bytes before the inner IP packet, in the datagram. */
@@ -29,7 +29,8 @@ export function decap(peerIndex: u32, peer: usize, at: usize, length: u32): i32 
   if (length < OVERHEAD) return -Drop.TOO_SHORT;
   if (!vxlan.hasVni(at)) return -Drop.BAD_FLAGS;
   if (!network.isAccepted(peer, vxlan.vni(at))) return -network.reason(peer);
-  return frame.decap(peerIndex, peer, at, length, vxlan.SIZE, vxlan.SIZE);
+  const own = frame.ownHeader(peer, PROTOCOL_VXLAN, vxlan.SIZE);
+  return frame.decap(peerIndex, peer, at, length, vxlan.SIZE, own);
 }
 
 /** Whether both headers, VXLAN and Ethernet, are equal. */

@@ -260,4 +260,19 @@ test("what node 1 sends, node 2 receives unchanged", async () => {
   }
 });
 
+for (const version of [4, 6] as const) {
+  test(`new tables end what was proven of an IPv${version} source by the old ones`, async () => {
+    const module = await node1();
+    const datagram = vxlanDatagram(podPacket(version, 2, 1));
+    // The second of its kind is remembered, and the third would pass for being like it.
+    for (let i = 0; i < 3; i++) module.feedWire(datagram, fromTwo());
+    assert.is(module.run().tun.length, 3);
+    module.publish(contentsOf(1, [peerOf(2, { prefixes: [] }), 3]));
+    module.feedWire(datagram, fromTwo());
+    assert.is(module.run().tun.length, 0);
+    assert.is(module.counters().ingress.drops.SPOOFED_SOURCE?.packets, 1);
+    assertExact(module);
+  });
+}
+
 test.run();

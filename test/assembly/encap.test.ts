@@ -123,6 +123,7 @@ test("all fragments of a packet take one socket", async () => {
   ] as const) {
     const packet = podPacket(4, 1, 2, { payload: new Uint8Array(bytes).fill(bytes) });
     packet.set([offset >> 8, offset & 255], 6);
+    if (offset !== 0x2000) packet.fill(bytes, 20);
     module.feedTun(packet);
     sockets.add(module.run().wire[0]?.socket);
   }

@@ -7,10 +7,23 @@ import {
   D_LENGTH,
   PROBE_ICMP_ID,
   PROBE_PORT,
+  SOCKET_GENEVE,
+  SOCKET_VXLAN,
   W_WIRE_ARENA_USED,
 } from "../../assembly/shared/layout.js";
+import type { ProtocolName, TablePeer } from "../../src/datapath/types.js";
 import { fault } from "../support/judge.js";
-import { MTU, macOf, pod, pod4, pod6, podPacket, vxlanDatagram } from "../support/nodes.js";
+import {
+  geneveDatagram,
+  MTU,
+  macOf,
+  peerOf,
+  pod,
+  pod4,
+  pod6,
+  podPacket,
+  vxlanDatagram,
+} from "../support/nodes.js";
 import {
   be16,
   buildPacket,
@@ -265,5 +278,33 @@ test("solicitations that are forwarded, damaged or for others are drops", async 
   assert.equal([drops.BAD_NEIGHBOUR?.packets, drops.MULTICAST?.packets], [2, 1]);
   assertExact(module);
 });
+
+/** Node 2 while it changes over to us: it sends VXLAN and Geneve still, and is sent `protocol`. */
+function changingPeer(protocol: ProtocolName): TablePeer {
+  const receives = ["vxlan", "geneve", protocol] as const;
+  if (protocol === "vxlan" || protocol === "geneve") return peerOf(2, { protocol, receives });
+  const bare = peerOf(2, { protocol, receives });
+  const gre = { key: null, checksum: false, sequence: false };
+  return protocol === "gre" ? { ...bare, gre } : bare;
+}
+
+for (const protocol of ["vxlan", "geneve", "udp", "ipip", "gre"] as const) {
+  test(`a peer that is sent ${protocol} has questions by that answered and no others`, async () => {
+    const asker = Uint8Array.of(0xfe, 0x80, ...new Array(13).fill(0), 2);
+    const questions = [arpRequest(pod4(1, 1)), solicitation(asker, pod6(1, 1))];
+    for (const kind of ["vxlan", "geneve"] as const) {
+      const module = await nodeOne([changingPeer(protocol)]);
+      for (const question of questions) {
+        if (kind === "vxlan") module.feedWire(question, fromTwo({ socket: SOCKET_VXLAN }));
+        else module.feedWire(geneveDatagram(question.slice(8)), fromTwo({ socket: SOCKET_GENEVE }));
+      }
+      const { wire, tun } = module.run();
+      assert.equal([wire.length, tun.length], [kind === protocol ? 2 : 0, 0]);
+      const drops = Object.keys(module.counters().ingress.drops).sort();
+      assert.equal(drops, kind === protocol ? [] : ["BROADCAST", "MULTICAST"]);
+      assertExact(module);
+    }
+  });
+}
 
 test.run();

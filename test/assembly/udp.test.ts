@@ -3,6 +3,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
+  ARENA_SIZE,
+  BATCH,
   FEATURE_TUN_USO,
   PROBE_MAGIC,
   PROBE_PORT,
@@ -10,6 +12,7 @@ import {
   SOCKET_UDP,
   SOCKET_VXLAN,
   W_FEATURES,
+  W_WIRE_ARENA,
 } from "../../assembly/shared/layout.js";
 import { fault } from "../support/judge.js";
 import { loadModule, type WireInput } from "../support/module.js";
@@ -128,6 +131,35 @@ test("probes of a train are answered, each small, and spoil nothing between them
     got,
     [data(1), data(2), data(3)].map((packet) => packet.slice(28)),
   );
+  assertExact(module);
+});
+
+test("trains whose packets must all move take no more of the arena than there is", async () => {
+  const module = await node1();
+  const next = module.base + W_WIRE_ARENA;
+  module.views.bytes.fill(0xa5, next, next + ARENA_SIZE);
+  // No flow's packet follows its own; moved, with their gaps, they are more than it holds.
+  const [size, count] = [595, 110];
+  const trains = Array.from({ length: BATCH }, (_, i) =>
+    Array.from({ length: count }, (_, k) =>
+      podPacket(4, 2, 1, {
+        ...{ payload: new Uint8Array(size - 28).fill(i + k), sourcePort: 1000 + (k & 1) },
+        ...{ identification: i * count + k },
+      }),
+    ),
+  );
+  for (const train of trains) module.feedWire(concat(...train), from2({ segment: size }));
+  const { tun, wire, runs } = module.run();
+  assert.ok(runs > 1, "what one run has no room for is left to the next");
+  assert.is(wire.length, 0);
+  const behind = module.views.bytes.subarray(next, next + ARENA_SIZE);
+  assert.ok(
+    behind.every((byte) => byte === 0xa5),
+    "nothing is written behind the arena",
+  );
+  const sent = trains.flat();
+  assert.is(tun.length, sent.length);
+  assert.ok(tun.every(({ packet }, i) => Buffer.compare(packet, sent[i] ?? packet) === 0));
   assertExact(module);
 });
 
