@@ -2,10 +2,9 @@
 // Applying what is already so changes nothing; the churn counters prove it.
 import { type MemberSession, serializeSnapshot } from "../../control/index.js";
 import { type Datapath, rawProtocolsOf, type TableContents } from "../datapath/index.js";
-import type { Underlay } from "../host/index.js";
+import { replaceFile, type Underlay } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import { codeOf, messageOf } from "./errors.js";
-import { writeAtomic } from "./files.js";
 import { flipStateText } from "./flip-state.js";
 import type { Flips } from "./flips.js";
 import type { HostKeeper } from "./host-keeper.js";
@@ -313,14 +312,14 @@ export class Engine {
   private async save(): Promise<void> {
     const flips = flipStateText(this.parts.flips.state());
     if (flips !== this.savedFlips) {
-      await writeAtomic(this.parts.flipsPath, flips);
+      await replaceFile(this.parts.flipsPath, flips);
       this.savedFlips = flips;
     }
     const snapshot = this.parts.session.snapshot();
     if (snapshot === null || snapshot.revision === this.savedRevision) {
       return;
     }
-    await writeAtomic(this.parts.snapshotPath, serializeSnapshot(snapshot));
+    await replaceFile(this.parts.snapshotPath, serializeSnapshot(snapshot));
     this.savedRevision = snapshot.revision;
   }
 

@@ -1,36 +1,10 @@
-// Files that must survive a crash in one piece: written beside, synced, renamed; readable by root
-// alone.
-import { randomBytes } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+// Files of the agent's state directory: read, taken away, and what killed writers left beside them.
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 /** Makes a directory (and parents) that only its owner may enter. */
 export async function makePrivateDirectory(path: string): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o700 });
-}
-
-/** Replaces a file in one step, mode 0600. A crash leaves the old content or the new one. */
-export async function writeAtomic(path: string, content: string): Promise<void> {
-  const beside = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
-  try {
-    await writeSynced(beside, content);
-    await rename(beside, path);
-  } catch (error) {
-    await rm(beside, { force: true });
-    throw error;
-  }
-  const directory = await open(dirname(path), "r");
-  await directory.sync().finally(() => directory.close());
-}
-
-async function writeSynced(path: string, content: string): Promise<void> {
-  const file = await open(path, "wx", 0o600);
-  try {
-    await file.writeFile(content);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }
 
 /** What stands behind a file's name while it is written: by any room that replaces it whole. */

@@ -19,12 +19,13 @@ import {
   reconcileRoutes,
   removeAdmission,
   removeMasquerade,
+  replaceFile,
   type SysctlChange,
   SysctlKeeper,
   setLink,
 } from "../host/index.js";
 import { messageOf } from "./errors.js";
-import { readText, writeAtomic } from "./files.js";
+import { readText } from "./files.js";
 import { gsoMaxSize } from "./gso.js";
 import type { WantedAdmission, WantedMasquerade, WantedRoute } from "./plan-types.js";
 
@@ -222,7 +223,7 @@ export class HostKeeper {
   private async save(): Promise<void> {
     const text = JSON.stringify(this.sysctls.changes());
     if (text !== this.saved) {
-      await writeAtomic(this.path, text);
+      await replaceFile(this.path, text);
       this.saved = text;
     }
   }

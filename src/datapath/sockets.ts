@@ -11,12 +11,11 @@ import {
   type UdpSocket,
 } from "node-tun";
 import { ENTROPY_SOCKETS, SOCKET_MIXED } from "../../assembly/shared/layout.js";
-
-export type { UdpChecksums } from "node-tun";
-
 import { DatapathError, describe, systemCode } from "./errors.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import type { ProtocolName } from "./types.js";
+
+export type { UdpChecksums } from "node-tun";
 
 /** Where datagrams of one encapsulation come to: a UDP port, or 0 where they have no ports. */
 export interface ListeningPort {

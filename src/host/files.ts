@@ -3,12 +3,17 @@ import { randomBytes } from "node:crypto";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
-/**
- * Replaces a file: written beside (mode 0600), synced, renamed over. After a crash there is the old
- * content or the new one. Its directory is made when absent, mode 0700.
- */
+/** As `replaceFile`; its directory is made when absent, mode 0700. */
 export async function writePrivateFile(path: string, content: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await replaceFile(path, content);
+}
+
+/**
+ * Replaces a file: written beside (mode 0600), synced, renamed over. After a crash there is the old
+ * content or the new one.
+ */
+export async function replaceFile(path: string, content: string): Promise<void> {
   const beside = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
   try {
     await writeSynced(beside, content);

@@ -33,7 +33,7 @@ export {
 } from "./detect.js";
 export { HostError, type HostErrorCode } from "./errors.js";
 export { gatherFacts, type HostFacts } from "./facts.js";
-export { writePrivateFile } from "./files.js";
+export { replaceFile, writePrivateFile } from "./files.js";
 export { type FirewallObstacle, findFirewall, type MeshTraffic } from "./firewall.js";
 export { isPlainObject, type JsonObject } from "./json.js";
 export {

@@ -18,9 +18,9 @@ import {
   readText,
   removeDrafts,
   removeFiles,
-  writeAtomic,
 } from "../../src/agent/files.js";
 import { StateLock } from "../../src/agent/lock.js";
+import { replaceFile } from "../../src/host/index.js";
 
 const directory = mkdtempSync(join(tmpdir(), "meshd-files-"));
 test.after(() => rmSync(directory, { recursive: true, force: true }));
@@ -29,9 +29,9 @@ test("an atomic write replaces the whole file, private, and leaves nothing besid
   const inside = join(directory, "one");
   await makePrivateDirectory(inside);
   const path = join(inside, "state.json");
-  await writeAtomic(path, "first, and longer");
+  await replaceFile(path, "first, and longer");
   chmodSync(path, 0o644);
-  await writeAtomic(path, "second");
+  await replaceFile(path, "second");
   assert.is(await readText(path), "second");
   assert.is(statSync(path).mode & 0o777, 0o600);
   assert.is(statSync(inside).mode & 0o777, 0o700);
@@ -56,7 +56,7 @@ test("a write that fails leaves nothing beside the file", async () => {
   const path = join(inside, "state.json");
   mkdirSync(join(path, "in-the-way"), { recursive: true });
   let failed = "";
-  await writeAtomic(path, "text").catch((error: { code: string }) => {
+  await replaceFile(path, "text").catch((error: { code: string }) => {
     failed = error.code;
   });
   assert.is(failed, "EISDIR");

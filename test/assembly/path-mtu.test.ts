@@ -3,12 +3,12 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { FRAGMENT_SOCKETS } from "../../assembly/shared/layout.js";
-import { packetsInFlight } from "../../src/datapath/counters.js";
 import { packetsTo } from "../../src/datapath/peer-packets.js";
 import { fault, slowSegment } from "../support/judge.js";
 import { loadModule, type TestModule } from "../support/module.js";
 import { contentsOf, MTU, peerOf, podPacket } from "../support/nodes.js";
 import { ACK, be32, FIN, PSH, SYN, TCP, UDP } from "../support/packets.js";
+import { assertExact } from "../support/scene.js";
 
 const OUTER = 22;
 const URG = 32;
@@ -18,12 +18,6 @@ async function node1(): Promise<TestModule> {
   const module = await loadModule();
   module.publish(contentsOf(1, [peerOf(2, { mtu: narrow }), 3]));
   return module;
-}
-
-function exact(module: TestModule): void {
-  const { egress, ingress } = module.counters();
-  assert.is(packetsInFlight(egress), 0, "egress is exact");
-  assert.is(packetsInFlight(ingress), 0, "ingress is exact");
 }
 
 function bytes(length: number): Uint8Array {
@@ -45,7 +39,7 @@ for (const version of [4, 6] as const) {
     for (const piece of pieces) assert.is(fault(piece), undefined);
     const { egress } = module.counters();
     assert.equal([egress.received, egress.forwarded, egress.super], [2, 2, 0]);
-    exact(module);
+    assertExact(module);
   });
 
   test(`an IPv${version} packet that cannot be cut is too big, and it is told`, async () => {
@@ -71,7 +65,7 @@ for (const version of [4, 6] as const) {
       const told = be32(answer, at + 4);
       // No IPv6 sender believes in less (RFC 8201 section 4).
       assert.is(told, version === 4 ? narrow : 1280);
-      exact(module);
+      assertExact(module);
     }
   });
 }
@@ -100,7 +94,7 @@ test("IPv6 up to 1280 bytes goes in outer fragments where a peer needs it, alone
     const isIPv4 = packet.length === 1280;
     assert.is(be32(answer, isIPv4 ? 24 : 44), isIPv4 ? narrow : 1280);
   }
-  exact(module);
+  assertExact(module);
 });
 
 test("TCP over IPv6 is cut to the path and needs no fragments, UDP super-packets do", async () => {
@@ -120,7 +114,7 @@ test("TCP over IPv6 is cut to the path and needs no fragments, UDP super-packets
   assert.is(pieced.length, 3);
   assert.ok(pieced.every(({ socket, segments }) => socket > FRAGMENT_SOCKETS && segments === 1));
   for (const out of pieced) assert.is(fault(out.bytes.slice(OUTER)), undefined);
-  exact(module);
+  assertExact(module);
 });
 
 test("packets from TUN count for their peer, those of our own do not", async () => {

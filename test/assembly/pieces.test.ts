@@ -4,13 +4,13 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { FRAGMENT_SOCKETS } from "../../assembly/shared/layout.js";
 import { addressBytes, parseAddress } from "../../src/datapath/address.js";
-import { packetsInFlight } from "../../src/datapath/counters.js";
 import { setUnderlay } from "../../src/datapath/memory.js";
 import type { TablePeer } from "../../src/datapath/types.js";
 import { fault } from "../support/judge.js";
 import { loadWorkers, type TestModule, type WireOutput } from "../support/module.js";
 import { contentsOf, peerOf, podPacket } from "../support/nodes.js";
 import { be16, be32, concat, UDP } from "../support/packets.js";
+import { assertExact } from "../support/scene.js";
 
 /** Bytes of a VXLAN or Geneve header and the Ethernet header behind it. */
 const OUTER = 22;
@@ -18,12 +18,6 @@ const OWN = "2001:db8::1";
 const PEER = "2001:db8::2";
 const LINK = 1280;
 const IPV6_HEADER = 40;
-
-function exact(module: TestModule): void {
-  const { egress, ingress } = module.counters();
-  assert.is(packetsInFlight(egress), 0, "egress is exact");
-  assert.is(packetsInFlight(ingress), 0, "ingress is exact");
-}
 
 function bytes(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => (i * 11) & 255);
@@ -115,7 +109,7 @@ for (const [peer, next, outer] of PIECED) {
     }
     const { egress } = module.counters();
     assert.equal([egress.forwarded, egress.forwardedBytes], [3, mtu + 1 + 1277 + 1280]);
-    exact(module);
+    assertExact(module);
   });
 }
 
@@ -127,7 +121,7 @@ test("a fragment that does not leave is a packet lost", async () => {
   module.run();
   const { egress } = module.counters();
   assert.equal([egress.forwarded, egress.drops.SEND_FAILED?.packets], [0, 1]);
-  exact(module);
+  assertExact(module);
 });
 
 test("a UDP super-packet over IPv6 goes in fragments, its short end as it is", async () => {
@@ -147,7 +141,7 @@ test("a UDP super-packet over IPv6 goes in fragments, its short end as it is", a
   assert.ok((wire[4]?.socket ?? 99) < FRAGMENT_SOCKETS);
   assert.is(fault(wire[4]?.bytes.slice(OUTER) ?? new Uint8Array(0)), undefined);
   assert.is(module.counters().egress.forwarded, 3);
-  exact(module);
+  assertExact(module);
 });
 
 test("no identification comes twice, from no worker", async () => {
