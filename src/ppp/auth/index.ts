@@ -1,0 +1,2 @@
+// The door of authentication inside the link.
+export type * from "./types.js";
