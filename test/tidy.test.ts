@@ -23,6 +23,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "src/pods": ["src/host", "src/config", "src/telemetry"],
   "src/datapath": ["assembly/shared", "node-tun"],
   "src/bench": ["node-tun"],
+  "src/ppp": [],
   "src/agent": [
     ...["src/datapath", "src/host", "src/pods", "src/config", "src/telemetry", "control"],
     ...["assembly/shared", "src/bench", "node-tun"],

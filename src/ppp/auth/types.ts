@@ -51,7 +51,7 @@ export interface AuthFailure {
   kind: "denied" | "timeout" | "bad-authenticator";
 }
 
-/** What a machine tells its link. `send` may be called from inside `start`, `receive` and `tick`. */
+/** What a machine tells its link; also from inside `start`, `receive` and `tick`. */
 export interface AuthEvents {
   /** A PPP frame from its 2-byte protocol number on (c223 or c023). */
   send(frame: Uint8Array): void;
