@@ -136,6 +136,12 @@ function matrixOf(results: readonly SuiteResult[]): string {
   return [...new Set(rows)].map((row) => `${row}\n`).join("");
 }
 
+/** What the fuzz suites say that they ran. */
+function fuzzedOf(results: readonly SuiteResult[]): string {
+  const said = results.flatMap(({ output }) => output.match(/^fuzzed .*$/gm) ?? []);
+  return said.map((line) => `${line}\n`).join("");
+}
+
 /** What skipped tests said they need. */
 function reasonsOf(results: readonly SuiteResult[]): string {
   const said = results.flatMap(({ output }) => [...output.matchAll(/SKIPPED \((.*)\): /g)]);
@@ -166,6 +172,7 @@ async function main(): Promise<void> {
   ];
   const sum = (key: "passed" | "failed" | "skipped") => results.reduce((n, r) => n + r[key], 0);
   process.stdout.write(matrixOf(results));
+  process.stdout.write(fuzzedOf(results));
   if (sum("skipped") > 0) {
     process.stdout.write(`skipped: ${sum("skipped")} (${reasonsOf(results)})\n`);
   }

@@ -1,7 +1,7 @@
-// What the fuzz test feeds: well-formed packets of the fuzz mesh in both directions, and every way
-// of spoiling them that the hot path must survive.
-import { D_CAPACITY, D_LENGTH } from "../../assembly/shared/layout.js";
-import type { Damage, FuzzDriver, WireMeta } from "./fuzz-driver.js";
+// What the fuzz test feeds: well-formed packets of the fuzz mesh in both directions, and those that
+// break one rule of it.
+import type { ProtocolName } from "../../src/datapath/types.js";
+import type { WireMeta } from "./fuzz-driver.js";
 import {
   type FuzzPeer,
   metaOf,
@@ -16,7 +16,6 @@ import {
   wrapFrame,
 } from "./fuzz-mesh.js";
 import { slowSegment } from "./judge.js";
-import { Kept } from "./kept.js";
 import type { PacketOptions } from "./packets.js";
 import {
   ACK,
@@ -40,7 +39,9 @@ import type { Random } from "./random.js";
 
 const TIMESTAMPS = Uint8Array.of(1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2);
 const empty = new Uint8Array(0);
+
 export interface Egress {
+  peer: FuzzPeer;
   vnet: Uint8Array;
   packet: Uint8Array;
   /** The inner packets that must come out at the underlay. */
@@ -53,28 +54,19 @@ export interface Ingress {
   expected: Uint8Array[];
 }
 
-/** Makes well-formed inputs of the mesh, and spoils inputs. */
+/** Makes inputs for the peers of one encapsulation, with some of the others among them. */
 export class FuzzInputs {
-  readonly #egress: Kept<Egress>;
-  readonly #ingress: Kept<Ingress>;
-  readonly #strayOut: Kept<Uint8Array>;
-  readonly #strayIn: Kept<{ peer: FuzzPeer; bytes: Uint8Array }>;
+  readonly #own: readonly FuzzPeer[];
+  constructor(
+    readonly random: Random,
+    readonly protocol: ProtocolName,
+  ) {
+    this.#own = PEERS.filter((peer) => peer.protocol === protocol);
+  }
 
-  constructor(readonly random: Random) {
-    this.#egress = new Kept(random, () =>
-      random.once(3) ? this.egressSuper() : this.egressSingle(),
-    );
-    this.#ingress = new Kept(random, () =>
-      random.once(3) ? this.ingressTrain() : this.ingressSingle(),
-    );
-    this.#strayOut = new Kept(random, () =>
-      this.#build(this.#strayOptions(SELF_NET, random.pick(PEERS).net)),
-    );
-    this.#strayIn = new Kept(random, () => {
-      const peer = random.pick(PEERS);
-      const packet = this.#build(this.#strayOptions(peer.net, SELF_NET));
-      return { peer, bytes: wrap(peer, packet) };
-    });
+  /** Mostly one of the encapsulation's own. */
+  peer(): FuzzPeer {
+    return this.random.pick(this.random.once(8) ? PEERS : this.#own);
   }
 
   /** A payload length: mostly small. */
@@ -101,7 +93,7 @@ export class FuzzInputs {
     };
   }
 
-  #build(o: PacketOptions): Uint8Array {
+  build(o: PacketOptions): Uint8Array {
     if (o.protocol === TCP || o.protocol === UDP) return buildPacket(o);
     // An echo request; its checksum covers a pseudo-header in IPv6 only.
     const payload = concat(
@@ -129,38 +121,39 @@ export class FuzzInputs {
   /** One packet from a pod to a peer's pod, with or without its checksum done. */
   egressSingle(): Egress {
     const { random } = this;
-    const peer = random.pick(PEERS);
+    const peer = this.peer();
     const options = this.#options(SELF_NET, peer.net, Math.min(peer.mtu, 1450));
-    const packet = this.#build(options);
+    const packet = this.build(options);
     const isPlain = options.protocol !== TCP && options.protocol !== UDP;
-    if (isPlain || random.once(2)) return { vnet: PLAIN_VNET, packet, expected: [packet] };
+    if (isPlain || random.once(2)) return { peer, vnet: PLAIN_VNET, packet, expected: [packet] };
     const start = options.version === 4 ? 20 + (options.ipOptions?.length ?? 0) : 40;
     const vnet = vnetOf(0, 0, 0, start, options.protocol === TCP ? 16 : 6);
-    return { vnet, packet: unfinished(packet, options), expected: [packet] };
+    return { peer, vnet, packet: unfinished(packet, options), expected: [packet] };
   }
 
   /** Segments that nobody cut, as raw sockets hand over what a kernel on this machine sent. */
-  #whole(peer: FuzzPeer): { bytes: Uint8Array; meta: WireMeta } {
+  whole(peer: FuzzPeer): { bytes: Uint8Array; meta: WireMeta } {
     const { random } = this;
     const plain = { ...this.#options(peer.net, SELF_NET, 100), ipOptions: empty };
     const protocol = random.pick([TCP, TCP, UDP]);
     const options = { ...plain, protocol, payload: random.bytes(random.between(1000, 9000)) };
-    const packet = this.#build(options);
-    const spoiled = random.once(2) ? this.mutate(packet) : unfinished(packet, options);
+    const packet = this.build(options);
+    const spoiled = random.once(2) ? mutated(random, packet) : unfinished(packet, options);
     return { bytes: spoiled, meta: metaOf(peer, options.version) };
   }
 
   /** A super-packet to a peer's pod. */
   egressSuper(): Egress {
     const { random } = this;
-    const peer = random.pick(PEERS);
+    const peer = this.peer();
     const plain = { ...this.#options(SELF_NET, peer.net, 100), ipOptions: empty };
     const protocol = random.pick([TCP, TCP, UDP]);
     const header = (plain.version === 4 ? 20 : 40) + (protocol === TCP ? 32 : 8);
     // TCP may ask for more than the path carries and is cut smaller; a datagram may not.
     const most = protocol === TCP ? 9000 : peer.mtu - header;
     const size = random.once(3) ? random.between(8, 200) : random.between(200, most);
-    const payload = random.bytes(random.between(1, Math.min(16_000, size * 20)));
+    const limit = random.once(4) ? 16_000 : 3000;
+    const payload = random.bytes(random.between(1, Math.min(limit, size * 20)));
     const tcpOptions = protocol === TCP ? TIMESTAMPS : empty;
     const flags = ACK | random.pick([0, PSH, FIN, CWR]);
     const packet = buildPacket({ ...plain, protocol, payload, flags, tcpOptions });
@@ -168,14 +161,14 @@ export class FuzzInputs {
     const kind = protocol === UDP ? 5 : plain.version === 4 ? 1 : 4;
     const type = flags & CWR && protocol === TCP ? kind | 0x80 : kind;
     const vnet = vnetOf(type, header, size, start, protocol === TCP ? 16 : 6);
-    return { vnet, packet, expected: slowSegment(packet, Math.min(size, peer.mtu - header)) };
+    return { peer, vnet, packet, expected: slowSegment(packet, Math.min(size, peer.mtu - header)) };
   }
 
   /** One datagram from a peer to a pod of ours. */
   ingressSingle(): Ingress {
-    const peer = this.random.pick(PEERS);
+    const peer = this.peer();
     const options = this.#options(peer.net, SELF_NET, Math.min(peer.mtu, 1450));
-    const packet = this.#build(options);
+    const packet = this.build(options);
     const meta = { ...metaOf(peer, options.version), tos: (options.tos ?? 0) & 3 };
     const hasSum = options.protocol === TCP || options.protocol === UDP;
     const isLeft = peer.protocol === "ipip" && hasSum && this.random.once(2);
@@ -188,22 +181,24 @@ export class FuzzInputs {
    */
   ingressTrain(): Ingress {
     const { random } = this;
-    const peer = random.pick(PEERS);
+    const peer = this.peer();
     const count = random.between(2, 24);
+    const version = random.pick([4, 6] as const);
     const flows = Array.from({ length: random.between(1, 3) }, () => {
       const protocol = random.pick([TCP, UDP]);
       const o = { ...this.#options(peer.net, SELF_NET, 100), protocol, ipOptions: empty };
-      return { ...o, tcpOptions: empty, tos: 2, version: 4 as const };
+      return { ...o, tcpOptions: empty, tos: 2, version };
     }).map((o) => ({
-      ...{ ...o, source: podAddress(4, peer.net, random.between(2, 9)) },
-      destination: podAddress(4, SELF_NET, random.between(2, 9)),
+      ...{ ...o, source: podAddress(version, peer.net, random.between(2, 9)) },
+      destination: podAddress(version, SELF_NET, random.between(2, 9)),
     }));
-    const length = random.between(60, random.once(4) ? 1450 : 200);
+    const header = version === 4 ? 20 : 40;
+    const length = random.between(header + 40, random.once(4) ? 1450 : 200);
     const packets = Array.from({ length: count }, (_, i) => {
       const flow = random.pick(flows);
       const isLast = i + 1 === count;
-      const whole = isLast ? random.between(48, length) : length;
-      const payload = random.bytes(whole - 20 - (flow.protocol === TCP ? 20 : 8));
+      const whole = isLast ? random.between(header + 28, length) : length;
+      const payload = random.bytes(whole - header - (flow.protocol === TCP ? 20 : 8));
       const packet = buildPacket({ ...flow, payload });
       flow.sequence = ((flow.sequence ?? 0) + payload.length) % 2 ** 32;
       flow.identification = ((flow.identification ?? 0) + 1) & 0xffff;
@@ -211,25 +206,12 @@ export class FuzzInputs {
     });
     const shape = this.#shape();
     const bytes = concat(...packets.map((packet) => wrap(peer, packet, shape)));
-    const meta = { ...metaOf(peer), segment: outerOf(peer, shape) + length, tos: 2 };
+    const meta = { ...metaOf(peer, version), segment: outerOf(peer, shape) + length, tos: 2 };
     return { bytes, meta, expected: packets };
   }
 
-  /** Flips, overwrites, cuts or stretches a copy. */
-  mutate(bytes: Uint8Array): Uint8Array {
-    const { random } = this;
-    const copy = Uint8Array.from(bytes);
-    const span = random.once(2) ? Math.min(copy.length, 80) : copy.length;
-    for (let i = random.between(1, 4); i > 0 && span > 0; i--) {
-      const at = random.between(0, span - 1);
-      copy[at] = random.once(2) ? random.bits() : (copy[at] ?? 0) ^ (1 << random.between(0, 7));
-    }
-    if (random.once(4)) return copy.slice(0, random.between(0, copy.length));
-    return random.once(8) ? concat(copy, random.bytes(random.between(1, 60))) : copy;
-  }
-
   /** A packet that breaks one rule of the mesh. */
-  #strayOptions(from: number, to: number): PacketOptions {
+  strayOptions(from: number, to: number): PacketOptions {
     const { random } = this;
     const o = this.#options(from, to, 300);
     const v = o.version;
@@ -270,31 +252,8 @@ export class FuzzInputs {
     });
   }
 
-  /** Feeds one spoiled input to TUN. */
-  spoilTun(driver: FuzzDriver): void {
-    const { random } = this;
-    const good = this.#egress.draw();
-    const stray = () => this.#strayOut.draw();
-    const damage: Damage = (view, at) => {
-      const length = random.pick([0, 9, 10, 11, 29, 65_792, 70_000, 2 ** 32 - 1]);
-      view.setUint32(at + random.pick([D_LENGTH, D_CAPACITY]), length, true);
-    };
-    const feeds: (() => void)[] = [
-      () => driver.feedTun(good.vnet, this.mutate(good.packet)),
-      () => driver.feedTun(this.mutate(good.vnet).slice(0, 10), good.packet),
-      () => driver.feedTun(random.bytes(10), good.packet),
-      () => driver.feedTun(random.bytes(10), stray()),
-      () => driver.feedTun(PLAIN_VNET, stray()),
-      () => driver.feedTun(PLAIN_VNET, random.bytes(random.between(0, 200))),
-      () => driver.feedTun(good.vnet, good.packet, damage),
-      () =>
-        driver.feedTun(vnetOf(random.pick([1, 4, 5]), 0, random.between(0, 60), 20, 16), stray()),
-    ];
-    random.pick(feeds)();
-  }
-
   /** An ARP request or neighbour solicitation, mostly for our own address. */
-  #question(peer: FuzzPeer): Uint8Array {
+  question(peer: FuzzPeer): Uint8Array {
     const { random } = this;
     if (random.once(2)) return this.#solicitation(peer);
     const asked = random.once(3) ? random.bytes(4) : address4(10, 244, 1, 1);
@@ -325,7 +284,7 @@ export class FuzzInputs {
     return wrapFrame(peer, frame, this.#shape());
   }
 
-  #probe(peer: FuzzPeer): Uint8Array {
+  probe(peer: FuzzPeer): Uint8Array {
     const { random } = this;
     const version = random.pick([4, 6] as const);
     const payload = concat(
@@ -338,59 +297,16 @@ export class FuzzInputs {
       destination: version === 4 ? address4(10, 244, 1, 1) : address6(1, 1),
     });
   }
+}
 
-  /** Feeds one spoiled input to the underlay side. */
-  spoilWire(driver: FuzzDriver): void {
-    const { random } = this;
-    const good = this.#ingress.draw();
-    const stray = this.#strayIn.draw();
-    const { peer } = stray;
-    const meta = metaOf(peer);
-    const damage: Damage = (view, at) => {
-      const length = random.pick([0, 7, 8, 21, 22, 23, 41, 65_792, 70_000, 2 ** 32 - 1]);
-      view.setUint32(at + random.pick([D_LENGTH, D_CAPACITY]), length, true);
-    };
-    const patched = (at: number, value: number) => {
-      const copy = Uint8Array.from(good.bytes);
-      copy[at] = value;
-      return copy;
-    };
-    const feeds: (() => void)[] = [
-      () => driver.feedWire(this.mutate(good.bytes), good.meta),
-      () => driver.feedWire(good.bytes, { ...good.meta, tos: random.between(0, 255) }),
-      () => {
-        const segment = random.between(0, good.bytes.length + 9);
-        driver.feedWire(good.bytes, { ...good.meta, segment });
-      },
-      () => driver.feedWire(good.bytes, { ...good.meta, segment: random.between(1, 60) }),
-      () => driver.feedWire(good.bytes, { ...good.meta, flags: 1 }),
-      () => {
-        const { before = random.bytes(20) } = good.meta;
-        driver.feedWire(good.bytes, { ...good.meta, before: this.mutate(before) });
-      },
-      () => driver.feedWire(good.bytes, { ...good.meta, socket: random.between(1, 7) }),
-      () => driver.feedWire(good.bytes, { ...good.meta, from: random.bytes(16) }),
-      () => driver.feedWire(good.bytes, { ...good.meta, family: random.pick([0, 4, 6, 255]) }),
-      () => driver.feedWire(patched(random.between(4, 6), random.bits() & 255), good.meta),
-      () => driver.feedWire(patched(0, random.bits() & 255), good.meta),
-      () => driver.feedWire(patched(random.between(8, 21), random.bits() & 255), good.meta),
-      () => driver.feedWire(stray.bytes, meta),
-      () => {
-        const train = concat(stray.bytes, stray.bytes, stray.bytes);
-        driver.feedWire(train, { ...meta, segment: stray.bytes.length });
-      },
-      () => driver.feedWire(this.#question(peer), meta),
-      () => driver.feedWire(this.mutate(this.#question(peer)), meta),
-      () => driver.feedWire(wrap(peer, this.#probe(peer)), meta),
-      () => driver.feedWire(this.mutate(wrap(peer, this.#probe(peer))), meta),
-      () => driver.feedWire(random.bytes(random.between(0, 300)), meta),
-      () => {
-        const ipip = random.pick(PEERS.filter(({ protocol }) => protocol === "ipip"));
-        const whole = this.#whole(ipip);
-        driver.feedWire(whole.bytes, whole.meta);
-      },
-      () => driver.feedWire(good.bytes, good.meta, damage),
-    ];
-    random.pick(feeds)();
+/** Flips, overwrites, cuts or stretches a copy. */
+export function mutated(random: Random, bytes: Uint8Array): Uint8Array {
+  const copy = bytes.slice();
+  const span = random.once(2) ? Math.min(copy.length, 80) : copy.length;
+  for (let i = random.between(1, 4); i > 0 && span > 0; i--) {
+    const at = random.between(0, span - 1);
+    copy[at] = random.once(2) ? random.bits() : (copy[at] ?? 0) ^ (1 << random.between(0, 7));
   }
+  if (random.once(4)) return copy.subarray(0, random.between(0, copy.length));
+  return random.once(8) ? concat(copy, random.bytes(random.between(1, 60))) : copy;
 }

@@ -41,6 +41,12 @@ const SOCKETS: Readonly<Record<ProtocolName, number>> = {
   ...{ vxlan: SOCKET_VXLAN, geneve: SOCKET_GENEVE, udp: SOCKET_UDP },
   ...{ ipip: SOCKET_IPIP4, gre: SOCKET_GRE },
 };
+
+/** The sockets that datagrams of an encapsulation come in at. */
+export function socketsOf(protocol: ProtocolName): number[] {
+  return protocol === "ipip" ? [SOCKET_IPIP4, SOCKET_IPIP6] : [SOCKETS[protocol]];
+}
+
 const NO_WORDS: GreOptions = { key: null, checksum: false, sequence: false };
 const KEYED: GreOptions = { key: 0xdeadbeef, checksum: false, sequence: false };
 const ALL_WORDS: GreOptions = { key: 0xc0ffee42, checksum: true, sequence: true };

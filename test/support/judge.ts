@@ -7,7 +7,7 @@ import {
   concat,
   FIN,
   PSH,
-  pseudoHeader,
+  pseudoSum,
   setBe16,
   setBe32,
   slowChecksum,
@@ -89,8 +89,8 @@ function transportFault(packet: Uint8Array, shape: Shape): string | undefined {
   const covered = shape.protocol === TCP || shape.protocol === UDP;
   if (!covered && (isV4 || shape.protocol !== 58)) return undefined;
   if (shape.protocol === UDP && be16(transport, 6) === 0) return isV4 ? undefined : "UDP without";
-  const pseudo = pseudoHeader(packet, shape.protocol, transport.length);
-  return slowSum(transport, slowSum(pseudo)) === 0xffff ? undefined : "transport checksum";
+  const pseudo = pseudoSum(packet, shape.protocol, transport.length);
+  return slowSum(transport, pseudo) === 0xffff ? undefined : "transport checksum";
 }
 
 /** The fault of an IP packet - lengths, header checksum, transport checksum - or undefined. */
@@ -101,12 +101,12 @@ export function fault(packet: Uint8Array): string | undefined {
 
 /** The bytes that differ from packet to packet of one super-packet. */
 function cut(packet: Uint8Array, shape: Shape, payload: Uint8Array, index: number, done: number) {
-  const piece = concat(packet.slice(0, shape.header), payload);
+  const piece = concat(packet.subarray(0, shape.header), payload);
   if (shape.version === 4) {
     setBe16(piece, 2, piece.length);
     setBe16(piece, 4, (be16(packet, 4) + index) & 0xffff);
     setBe16(piece, 10, 0);
-    setBe16(piece, 10, slowChecksum(piece.slice(0, ((piece[0] ?? 0) & 15) * 4)));
+    setBe16(piece, 10, slowChecksum(piece.subarray(0, ((piece[0] ?? 0) & 15) * 4)));
   } else {
     setBe16(piece, 4, piece.length - 40);
   }
@@ -122,8 +122,8 @@ function finishPiece(piece: Uint8Array, shape: Shape): void {
   const field = shape.offset + (shape.protocol === TCP ? 16 : 6);
   setBe16(piece, field, 0);
   const transport = piece.subarray(shape.offset);
-  const pseudo = pseudoHeader(piece, shape.protocol, transport.length);
-  const right = slowChecksum(transport, slowSum(pseudo));
+  const pseudo = pseudoSum(piece, shape.protocol, transport.length);
+  const right = slowChecksum(transport, pseudo);
   setBe16(piece, field, right === 0 && shape.protocol === UDP ? 0xffff : right);
 }
 
@@ -134,12 +134,12 @@ function finishPiece(piece: Uint8Array, shape: Shape): void {
 export function slowSegment(packet: Uint8Array, size: number): Uint8Array[] {
   const shape = shapeOf(packet);
   if (typeof shape === "string") throw new Error(shape);
-  const payload = packet.slice(shape.header);
+  const payload = packet.subarray(shape.header);
   const flags = packet[shape.offset + 13] ?? 0;
   const pieces: Uint8Array[] = [];
   for (let done = 0; done === 0 || done < payload.length; done += size) {
     const index = pieces.length;
-    const piece = cut(packet, shape, payload.slice(done, done + size), index, done);
+    const piece = cut(packet, shape, payload.subarray(done, done + size), index, done);
     if (shape.protocol === TCP) {
       const isLast = done + size >= payload.length;
       let own = index === 0 ? flags : flags & ~CWR;

@@ -99,6 +99,12 @@ export function pseudoHeader(packet: Uint8Array, protocol: number, length: numbe
   return concat(packet.slice(8, 40), tail);
 }
 
+/** The sum of the pseudo-header alone. */
+export function pseudoSum(packet: Uint8Array, protocol: number, length: number): number {
+  const isV4 = (packet[0] ?? 0) >> 4 === 4;
+  return slowSum(isV4 ? packet.subarray(12, 20) : packet.subarray(8, 40), protocol + length);
+}
+
 function transportHeader(o: PacketOptions): Uint8Array {
   const options = o.tcpOptions ?? new Uint8Array(0);
   const header = new Uint8Array(o.protocol === TCP ? 20 + options.length : 8);
@@ -161,8 +167,7 @@ export function buildPacket(o: PacketOptions): Uint8Array {
   const packet = concat(ip, transport);
   if (isPlain) return packet;
   const field = ip.length + (o.protocol === TCP ? 16 : 6);
-  const pseudo = pseudoHeader(packet, o.protocol, transport.length);
-  const right = slowChecksum(transport, slowSum(pseudo));
+  const right = slowChecksum(transport, pseudoSum(packet, o.protocol, transport.length));
   setBe16(packet, field, o.checksum ?? (right === 0 && o.protocol === UDP ? 0xffff : right));
   return packet;
 }
@@ -174,7 +179,7 @@ export function unfinished(
 ): Uint8Array {
   const start = version === 4 ? 20 + (ipOptions?.length ?? 0) : 40;
   const copy = Uint8Array.from(packet);
-  const pseudo = pseudoHeader(packet, protocol, packet.length - start);
-  setBe16(copy, start + (protocol === TCP ? 16 : 6), slowSum(pseudo));
+  const pseudo = pseudoSum(packet, protocol, packet.length - start);
+  setBe16(copy, start + (protocol === TCP ? 16 : 6), pseudo);
   return copy;
 }

@@ -30,7 +30,7 @@ import {
 } from "../../assembly/shared/tables.js";
 import { fault, shapeOf, slowSegment } from "./judge.js";
 import { type Kernels, openKernels } from "./kernels.js";
-import { be16, be32, pseudoHeader, slowSum, TCP } from "./packets.js";
+import { be16, be32, pseudoSum, TCP } from "./packets.js";
 
 /** Bytes of outer headers before an inner packet of a VXLAN train. */
 const GAP = 22;
@@ -130,8 +130,8 @@ export function offloadFault(vnet: Uint8Array, packet: Uint8Array): string | und
   const flags = packet[shape.offset + 13] ?? 0;
   const type = isTcp ? (shape.version === 4 ? 1 : 4) | (flags & 0x80) : 5;
   const field = isTcp ? 16 : 6;
-  const transport = packet.slice(shape.offset);
-  const pseudo = slowSum(pseudoHeader(packet, shape.protocol, transport.length));
+  const transport = packet.subarray(shape.offset);
+  const pseudo = pseudoSum(packet, shape.protocol, transport.length);
   const expected: [string, number, number][] = [
     ["NEEDS_CSUM", view.getUint8(0), 1],
     ["gso_type", view.getUint8(1), type],
