@@ -77,5 +77,25 @@ export enum Drop {
   OLD_SEQUENCE,
   /** The security identity in the tunnel header is not one that this peer may claim. */
   FOREIGN_IDENTITY,
+  /** Enhanced GRE (PPTP) whose call id and source address belong to no call of ours. */
+  UNKNOWN_CALL,
+  /** What a call carries is no PPP frame: too short, or no protocol number (RFC 1661, 2). */
+  BAD_PPP,
+  /** There is no call to carry the packet, or the tables know nobody behind the call. */
+  NO_CALL,
+  /** As many packets are on their way in the call as its other end takes (RFC 2637, 4.3). */
+  WINDOW_FULL,
+  /** The call's packet of that number was taken before. */
+  DUPLICATE,
+  /** Came unencrypted by a call that must be encrypted. */
+  CLEAR_REFUSED,
+  /** Would have left unencrypted by a call that must be encrypted, or has no keys yet. */
+  NOT_ENCRYPTED,
+  /** MPPE's count is old, too far ahead, or the place in the key stream is lost (RFC 3078, 7). */
+  MPPE_BAD_COUNT,
+  /** Came encrypted by a call that has no keys for it yet. */
+  MPPE_NO_KEY,
+  /** Neither LCP nor authentication, before the other end has said who it is. */
+  NOT_AUTHENTICATED,
   COUNT,
 }

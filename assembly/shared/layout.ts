@@ -59,6 +59,11 @@ export const SOCKET_UDP: u32 = 2;
 export const SOCKET_IPIP4: u32 = 3;
 export const SOCKET_IPIP6: u32 = 4;
 export const SOCKET_GRE: u32 = 5;
+/**
+ * What stands in a PPTP call's frames, behind GRE and PPP: no descriptor of a socket has it, but
+ * what is taken out of those of SOCKET_GRE goes on under it.
+ */
+export const SOCKET_CALL: u32 = 7;
 /** A UDP port on which several encapsulations come, while it changes from one to another. */
 export const SOCKET_MIXED: u32 = 6;
 
@@ -81,6 +86,9 @@ export const IPIP_OVERHEAD: u32 = 0;
 export const GRE_OVERHEAD: u32 = 4;
 export const GRE_WORD: u32 = 4;
 export const ETHERNET_OVERHEAD: u32 = 14;
+/** PPTP: enhanced GRE's header, and at most what PPP and MPPE put behind it. */
+export const PPTP_OVERHEAD: u32 = 16;
+export const PPP_OVERHEAD: u32 = 8;
 
 // --- limits --------------------------------------------------------------------------------------
 export const MAX_WORKERS: u32 = 32;
@@ -142,6 +150,10 @@ export const C_SESSIONS_AT: usize = 40;
 export const C_SECRET: usize = 44;
 /** 16 bytes: our underlay address where that is IPv6, network order, else zeros. */
 export const C_UNDERLAY6: usize = 48;
+/** u32: address of the calls' region (shared/calls.ts). */
+export const C_CALLS_AT: usize = 64;
+/** u32: address of the worker that has all calls, or 0 where none may touch them. Atomic. */
+export const C_CALLS_WORKER: usize = 68;
 
 // --- worker region: offsets from the worker's base -----------------------------------------------
 // block: words the pump, the addon and the control thread share (u32 unless said)
@@ -263,6 +275,17 @@ export const WORKER_SIZE: usize = W_DROP_RECORDS + DROP_RECORDS_SIZE;
 export const PUNT_PROBE: u32 = 1;
 /** An inner IP packet made by the control thread, to be looked up and encapsulated as any other. */
 export const INJECT_PACKET: u32 = 1;
+/**
+ * PPTP calls, by slot + CALLS_SALT * salt (a call's id) in ENTRY_PEER. Punted: a PPP frame from its
+ * two-byte protocol number on; an event, CALL_EVENT_*. Injected: such a frame to send, and the
+ * commands, in order with frames (their fields: shared/calls.ts, OPEN_* and SET_*).
+ */
+export const PUNT_PPP: u32 = 2;
+export const PUNT_CALL_EVENT: u32 = 3;
+export const INJECT_CALL_FRAME: u32 = 2;
+export const INJECT_CALL_OPEN: u32 = 3;
+export const INJECT_CALL_SET: u32 = 4;
+export const INJECT_CALL_CLOSE: u32 = 5;
 /** UDP port reserved on overlay node addresses for data-path probes. */
 export const PROBE_PORT: u32 = 51997;
 /**
@@ -288,4 +311,4 @@ export const PROBE_REQUEST: u32 = 0;
 export const PROBE_REPLY: u32 = 1;
 
 /** Fixed part's end; module.ts compares the compiled value with its own at load. */
-export const LAYOUT_VERSION: u32 = 14;
+export const LAYOUT_VERSION: u32 = 15;

@@ -22,6 +22,7 @@ export const T_FIB4_USED: usize = 88; //     u32: them this table uses
 export const T_FIB6_AT: usize = 92;
 export const T_FIB6_MASK: usize = 96;
 export const T_FIB6_COUNT: usize = 100;
+export const T_CALLS_AT: usize = 104; // u32: which entry the packets of each call's slot belong to
 export const T_FIB6_LENGTHS: usize = 192; // u8 each: the lengths that occur, longest first
 export const T_HEADER_SIZE: usize = 384;
 export const SELF_HAS_4: u32 = 1;
@@ -69,8 +70,10 @@ export const P_TEMPLATE_SIZE: usize = 32;
 /** Also the bit in a packet's first byte that version 6 has and version 4 has not. */
 export const TEMPLATE6_BEHIND: usize = 32;
 export const P_KEY_ALSO: usize = 104; // u32: a second key that is accepted (KEY_ALSO)
+export const P_CALL_ID: usize = 108; // u16: our id of the call that carries its packets (P_SESSION)
 export const P_KEY: usize = 112; //     u32: key that is accepted in its GRE headers (KEY_FIRST)
-export const P_SESSION: usize = 116; // u32: address of its session record, or 0
+// u32: address of its session record, PPTP: of its call's record, or 0
+export const P_SESSION: usize = 116;
 export const P_KEYS: usize = 120; //    u8: KEY_*: which of its GRE headers are accepted
 // u32: a second network number that is accepted, as P_VNI; the same where there is none
 export const P_VNI_ALSO: usize = 124;
@@ -83,6 +86,10 @@ export const PEER_LONE: u32 = 2;
 export const PEER_IDENTITIES: u32 = 4;
 /** Flag: it is sent identities: the template has our pods', ours as a node is another. */
 export const PEER_SAYS_IDENTITY: u32 = 8;
+/** Flag: it dials in: its packets may go on to other peers, and theirs to it. */
+export const PEER_DIALS_IN: u32 = 16;
+/** Flag: its packets travel encrypted by MPPE, or not at all. */
+export const PEER_ENCRYPTED: u32 = 32;
 /** Security identity of a node, as other nodes hear it. */
 export const IDENTITY_REMOTE_NODE: u32 = 6;
 /** GRE headers without a key are accepted, those with P_KEY, those with P_KEY_ALSO. */
@@ -95,6 +102,12 @@ export const SOURCE_SLOT_SIZE: usize = 32;
 export const SOURCE_ADDRESS: usize = 0; // 16 bytes, as D_PEER
 export const SOURCE_FAMILY: usize = 16; // u32
 export const SOURCE_PEER: usize = 20; //   u32: peer index + 1
+
+// Entries of calls: u32 for each slot, the call's id and the index of the entry that its packets
+// belong to, or 0.
+export const CALL_ENTRY_ID: u32 = 65536; // the id counts in units of this,
+export const CALL_ENTRY_PEER: u32 = 1; //  and the index + 1 in units of this
+export const CALL_ENTRIES_SIZE: usize = 4096;
 
 // One tunnel's numbers, in a region of its own: they outlive tables and threads. Written by the one
 // worker that has all of the tunnel's numbered packets; zeros are a tunnel that never was used.

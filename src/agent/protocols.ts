@@ -5,6 +5,8 @@ import {
   GRE_OVERHEAD,
   GRE_WORD,
   IPIP_OVERHEAD,
+  PPP_OVERHEAD,
+  PPTP_OVERHEAD,
   UDP_OVERHEAD,
   VXLAN_OVERHEAD,
 } from "../../assembly/shared/layout.js";
@@ -30,6 +32,7 @@ const BYTES_AFTER_IP: Readonly<Record<Exclude<ProtocolName, "gre">, number>> = {
   geneve: UDP_HEADER + GENEVE_OVERHEAD,
   udp: UDP_HEADER + UDP_OVERHEAD,
   ipip: IPIP_OVERHEAD,
+  pptp: PPTP_OVERHEAD + PPP_OVERHEAD,
 };
 
 export type TunnelProtocol = BuiltProtocol;

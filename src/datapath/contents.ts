@@ -1,9 +1,11 @@
 // Checks what the control side wants in the tables and turns text into numbers, before a byte is
 // written. Two owners for one prefix or one underlay address are refused, never decided by order.
+import { CALLS_MAX } from "../../assembly/shared/calls.js";
 import { NEXT_LOCAL, NEXT_PEER } from "../../assembly/shared/tables.js";
 import { type Address, maskWords, parseAddress, parseMac, parsePrefix } from "./address.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import {
+  type CallOptions,
   type GreOptions,
   type ProtocolName,
   SHADOWS_MAX,
@@ -58,6 +60,10 @@ export interface CheckedPeer {
   lone: boolean;
   identities: { receives: boolean; sends: boolean };
   isShadow: boolean;
+  pptp: CallOptions;
+  dialsIn: boolean;
+  /** What comes from its address is its. Not so where all that comes is known by its call. */
+  isFoundBySource: boolean;
 }
 
 export interface CheckedContents {
@@ -156,6 +162,13 @@ function checkGre(who: string, peer: TablePeer): Pick<CheckedPeer, "gre" | "greK
   return { gre, greKeys };
 }
 
+const NO_CALL: CallOptions = { slot: null, encrypted: true, acfc: false, pfc: false };
+
+function checkCall(who: string, { pptp = NO_CALL }: TablePeer): CallOptions {
+  if (pptp.slot !== null) number(`call ${who}`, pptp.slot, 0, CALLS_MAX - 1);
+  return pptp;
+}
+
 function checkProtocol(who: string, name: string): void {
   if (Object.hasOwn(ENCAPSULATIONS, name)) return;
   const known = Object.keys(ENCAPSULATIONS).join(", ");
@@ -187,6 +200,9 @@ function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
     lone: peer.lone === true,
     identities: peer.identities ?? { receives: false, sends: false },
     isShadow: peer.shadow === true,
+    pptp: checkCall(who, peer),
+    dialsIn: peer.dialsIn === true,
+    isFoundBySource: peer.shadow !== true && receives.some((name) => name !== "pptp"),
   };
 }
 
@@ -259,7 +275,7 @@ function checkPeers(contents: TableContents, selfMtu: number, most: number): Che
   return contents.peers.map((peer) => {
     const checked = checkPeer(peer, selfMtu);
     const key = checked.address.words.join(".");
-    if (checked.isShadow) return checked;
+    if (!checked.isFoundBySource) return checked;
     if (seen.has(key)) {
       const why = `underlay address ${peer.address} belongs to two peers: remove one of them`;
       throw new TableError("MESHD_TABLE_CONFLICT", why);

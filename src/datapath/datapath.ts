@@ -3,15 +3,17 @@
 import { EventEmitter } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
-import { FEATURE_TUN_USO, W_FEATURES } from "../../assembly/shared/layout.js";
-import { checkOptions } from "./check-options.js";
+import { FEATURE_TUN_USO, PUNT_PROBE, W_FEATURES } from "../../assembly/shared/layout.js";
+import type { CallPort } from "./call-types.js";
+import { Calls } from "./calls.js";
 import { readCounters, readTraffic, type WorkerCounters } from "./counters.js";
 import { Crew, type WorkerStatus } from "./crew.js";
 import { type DropRecord, readDropRecords } from "./drop-records.js";
 import { DatapathError } from "./errors.js";
 import { type GrantedOffloads, HandleSet } from "./handle-set.js";
-import { createMemory, type DatapathMemory, setUnderlay } from "./memory.js";
+import { createMemory, type DatapathMemory, setCallsWorker, setUnderlay } from "./memory.js";
 import { compileModule, instantiateModule } from "./module.js";
+import { checkOptions, type DatapathEvents, type DatapathOptions } from "./options.js";
 import { packetsTo } from "./peer-packets.js";
 import { TablePublisher } from "./publisher.js";
 import { drainPunts, type PuntHandler, putInject } from "./punt.js";
@@ -19,7 +21,7 @@ import { mendRegion } from "./recovery.js";
 import { releaseRegularly } from "./resident.js";
 import type { UnderlayAddress } from "./sockets.js";
 import { filterStrangers, type SourceFilter } from "./source-filter.js";
-import { type CrewPlan, openSteered, type Steering, type SteeringStatus } from "./steering.js";
+import { type CrewPlan, openSteered, type SteeringStatus } from "./steering.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import type { TableContents } from "./types.js";
 
@@ -27,37 +29,6 @@ import type { TableContents } from "./types.js";
 const SOCKET_BUFFER_DEFAULT = 16 * 1024 * 1024;
 const REBIND_POLL_MS = 2;
 const REBIND_DEADLINE_MS = 5000;
-
-export interface DatapathOptions {
-  /** TUN device, at most 15 bytes; made when missing, taken up again when it is ours. */
-  deviceName: string;
-  /** Worker threads, TUN queues and listening sockets: 1 to MAX_WORKERS. */
-  workers: number;
-  /** One worker per CPU, with the packets of that CPU; `workers` counts where it is refused. */
-  steering?: Steering;
-  /** Other ports are opened by `rebind`: a start is not refused for the sake of one. */
-  underlay: UnderlayAddress;
-  /** Device and its routes outlive the process (default true). */
-  persist?: boolean;
-  /** Most peers and prefixes the tables can hold; memory for both is taken at start. */
-  peerCapacity?: number;
-  prefixCapacity?: number;
-  /** Bytes of each socket's buffers (default 16 MiB). */
-  socketBuffer?: number;
-  log?: (event: string, fields: Record<string, unknown>) => void;
-}
-
-/** Events of a datapath, by name. */
-export interface DatapathEvents {
-  /** A worker died and a new thread runs in its place. */
-  "worker-restarted": [{ worker: number; reason: string; restarts: number }];
-  /** The TUN device was gone and was made anew: addresses and routes have to be set again. */
-  "device-recreated": [{ device: string }];
-  /** Tables that had to wait for a worker could not be written. */
-  "publish-failed": [{ error: unknown }];
-  /** A worker was woken by something, after `listen`. */
-  round: [];
-}
 
 interface Parts {
   options: DatapathOptions;
@@ -78,6 +49,7 @@ interface Parts {
 export class Datapath extends EventEmitter<DatapathEvents> {
   /** What it does against floods of raw packets; its caller looks once a second. */
   readonly strangers: SourceFilter;
+  private readonly callTable: Calls;
   private readonly options: DatapathOptions;
   private readonly memory: DatapathMemory;
   private readonly handles: HandleSet;
@@ -109,6 +81,13 @@ export class Datapath extends EventEmitter<DatapathEvents> {
       family: () => this.current.family,
       log: (event, fields) => this.note(event, fields),
     });
+    this.callTable = new Calls({
+      ...parts.memory,
+      worker: () => parts.memory.bases[this.callsWorker() ?? -1],
+      wake: () => this.crew.wake(this.callsWorker() ?? -1),
+      onAddresses: () => this.strangers.setCallers(this.callTable.addresses()),
+    });
+    setCallsWorker(parts.memory, parts.memory.bases[this.callsWorker() ?? -1]);
     this.crew = new Crew({
       words: parts.memory.words,
       setups: parts.handles.workers.map((ports, index) => ({
@@ -213,6 +192,17 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     return true;
   }
 
+  /** PPTP calls; they go nowhere while several workers share the packets (not `ordered`). */
+  get calls(): CallPort {
+    return this.callTable;
+  }
+
+  /** The worker that has all packets of all calls. */
+  private callsWorker(): number | undefined {
+    const isAlone = this.handles.workers.length === 1;
+    return this.handles.orderedWorker() ?? (isAlone ? 0 : undefined);
+  }
+
   /** Says who gets packets that are not plain forwarding (probes). One handler; the last counts. */
   onPunt(handler: PuntHandler): void {
     this.puntHandler = handler;
@@ -269,7 +259,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
       return { active: false, cpus: [], reason };
     }
     if (alone === undefined || alone === 0) return this.steered;
-    const reason = `packets are numbered (greSequence): worker ${alone} has all of them`;
+    const reason = `packets are numbered (greSequence, PPTP): worker ${alone} has all of them`;
     return { active: false, cpus: [], reason };
   }
 
@@ -306,6 +296,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     this.closed = true;
     await this.changing;
     this.publisher.stop();
+    this.callTable.stop();
     this.endReleasing();
     await this.crew.stop();
     this.handles.close(options.removeDevice ?? this.options.persist === false);
@@ -315,11 +306,15 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     const wanted: UnderlayAddress = { protocol: "vxlan", others: [], ...underlay };
     if (isDeepStrictEqual(wanted, this.current)) return;
     const replaced = this.handles.replaceSockets(wanted);
+    // Nobody's until all know whose: two workers must not have one call.
+    if (this.callsWorker() === undefined) setCallsWorker(this.memory);
     this.current = wanted;
     setUnderlay(this.memory, wanted.address);
     this.strangers.forget();
     for (const index of this.handles.workers.keys()) this.crew.wake(index);
     await this.untilSeen();
+    setCallsWorker(this.memory, this.memory.bases[this.callsWorker() ?? -1]);
+    this.callTable.resume();
     this.handles.closeReplaced(replaced);
     this.note("underlay-rebound", { ...wanted });
   }
@@ -357,7 +352,10 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   private drain(worker: number): void {
     const base = this.memory.bases[worker];
     if (base === undefined || this.closed) return;
-    drainPunts(this.memory, base, (packet, kind, peer) => this.puntHandler?.(packet, kind, peer));
+    drainPunts(this.memory, base, (packet, kind, peer) => {
+      if (kind === PUNT_PROBE) this.puntHandler?.(packet, kind, peer);
+      else this.callTable.take(packet, kind, peer);
+    });
   }
 
   private note(event: string, fields: Record<string, unknown>): void {

@@ -68,12 +68,19 @@ const VXLAN_FLAG = 0x08;
 const FRAME = 0x6558;
 const ETHERNET_SIZE = 14;
 
+/** Enhanced GRE, RFC 2637 section 4.1. */
+function isPptp(datagram: DataView): boolean {
+  return (datagram.getUint8(1) & 7) === 1;
+}
+
 /** Where the IP packet begins if the headers are what that kind of socket receives. */
 function innerAt(socket: number, datagram: DataView): number {
   const frame = datagram.getUint16(2) === FRAME ? ETHERNET_SIZE : 0;
   if (socket === SOCKET_VXLAN) return 8 + ETHERNET_SIZE;
   if (socket === SOCKET_GENEVE) return 8 + (datagram.getUint8(0) & 0x3f) * 4 + frame;
   if (socket !== SOCKET_GRE) return 0;
+  // What PPTP carries stands behind PPP's header, and is encrypted.
+  if (isPptp(datagram)) return R_BYTES_MAX;
   const flags = datagram.getUint8(0);
   return 4 + [0x80, 0x20, 0x10].filter((flag) => flags & flag).length * 4 + frame;
 }
@@ -99,7 +106,7 @@ function parse(reason: DropName, record: Uint8Array): DropRecord {
   return {
     reason,
     time_us: view.getFloat64(R_TIME, true),
-    protocol: protocolOf(socket),
+    protocol: socket === SOCKET_GRE && isPptp(datagram) ? "pptp" : protocolOf(socket),
     from: addressText(record.subarray(R_ADDRESS, R_ADDRESS + (family === 4 ? 4 : 16))),
     length,
     vni: hasNumber ? datagram.getUint32(4) >>> 8 : null,

@@ -14,6 +14,7 @@ export type DatapathErrorCode =
   | "MESHD_WORKER_FAILED"
   | "MESHD_NO_STEERING"
   | "MESHD_DATAPATH_CLOSED"
+  | "MESHD_CALLS_FULL"
   | "MESHD_BAD_OPTION";
 
 /** A refused start, rebind or call. `message` is one line: what, why, what to do. */

@@ -1,7 +1,10 @@
 // Takes all memory of the hot path at start and lays it out: control block, two copies of the
 // tables, session records, one region per worker. Every typed-array view of it is made here, once.
 import { randomInt } from "node:crypto";
+import { CALLS_SIZE } from "../../assembly/shared/calls.js";
 import {
+  C_CALLS_AT,
+  C_CALLS_WORKER,
   C_GENERATION,
   C_MAGIC,
   C_PEER_CAPACITY,
@@ -23,6 +26,7 @@ import {
   WORKER_SIZE,
 } from "../../assembly/shared/layout.js";
 import {
+  CALL_ENTRIES_SIZE,
   FIB4_CHUNK4_SIZE,
   FIB4_CHUNK8_SIZE,
   FIB4_ROOT_SIZE,
@@ -30,6 +34,7 @@ import {
   PEER_SIZE,
   SESSION_SIZE,
   SOURCE_SLOT_SIZE,
+  T_CALLS_AT,
   T_FIB4_AT,
   T_FIB4_CHUNKS,
   T_FIB6_AT,
@@ -73,6 +78,7 @@ interface TableLayout {
   peersAt: number;
   sourcesAt: number;
   sourceSlots: number;
+  callsAt: number;
   fib4At: number;
   chunksAt: number;
   fib6At: number;
@@ -104,11 +110,12 @@ function layoutTables(peerCapacity: number, prefixCapacity: number): TableLayout
   const fibSlots = slotsFor(prefixCapacity);
   const peersAt = T_HEADER_SIZE;
   const sourcesAt = peersAt + (peerCapacity + SHADOWS_MAX) * PEER_SIZE;
-  const fib4At = roundUp(sourcesAt + sourceSlots * SOURCE_SLOT_SIZE, FIB4_CHUNK8_SIZE);
+  const callsAt = sourcesAt + sourceSlots * SOURCE_SLOT_SIZE;
+  const fib4At = roundUp(callsAt + CALL_ENTRIES_SIZE, FIB4_CHUNK8_SIZE);
   const chunksAt = fib4At + FIB4_ROOT_SIZE;
   const fib6At = chunksAt + chunkBytes(prefixCapacity);
   const size = fib6At + fibSlots * FIB6_SLOT_SIZE;
-  return { peersAt, sourcesAt, sourceSlots, fib4At, chunksAt, fib6At, fibSlots, size };
+  return { peersAt, sourcesAt, sourceSlots, callsAt, fib4At, chunksAt, fib6At, fibSlots, size };
 }
 
 function refuse(name: string, value: number, most: number): never {
@@ -125,6 +132,7 @@ function writeDirectory(view: DataView, at: number, table: TableLayout): void {
   view.setUint32(at + T_PEERS_AT, at + table.peersAt, true);
   view.setUint32(at + T_SOURCES_AT, at + table.sourcesAt, true);
   view.setUint32(at + T_SOURCES_MASK, table.sourceSlots - 1, true);
+  view.setUint32(at + T_CALLS_AT, at + table.callsAt, true);
   view.setUint32(at + T_FIB4_AT, at + table.fib4At, true);
   view.setUint32(at + T_FIB4_CHUNKS, at + table.chunksAt, true);
   view.setUint32(at + T_FIB6_AT, at + table.fib6At, true);
@@ -145,7 +153,8 @@ export function createMemory(options: MemoryOptions): DatapathMemory {
   const tablesAt = [CONTROL + CONTROL_SIZE, CONTROL + CONTROL_SIZE + tablesSize];
   const sessionsAt = CONTROL + CONTROL_SIZE + 2 * tablesSize;
   // Those of peers that have just gone rest for a generation.
-  const workersAt = sessionsAt + roundUp(2 * peers * SESSION_SIZE, PAGE_SIZE);
+  const callsAt = sessionsAt + roundUp(2 * peers * SESSION_SIZE, PAGE_SIZE);
+  const workersAt = callsAt + roundUp(CALLS_SIZE, PAGE_SIZE);
   const stride = roundUp(WORKER_SIZE, PAGE_SIZE);
   const pages = Math.max(PAGES_MIN, (workersAt + workers * stride) / PAGE_SIZE);
   if (pages > PAGES_MAX) refuse("workers and capacities: pages of memory", pages, PAGES_MAX);
@@ -161,6 +170,7 @@ export function createMemory(options: MemoryOptions): DatapathMemory {
   control(C_PEER_CAPACITY, peers);
   control(C_PREFIX_CAPACITY, prefixes);
   control(C_SESSIONS_AT, sessionsAt);
+  control(C_CALLS_AT, callsAt);
   control(C_SECRET, randomInt(2 ** 32));
   tablesAt.forEach((at, copy) => {
     control(C_TABLES_AT + 4 * copy, at);
@@ -173,6 +183,11 @@ export function createMemory(options: MemoryOptions): DatapathMemory {
     counters: new BigUint64Array(memory.buffer),
     bases: Array.from({ length: workers }, (_, index) => workersAt + index * stride),
   };
+}
+
+/** Says whose the calls are: the worker with that block, or nobody's. */
+export function setCallsWorker({ words }: Pick<DatapathMemory, "words">, base = 0): void {
+  Atomics.store(words, (CONTROL + C_CALLS_WORKER) >>> 2, base);
 }
 
 /** Tells the workers our underlay address; they put it into checksums of IPv6 fragments alone. */

@@ -52,6 +52,44 @@ export interface NamedPeer {
   generation: number;
 }
 
+/** One entry of the inject ring. */
+export interface InjectEntry {
+  /** INJECT_*. */
+  kind: number;
+  /** ENTRY_PEER and ENTRY_GENERATION. */
+  peer: number;
+  generation: number;
+  data: Uint8Array;
+}
+
+/**
+ * Puts an entry into a worker's inject ring; false when full or the data too long. What `before`
+ * writes is seen by the worker when it takes the entry.
+ */
+export function putEntry(
+  views: RingViews,
+  base: number,
+  entry: InjectEntry,
+  before: () => void = () => undefined,
+): boolean {
+  const { bytes, words } = views;
+  const { kind, peer, generation, data } = entry;
+  const ring = base + W_INJECT_RING;
+  const head = Atomics.load(words, (ring + RING_HEAD) >>> 2);
+  const tail = Atomics.load(words, (ring + RING_TAIL) >>> 2);
+  const used = (head - tail) >>> 0;
+  if (used >= RING_ENTRIES || data.length > RING_PACKET_MAX) return false;
+  const at = ring + RING_DATA + (head % RING_ENTRIES) * RING_ENTRY_SIZE;
+  words[(at + ENTRY_LENGTH) >>> 2] = data.length;
+  words[(at + ENTRY_KIND) >>> 2] = kind;
+  words[(at + ENTRY_PEER) >>> 2] = peer;
+  words[(at + ENTRY_GENERATION) >>> 2] = generation;
+  bytes.set(data, at + ENTRY_DATA);
+  before();
+  Atomics.store(words, (ring + RING_HEAD) >>> 2, (head + 1) >>> 0);
+  return true;
+}
+
 /**
  * Puts an inner IP packet into a worker's inject ring; false when full or the packet too long.
  * Without `peer` its destination says where it goes.
@@ -62,18 +100,7 @@ export function putInject(
   packet: Uint8Array,
   peer?: NamedPeer,
 ): boolean {
-  const { bytes, words } = views;
-  const ring = base + W_INJECT_RING;
-  const head = Atomics.load(words, (ring + RING_HEAD) >>> 2);
-  const tail = Atomics.load(words, (ring + RING_TAIL) >>> 2);
-  const used = (head - tail) >>> 0;
-  if (used >= RING_ENTRIES || packet.length > RING_PACKET_MAX) return false;
-  const at = ring + RING_DATA + (head % RING_ENTRIES) * RING_ENTRY_SIZE;
-  words[(at + ENTRY_LENGTH) >>> 2] = packet.length;
-  words[(at + ENTRY_KIND) >>> 2] = INJECT_PACKET;
-  words[(at + ENTRY_PEER) >>> 2] = peer === undefined ? 0 : peer.index + 1;
-  words[(at + ENTRY_GENERATION) >>> 2] = peer?.generation ?? 0;
-  bytes.set(packet, at + ENTRY_DATA);
-  Atomics.store(words, (ring + RING_HEAD) >>> 2, (head + 1) >>> 0);
-  return true;
+  const named = peer === undefined ? 0 : peer.index + 1;
+  const generation = peer?.generation ?? 0;
+  return putEntry(views, base, { kind: INJECT_PACKET, peer: named, generation, data: packet });
 }

@@ -28,7 +28,9 @@ export interface FilteredPath {
 /** The one of a datapath. */
 export function filterStrangers({ memory, ...path }: FilteredPath): SourceFilter {
   const { counters, bases } = memory;
-  const of = (base: number) => readDrops(counters, base, INGRESS, "UNKNOWN_PEER");
+  const of = (base: number) =>
+    readDrops(counters, base, INGRESS, "UNKNOWN_PEER") +
+    readDrops(counters, base, INGRESS, "UNKNOWN_CALL");
   return new SourceFilter({ ...path, strangers: () => bases.reduce((sum, b) => sum + of(b), 0) });
 }
 
@@ -56,6 +58,8 @@ export interface SourceFilterParts {
 export class SourceFilter {
   readonly #parts: Required<SourceFilterParts>;
   #peers: readonly string[] = [];
+  /** Other ends of PPTP calls; one that has just begun is in no table yet. */
+  #callers: readonly string[] = [];
   /** Whose packets the filters take, as they are now. */
   #installed: readonly string[] = [];
   #key = "";
@@ -82,6 +86,12 @@ export class SourceFilter {
     this.#peers = addresses;
   }
 
+  /** Whose calls there are now: what they send is taken at once. */
+  setCallers(addresses: readonly string[]): void {
+    this.#callers = addresses;
+    this.widen(addresses);
+  }
+
   /** Sockets were opened or closed: the next look is to put filters on all. */
   forget(): void {
     this.#key = "";
@@ -103,7 +113,7 @@ export class SourceFilter {
     }
     this.#calm = rate < CALM_RATE ? this.#calm + 1 : 0;
     if (this.#calm > CALM_LOOKS) this.#takeAll();
-    else this.#install(this.#peers);
+    else this.#install([...new Set([...this.#peers, ...this.#callers])]);
   }
 
   /** Packets of strangers a second, those that filters dropped included. */

@@ -1,11 +1,16 @@
 // Writes a copy of the tables: checks everything, then fills the bytes that the hot path reads.
+import { CALL_SIZE, CALLS_IDS, CALLS_MAX, CALLS_RECORDS } from "../../assembly/shared/calls.js";
 import {
+  C_CALLS_AT,
   C_PEER_CAPACITY,
   C_PREFIX_CAPACITY,
   C_TABLES_AT,
   CONTROL,
 } from "../../assembly/shared/layout.js";
 import {
+  CALL_ENTRIES_SIZE,
+  CALL_ENTRY_ID,
+  CALL_ENTRY_PEER,
   DSCP_INHERIT,
   FIB_LENGTH_UNIT,
   FIB6_PREFIX,
@@ -15,6 +20,7 @@ import {
   KEY_FIRST,
   KEY_NONE,
   P_ADDRESS,
+  P_CALL_ID,
   P_DSCP,
   P_FAMILY,
   P_FLAGS,
@@ -31,6 +37,8 @@ import {
   P_TEMPLATE,
   P_VNI,
   P_VNI_ALSO,
+  PEER_DIALS_IN,
+  PEER_ENCRYPTED,
   PEER_FRAGMENTS,
   PEER_IDENTITIES,
   PEER_LONE,
@@ -42,6 +50,7 @@ import {
   SOURCE_FAMILY,
   SOURCE_PEER,
   SOURCE_SLOT_SIZE,
+  T_CALLS_AT,
   T_FIB6_AT,
   T_FIB6_COUNT,
   T_FIB6_LENGTHS,
@@ -123,13 +132,53 @@ function writeGre(copy: CopyWriter, at: number, peer: CheckedPeer, sessions: Ses
   copy.view.setUint32(at + P_SESSION, session, true);
 }
 
-function flagsOf({ fragments, lone, identities }: CheckedPeer): number {
+/** Id and record of the call in a slot; an id of 0 where there is none. */
+function callOf({ view }: CopyWriter, slot: number): { id: number; record: number } {
+  const calls = view.getUint32(CONTROL + C_CALLS_AT, true);
+  const id = view.getUint16(calls + CALLS_IDS + 2 * slot, true);
+  return { id, record: calls + CALLS_RECORDS + slot * CALL_SIZE };
+}
+
+/** The call that carries a peer's packets. */
+function writeCall(copy: CopyWriter, at: number, { protocol, pptp }: CheckedPeer): void {
+  if (protocol !== "pptp" || pptp.slot === null) return;
+  const { id, record } = callOf(copy, pptp.slot);
+  copy.view.setUint16(at + P_CALL_ID, id, true);
+  copy.view.setUint32(at + P_SESSION, id === 0 ? 0 : record, true);
+}
+
+/**
+ * Says whose the packets of each call are: of the entry with the slot, or, of another way to a
+ * peer, of the peer's own entry.
+ */
+function writeCallEntries(copy: CopyWriter, peers: readonly CheckedPeer[]): void {
+  const entries = copy.word(T_CALLS_AT);
+  clear(copy.bytes, entries, entries + CALL_ENTRIES_SIZE);
+  const owners = new Map<string, number>();
+  peers.forEach((peer, index) => {
+    if (!peer.isShadow && !peer.dialsIn) owners.set(sessionKey(peer), index);
+  });
+  peers.forEach((peer, index) => {
+    const { slot } = peer.pptp;
+    if (slot === null) return;
+    const owner = peer.isShadow ? owners.get(sessionKey(peer)) : index;
+    const { id } = callOf(copy, slot);
+    if (owner === undefined || id === 0) return;
+    const entry = id * CALL_ENTRY_ID + (owner + 1) * CALL_ENTRY_PEER;
+    copy.view.setUint32(entries + 4 * (slot % CALLS_MAX), entry, true);
+  });
+}
+
+function flagsOf({ protocol, pptp, dialsIn, ...peer }: CheckedPeer): number {
+  const { fragments, lone, identities } = peer;
   const { receives, sends } = identities;
   const flags: [boolean, number][] = [
     [fragments, PEER_FRAGMENTS],
     [lone, PEER_LONE],
     [receives, PEER_IDENTITIES],
     [sends, PEER_SAYS_IDENTITY],
+    [dialsIn, PEER_DIALS_IN],
+    [protocol === "pptp" && pptp.encrypted, PEER_ENCRYPTED],
   ];
   return flags.reduce((sum, [isSet, flag]) => sum + (isSet ? flag : 0), 0);
 }
@@ -153,7 +202,7 @@ function writePeer(copy: CopyWriter, at: number, peer: CheckedPeer, selfMac: Uin
   view.setUint32(at + P_MTU, peer.mtu, true);
   bytes.set(addressBytes(peer.address), at + P_ADDRESS);
   bytes.set(peer.mac, at + P_MAC);
-  const parts = { peerMac: peer.mac, selfMac, vni: peer.vni, gre: peer.gre };
+  const parts = { peerMac: peer.mac, selfMac, vni: peer.vni, gre: peer.gre, pptp: peer.pptp };
   const template = encapsulation.template({ ...parts, version: 4 });
   bytes.set(template, at + P_TEMPLATE);
   bytes.set(encapsulation.template({ ...parts, version: 6 }), at + P_TEMPLATE + TEMPLATE6_BEHIND);
@@ -185,8 +234,10 @@ function writePeers(copy: CopyWriter, contents: CheckedContents, sessions: Sessi
     const at = copy.word(T_PEERS_AT) + index * PEER_SIZE;
     writePeer(copy, at, peer, contents.self.mac);
     writeGre(copy, at, peer, sessions);
-    if (!peer.isShadow) writeSource(copy, peer, index);
+    writeCall(copy, at, peer);
+    if (peer.isFoundBySource) writeSource(copy, peer, index);
   });
+  writeCallEntries(copy, contents.peers);
   copy.setWord(T_PEER_COUNT, contents.peers.length);
 }
 

@@ -6,9 +6,12 @@ import {
   GRE_OVERHEAD,
   GRE_WORD,
   IPIP_OVERHEAD,
+  PPP_OVERHEAD,
+  PPTP_OVERHEAD,
   PROTOCOL_GENEVE,
   PROTOCOL_GRE,
   PROTOCOL_IPIP,
+  PROTOCOL_PPTP,
   PROTOCOL_UDP,
   PROTOCOL_VXLAN,
   SOCKET_GENEVE,
@@ -20,7 +23,7 @@ import {
   UDP_OVERHEAD,
   VXLAN_OVERHEAD,
 } from "../../assembly/shared/layout.js";
-import type { GreOptions, ProtocolName } from "./types.js";
+import type { CallOptions, GreOptions, ProtocolName } from "./types.js";
 
 /** What of a peer and of ourselves stands in outer headers. */
 export interface TemplateParts {
@@ -30,6 +33,7 @@ export interface TemplateParts {
   selfMac: Uint8Array;
   vni: number;
   gre: GreOptions;
+  pptp: CallOptions;
 }
 
 export interface Encapsulation {
@@ -100,6 +104,20 @@ function greTemplate(parts: TemplateParts): Uint8Array {
   return Uint8Array.of(...header, ...(frames ? frameHeader(parts) : []));
 }
 
+/**
+ * RFC 2637 section 4.1: enhanced GRE with key, number and acknowledgment, whose values are the hot
+ * path's; RFC 1661 section 2 and RFC 3078 section 3: PPP's header, MPPE's count, what is inside.
+ */
+function pptpTemplate({ version, pptp }: TemplateParts): Uint8Array {
+  const gre = new Uint8Array(PPTP_OVERHEAD);
+  gre.set([0x30, 0x81, 0x88, 0x0b]);
+  const address = pptp.acfc ? [] : [0xff, 0x03];
+  const short = (protocol: number) => (pptp.pfc ? [protocol] : [0, protocol]);
+  const inside = version === 4 ? 0x21 : 0x57;
+  const ppp = pptp.encrypted ? [...short(0xfd), 0, 0, 0, inside] : short(inside);
+  return Uint8Array.of(...gre, ...address, ...ppp);
+}
+
 export const ENCAPSULATIONS: Record<ProtocolName, Encapsulation> = {
   vxlan: {
     ...{ number: PROTOCOL_VXLAN, socket: SOCKET_VXLAN, ipProtocols: [], hasFrames: true },
@@ -120,5 +138,9 @@ export const ENCAPSULATIONS: Record<ProtocolName, Encapsulation> = {
   gre: {
     ...{ number: PROTOCOL_GRE, socket: null, ipProtocols: [47], hasFrames: false },
     ...{ overhead: GRE_OVERHEAD, template: greTemplate },
+  },
+  pptp: {
+    ...{ number: PROTOCOL_PPTP, socket: null, ipProtocols: [47], hasFrames: false },
+    ...{ overhead: PPTP_OVERHEAD + PPP_OVERHEAD, template: pptpTemplate },
   },
 };

@@ -17,7 +17,7 @@ export interface TableSelf {
 }
 
 /** Name of an encapsulation; the keys of `ENCAPSULATIONS`. */
-export type ProtocolName = "vxlan" | "geneve" | "udp" | "ipip" | "gre";
+export type ProtocolName = "vxlan" | "geneve" | "udp" | "ipip" | "gre" | "pptp";
 
 /** The optional words of GRE headers, RFC 2784 and 2890. */
 export interface GreOptions {
@@ -31,6 +31,17 @@ export interface GreOptions {
   frames?: boolean;
 }
 
+/** The PPTP call that carries a peer's packets. */
+export interface CallOptions {
+  /** As `CallPort.reserve` gave it; null: there is no call now, its packets are counted drops. */
+  slot: number | null;
+  /** By MPPE. The call has to agree: nothing leaves in clear text by mistake, nor the other way. */
+  encrypted: boolean;
+  /** What we may leave out when sending: FF 03, and the first byte of protocol numbers. */
+  acfc: boolean;
+  pfc: boolean;
+}
+
 /** Most entries in the tables that shadow others. */
 export const SHADOWS_MAX = 64;
 
@@ -40,7 +51,10 @@ export interface TablePeer {
   protocol: ProtocolName;
   /** What is accepted from it; left out: what is sent to it. */
   receives?: readonly ProtocolName[];
-  /** Underlay address, IPv4 or IPv6; one peer per address. */
+  /**
+   * Underlay address, IPv4 or IPv6; one peer per address, but several may have it that send us
+   * nothing but PPTP.
+   */
   address: string;
   /** UDP port; 0 where the encapsulation has none. */
   port: number;
@@ -54,6 +68,10 @@ export interface TablePeer {
   gre?: GreOptions;
   /** Keys accepted in its GRE headers, null: no key; at most two and null. Left out: that one. */
   greKeys?: readonly (number | null)[];
+  /** Its call, where it speaks PPTP. */
+  pptp?: CallOptions;
+  /** A dial-in client: its packets may go on to other peers, and theirs to it. */
+  dialsIn?: boolean;
   /**
    * Network numbers are security identities. receives: besides those accepted, which are its pods',
    * it may say 6, remote-node. sends: `vni` is our pods', our own packets say 6.

@@ -109,6 +109,35 @@ export const dropSentences: Record<DropName, string> = {
     "With `vni: identity`, a peer claimed a security identity that is neither its pods' nor 6 " +
     "(remote-node). A lease that just moved causes a few; else that node forges it, or sends a " +
     "fixed number: compare `meshd status --peers` and `meshd config get vni`.",
+  UNKNOWN_CALL:
+    "A PPTP packet (GRE version 1) for a call id that is none of ours, or not from that " +
+    "call's other end. A call that has just ended causes a few, and so does another PPTP " +
+    "server on this host; else somebody guesses call ids.",
+  BAD_PPP:
+    "A PPTP call carried something that is no PPP frame. The other end is broken or hostile; " +
+    "with encryption on, it may have lost its place in the key stream.",
+  NO_CALL:
+    "No PPTP call carries packets to that address just now, or one is up whose addresses are " +
+    "not in the tables yet. Look at `meshd pptp list`.",
+  WINDOW_FULL:
+    "As many packets are on their way in a PPTP call as its other end said that it takes. TCP" +
+    " slows down by that; if throughput suffers, set `pptpWindow: off`.",
+  DUPLICATE: "A PPTP packet came twice: the network doubled it. A few are harmless.",
+  CLEAR_REFUSED:
+    "An IP packet came unencrypted by a PPTP call that must be encrypted. The other end's " +
+    "settings differ from ours, or somebody forges packets into the call.",
+  NOT_ENCRYPTED:
+    "A packet would have left unencrypted by a PPTP call that must be encrypted: keys are not" +
+    " agreed yet, or were given up. A few at the start of a call are harmless.",
+  MPPE_BAD_COUNT:
+    "The count in an encrypted PPTP packet is old or so far ahead that its key is not worked " +
+    "out: reordering, a long loss, or forged packets.",
+  MPPE_NO_KEY:
+    "An encrypted packet came by a PPTP call before our side had keys for it. A few at the " +
+    "start of a call are harmless.",
+  NOT_AUTHENTICATED:
+    "Somebody sent more than LCP and authentication by a PPTP call before saying who it is. A" +
+    " few at the start of a call are harmless.",
   COUNT: "Not a reason: the number of reasons.",
 };
 

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import asc from "assemblyscript/asc";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import * as calls from "../../assembly/shared/calls.js";
 import { Drop } from "../../assembly/shared/drop.js";
 import * as layout from "../../assembly/shared/layout.js";
 import * as tables from "../../assembly/shared/tables.js";
@@ -14,13 +15,13 @@ function numberOf(value: unknown): number {
   return (value as { value: number }).value >>> 0;
 }
 
-/** Globals of a module made of the three shared files, as AssemblyScript understands them. */
+/** Globals of a module made of the shared files, as AssemblyScript understands them. */
 async function compiledConstants(): Promise<Map<string, number>> {
   const directory = mkdtempSync(join("dist", "agree-"));
   try {
     const entry = join(directory, "all.ts");
     const out = join(directory, "all.wasm");
-    const files = ["layout", "tables", "drop"];
+    const files = ["layout", "tables", "calls", "drop"];
     const lines = files.map((file) => `export * from "../../assembly/shared/${file}";`);
     writeFileSync(entry, `${lines.join("\n")}\n`);
     // Settings of its own: those of the project would compile the whole hot path as well.
@@ -40,7 +41,7 @@ async function compiledConstants(): Promise<Map<string, number>> {
 test("both compilers read the same numbers out of assembly/shared", async () => {
   const compiled = await compiledConstants();
   const expected: [string, number][] = [
-    ...Object.entries({ ...layout, ...tables }),
+    ...Object.entries({ ...layout, ...tables, ...calls }),
     ...Object.entries(Drop)
       .filter(([, value]) => typeof value === "number")
       .map(([name, value]): [string, number] => [`Drop.${name}`, value as number]),

@@ -78,12 +78,14 @@ const INSIDE: Readonly<Record<ProtocolName, string>> = {
   udp: "udp.port == 8285",
   ipip: "(ip.proto == 4 || ip.proto == 41 || ipv6.nxt == 4 || ipv6.nxt == 41)",
   gre: "gre",
+  pptp: "gre.flags.version == 1",
 };
 
 /** What tcpdump records, where it is not UDP. */
 const RECORDED: Readonly<Partial<Record<ProtocolName, string>>> = {
   ipip: "ip proto 4 or ip proto 41 or ip6 proto 4 or ip6 proto 41",
   gre: "ip proto 47 or ip6 proto 47",
+  pptp: "ip proto 47 or ip6 proto 47",
 };
 
 async function assertCleanWire(mesh: Mesh, options: PairOptions): Promise<void> {

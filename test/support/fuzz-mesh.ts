@@ -39,7 +39,7 @@ export const SELF_NET = 1;
 export const FRAMED = 22;
 const SOCKETS: Readonly<Record<ProtocolName, number>> = {
   ...{ vxlan: SOCKET_VXLAN, geneve: SOCKET_GENEVE, udp: SOCKET_UDP },
-  ...{ ipip: SOCKET_IPIP4, gre: SOCKET_GRE },
+  ...{ ipip: SOCKET_IPIP4, gre: SOCKET_GRE, pptp: SOCKET_GRE },
 };
 
 /** The sockets that datagrams of an encapsulation come in at. */

@@ -22,6 +22,7 @@ const ENCAPSULATIONS: Readonly<Record<ProtocolName, { overhead: number; port: nu
   udp: { overhead: 28, port: 8285 },
   ipip: { overhead: 20, port: 0 },
   gre: { overhead: 24, port: 0 },
+  pptp: { overhead: 44, port: 0 },
 };
 /** Those that carry Ethernet frames. */
 const FRAMED: readonly string[] = ["vxlan", "geneve"];
