@@ -4,18 +4,22 @@
 import { ControlError } from "./errors.js";
 import type { MeshConfig, SettingName } from "./settings.js";
 
-/** Encapsulations between nodes and to static peers; the next one is one word. */
-export const builtProtocols = ["vxlan", "geneve", "udp", "ipip", "gre"] as const;
+/** Encapsulations that static peers can have: those without a session. The next is one word. */
+export const peerProtocols = ["vxlan", "geneve", "udp", "ipip", "gre"] as const;
+export type PeerProtocol = (typeof peerProtocols)[number];
+
+/** Encapsulations between nodes. */
+export const builtProtocols = [...peerProtocols] as const;
 export type BuiltProtocol = (typeof builtProtocols)[number];
 
 /** Those that carry IP alone: no Ethernet, so no VTEP MAC, and no network number. */
-const frameless: ReadonlySet<BuiltProtocol> = new Set(["udp", "ipip", "gre"]);
+const frameless: ReadonlySet<string> = new Set(["udp", "ipip", "gre", "pptp"]);
 
 /** Those right behind the outer IP header: no UDP, so no ports. */
-const portless: ReadonlySet<string> = new Set(["ipip", "gre"]);
+const portless: ReadonlySet<string> = new Set(["ipip", "gre", "pptp"]);
 
 /** Whether an encapsulation carries Ethernet frames, in a network with a number. */
-export function hasFrames(protocol: BuiltProtocol): boolean {
+export function hasFrames(protocol: string): boolean {
   return !frameless.has(protocol);
 }
 
@@ -29,8 +33,6 @@ const notBuilt = "is not in this version of meshd";
 /** Values that can be carried out; settings that are not here are carried out whatever they are. */
 const built: { [name in SettingName]?: readonly unknown[] } = {
   tunnelProtocol: builtProtocols,
-  pptpServer: [false],
-  pptpFilter: [null],
 };
 
 /** What to use instead of a value that cannot be carried out, else null. */

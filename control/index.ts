@@ -1,7 +1,14 @@
 // The door of the control plane: records, settings, mesh creation, joining, member sessions, the
 // controller and its client.
 export { AdminClient, type AdminOptions } from "./admin.js";
-export { type BuiltProtocol, builtProtocols, hasFrames, hasPort } from "./built.js";
+export {
+  type BuiltProtocol,
+  builtProtocols,
+  hasFrames,
+  hasPort,
+  type PeerProtocol,
+  peerProtocols,
+} from "./built.js";
 export { Controller, type ControllerOptions } from "./controller/controller.js";
 export type { TokenOptions, TokenView } from "./controller/tokens.js";
 export type { LeaseFinding, LeaseView, NodeView, RouteView } from "./controller/views.js";

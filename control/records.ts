@@ -1,7 +1,7 @@
 // What the cluster remembers: the record types kept in JetStream KV, one interface per key prefix.
 // Values on the wire are signed envelopes (envelope.ts); these are the contents after every check
 // passed.
-import type { BuiltProtocol } from "./built.js";
+import type { PeerProtocol } from "./built.js";
 import type { MeshConfig } from "./settings.js";
 
 /** What a node may be. Records of any other one are read, but none is given. */
@@ -146,7 +146,7 @@ export interface PeerRecord {
   podCIDRs: string[];
   /** MAC address and network number; null where the peer is sent IP alone. */
   vtepMac: string | null;
-  protocol: BuiltProtocol;
+  protocol: PeerProtocol;
   vni: number | null;
   /** Key of its GRE headers; absent: the mesh's. */
   greKey?: number;

@@ -1,4 +1,5 @@
 // What each setting may be: one rule per name, with the sentence that a refusal shows.
+import { isIPv4 } from "node:net";
 import { hasPort } from "./built.js";
 import { canonicalAddress, canonicalPrefix, parsePrefix, widthOf } from "./cidr.js";
 import { ControlError } from "./errors.js";
@@ -41,6 +42,23 @@ function prefix(family: 4 | 6): Rule {
   return { allowed: `an IPv${family} prefix with no host bits set`, check };
 }
 
+const address4: Rule = {
+  allowed: "an IPv4 address",
+  check: (value) => (typeof value === "string" && isIPv4(value) ? value : undefined),
+};
+
+/** Several values, each once; text has commas between them, and "" or "none" is none of them. */
+function list(one: Rule, min: number, max: number): Rule {
+  const check = (value: unknown) => {
+    const text = value === "none" || value === "" ? [] : value;
+    const words = typeof text === "string" ? text.split(",").map((word) => word.trim()) : text;
+    if (!Array.isArray(words) || words.length < min || words.length > max) return undefined;
+    const values = words.map((word) => one.check(word)).filter((each) => each !== undefined);
+    return new Set(values).size === words.length ? values : undefined;
+  };
+  return { allowed: `${min} to ${max} of ${one.allowed}, commas between them`, check };
+}
+
 const address: Rule = {
   allowed: "an IPv4 or IPv6 address",
   check: (value) =>
@@ -80,11 +98,18 @@ const rules: { [name in SettingName]: Rule } = {
   greKey: or(null, whole(0, 0xffff_ffff)),
   greChecksum: bool,
   greSequence: bool,
-  pptpServer: bool,
-  pptpFilter: or(null, device),
+  pptpAuth: list(oneOf("ms-chap-v2", "ms-chap-v1", "chap-md5", "pap"), 1, 4),
+  pptpEncryption: oneOf("required-128", "required", "optional", "off"),
+  pptpStateful: bool,
+  pptpWindow: oneOf("advertised", "strict", "off"),
+  pptpDns: list(address4, 0, 2),
+  pptpNbns: list(address4, 0, 2),
   leaseQuarantine: whole(0, 31_536_000),
   bench: oneOf("off", "overlay", "all"),
 };
+
+/** Settings that became each node's own: in older records of the mesh they count for nothing. */
+const perNode: ReadonlySet<string> = new Set(["pptpServer", "pptpFilter"]);
 
 /** "24" and "true" as typed on a command line or in a variable. */
 function fromText(value: unknown): unknown {
@@ -107,6 +132,10 @@ export function checkSetting(
   name: string,
   value: unknown,
 ): { name: SettingName; value: MeshConfig[SettingName] } {
+  if (perNode.has(name)) {
+    const what = `${name} is a setting of one node: give it to that node's agent`;
+    throw new ControlError("MESHD_BAD_SETTING", what);
+  }
   if (!Object.hasOwn(rules, name)) {
     const known = Object.keys(rules).join(", ");
     throw new ControlError("MESHD_BAD_SETTING", `${name} is no setting; there are ${known}`);
@@ -123,7 +152,7 @@ export function checkSetting(
 export function completeConfig(partial: Record<string, unknown>): MeshConfig {
   const config: Record<string, unknown> = { ...defaultConfig };
   for (const [name, value] of Object.entries(partial)) {
-    if (value !== undefined) config[name] = checkSetting(name, value).value;
+    if (value !== undefined && !perNode.has(name)) config[name] = checkSetting(name, value).value;
   }
   const complete = config as unknown as MeshConfig;
   checkPool(complete, "clusterPoolIPv4PodCIDR", "clusterPoolIPv4MaskSize");

@@ -31,9 +31,16 @@ export interface MeshConfig {
   greKey: number | null;
   greChecksum: boolean;
   greSequence: boolean;
-  pptpServer: boolean;
-  /** Interface that accepts nothing but PPTP; null = off. */
-  pptpFilter: string | null;
+  /** How PPTP clients may prove themselves, the best first. All are insecure. */
+  pptpAuth: PptpAuth[];
+  /** Whether and how PPTP calls are encrypted by MPPE, which is insecure. */
+  pptpEncryption: "required-128" | "required" | "optional" | "off";
+  pptpStateful: boolean;
+  /** Packets of a PPTP call under way: what the peer offers, as RFC 2637 has it, any number. */
+  pptpWindow: "advertised" | "strict" | "off";
+  /** Name servers that PPTP clients are told, at most two each. */
+  pptpDns: string[];
+  pptpNbns: string[];
   /**
    * Seconds that a PodCIDR rests after release, removal or reclaim before another node may get it.
    */
@@ -42,9 +49,11 @@ export interface MeshConfig {
   bench: "off" | "overlay" | "all";
 }
 
+export type PptpAuth = "ms-chap-v2" | "ms-chap-v1" | "chap-md5" | "pap";
+
 export type SettingName = keyof MeshConfig;
 
-export const defaultConfig: Readonly<MeshConfig> = Object.freeze({
+export const defaultConfig: Readonly<MeshConfig> = Object.freeze<MeshConfig>({
   routingMode: "tunnel",
   tunnelProtocol: "vxlan",
   tunnelPort: 0,
@@ -68,8 +77,12 @@ export const defaultConfig: Readonly<MeshConfig> = Object.freeze({
   greKey: null,
   greChecksum: false,
   greSequence: false,
-  pptpServer: false,
-  pptpFilter: null,
+  pptpAuth: ["ms-chap-v2"],
+  pptpEncryption: "required-128",
+  pptpStateful: false,
+  pptpWindow: "advertised",
+  pptpDns: [],
+  pptpNbns: [],
   leaseQuarantine: 600,
   bench: "overlay",
 });

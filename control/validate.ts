@@ -1,6 +1,6 @@
 // One validator per record kind: any JSON value in, the record or a Refused out. Used on every
 // read, never skipped.
-import { type BuiltProtocol, builtProtocols, hasFrames, hasPort } from "./built.js";
+import { hasFrames, hasPort, type PeerProtocol, peerProtocols } from "./built.js";
 import * as check from "./check.js";
 import { type Fields, fieldsOf, Refused, refuse } from "./check.js";
 import { parsePrefix, prefixHolds } from "./cidr.js";
@@ -153,7 +153,7 @@ export function peer(fields: Fields): PeerRecord {
       refuse("endpoint", endpointAddress, `outside its own prefix ${cidr}`);
     }
   }
-  const protocol = check.choice(fields, "protocol", builtProtocols);
+  const protocol = check.choice(fields, "protocol", peerProtocols);
   const isFramed = hasFrames(protocol);
   return {
     name: check.label(fields, "name"),
@@ -168,11 +168,11 @@ export function peer(fields: Fields): PeerRecord {
 }
 
 /** GRE carries frames to the peers alone that have a MAC address. */
-function bridgeMac(fields: Fields, protocol: BuiltProtocol): string | null {
+function bridgeMac(fields: Fields, protocol: PeerProtocol): string | null {
   return protocol === "gre" ? check.nullable(fields, "vtepMac", check.mac) : null;
 }
 
-function greKey(fields: Fields, protocol: BuiltProtocol): Pick<PeerRecord, "greKey"> {
+function greKey(fields: Fields, protocol: PeerProtocol): Pick<PeerRecord, "greKey"> {
   const isGiven = fields.greKey !== undefined && fields.greKey !== null;
   if (protocol !== "gre" || !isGiven) return {};
   return { greKey: check.whole(fields, "greKey", 0, 0xffff_ffff) };

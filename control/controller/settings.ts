@@ -1,4 +1,5 @@
 // Changing the mesh's settings: what is allowed, and what can change while nodes run.
+import { isDeepStrictEqual } from "node:util";
 import { refuseUnbuilt } from "../built.js";
 import { ControlError } from "../errors.js";
 import { keyOf } from "../keys.js";
@@ -31,7 +32,8 @@ export async function changeSetting(core: Core, name: string, value: unknown): P
   refuseInHoldOff(core);
   const config = await core.store.change<"config">(keyOf.config(), (before) => {
     const current = before ?? configOf(core.store);
-    if (current[setting.name] === setting.value) return before ? undefined : current;
+    if (isDeepStrictEqual(current[setting.name], setting.value))
+      return before ? undefined : current;
     refuseIfNotLive(core, setting.name);
     return completeConfig({ ...current, [setting.name]: setting.value });
   });

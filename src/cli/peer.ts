@@ -1,10 +1,10 @@
 // meshd peer add | list | remove: static peers, such as a kernel's or a vendor's tunnel device.
 import {
-  type BuiltProtocol,
-  builtProtocols,
   hasFrames,
   hasPort,
+  type PeerProtocol,
   type PeerRecord,
+  peerProtocols,
 } from "../../control/index.js";
 import { checkValue, kinds, label, limits } from "../config/index.js";
 import { withAdmin } from "./admin.js";
@@ -14,7 +14,7 @@ import { print, tableOr } from "./output.js";
 const mac = kinds.text("a unicast MAC address such as 02:00:00:00:00:01", (given) =>
   /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i.test(given),
 );
-const protocol = kinds.oneOf(...builtProtocols);
+const protocol = kinds.oneOf(...peerProtocols);
 
 function peerOf(invocation: Invocation): PeerRecord {
   const need = (option: string) => {
@@ -50,7 +50,7 @@ function peerOf(invocation: Invocation): PeerRecord {
 }
 
 /** Options that peers of an encapsulation do not have. */
-function foreignOptions(spoken: BuiltProtocol): string[] {
+function foreignOptions(spoken: PeerProtocol): string[] {
   const framed = spoken === "gre" ? ["vni"] : ["mac", "vni"];
   return [
     ...(hasFrames(spoken) ? [] : framed),

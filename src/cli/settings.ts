@@ -37,7 +37,7 @@ async function get(invocation: Invocation, context: Context): Promise<undefined>
 function configText(config: MeshConfig): string {
   const rows = Object.entries(config).map(([name, value]) => [
     name,
-    String(value),
+    String(value) || "none",
     isSettingName(name) ? SETTINGS[name].about : "",
   ]);
   return table(["SETTING", "VALUE", "MEANING"], rows);
@@ -52,7 +52,7 @@ async function set(invocation: Invocation, context: Context): Promise<undefined>
     return { config, warnings: name === "mtu" ? await tooLarge(admin, config.mtu) : [] };
   });
   const shown = { [name]: config[name], ...(warnings.length === 0 ? {} : { warnings }) };
-  const text = () => `${name} is ${config[name]} now\n${warningLines(warnings)}`;
+  const text = () => `${name} is ${String(config[name]) || "none"} now\n${warningLines(warnings)}`;
   print(invocation, context, shown, text);
 }
 

@@ -46,6 +46,27 @@ export function wordOr<const W extends string, T>(word: W, other: Kind<T>): Kind
   };
 }
 
+/**
+ * Several values of a kind, each once, in the order given; text has commas between them, and "" or
+ * "none" is none of them.
+ */
+export function listOf<T extends string>(one: Kind<T>, min: number, max: number): Kind<T[]> {
+  const count = min === 0 ? `at most ${max}` : `${min} to ${max}`;
+  return {
+    allowed: `${count} of: ${one.allowed}; commas between them${min === 0 ? ", or none" : ""}`,
+    parse(given) {
+      const words = given === "" || given === "none" ? [] : splitWords(given);
+      if (!Array.isArray(words) || words.length < min || words.length > max) return undefined;
+      const values = words.map((word) => one.parse(word)).filter((value) => value !== undefined);
+      return new Set(values).size === words.length ? values : undefined;
+    },
+  };
+}
+
+function splitWords(given: unknown): unknown {
+  return typeof given === "string" ? given.split(",").map((word) => word.trim()) : given;
+}
+
 /** Text that fits a pattern. */
 export function text(allowed: string, fits: (given: string) => boolean): Kind<string> {
   return {
@@ -59,6 +80,9 @@ export const address: Kind<string> = text(
   "an IPv4 or IPv6 address",
   (given) => isIP(given) !== 0 && !given.includes("%"),
 );
+
+/** An IPv4 address. */
+export const address4: Kind<string> = text("an IPv4 address", isIPv4);
 
 /** An absolute path. */
 export const path: Kind<string> = text(

@@ -2,11 +2,13 @@
 // Names are those operators know from Cilium, Calico and flannel.
 import {
   address,
+  address4,
   boolean,
   cidr,
   integer,
   type Kind,
   listenAddress,
+  listOf,
   natsServers,
   oneOf,
   orNull,
@@ -32,7 +34,7 @@ export interface Setting<T> {
 
 type Given<T, S extends Scope> = Setting<T> & { scope: S; initial: T };
 
-function mesh<T>(kind: Kind<T>, initial: T, about: string): Given<T, "mesh"> {
+function mesh<T>(kind: Kind<T>, initial: NoInfer<T>, about: string): Given<T, "mesh"> {
   return { scope: "mesh", kind, initial, about };
 }
 
@@ -142,12 +144,28 @@ export const SETTINGS = {
     false,
     "sequence numbers in the GRE header; one worker then has all packets",
   ),
-  pptpServer: mesh(boolean, false, "take PPTP calls; this version: false"),
-  pptpFilter: mesh(
-    orNull(deviceName),
-    null,
-    "interface that takes nothing but PPTP; this version: null",
+  pptpAuth: mesh(
+    listOf(oneOf("ms-chap-v2", "ms-chap-v1", "chap-md5", "pap"), 1, 4),
+    ["ms-chap-v2"],
+    "how PPTP clients may prove themselves, the best first; all of these are insecure",
   ),
+  pptpEncryption: mesh(
+    oneOf("required-128", "required", "optional", "off"),
+    "required-128",
+    "MPPE of PPTP calls: 128 bit, any of 128, 56, 40, if the client can, none; all are insecure",
+  ),
+  pptpStateful: mesh(
+    boolean,
+    false,
+    "let MPPE keep its key over many packets; insecure, and every loss costs more",
+  ),
+  pptpWindow: mesh(
+    oneOf("advertised", "strict", "off"),
+    "advertised",
+    "packets under way in a PPTP call: the window that the peer offers, RFC 2637's, no bound",
+  ),
+  pptpDns: mesh(listOf(address4, 0, 2), [], "DNS servers that PPTP clients are told"),
+  pptpNbns: mesh(listOf(address4, 0, 2), [], "NBNS (WINS) servers that PPTP clients are told"),
   leaseQuarantine: mesh(
     integer(0, limits.LEASE_QUARANTINE_MAX_S),
     limits.LEASE_QUARANTINE_DEFAULT_S,
@@ -175,6 +193,13 @@ export const SETTINGS = {
     null,
     "take the underlay address from this interface",
   ),
+
+  pptpServer: node(
+    boolean,
+    false,
+    "take PPTP calls, if 'meshd node pptp' allows it; insecure, for legacy clients only",
+  ),
+  pptpFilter: node(orNull(deviceName), null, "interface that takes nothing but PPTP"),
 
   stateDir: node(path, limits.STATE_DIR_DEFAULT, "keys, last good state and log files"),
   runDir: node(path, limits.RUN_DIR_DEFAULT, "socket of the agent and process ids"),

@@ -27,6 +27,8 @@ const pick = fc.oneof(
   fc.integer({ min: -2, max: 70 }),
   fc.constantFrom(0xffff, 0x10000, 0xffffff, 0x1000000, 0xffffffff, 0x100000000, 31_536_001, 1.5),
   fc.constantFrom<unknown>(true, false, null, "null", "none", "true", "auto", "inherit", "24", ""),
+  fc.constantFrom<unknown>("pap", ["ms-chap-v2"], "chap-md5, pap", "pap,pap", ["pap", 1], []),
+  fc.constantFrom<unknown>("10.0.0.1,10.0.0.2", ["10.0.0.1", "::1"], "none", "1.2.3.4,1.2.3.4"),
   fc.constantFrom("tunnel", "native", "vxlan", "pptp", "always", "ipv6", "identity", "eth0.7", "-"),
   fc.constantFrom("10.0.0.0/8", "10.0.0.1/8", "fd00::/48", "fd00:0::/48", "::/0", "1.2.3.4", "::1"),
 );

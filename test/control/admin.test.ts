@@ -76,12 +76,6 @@ test("leases are audited, reclaimed and reserved", async () => {
   });
 });
 
-/** Settings of later versions: taken, they would have no effect. */
-const unbuilt: [string, unknown][] = [
-  ["pptpServer", true],
-  ["pptpFilter", "eth0"],
-];
-
 test("settings are checked, and kept when they cannot change live", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
@@ -108,9 +102,13 @@ test("settings are checked, and kept when they cannot change live", async () => 
     assert.is(await refused("vni", "identity"), "taken");
     assert.match(await refused("vni", "nobody"), /^MESHD_BAD_SETTING vni: .*use identity/);
     assert.match(await refused("underlayAddress", "192.0.2.1"), /^MESHD_BAD_SETTING .*one node/);
-    for (const [name, value] of unbuilt) {
-      assert.match(await refused(name, value), /^MESHD_BAD_SETTING .*not in this version/, name);
+    for (const name of ["pptpServer", "pptpFilter"]) {
+      assert.match(await refused(name, "eth0"), /^MESHD_BAD_SETTING .*one node/, name);
     }
+    assert.is(await refused("pptpAuth", "ms-chap-v2,chap-md5"), "taken");
+    assert.equal((await admin.config.get()).pptpAuth, ["ms-chap-v2", "chap-md5"]);
+    assert.match(await refused("pptpAuth", []), /^MESHD_BAD_SETTING .*1 to 4 of ms-chap-v2/);
+    assert.match(await refused("pptpDns", "::1"), /^MESHD_BAD_SETTING .*an IPv4 address/);
     assert.match(await refused("tunnelProtocol", "smoke"), /vxlan, geneve, ipip, gre, udp, pptp/);
     assert.match(await refused("mtu", 10), /^MESHD_BAD_SETTING mtu: 10 .*auto or a whole number/);
     assert.match(await refused("speed", 1), /^MESHD_BAD_SETTING speed is no setting/);
@@ -293,11 +291,9 @@ test("without a controller and without a server the client says so", async () =>
 test("a mesh of settings that no agent can carry out is not begun", async () => {
   const dir = await mkdtemp(join(tmpdir(), "meshd-test-"));
   try {
-    const settings = [...unbuilt, ["tunnelProtocol", "pptp"]] as const;
-    for (const [name, value] of settings) {
-      const made = createMesh(join(dir, "mesh"), { servers: [], config: { [name]: value } });
-      assert.is(await codeOf(made), "MESHD_BAD_SETTING", name);
-    }
+    const config = { tunnelProtocol: "pptp" } as const;
+    const made = createMesh(join(dir, "mesh"), { servers: [], config });
+    assert.is(await codeOf(made), "MESHD_BAD_SETTING");
     assert.equal(await readdir(dir), [], "no key was written");
   } finally {
     await rm(dir, { recursive: true, force: true });
