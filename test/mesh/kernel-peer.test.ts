@@ -2,25 +2,19 @@
 // flannel does, and Debian's in a virtual machine with the devices of other encapsulations.
 //
 //   <lab>-n1, -n2 (meshd) --- bridge --- kernel (flannel.1, vxlan)
-//                                   \--- guest  (geneve, ipip and sit, gre, gretap, fou)
+//   six (meshd, over IPv6) ----------/ \--- guest (geneve, ipip and sit, gre, gretap, fou; over
+//                                           IPv6 vxlan, geneve, ip6tnl, ip6gre, ip6gretap, fou)
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { AgentStatus, PeerStatus } from "../../src/agent/index.js";
-import { checkPing, checkTcp, DIRECTIONS } from "../interop/traffic.js";
 import { KernelPeer, peerTest, whyAbsent } from "../peers/index.js";
 import { Capture, plainWire, wrongFrames } from "../support/capture.js";
 import { iperf } from "../support/iperf.js";
-import { runSync, trySync, until } from "../support/netns.js";
+import { adoptNamespace, runSync, trySync, until } from "../support/netns.js";
 import { rootTest } from "../support/root.js";
-import {
-  devicesOf,
-  KERNEL,
-  KERNEL_SIDES,
-  type KernelSide,
-  type Remote,
-  remoteOf,
-  type ShownNode,
-} from "./kernel-sides.js";
+import { type CrossingNode, crossKernel } from "./kernel-crossing.js";
+import { KERNEL, KERNEL_SIDES, type Remote, remoteOf, type ShownNode } from "./kernel-sides.js";
+import { KERNEL_SIDES_6 } from "./kernel-sides-6.js";
 import { assertPings, type Guest, MeshLab, unexpectedDrops } from "./mesh-lab.js";
 
 const test = suite("a kernel as a peer");
@@ -34,16 +28,18 @@ const CIDRS = ["10.9.0.0/24", "fd00:9::/64"];
 const NODES = ["n1", "n2"];
 let kernel: Guest;
 
-const GUEST = { name: "rack8", tap: "rack8", address: "192.168.77.120" };
+const GUEST = { name: "rack8", tap: "rack8", address: "192.168.77.120", address6: "fd77::120" };
+/** VXLAN's MTU over IPv4 and over IPv6. */
 const FULL = 1450;
-const TCP_BYTES = 2_000_000;
+const FULL_6 = 1430;
+const sixes: CrossingNode[] = [];
 let booting: Promise<KernelPeer>;
 let guest: KernelPeer | undefined;
 let remotes: Remote[] = [];
 
 /** While the first tests run. */
 function bootGuest(): void {
-  const wire = { addresses: [`${GUEST.address}/24`], tapAddresses: [] };
+  const wire = { addresses: [`${GUEST.address}/24`, `${GUEST.address6}/64`], tapAddresses: [] };
   const card = { namespace: lab.networkSpace, tap: GUEST.tap, ...wire };
   booting = KernelPeer.start({ name: GUEST.name, cards: [card] });
   // Without this a boot that fails first would end the process.
@@ -185,70 +181,61 @@ peerTest(test, "a Debian kernel takes its place on the underlay", async () => {
 });
 test.after(() => guest?.stop());
 
-/** Pings of both nodes' pods, and streams with the first one's, the last family inside. */
-async function crossing(
-  { inner: families }: KernelSide,
-  peer: KernelPeer,
-  capture: Capture,
-): Promise<void> {
-  for (const inner of families) {
-    for (const name of NODES) {
-      const address = { node: lab.address(name, "p1", inner), kernel: KERNEL.overlay[inner] };
-      const namespace = lab.podSpace(name, "p1");
-      const sizes = { mtu: FULL, tcpBytes: TCP_BYTES };
-      const connected = { guest: peer, namespace, inner, address, capture, ...sizes };
-      const hasStreams = name === "n1" && inner === families.at(-1);
-      for (const direction of DIRECTIONS) {
-        await checkPing(connected, direction);
-        if (hasStreams) await checkTcp(connected, direction);
-      }
-    }
-  }
-}
-
-/** Makes the devices and introduces the kernel so; a peer that is there already is replaced. */
-async function withSide(
-  side: KernelSide,
-  peer: KernelPeer,
-  body: () => Promise<void>,
-): Promise<void> {
-  const made = remotes.flatMap((remote) => side.each(remote, GUEST.address));
-  const cidrs = side.inner.flatMap((family) => ["--cidr", KERNEL.cidrs[family]]);
-  const who = [GUEST.name, "--endpoint", GUEST.address, ...cidrs];
-  await peer.sh([...(side.once ?? []), ...made, ""].join("\n"));
-  lab.admin("peer", "add", ...who, "--protocol", side.protocol, ...side.words);
-  for (const name of NODES) {
-    await lab.untilAgent(name, `${side.title} answers`, ({ peers }) => {
-      const found = peers.find((one) => one.name === GUEST.name);
-      return found?.protocol === side.protocol && found.reachable === "reachable";
-    });
-  }
-  await body();
-  await peer.sh(
-    devicesOf(made)
-      .map((device) => `ip link del ${device}\n`)
-      .join(""),
-  );
-}
-
 for (const side of KERNEL_SIDES) {
   peerTest(test, `a kernel's ${side.title} and the pods reach each other`, async () => {
-    const capture = new Capture(lab.networkSpace, GUEST.tap, side.captured);
-    try {
-      await capture.started();
-      assert.ok(guest, "the kernel runs");
-      const peer = guest;
-      await withSide(side, peer, () => crossing(side, peer, capture));
-      await capture.stop();
-      const right = capture.frames(`${side.decoded} && tcp`).length;
-      const least = (2 * TCP_BYTES) / 2000;
-      assert.ok(right > least, `${right} frames are what they ought to be`);
-      const underlay = [GUEST.address, ...remotes.map((remote) => remote.underlay)];
-      assert.equal(capture.frames(wrongFrames(...underlay)).slice(0, 5), []);
-    } finally {
-      capture.remove();
-    }
+    assert.ok(guest, "the kernel runs");
+    const nodes = remotes.map((remote, index) => {
+      const name = NODES[index] ?? "";
+      const address = { 4: lab.address(name, "p1", 4), 6: lab.address(name, "p1", 6) };
+      return {
+        place: lab.node(name),
+        pod: { namespace: lab.podSpace(name, "p1"), address },
+        remote,
+      };
+    });
+    const { name, tap, address } = GUEST;
+    await crossKernel(lab, side, nodes, { guest, name, tap, underlay: address, full: FULL });
     for (const name of NODES) assert.equal(lab.agent(name).warnings, []);
+  });
+}
+
+peerTest(test, "a node with an IPv6 underlay joins, where the kernel has an address, too", () => {
+  lab.admin("peer", "remove", GUEST.name);
+  joinSix("six");
+  assert.is(sixes.length, 1);
+});
+
+/** Puts a host with an IPv6 underlay address on the bridge, which joins and has one pod. */
+function joinSix(name: string): void {
+  const { namespace, place } = lab.addGuest(name);
+  const address = `fd77::${sixes.length + 1}`;
+  runSync(namespace, ["ip", "address", "add", `${address}/64`, "dev", "eth0", "nodad"]);
+  const words = ["join", "-", "--name", name, "--underlay-address", address];
+  lab.ask(place, words, lab.token());
+  const pod = `${lab.name}-${name}-p`;
+  adoptNamespace(pod);
+  const { addresses } = lab.ask<{ addresses: string[] }>(place, [
+    "pod",
+    "add",
+    "p",
+    "--netns",
+    pod,
+  ]);
+  const of = (isSix: boolean) => addresses.find((one) => one.includes(":") === isSix) ?? "";
+  const remote = remoteOf(lab.admin("node", "show", name), sixes.length);
+  sixes.push({ place, pod: { namespace: pod, address: { 4: of(false), 6: of(true) } }, remote });
+}
+
+for (const side of KERNEL_SIDES_6) {
+  peerTest(test, `over IPv6, a kernel's ${side.title} and the pods reach each other`, async () => {
+    assert.ok(guest, "the kernel runs");
+    const at = { name: "rack9", tap: GUEST.tap, underlay: GUEST.address6, full: FULL_6 };
+    await crossKernel(lab, side, sixes, { guest, ...at });
+    for (const { place } of sixes) {
+      const { warnings } = lab.ask<AgentStatus>(place, ["status"]);
+      const others = warnings.filter((line) => !/^node n[12]: no IPv6 underlay/.test(line));
+      assert.equal(others, []);
+    }
   });
 }
 

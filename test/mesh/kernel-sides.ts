@@ -43,19 +43,21 @@ export interface KernelSide {
   /** tcpdump: the tunnel's packets; tshark: those that are what they ought to be. */
   captured: string;
   decoded: string;
-  /** Commands for all nodes together. */
-  once?: string[];
+  /** Commands for all nodes together, on a kernel whose underlay address is `local`. */
+  once?: (local: string) => string[];
+  /** Commands that take away what is not gone with the devices. */
+  undo?: string[];
   /** Commands for one node, on a kernel whose underlay address is `local`. */
   each: (remote: Remote, local: string) => string[];
 }
 
 /** A route to a node's pods, straight into a device. */
-function routed(remote: Remote, device: string, family: 4 | 6): string {
+export function routed(remote: Remote, device: string, family: 4 | 6): string {
   return `ip route add ${remote.podCidr[family]} dev ${device} src ${KERNEL.overlay[family]}`;
 }
 
 /** The same where the device carries frames: by the node's address, whose MAC is known. */
-function framed(remote: Remote, device: string, family: 4 | 6): string[] {
+export function framed(remote: Remote, device: string, family: 4 | 6): string[] {
   const gateway = remote.podCidr[family].split("/")[0] ?? "";
   const from = `onlink src ${KERNEL.overlay[family]}`;
   return [
@@ -64,7 +66,7 @@ function framed(remote: Remote, device: string, family: 4 | 6): string[] {
   ];
 }
 
-const up = (device: string, mtu: number) => `ip link set ${device} mtu ${mtu} up`;
+export const up = (device: string, mtu: number) => `ip link set ${device} mtu ${mtu} up`;
 
 function geneve(remote: Remote): string[] {
   const device = `gnv${remote.number}`;
@@ -123,8 +125,8 @@ function fou(remote: Remote, local: string): string[] {
   ];
 }
 
-const BOTH = [4, 6] as const;
-const WITH_MAC = ["--mac", KERNEL.mac];
+export const BOTH = [4, 6] as const;
+export const WITH_MAC = ["--mac", KERNEL.mac];
 
 /** In an order in which a peer's protocol tells one from the one before. */
 export const KERNEL_SIDES: readonly KernelSide[] = [
@@ -147,7 +149,8 @@ export const KERNEL_SIDES: readonly KernelSide[] = [
   {
     ...{ title: "ipip in fou", protocol: "udp", words: [], inner: [4], each: fou },
     ...{ captured: "udp port 8285", decoded: "udp.port == 8285 && ip" },
-    once: ["modprobe fou", "ip fou add port 8285 ipproto 4"],
+    once: () => ["modprobe fou", "ip fou add port 8285 ipproto 4"],
+    undo: ["ip fou del port 8285"],
   },
 ];
 
