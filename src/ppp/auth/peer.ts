@@ -85,8 +85,13 @@ abstract class Peer implements AuthMachine {
 }
 
 class ChapPeer extends Peer {
-  /** Sends nothing, the authenticator repeats its Challenge: bounds the wait. */
-  protected readonly timer = new Retransmission(() => {});
+  /**
+   * The authenticator repeats its Challenge until it has our Response, but not the Success: if that
+   * one was lost, only a repeated Response brings it (RFC 1994 section 4.2).
+   */
+  protected readonly timer = new Retransmission(() => {
+    if (this.#answered) this.events.send(this.#answered.frame);
+  });
   readonly #method: Exclude<AuthMethod, "pap">;
   #answered: Answered | null = null;
 
