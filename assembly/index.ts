@@ -6,12 +6,14 @@ import * as egress from "./egress";
 import * as fib from "./fib";
 import { STATE_NEEDED as FOLLOW_STATE_NEEDED } from "./follow";
 import * as ingress from "./ingress";
+import { KEY_SCRATCH_NEEDED } from "./mppe/index";
 import { STATE_NEEDED as PATTERN_STATE_NEEDED } from "./pattern";
 import { STATE_NEEDED as PROOF_STATE_NEEDED } from "./proof";
 import { closeTrains } from "./send";
 import { settle as settleOutputs } from "./settle";
 import { Drop } from "./shared/drop";
 import {
+  C_KEY_SCRATCH,
   COALESCE_STATE_SIZE,
   CONTROL,
   CONTROL_SIZE,
@@ -24,6 +26,7 @@ import {
   GRE_WORD,
   HEADROOM,
   ICMP_STATE_SIZE,
+  KEY_SCRATCH_SIZE,
   LAYOUT_VERSION,
   MAX_CUT,
   MAX_CUT_BYTES,
@@ -78,6 +81,8 @@ if (W_FOLLOW + FOLLOW_STATE_NEEDED > W_PATTERN) ERROR("follow overlaps pattern")
 if (W_PATTERN + PATTERN_STATE_NEEDED > W_ICMP_STATE) ERROR("pattern overlaps ICMP state");
 if (W_ICMP_STATE + ICMP_STATE_SIZE > W_COALESCE_STATE) ERROR("ICMP state overlaps coalescing");
 if (COALESCE_STATE_NEEDED > COALESCE_STATE_SIZE) ERROR("chains do not fit their state");
+if (KEY_SCRATCH_NEEDED > KEY_SCRATCH_SIZE) ERROR("keys do not fit their scratch");
+if (C_KEY_SCRATCH + KEY_SCRATCH_SIZE > CONTROL_SIZE) ERROR("the key scratch leaves its block");
 if ((RING_ENTRIES & (RING_ENTRIES - 1)) !== 0) ERROR("ring entries are no power of two");
 
 /** Binds this instance to the worker whose region starts at `workerBase`. Once, before all else. */

@@ -154,6 +154,12 @@ export const C_UNDERLAY6: usize = 48;
 export const C_CALLS_AT: usize = 64;
 /** u32: address of the worker that has all calls, or 0 where none may touch them. Atomic. */
 export const C_CALLS_WORKER: usize = 68;
+/**
+ * RC4's tables and SHA-1's words while a key is changed or a packet encrypted: written by the one
+ * worker that owns all calls. At a constant address, because RC4 is a third slower elsewhere.
+ */
+export const C_KEY_SCRATCH: usize = 32768;
+export const KEY_SCRATCH_SIZE: usize = 8192;
 
 // --- worker region: offsets from the worker's base -----------------------------------------------
 // block: words the pump, the addon and the control thread share (u32 unless said)

@@ -8,6 +8,7 @@ import * as assert from "uvu/assert";
 import * as calls from "../../assembly/shared/calls.js";
 import { Drop } from "../../assembly/shared/drop.js";
 import * as layout from "../../assembly/shared/layout.js";
+import * as mppe from "../../assembly/shared/mppe.js";
 import * as tables from "../../assembly/shared/tables.js";
 
 /** Value of an exported global, as an unsigned number. */
@@ -21,7 +22,7 @@ async function compiledConstants(): Promise<Map<string, number>> {
   try {
     const entry = join(directory, "all.ts");
     const out = join(directory, "all.wasm");
-    const files = ["layout", "tables", "calls", "drop"];
+    const files = ["layout", "tables", "calls", "mppe", "drop"];
     const lines = files.map((file) => `export * from "../../assembly/shared/${file}";`);
     writeFileSync(entry, `${lines.join("\n")}\n`);
     // Settings of its own: those of the project would compile the whole hot path as well.
@@ -41,7 +42,7 @@ async function compiledConstants(): Promise<Map<string, number>> {
 test("both compilers read the same numbers out of assembly/shared", async () => {
   const compiled = await compiledConstants();
   const expected: [string, number][] = [
-    ...Object.entries({ ...layout, ...tables, ...calls }),
+    ...Object.entries({ ...layout, ...tables, ...calls, ...mppe }),
     ...Object.entries(Drop)
       .filter(([, value]) => typeof value === "number")
       .map(([name, value]): [string, number] => [`Drop.${name}`, value as number]),

@@ -46,6 +46,14 @@ export interface Kernels {
   flush(worker: number): void;
   forget(worker: number): void;
   bind(base: number): void;
+  mppeInstall(state: number, staged: number): void;
+  mppeErase(state: number): void;
+  mppeEncrypt(state: number, at: number, length: number): void;
+  mppeDecrypt(state: number, at: number, length: number): number;
+  mppeFlushNext(state: number): void;
+  mppeSkipped(state: number, count: number): void;
+  rc4Schedule(key: number, length: number): void;
+  rc4Crypt(at: number, length: number): void;
 }
 
 export interface KernelRoom {
