@@ -24,6 +24,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "src/datapath": ["assembly/shared", "node-tun"],
   "src/bench": ["node-tun"],
   "src/ppp": [],
+  "src/pptp": [],
   "src/agent": [
     ...["src/datapath", "src/host", "src/pods", "src/config", "src/telemetry", "control"],
     ...["assembly/shared", "src/bench", "node-tun"],
