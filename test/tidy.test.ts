@@ -56,6 +56,7 @@ const ENTRIES = [
   /^src\/main\.ts$/,
   /^src\/datapath\/worker\.ts$/,
   /^src\/bench\/(child|traffic)\.ts$/,
+  /^src\/lab\/wire\/(program|pump)\.ts$/,
   /^src\/telemetry\/write-[a-z-]+\.ts$/,
   /^assembly\/shared\/portable\.d\.ts$/,
   /^node-tun\/(index|examples\/.*|test\/.*)\.ts$/,

@@ -22,6 +22,7 @@ import {
   type OptionSpec,
   UsageError,
 } from "./command.js";
+import { impairCommand } from "./lab-impair.js";
 import { Progress, print, table } from "./output.js";
 
 const NAME: Readonly<Record<string, OptionSpec>> = {
@@ -234,7 +235,12 @@ const demo: Command = {
   },
 };
 
+const impair = impairCommand(NAME, (invocation) => {
+  needRoot();
+  return { roots: rootsOf(invocation), name: nameOf(invocation) };
+});
+
 export const command: CommandGroup = {
   about: "Many hosts on one machine, each a real member of a mesh in a network namespace.",
-  commands: { up, status, check, env, down, demo },
+  commands: { up, status, check, impair, env, down, demo },
 };

@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { LabError } from "./error.js";
 import { ensureGateway } from "./gateway.js";
+import { mendWires } from "./impair.js";
 import { endProcesses, ensureNetwork, removeNetwork } from "./network.js";
 import {
   checkShape,
@@ -96,6 +97,7 @@ export async function labUp(roots: LabRoots, wish: LabWish, progress: LabProgres
   saveShape(roots, shape);
   progress(`network: ${shape.nodes} hosts on ${shape.subnets} underlay subnet(s)`);
   await ensureNetwork(plan);
+  await mendWires(plan);
   progress("control plane: nats-server and controller");
   await beginMesh(plan, roots, saved === undefined);
   await ensureGateway(plan);

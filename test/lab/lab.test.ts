@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { CheckReport, LabStatus } from "../../src/lab/index.js";
+import type { CheckReport, LabStatus, LabWire } from "../../src/lab/index.js";
 import { inNamespace } from "../support/netns.js";
 import { rootTest } from "../support/root.js";
 
@@ -147,6 +147,49 @@ rootTest(lab, "a lab whose mesh cannot begin leaves nothing behind", () => {
   const spaces = readdirSync("/run/netns").filter((file) => file.startsWith(`${other}-`));
   assert.equal(spaces, []);
 });
+
+const pingMs = (from: string, to: string): number => {
+  const [file = "", ...argv] = inNamespace(from, ["ping", "-n", "-c", "1", "-W", "5", to]);
+  const { stdout } = spawnSync(file, argv, { encoding: "utf8" });
+  return Number(/time=([\d.]+)/.exec(stdout)?.[1] ?? Number.NaN);
+};
+
+rootTest(
+  lab,
+  "a wire with faults is put in, changed, mended and taken out while the lab runs",
+  () => {
+    const [first, second] = labJson<LabStatus>("status").nodes;
+    const [from, to] = [first?.namespace ?? "", second?.underlay[0] ?? ""];
+    const links = () => {
+      const [file = "", ...argv] = inNamespace(`${name}-net`, ["ip", "-o", "link"]);
+      return execFileSync(file, argv, { encoding: "utf8" });
+    };
+    const before = links().replace(/\d+: /g, "");
+    labCommand("impair", "n1", "--delay", "30ms", "--direction", "to");
+    assert.ok(pingMs(from, to) >= 30);
+    const said = labCommand("impair", "n1", "--cut", "--direction", "from", "--seed", "9");
+    assert.match(said, /n1 +to +delay 30 ms.*\nn1 +from +cut/);
+    assert.ok(Number.isNaN(pingMs(from, to)));
+    const [wire] = JSON.parse(labCommand("impair", "--json")) as LabWire[];
+    assert.is(wire?.node, "n1");
+    assert.is(wire?.settings.seed, 9);
+    assert.ok((wire?.fromNode.cut ?? 0) > 0);
+    const programs = execFileSync("ip", ["netns", "pids", `${name}-net`], { encoding: "utf8" });
+    for (const pid of programs.trim().split("\n")) process.kill(Number(pid), "SIGKILL");
+    labCommand("up");
+    assert.ok(pingMs(from, to) < 30, "'lab up' joined it to the bridge again");
+    labCommand("impair", "n1", "--loss", "1%");
+    assert.match(labCommand("impair", "n1", "--clear"), /no host has a wire/);
+    assert.is(links().replace(/\d+: /g, ""), before, "nothing is left of it");
+    const refusal = (...argv: string[]) => {
+      const all = ["bin/meshd", "lab", "impair", ...argv, "--name", name, ...roots];
+      return spawnSync(process.execPath, all, { encoding: "utf8" }).stderr;
+    };
+    assert.match(refusal("n1", "--loss", "1"), /--loss 1: allowed/);
+    assert.match(refusal("n1", "--loss", "101%"), /allowed are 0 to 1000000/);
+    assert.match(refusal("n9", "--loss", "1%"), /no host 'n9'/);
+  },
+);
 
 rootTest(lab, "the environment for clients outside leads to the control plane", () => {
   const env = labJson<Record<string, string>>("env");
