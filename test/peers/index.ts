@@ -3,3 +3,14 @@ export { peerTest, whyAbsent } from "./absence.js";
 export { birdTest, startBird } from "./bird.js";
 export { GuestError, type GuestFinished } from "./control.js";
 export { type Card, KernelPeer, type PeerOptions } from "./peer.js";
+export {
+  type Account,
+  type Dialled,
+  dialPptp,
+  hangUp,
+  only,
+  PppError,
+  pppLog,
+  type ServerOptions,
+  servePptp,
+} from "./pptp.js";
