@@ -8,6 +8,7 @@ export {
   type Dialled,
   dialPptp,
   hangUp,
+  NO_BUFFER,
   only,
   PppError,
   pppLog,
