@@ -25,14 +25,15 @@ const MAY_IMPORT: Record<string, string[]> = {
   "src/bench": ["node-tun"],
   "src/ppp": [],
   "src/pptp": [],
+  "src/calls": ["src/ppp", "src/pptp"],
   "src/agent": [
     ...["src/datapath", "src/host", "src/pods", "src/config", "src/telemetry", "control"],
-    ...["assembly/shared", "src/bench", "node-tun"],
+    ...["assembly/shared", "src/bench", "src/calls", "node-tun"],
   ],
   "src/lab": ["src/config", "src/host", "node-tun"],
   "src/cli": [
     ...["src/config", "src/telemetry", "src/host", "src/lab", "src/natsd", "control"],
-    "src/bench",
+    ...["src/bench", "src/pptp"],
   ],
   "src/main": ["src/cli", "src/agent", "src/config"],
 };

@@ -17,6 +17,7 @@ export {
   readAdmission,
   removeAdmission,
 } from "./admission.js";
+export { applyCallNat, type CallNat, type CallNatOptions, callNatText } from "./call-nat.js";
 export { namespacePath, type RunOptions, run, runJson, type Where } from "./command.js";
 export {
   defaultSource,

@@ -13,7 +13,7 @@ import {
   readSysctl,
   routeLines,
 } from "../host/index.js";
-import { allocateAddress } from "./allocate.js";
+import { allocateAddress, allocateFromTop } from "./allocate.js";
 import { PodError } from "./errors.js";
 import { checkLabels, checkPodName, hostDeviceName } from "./names.js";
 import { chooseNamespace } from "./namespace.js";
@@ -44,6 +44,9 @@ export class Pods {
   /** What went wrong with a pod last: the same again is not logged again. */
   private readonly troubles = new Map<string, string>();
   private podCidrs: readonly string[];
+  /** Addresses that dial-in clients have, and those kept for some of them. */
+  private readonly clients = new Set<string>();
+  private kept: readonly string[] = [];
 
   private constructor(
     private readonly options: PodsOptions,
@@ -71,6 +74,41 @@ export class Pods {
   /** PodCIDRs for pods to come; those that are there keep their addresses. */
   setPodCidrs(podCidrs: readonly string[]): void {
     this.podCidrs = [...podCidrs];
+  }
+
+  /** Addresses that no pod is to get, though nobody has them now. */
+  keepAddresses(addresses: readonly string[]): void {
+    this.kept = [...addresses];
+  }
+
+  /**
+   * An IPv4 address for a dial-in client, from the top of the PodCIDRs, or the fixed one: it may
+   * lie outside of them where the node has it otherwise. Throws MESHD_POD_ADDRESSES_EXHAUSTED.
+   */
+  takeAddress(fixed: string | null): string {
+    const taken = this.takenAddresses();
+    if (fixed !== null && taken.has(fixed)) {
+      const what = `${fixed} is the address of a pod or of another client`;
+      throw new PodError("MESHD_POD_ADDRESSES_EXHAUSTED", `${what}; choose another one`);
+    }
+    const podCidr = this.podCidrs.find((cidr) => familyOf(cidr) === 4);
+    if (fixed === null && podCidr === undefined) {
+      const what = "this node has no IPv4 PodCIDR, so a client has no address";
+      throw new PodError("MESHD_POD_ADDRESSES_EXHAUSTED", what);
+    }
+    const others = new Set([...taken, ...this.kept]);
+    const address = fixed ?? allocateFromTop(podCidr ?? "", others);
+    this.clients.add(address);
+    return address;
+  }
+
+  /** A client's address is free again. */
+  releaseAddress(address: string): void {
+    this.clients.delete(address);
+  }
+
+  private takenAddresses(): Set<string> {
+    return new Set([...this.state.pods.flatMap((pod) => pod.addresses), ...this.clients]);
   }
 
   /**
@@ -192,7 +230,7 @@ export class Pods {
       const what = "this node has no PodCIDR, so a pod has no address; see: meshd status";
       throw new PodError("MESHD_POD_ADDRESSES_EXHAUSTED", what);
     }
-    const taken = new Set(this.state.pods.flatMap((pod) => pod.addresses));
+    const taken = new Set([...this.takenAddresses(), ...this.kept]);
     const given = podCidrs.map((podCidr) => {
       const address = allocateAddress(podCidr, taken, this.state.last[podCidr]);
       return { podCidr, address };

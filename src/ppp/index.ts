@@ -9,5 +9,6 @@ export type {
   Refusal,
   Verifier,
 } from "./auth/index.js";
+export { ntHash } from "./auth/index.js";
 export { PppLink } from "./link.js";
 export type * from "./types.js";

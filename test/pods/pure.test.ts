@@ -6,7 +6,7 @@ import * as fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { needPrefix, parsePrefix, prefixHolding } from "../../src/host/index.js";
-import { allocateAddress } from "../../src/pods/allocate.js";
+import { allocateAddress, allocateFromTop } from "../../src/pods/allocate.js";
 import { PodError, Pods } from "../../src/pods/index.js";
 import { checkLabels, checkPodName, hostDeviceName } from "../../src/pods/names.js";
 import { parseState, readState, writeState } from "../../src/pods/state.js";
@@ -34,6 +34,25 @@ async function codeFrom(work: Promise<unknown>): Promise<string | undefined> {
     (error: unknown) => (error instanceof PodError ? error.code : "other"),
   );
 }
+
+test("clients get addresses from the top of a PodCIDR, which no pod has or gets", async () => {
+  const taken = new Set(["10.244.1.254", "10.244.1.252"]);
+  assert.is(allocateFromTop("10.244.1.0/24", new Set()), "10.244.1.254");
+  assert.is(allocateFromTop("10.244.1.0/24", taken), "10.244.1.253");
+  assert.is(allocateFromTop("10.244.1.0/31", new Set()), "10.244.1.1");
+  assert.throws(() => allocateFromTop("10.244.1.0/30", new Set(["10.244.1.1", "10.244.1.2"])));
+  await inDirectory(async (stateDir) => {
+    const podCidrs = ["fd00:244:0:1::/64", "10.244.1.0/29"];
+    const pods = await Pods.open({ stateDir, device: "mesh0", podCidrs, mtu: 1400 });
+    pods.keepAddresses(["10.244.1.6"]);
+    assert.is(pods.takeAddress(null), "10.244.1.5", "6 is kept for a user");
+    assert.is(pods.takeAddress("10.244.1.6"), "10.244.1.6");
+    assert.throws(() => pods.takeAddress("10.244.1.6"), /another client/);
+    assert.is(pods.takeAddress(null), "10.244.1.4");
+    pods.releaseAddress("10.244.1.5");
+    assert.is(pods.takeAddress(null), "10.244.1.5");
+  })();
+});
 
 test("a pod's name is one DNS label", () => {
   for (const name of ["a", "web-1", "0", "a".repeat(63)]) assert.is(checkPodName(name), name);

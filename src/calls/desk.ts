@@ -1,0 +1,64 @@
+// What all sorts of calls share: places, links, timers, and who gets the frames of which place.
+import type { LinkOptions } from "../ppp/index.js";
+import { Call, type CallEvents } from "./call.js";
+import type { ControlPort } from "./control-port.js";
+import type { CallPort, CallsLog, Clock, WindowMode } from "./types.js";
+
+export interface DeskOptions {
+  port: CallPort;
+  control: ControlPort;
+  clock: Clock;
+  log: CallsLog;
+  /** Facts are others than before. */
+  onChange: () => void;
+}
+
+/** Packets that we take without having acknowledged one. */
+export const OWN_WINDOW = 64;
+
+/** A place in the hot path that is taken, before there is a link. */
+export interface Place {
+  slot: number;
+  localId: number;
+}
+
+export class Desk {
+  private readonly calls = new Map<number, Call>();
+
+  constructor(readonly options: DeskOptions) {
+    options.port.onFrame((slot, frame) => this.calls.get(slot)?.receive(frame));
+    options.port.onEvent((slot, event) => {
+      if (event === "needs-reset") this.calls.get(slot)?.needsReset();
+    });
+  }
+
+  /** null: none is free. */
+  reserve(): Place | null {
+    try {
+      return this.options.port.reserve();
+    } catch (error) {
+      this.options.log("pptp.full", { error });
+      return null;
+    }
+  }
+
+  /** Lets frames pass and begins with PPP. */
+  open(
+    { slot }: Place,
+    end: { peerId: number; address: string; window: number; windowMode: WindowMode },
+    link: LinkOptions,
+    events: CallEvents,
+    wait_ms = 0,
+  ): Call {
+    const { port, clock } = this.options;
+    port.open(slot, end);
+    const ended = (reason: string) => {
+      this.calls.delete(slot);
+      events.ended(reason);
+    };
+    const call = new Call({ port, clock, slot, link, events: { ...events, ended } });
+    this.calls.set(slot, call);
+    call.start(wait_ms);
+    return call;
+  }
+}
