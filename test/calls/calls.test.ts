@@ -110,7 +110,7 @@ test("a fixed address goes to the newest session of its user", async () => {
   assert.is(server.calls.facts().length, 1);
 });
 
-test("required encryption that is not to be had ends the call; optional goes on in clear", async () => {
+test("without required encryption a call ends; where it is optional it goes on in clear", async () => {
   for (const [rule, up] of [
     ["required-128", 0],
     ["optional", 1],
