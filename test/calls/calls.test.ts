@@ -110,7 +110,7 @@ test("a fixed address goes to the newest session of its user", async () => {
   assert.is(server.calls.facts().length, 1);
 });
 
-test("without required encryption a call ends; where it is optional it goes on in clear", async () => {
+test("without required encryption a call ends; an optional one goes on in clear", async () => {
   for (const [rule, up] of [
     ["required-128", 0],
     ["optional", 1],
@@ -213,7 +213,7 @@ test("members with different secrets have no call", async () => {
   assert.ok(low.calls.list()[0]?.problem);
 });
 
-test("a lost pair call is dialled again; a member is taken from its own address alone", async () => {
+test("a lost pair call is dialled again; a member has its own address alone", async () => {
   const { world, low, high } = await paired();
   world.cut.add(low.address);
   world.clock.pass(40_000);
