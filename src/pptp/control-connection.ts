@@ -123,7 +123,7 @@ export class ControlConnection {
     this.#calls.clear("the control connection stops");
     this.#idleAt = null;
     this.#echoUntil = null;
-    this.#patience = now_ms + this.#timers.reply_ms;
+    this.#patience = now_ms + this.#timers.stop_ms;
     this.#send({ kind: "stopRequest", reason });
   }
 

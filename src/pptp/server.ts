@@ -53,8 +53,12 @@ export const SERVER_LIMITS: Readonly<ServerLimits> = {
 };
 
 /** Start within 10 s, and go when there is no call for a minute. */
-const SERVER_TIMERS: Partial<Timers> = { establish_ms: 10_000, callless_ms: 60_000 };
 const STOP_MS = 3_000;
+const SERVER_TIMERS: Partial<Timers> = {
+  establish_ms: 10_000,
+  callless_ms: 60_000,
+  stop_ms: STOP_MS,
+};
 
 export interface ServerOptions {
   address: string;

@@ -1,10 +1,13 @@
 // One control connection on its TCP socket: bytes, clock and back pressure, no protocol.
 import type { Socket } from "node:net";
 import { ControlConnection } from "./control-connection.js";
-import type { CloseReason, ControlEvents, ControlOptions } from "./types.js";
+import {
+  type CloseReason,
+  type ControlEvents,
+  type ControlOptions,
+  DEFAULT_TIMERS,
+} from "./types.js";
 
-/** An end that reads no answers is read no more; this long, then it is cut. */
-const DRAIN_MS = 30_000;
 /** What stays unsent when a connection ends may leave for so long. */
 const LINGER_MS = 2_000;
 /** More than this unsent is no control connection: answers are small. */
@@ -16,6 +19,7 @@ export const clock_ms = (): number => performance.now();
 export class Session {
   readonly control: ControlConnection;
   readonly #socket: Socket;
+  readonly #drain_ms: number;
   readonly #closed: (reason: CloseReason) => void;
   #timer: NodeJS.Timeout | undefined;
   #drainUntil: number | null = null;
@@ -24,6 +28,7 @@ export class Session {
   /** The socket is connected. Nothing is sent before `start`. */
   constructor(socket: Socket, options: ControlOptions, events: Omit<ControlEvents, "send">) {
     this.#socket = socket;
+    this.#drain_ms = options.timers?.drain_ms ?? DEFAULT_TIMERS.drain_ms;
     this.#closed = (reason) => events.closed(reason);
     this.control = new ControlConnection(options, {
       ...events,
@@ -71,8 +76,9 @@ export class Session {
   #send(bytes: Uint8Array): void {
     if (this.#socket.destroyed || this.#socket.writableEnded) return;
     if (this.#socket.write(bytes)) return;
+    // An end that reads no answers is read no more; if that lasts, it is cut.
     this.#socket.pause();
-    this.#drainUntil ??= clock_ms() + DRAIN_MS;
+    this.#drainUntil ??= clock_ms() + this.#drain_ms;
     if (this.#socket.writableLength > UNSENT_MAX) this.#socket.destroy();
   }
 

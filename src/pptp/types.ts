@@ -127,6 +127,8 @@ export interface Timers {
   establish_ms: number;
   /** For each reply that we wait for. */
   reply_ms: number;
+  /** For the answer to our stop. */
+  stop_ms: number;
   /** Nothing came: ask by Echo-Request. */
   idle_ms: number;
   /** No Echo-Reply: close. */
@@ -137,17 +139,21 @@ export interface Timers {
   message_ms: number;
   /** Without a call for so long: stop. null: never. */
   callless_ms: number | null;
+  /** TCP: the other end does not read what it asked for. */
+  drain_ms: number;
 }
 
-/** RFC 2637, 3.1.4 asks for the sixties; the last three are ours. */
+/** RFC 2637, 3.1.4 asks for the sixties; the others are ours. */
 export const DEFAULT_TIMERS: Readonly<Timers> = {
   establish_ms: 60_000,
   reply_ms: 60_000,
+  stop_ms: 60_000,
   idle_ms: 60_000,
   echo_ms: 60_000,
   answer_ms: 30_000,
   message_ms: 10_000,
   callless_ms: null,
+  drain_ms: 30_000,
 };
 
 export interface ControlOptions {
