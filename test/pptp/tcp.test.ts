@@ -18,6 +18,8 @@ import { until } from "../support/netns.js";
 import { DIAL, PAC_ID, PNS_ID, START } from "./ends.js";
 
 const HOST = "127.0.0.1";
+const servers: PptpServer[] = [];
+const raws: Raw[] = [];
 
 interface Served {
   server: PptpServer;
@@ -43,8 +45,15 @@ async function serve(options: Partial<ServerOptions> = {}): Promise<Served> {
     log: (message, fields) => served.log.push(`${message} ${JSON.stringify(fields)}`),
     ...options,
   });
+  servers.push(server);
   return { server, ...served };
 }
+
+// Also where a test failed: what listens would keep this process.
+test.after.each(async () => {
+  await Promise.all(servers.splice(0).map((server) => server.stop()));
+  for (const { socket } of raws.splice(0)) socket.destroy();
+});
 
 interface Dial {
   up: DialedEnd[];
@@ -72,6 +81,7 @@ class Raw {
 
   constructor(port: number, bytes: Uint8Array = new Uint8Array()) {
     this.socket = connect({ host: HOST, port });
+    raws.push(this);
     this.socket.on("error", () => undefined);
     this.socket.on("close", () => {
       this.isClosed = true;
@@ -210,7 +220,7 @@ test("a client that asks and does not read is read no more, and cut", async () =
   );
   let unsent_bytes = 0;
   // What a kernel buffers is a few megabytes; beyond that the sender must wait.
-  while (client.socket.writableLength < 8_000_000) {
+  while (!client.isClosed && client.socket.writableLength < 8_000_000) {
     client.socket.write(questions);
     unsent_bytes += questions.length;
     await new Promise((resolve) => setImmediate(resolve));
