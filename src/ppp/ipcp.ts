@@ -10,6 +10,7 @@ import { be32, bytesOf, Protocol } from "./wire.js";
 const ADDRESS = 3;
 const DNS = [129, 131];
 const NBNS = [130, 132];
+const NO_ADDRESS = "the peer gives us no address";
 
 export interface NetworkEvents {
   up(): void;
@@ -97,6 +98,7 @@ export class IpcpLayer implements Layer {
     for (const { type } of options) {
       this.#wishes.delete(type);
       this.#servers.delete(type);
+      if (type === ADDRESS) this.#addressRefused();
     }
   }
 
@@ -108,7 +110,7 @@ export class IpcpLayer implements Layer {
 
   up(): void {
     if (this.#local === 0) {
-      this.events.fatal("the peer gives us no address");
+      this.events.fatal(NO_ADDRESS);
       return;
     }
     this.events.up();
@@ -127,6 +129,11 @@ export class IpcpLayer implements Layer {
     if (first === undefined || second === undefined) return;
     this.#given.set(types[0] ?? 0, addressOf(first));
     this.#given.set(types[1] ?? 0, addressOf(second));
+  }
+
+  #addressRefused(): void {
+    const isNone = this.#local === 0;
+    this.events.fatal(isNone ? NO_ADDRESS : "the peer does not agree to our address");
   }
 
   #opinion({ type, value }: Option): Opinion {

@@ -82,7 +82,7 @@ export class PppLink {
       this.#deadline = now_ms + ESTABLISH_MS;
       const requireMppe = this.#options.mppe?.required === true;
       this.events.settings({ ...AT_REST, requireMppe });
-      if (this.#options.auth.methods.length === 0) return this.#end(NO_METHOD);
+      if (this.#options.auth.methods.length === 0) return this.#finish(NO_METHOD);
       this.#automaton.open(now_ms);
       this.#automaton.lowerUp(now_ms);
     });
