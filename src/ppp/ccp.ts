@@ -48,6 +48,11 @@ export class CcpLayer implements Layer {
     return this.#options.bits.length > 0;
   }
 
+  /** Whether what we send goes on from packet to packet, so that a loss breaks it. */
+  get sendsStateful(): boolean {
+    return this.#send?.stateful === true;
+  }
+
   reset(): void {
     this.#offered = allowedBits(this.#options);
     this.#stateful = this.#options.stateful;

@@ -99,10 +99,13 @@ export class NetworkLayers {
   /** @returns whether it was taken, "unknown" for a protocol that this link does not have */
   receive(protocol: number, frame: Uint8Array, now_ms: number): boolean | "unknown" {
     this.#now = now_ms;
-    if (protocol === Protocol.CCP && this.#ccp !== null) return this.#receiveCcp(frame, now_ms);
     const part = this.#partOf(protocol);
-    if (part !== null) return part.automaton.receive(frame, now_ms);
-    if (this.#isStarted || !this.#isWanted(protocol)) return "unknown";
+    if (part !== null) {
+      const isTaken = part.automaton.receive(frame, now_ms);
+      this.#checkEncryption();
+      return isTaken;
+    }
+    if (!this.#isWanted(protocol)) return "unknown";
     this.#held.set(protocol, frame.slice());
     return true;
   }
@@ -110,6 +113,7 @@ export class NetworkLayers {
   protocolRejected(protocol: number, now_ms: number): void {
     this.#now = now_ms;
     this.#partOf(protocol)?.automaton.protocolRejected(now_ms);
+    this.#checkEncryption();
   }
 
   /** Stateful MPPE lost its place. */
@@ -142,14 +146,9 @@ export class NetworkLayers {
   }
 
   /** A peer that ends encryption ends the link, where it is required. */
-  #receiveCcp(frame: Uint8Array, now_ms: number): boolean {
-    const ccp = this.#ccp;
-    if (ccp === null) return false;
-    const isTaken = ccp.automaton.receive(frame, now_ms);
-    if (ccp.automaton.state === State.STOPPING && this.options.mppe?.required === true) {
-      this.events.fatal("the peer ended encryption, which is required");
-    }
-    return isTaken;
+  #checkEncryption(): void {
+    if (this.#ccp?.automaton.state !== State.STOPPING || !this.options.mppe?.required) return;
+    this.events.fatal("the peer ended encryption, which is required");
   }
 
   #makeCcp(proof: AuthSuccess | null): Part<CcpLayer> {
@@ -184,8 +183,8 @@ export class NetworkLayers {
   }
 
   /**
-   * Linux decrypts again from the Reset-Ack on and then wants a flushed packet, which RFC 3078 asks
-   * for; the acknowledgement itself is RFC 1962's.
+   * Linux decrypts again from the Reset-Ack on, in stateless mode too, and then wants a flushed
+   * packet, which RFC 3078 asks for; the acknowledgement itself is RFC 1962's.
    */
   #reset(code: number, id: number): void {
     if (code === Code.RESET_ACK) {
@@ -193,7 +192,8 @@ export class NetworkLayers {
       return;
     }
     this.#ccp?.automaton.sendPacket(Code.RESET_ACK, id, new Uint8Array(0));
-    this.events.settings({ resetSend: true });
+    // Stateless, each packet is flushed anyway.
+    if (this.#ccp?.layer.sendsStateful === true) this.events.settings({ resetSend: true });
   }
 
   #startNetwork(): void {

@@ -5,7 +5,15 @@ import * as assert from "uvu/assert";
 import type { LinkOptions } from "../../src/ppp/index.js";
 import { modeOf, readMppe, writeMppe } from "../../src/ppp/mppe-option.js";
 import { readOptions, readPacket, writeOptions, writePacket } from "../../src/ppp/wire.js";
-import { bytes, clientOptions, hex, makePair, PppEnd, serverOptions } from "../support/ppp-pair.js";
+import {
+  bytes,
+  clientOptions,
+  hex,
+  makePair,
+  PppEnd,
+  serverOptions,
+  upPair,
+} from "../support/ppp-pair.js";
 
 const path = new URL("../../../test/vectors/ppp.json", import.meta.url);
 const vectors = JSON.parse(readFileSync(path, "utf8")) as Record<string, string>;
@@ -191,6 +199,14 @@ test("resets: the request is answered by its identifier, then the next packet is
   pair.server.link.receive(bytes(vector("ccpResetRequest")), pair.now_ms);
   assert.equal(pair.server.frames, [vector("ccpResetAck")]);
   assert.equal(pair.server.said.at(-1), { kind: "settings", settings: { resetSend: true } });
+  const stateless = upPair();
+  stateless.server.said.length = 0;
+  stateless.server.link.receive(bytes(vector("ccpResetRequest")), stateless.now_ms);
+  assert.equal(
+    stateless.server.said.map(({ kind }) => kind),
+    ["send"],
+    "flushed anyway",
+  );
   // And ours: repeated until the Ack comes, once however often the hot path asks.
   pair.pass(100);
   pair.impairment = { loss: 1 };

@@ -227,3 +227,24 @@ export function makePair(
     new Random(seed * 7),
   );
 }
+
+/** A pair that is up; encryption as given holds for both. */
+export function upPair(more: Partial<LinkOptions> = {}, seed = 1): PppPair {
+  const pair = makePair(more, more.mppe === undefined ? {} : { mppe: more.mppe }, seed);
+  pair.start();
+  if (!pair.run(() => pair.areUp())) {
+    throw new Error(`not up: ${pair.server.closedBy} / ${pair.client.closedBy}`);
+  }
+  return pair;
+}
+
+/** The same control packet with another code, its identifier and data kept. */
+export function recoded(frame: Uint8Array, code: number): Uint8Array {
+  const out = frame.slice();
+  out[2] = code;
+  return out;
+}
+
+/** How often a link said something of this kind. */
+export const count = (said: readonly Said[], kind: Said["kind"]): number =>
+  said.filter((s) => s.kind === kind).length;
