@@ -65,6 +65,7 @@ export interface Binding {
   ): NativeSocket;
   adoptUdp(fd: number): NativeSocket;
   setUdpChecksums(fd: number, send: boolean, zeroes: boolean): void;
+  receiveDrops(fd: number): number;
   probePort(family: number, address: string, port: number): boolean;
   openRaw(
     family: number,

@@ -181,6 +181,12 @@ export function setUdpChecksums(fd: number, { send, zeroes }: UdpChecksums): voi
   binding.setUdpChecksums(fd, send, zeroes);
 }
 
+/**
+ * Packets that the kernel dropped at a UDP or raw socket since it was opened: its receive buffer
+ * was full, a UDP checksum was wrong, or a UDP socket's filter refused them. Wraps at 2^32.
+ */
+export const receiveDrops: (fd: number) => number = binding.receiveDrops;
+
 /** True when nobody has the port: binds once without SO_REUSEPORT, and closes. */
 export function probePort(options: { family: 4 | 6; address: string; port: number }): boolean {
   checkOptions(options, ["family", "address", "port"]);

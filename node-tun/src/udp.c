@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sock_diag.h>
 #include <netinet/udp.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -195,6 +196,21 @@ static napi_value set_checksums(napi_env env, napi_callback_info info) {
   return done ? NULL : throw_system_fd(env, why.error, why.syscall, fd);
 }
 
+// receiveDrops(fd): what the kernel dropped at the socket since it was opened.
+static napi_value receive_drops(napi_env env, napi_callback_info info) {
+  struct call call;
+  int fd;
+  uint32_t said[SK_MEMINFO_VARS] = {0};
+  socklen_t size = sizeof said;
+  napi_value answer = NULL;
+  if (!call_open(&call, env, info, 1) || !arg_fd(&call, 0, "fd", &fd)) return NULL;
+  if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, said, &size) < 0) {
+    return throw_system_fd(env, errno, "getsockopt SO_MEMINFO", fd);
+  }
+  napi_create_uint32(env, said[SK_MEMINFO_DROPS], &answer);
+  return answer;
+}
+
 static napi_value write_udp(napi_env env, napi_callback_info info) {
   return write_datagrams(env, info, false);
 }
@@ -203,5 +219,5 @@ const struct entry udp_entries[] = {
     {"openUdp", open_udp},           {"adoptUdp", adopt_udp},
     {"probePort", probe_port},       {"readUdpBatch", read_datagrams},
     {"writeUdpBatch", write_udp},    {"setUdpChecksums", set_checksums},
-    {NULL, NULL},
+    {"receiveDrops", receive_drops}, {NULL, NULL},
 };

@@ -97,6 +97,21 @@ for (const family of [4, 6]) {
   });
 }
 
+test("what a full receive buffer loses is counted", () => {
+  const into = open({ receiveBuffer: 4096 });
+  const from = open({ sendBuffer: 1 << 20 });
+  assert.is(tun.receiveDrops(into.fd), 0);
+  const batch = new Batch();
+  for (let i = 0; i < 40; i++) {
+    batch.put(i, { bytes: pattern(1000), segment: 0, family: 4, peer: LOOPBACK4, port: into.port });
+  }
+  assert.is(send(batch, from, 40), 40);
+  const arrived = batch.collect(tun.readUdpBatch, into.fd, 40, 50).length;
+  assert.ok(arrived < 40, `${arrived} arrived`);
+  assert.is(tun.receiveDrops(into.fd), 40 - arrived);
+  assert.match(thrownBy(() => tun.receiveDrops(0x7fff)).message, /SO_MEMINFO/);
+});
+
 test("a train of more segments than the kernel takes goes out segment by segment", () => {
   const into = open({ receiveBuffer: 1 << 22 });
   const from = open({ sendBuffer: 1 << 22 });

@@ -21,6 +21,7 @@ import { NeighbourProbes } from "./neighbour-probes.js";
 import { PathProber } from "./pmtu-prober.js";
 import { explainMtu, type MtuExplanation } from "./pmtu-report.js";
 import { Prober } from "./probes.js";
+import { QueueDrops } from "./queue-drops.js";
 import { buildStatus } from "./status.js";
 import type { AgentLog, AgentOptions, AgentStatus, LeaveOptions, RunningAgent } from "./types.js";
 import { Watch } from "./watch.js";
@@ -50,6 +51,7 @@ export class Agent implements RunningAgent {
   readonly pods: Booted["pods"];
   readonly deviceName: string;
   readonly bare: BareCounters;
+  readonly queueDrops: QueueDrops;
   private readonly watch: Watch;
   private readonly bench: BenchDesk;
   private readonly startedAt = new Date().toISOString();
@@ -72,6 +74,7 @@ export class Agent implements RunningAgent {
     this.pods = running.pods;
     this.deviceName = running.deviceName;
     this.bare = new BareCounters(running.deviceName);
+    this.queueDrops = new QueueDrops(running.deviceName);
     this.watch = new Watch(running);
     running.pathProber.onChange = () => this.watch.pathsChanged();
     running.flips.onChange = () => this.watch.pathsChanged();
@@ -156,7 +159,8 @@ export class Agent implements RunningAgent {
   status(): AgentStatus {
     const { session, membership, prober, pathProber, flips, options, lowLatency } = this.running;
     return buildStatus({
-      ...{ session, membership, prober, pathProber, flips, lowLatency, bare: this.bare },
+      ...{ session, membership, prober, pathProber, flips, lowLatency },
+      ...{ bare: this.bare, queueDrops: this.queueDrops },
       ...{ engine: this.engine, datapath: this.datapath, pods: this.pods },
       deviceName: this.deviceName,
       version: options.version ?? "unknown",

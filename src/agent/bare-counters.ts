@@ -1,8 +1,8 @@
 // What nftables counted of packets that cross the underlay bare: by peer, and what was dropped. The
 // hot path never sees them.
 import { type AdmissionCounters, readAdmission } from "../host/index.js";
-import { HOST_DROPS } from "../telemetry/index.js";
 import type { PlannedPeer } from "./plan-types.js";
+import { hostDropRows } from "./queue-drops.js";
 import type { BareTraffic, DropRow } from "./types.js";
 
 export class BareCounters {
@@ -33,10 +33,6 @@ export class BareCounters {
     const { last } = this;
     if (last === undefined) return [];
     const counts = { NFT_SPOOFED_SOURCE: last.spoofed, NFT_FOREIGN_SOURCE: last.foreign };
-    return HOST_DROPS.map(({ reason, direction }) => ({
-      reason,
-      direction,
-      ...counts[reason],
-    })).filter(({ packets }) => packets > 0);
+    return hostDropRows(counts);
   }
 }

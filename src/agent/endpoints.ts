@@ -9,6 +9,7 @@ import { AgentError } from "./errors.js";
 import { withLastDrops } from "./last-drops.js";
 import { metricsText } from "./metrics.js";
 import type { MtuExplanation } from "./pmtu-report.js";
+import type { QueueDrops } from "./queue-drops.js";
 import { dropRows, fibRows, routeRows } from "./status.js";
 import type { AgentStatus, LeaveOptions } from "./types.js";
 
@@ -18,6 +19,7 @@ export interface Answering {
   engine: Engine;
   datapath: Datapath;
   bare: BareCounters;
+  queueDrops: QueueDrops;
   pods: Pods;
   deviceName: string;
   /** undefined: no such peer. */
@@ -117,10 +119,7 @@ function explanation(agent: Answering, name: string): MtuExplanation {
 /** /metrics alone: what may also be served on TCP. */
 export function metricsRoute(agent: Answering): Route {
   const handle = async () =>
-    text(
-      METRICS_CONTENT_TYPE,
-      metricsText(await measuredStatus(agent), agent.datapath, agent.bare),
-    );
+    text(METRICS_CONTENT_TYPE, metricsText(await measuredStatus(agent), agent));
   return { method: "GET", path: /^\/metrics$/, handle };
 }
 
@@ -132,7 +131,7 @@ export function routesOf(agent: Answering): Route[] {
     get(/^\/counters$/, () => agent.datapath.counters()),
     get(/^\/drops$/, async () => {
       await agent.countedStatus();
-      return withLastDrops(dropRows(agent.datapath, agent.bare), agent.datapath, agent.engine);
+      return withLastDrops(dropRows(agent), agent.datapath, agent.engine);
     }),
     get(/^\/fib$/, () => fibRows(agent.engine)),
     get(/^\/routes$/, () => routeRows(agent.engine, agent.deviceName)),

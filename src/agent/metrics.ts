@@ -1,8 +1,7 @@
 // The agent's numbers as Prometheus metric families; names are stable.
 import type { Datapath, DirectionCounters, WorkerHeap } from "../datapath/index.js";
 import { formatMetrics, type MetricFamily } from "../telemetry/index.js";
-import type { BareCounters } from "./bare-counters.js";
-import { dropRows } from "./status.js";
+import { type DropParts, dropRows } from "./status.js";
 import type { AgentStatus } from "./types.js";
 
 type Direction = "egress" | "ingress";
@@ -35,8 +34,8 @@ function counterFamilies(datapath: Datapath): MetricFamily[] {
   }));
 }
 
-function dropFamilies(datapath: Datapath, bare: BareCounters): MetricFamily[] {
-  const rows = dropRows(datapath, bare);
+function dropFamilies(parts: DropParts): MetricFamily[] {
+  const rows = dropRows(parts);
   const family = (unit: "packets" | "bytes"): MetricFamily => ({
     name: `meshd_dropped_${unit}_total`,
     help: `Inner ${unit} dropped, by reason and direction.`,
@@ -180,13 +179,13 @@ function statusFamilies(status: AgentStatus): MetricFamily[] {
 }
 
 /** All families as Prometheus text. */
-export function metricsText(status: AgentStatus, datapath: Datapath, bare: BareCounters): string {
+export function metricsText(status: AgentStatus, parts: DropParts): string {
   return formatMetrics([
     ...statusFamilies(status),
     ...heapFamilies(status),
     ...peerFamilies(status),
-    ...counterFamilies(datapath),
+    ...counterFamilies(parts.datapath),
     ...directFamilies(status),
-    ...dropFamilies(datapath, bare),
+    ...dropFamilies(parts),
   ]);
 }

@@ -1,6 +1,6 @@
 // What the agent says of itself: one shape for the socket, for NATS and for the command line.
 import { formText, type MemberSession, type Membership } from "../../control/index.js";
-import { type Datapath, droppedPackets, type TablePeer } from "../datapath/index.js";
+import type { Datapath, TablePeer } from "../datapath/index.js";
 import { MESH_ROUTE_METRIC, POOL_ROUTE_METRIC } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import type { BareCounters } from "./bare-counters.js";
@@ -14,17 +14,23 @@ import type { PathProber } from "./pmtu-prober.js";
 import { pathProblem } from "./pmtu-report.js";
 import type { Prober } from "./probes.js";
 import { greOptionsOf } from "./protocols.js";
+import type { QueueDrops } from "./queue-drops.js";
 import type { AgentStatus, ChangeStatus, DropRow, FibRow, PeerStatus, RouteRow } from "./types.js";
 
-export interface StatusParts {
+/** Whose counts of drops there are: the workers', nftables' and the kernel's queues'. */
+export interface DropParts {
+  datapath: Datapath;
+  bare: BareCounters;
+  queueDrops: QueueDrops;
+}
+
+export interface StatusParts extends DropParts {
   engine: Engine;
   session: MemberSession;
   membership: Membership;
-  datapath: Datapath;
   pods: Pods;
   prober: Prober;
   lowLatency: LowLatency;
-  bare: BareCounters;
   pathProber: PathProber;
   flips: Flips;
   deviceName: string;
@@ -95,11 +101,8 @@ function rawStatus({ engine, datapath }: StatusParts): AgentStatus["raw"] {
   return raw === null ? null : { ...raw, strangers: datapath.strangers.status() };
 }
 
-function drops({ datapath, bare }: StatusParts): number {
-  const beside = bare.drops().reduce((sum, { packets }) => sum + packets, 0);
-  return datapath
-    .counters()
-    .reduce((sum, one) => sum + droppedPackets(one.egress) + droppedPackets(one.ingress), beside);
+function drops(parts: StatusParts): number {
+  return dropRows(parts).reduce((sum, { packets }) => sum + packets, 0);
 }
 
 function natsStatus({ session }: StatusParts): AgentStatus["nats"] {
@@ -205,9 +208,9 @@ export function routeRows(engine: Engine, deviceName: string): RouteRow[] {
 }
 
 /** Drop reasons that happened, summed over workers, most frequent first. */
-export function dropRows(datapath: Datapath, bare: BareCounters): DropRow[] {
-  const beside = bare.drops().map((row): [string, DropRow] => [row.reason, row]);
-  const rows = new Map<string, DropRow>(beside);
+export function dropRows({ datapath, bare, queueDrops }: DropParts): DropRow[] {
+  const beside = [...bare.drops(), ...queueDrops.rows(datapath)];
+  const rows = new Map<string, DropRow>(beside.map((row) => [row.reason, row]));
   for (const worker of datapath.counters()) {
     for (const direction of ["egress", "ingress"] as const) {
       for (const [reason, count] of Object.entries(worker[direction].drops)) {

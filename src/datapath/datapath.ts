@@ -277,6 +277,11 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     return this.handles.granted();
   }
 
+  /** Packets that the kernel dropped at the underlay's sockets; mostly, a buffer was full. */
+  receiveDrops(): number {
+    return this.closed ? 0 : this.handles.receiveDrops();
+  }
+
   /**
    * Moves to another advertised address, port or encapsulation, or other ports. The device stays
    * and no packet of it is lost; old sockets are closed when every worker uses the new ones. Equal

@@ -7,6 +7,7 @@ import {
   openWake,
   pollerAdd,
   pollerRemove,
+  receiveDrops,
   type TunQueue,
 } from "node-tun";
 import { DatapathError, describe } from "./errors.js";
@@ -106,6 +107,9 @@ function refuseUnsteerable({ protocol = "vxlan" }: UnderlayAddress, { cpus }: Cr
   throw new SteeringRefused(`${protocol} comes by raw sockets, which no program shares out`);
 }
 
+const dropsOf = (sockets: readonly { fd: number }[]) =>
+  sockets.reduce((sum, { fd }) => sum + receiveDrops(fd), 0);
+
 /** Opens everything or nothing. */
 export class HandleSet {
   readonly workers: readonly WorkerPorts[];
@@ -113,6 +117,8 @@ export class HandleSet {
   #queues: TunQueue[];
   #sockets: Sockets;
   #underlay: UnderlayAddress;
+  /** What sockets that are closed had lost. */
+  #lost = 0;
   readonly #settings: HandleSettings;
   readonly #steerer: Steerer;
 
@@ -202,6 +208,15 @@ export class HandleSet {
     return without(old, kept);
   }
 
+  /**
+   * Packets that the kernel dropped at sockets that are read, since the datapath was opened: mostly
+   * because a receive buffer was full.
+   */
+  receiveDrops(): number {
+    const open = this.workers.flatMap((_, index) => listeningOf(this.#sockets, index));
+    return this.#lost + dropsOf(open);
+  }
+
   /** Raw sockets that are read, of all workers. */
   rawReaders(): RawReader[] {
     return rawReadersOf(this.#sockets.raw);
@@ -219,7 +234,9 @@ export class HandleSet {
   /** Closes what no worker uses any more. */
   closeReplaced(replaced: Sockets): void {
     this.workers.forEach(({ poller }, index) => {
-      for (const { fd } of listeningOf(replaced, index)) pollerRemove(poller, fd);
+      const listening = listeningOf(replaced, index);
+      this.#lost += dropsOf(listening);
+      for (const { fd } of listening) pollerRemove(poller, fd);
     });
     closeSockets(allOf(replaced));
   }

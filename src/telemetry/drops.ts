@@ -141,10 +141,15 @@ export const dropSentences: Record<DropName, string> = {
   COUNT: "Not a reason: the number of reasons.",
 };
 
-/** Reasons of packets that the kernel drops by our nftables rules (ADR 0027). */
+/**
+ * Reasons of packets that the kernel drops before or behind the hot path: by our nftables rules
+ * (ADR 0027), and at queues that we do not empty fast enough.
+ */
 export const HOST_DROPS = [
   { reason: "NFT_SPOOFED_SOURCE", direction: "ingress" },
   { reason: "NFT_FOREIGN_SOURCE", direction: "egress" },
+  { reason: "DEVICE_QUEUE_FULL", direction: "egress" },
+  { reason: "SOCKET_QUEUE_FULL", direction: "ingress" },
 ] as const;
 
 export const hostDropSentences: Record<(typeof HOST_DROPS)[number]["reason"], string> = {
@@ -155,6 +160,14 @@ export const hostDropSentences: Record<(typeof HOST_DROPS)[number]["reason"], st
   NFT_FOREIGN_SOURCE:
     "A packet was about to leave by the underlay's interface, not encapsulated, with a source in " +
     "the mesh's pools that is not this node's. Look for a pod that uses an address of others.",
+  DEVICE_QUEUE_FULL:
+    "The queue of the mesh's device was full: pods send faster than the workers read. A " +
+    "super-packet counts once, bytes are not known. A few in bursts are harmless; if they go on, " +
+    "give the node more `workers`.",
+  SOCKET_QUEUE_FULL:
+    "The receive buffer of an underlay socket was full (or a UDP checksum was wrong): peers " +
+    "send faster than the workers read. Bytes are not known. Give the node more `workers`, or a " +
+    "larger `socketBuffer`.",
 };
 
 /** Names that are real reasons, in the order of their numbers. */
@@ -189,9 +202,9 @@ src/telemetry/drops.ts.
 |---|---|---|
 ${rows.join("\n")}
 
-Packets that are routed directly ([native routing and crossSubnet](encapsulations.md)) do not pass
-meshd's hot path. The kernel drops them by meshd's nftables rules, under these names; they are in no
-worker's sum.
+These packets the kernel drops, and they are in no worker's sum: packets that are routed directly
+([native routing and crossSubnet](encapsulations.md)) by meshd's nftables rules, and what finds the
+queue of the mesh's device or of an underlay socket full.
 
 | reason | direction | what it means and what to look at |
 |---|---|---|

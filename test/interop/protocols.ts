@@ -1,6 +1,6 @@
 // The encapsulations that meet a real kernel, by one table: what the kernel's administrator types,
 // and what tshark must see. The next encapsulation is one entry here.
-import type { GreOptions, ProtocolName } from "../../src/datapath/index.js";
+import type { GreOptions, ProtocolName, UdpChecksums } from "../../src/datapath/index.js";
 
 export type Family = 4 | 6;
 
@@ -24,6 +24,8 @@ export interface Protocol {
   title?: string;
   /** Words of GRE headers. */
   gre?: GreOptions;
+  /** Of outer UDP headers; sent when left out. */
+  checksums?: UdpChecksums;
   /** Bytes of each TCP stream. */
   tcpBytes: number;
   /** Only IPv4 over IPv4 and IPv6 over IPv6: for further ways to run the same encapsulation. */
@@ -46,10 +48,26 @@ const VNI = 1;
 const TCP_BYTES = 20_000_000;
 const SHORT = { tcpBytes: 5_000_000, isShort: true } as const;
 
-function makeVxlan({ device, local, mac }: Tunnel): string[] {
-  const how = `id ${VNI} local ${local} dev eth0 dstport 8472 nolearning`;
-  return [`ip link add ${device} address ${mac} type vxlan ${how}`];
+function makeVxlan(words = ""): Protocol["make"] {
+  return ({ device, local, mac }) => {
+    const how = `id ${VNI} local ${local} dev eth0 dstport 8472 nolearning ${words}`;
+    return [`ip link add ${device} address ${mac} type vxlan ${how}`];
+  };
 }
+
+function makeGeneve(words = ""): Protocol["make"] {
+  return ({ device, remote, mac }) => {
+    const how = `id ${VNI} remote ${remote} dstport 6081 ${words}`;
+    return [`ip link add ${device} address ${mac} type geneve ${how}`];
+  };
+}
+
+/** Outer UDP checksums are zero both ways; over IPv6 a kernel takes such only when told so. */
+const WITHOUT_SUMS = {
+  ...{ tcpBytes: 5_000_000, isShort: true, hasFrames: true, overhead: { 4: 50, 6: 70 } },
+  checksums: { send: false, zeroes: true },
+} as const;
+const KERNEL_SUMLESS = "noudpcsum udp6zerocsumtx udp6zerocsumrx";
 
 /**
  * Foo-over-UDP with no header of its own is flannel's `udp` format. A port of it carries one
@@ -125,15 +143,23 @@ export const PROTOCOLS: readonly Protocol[] = [
     ...{ name: "vxlan", tcpBytes: TCP_BYTES },
     ...{ overhead: { 4: 50, 6: 70 }, hasFrames: true, captured: "udp port 8472" },
     decoded: () => `vxlan.vni == ${VNI}`,
-    make: makeVxlan,
+    make: makeVxlan(),
+  },
+  {
+    ...{ ...WITHOUT_SUMS, name: "vxlan", title: "vxlan, no UDP checksums" },
+    ...{ captured: "udp port 8472", make: makeVxlan(KERNEL_SUMLESS) },
+    decoded: () => `vxlan.vni == ${VNI} && udp.checksum == 0`,
   },
   {
     ...{ name: "geneve", tcpBytes: TCP_BYTES },
     ...{ overhead: { 4: 50, 6: 70 }, hasFrames: true, captured: "udp port 6081" },
     decoded: () => `geneve.vni == ${VNI}`,
-    make: ({ device, remote, mac }) => [
-      `ip link add ${device} address ${mac} type geneve id ${VNI} remote ${remote} dstport 6081`,
-    ],
+    make: makeGeneve(),
+  },
+  {
+    ...{ ...WITHOUT_SUMS, name: "geneve", title: "geneve, no UDP checksums" },
+    ...{ captured: "udp port 6081", make: makeGeneve(KERNEL_SUMLESS) },
+    decoded: () => `geneve.vni == ${VNI} && udp.checksum == 0`,
   },
   {
     ...{ name: "udp", tcpBytes: TCP_BYTES },

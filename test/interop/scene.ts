@@ -99,8 +99,9 @@ export async function withTunnel(
   const { guest, node, kernel } = scene;
   const tunnel = tunnelOf(scene, inner, underlay);
   await guest.sh([...protocol.make(tunnel), ...reach(protocol, tunnel, scene), ""].join("\n"));
-  const { name, gre, tcpBytes } = protocol;
-  const options = { protocol: name, family: underlay, ...(gre === undefined ? {} : { gre }) };
+  const { name, gre, checksums, tcpBytes } = protocol;
+  const more = { ...(gre && { gre }), ...(checksums && { checksums }) };
+  const options = { protocol: name, family: underlay, ...more };
   const capture = new Capture(node.namespace, TAP, protocol.captured);
   let datapath: DatapathNode | undefined;
   try {

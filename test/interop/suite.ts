@@ -25,10 +25,13 @@ async function judge({ capture }: Connected, cell: Cell, tunnel: Tunnel): Promis
   await capture.stop();
   const { protocol, inner } = cell;
   const carried = inner === 4 ? "tcp || icmp" : "tcp || icmpv6";
-  const count = capture.frames(`${protocol.decoded(tunnel)} && (${carried})`).length;
+  const decoded = protocol.decoded(tunnel);
+  const count = capture.frames(`${decoded} && (${carried})`).length;
   // Both streams in full-size packets, and what answers and measures.
   const least = protocol.tcpBytes / 2000;
   assert.ok(count > least, `${count} frames are what they ought to be`);
+  const other = capture.frames(`(${carried}) && !(${decoded})`);
+  assert.equal(other.slice(0, 5), [], `${other.length} frames are something else`);
   const wrong = capture.frames(wrongFrames(tunnel.local, tunnel.remote));
   assert.equal(wrong.slice(0, 5), [], `${wrong.length} frames at fault`);
   return `0 of ${count}`;

@@ -132,4 +132,41 @@ rootTest(
   },
 );
 
+/** Datagrams of 1400 bytes from a namespace, as fast as they go. */
+async function flood(from: string, to: string, port: number, count: number): Promise<void> {
+  const script = `
+    import { createSocket } from "node:dgram";
+    const socket = createSocket("udp4");
+    const bytes = Buffer.alloc(1400);
+    const send = () => new Promise((done) => socket.send(bytes, ${port}, "${to}", done));
+    for (let n = 0; n < ${count}; n++) await send();
+    socket.close();`;
+  const argv = [process.execPath, "--input-type=module", "-e", script];
+  const { code, stderr } = await runIn(from, argv);
+  assert.is(code, 0, stderr);
+}
+
+rootTest(test, "what an agent does not read in time is lost with a name and a count", async () => {
+  const { namespace } = lab.node("n1");
+  const { pid } = lab.agent("n1");
+  const lost = (reason: string) =>
+    lab.drops("n1").find((row) => row.reason === reason)?.packets ?? 0;
+  const before = [lost("DEVICE_QUEUE_FULL"), lost("SOCKET_QUEUE_FULL")];
+  process.kill(pid, "SIGSTOP");
+  try {
+    await flood(namespace, lab.address("n2", "p1", 4), 9, 15_000);
+    await flood(lab.node("n2").namespace, "192.168.77.1", 8472, 20_000);
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+  const [device = 0, socket = 0] = [lost("DEVICE_QUEUE_FULL"), lost("SOCKET_QUEUE_FULL")];
+  assert.ok(device - (before[0] ?? 0) > 500, `${device} at the device`);
+  assert.ok(socket - (before[1] ?? 0) > 500, `${socket} at the sockets`);
+  const metrics = await lab.metrics("n1");
+  const sample = `reason="SOCKET_QUEUE_FULL",direction="ingress"} ${socket}`;
+  assert.ok(metrics.includes(sample), sample);
+  assert.ok(lab.agent("n1").drops >= device + socket);
+  await lab.untilReachable("n1", "n2");
+});
+
 test.run();
