@@ -73,12 +73,12 @@ function reply(peerIndex: u32, innerAt: usize, length: u32, free: u32): i32 {
   const outer = protocols.overhead(peer);
   const short = probe.turnRound(innerAt, length, load<u32>(peer, P_MTU));
   let at = innerAt;
-  if (free < outer) {
+  if (free === 0 || free < outer) {
     at = output.takeWire(outer + short) + outer;
     memory.copy(at, innerAt, short);
   }
-  encap.toPeer(peerIndex, at, short, INGRESS);
-  return ANSWERED;
+  const failed = encap.toPeer(peerIndex, at, short, INGRESS);
+  return failed === 0 ? ANSWERED : failed;
 }
 
 /** A packet to the node itself: probes are taken out, everything else is the kernel's. */

@@ -4,6 +4,7 @@ import * as counters from "./counters";
 import * as encap from "./encap";
 import { isInSlots } from "./input";
 import * as output from "./output";
+import * as commands from "./pptp/commands";
 import * as ring from "./ring";
 import { Drop } from "./shared/drop";
 import {
@@ -118,7 +119,7 @@ function takeInjected(entry: usize): void {
 /** Sends what the control thread injected; the rest waits when an output is nearly full. */
 export function runInjected(): void {
   for (let entry = ring.injected(); entry !== 0 && hasRoom(); entry = ring.injected()) {
-    takeInjected(entry);
+    if (!commands.take(entry)) takeInjected(entry);
     ring.release();
   }
 }

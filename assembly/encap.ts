@@ -82,7 +82,7 @@ function outerTos(peer: usize, innerAt: usize): u32 {
 
 /**
  * Adds the outer headers in place and sends a checked packet to a peer, whatever its size. There
- * are as many bytes free before it as the peer's encapsulation needs.
+ * are as many bytes free before it as the peer's encapsulation needs. Returns 0 or -Drop.
  */
 export function toPeer(
   peerIndex: u32,
@@ -90,19 +90,21 @@ export function toPeer(
   length: u32,
   direction: u32,
   fragments: bool = false,
-): void {
+): i32 {
   const peer = peers.at(peerIndex);
   const outer = protocols.overhead(peer);
   const tos = outerTos(peer, innerAt);
   const hash = flow.hash(innerAt, length);
-  protocols.encap(peer, innerAt, length);
+  const failed = protocols.encap(peer, innerAt, length);
+  if (failed !== 0) return failed;
   const at = innerAt - outer;
   if (identity.isToBeNamed(peer, innerAt)) identity.nameNode(at);
   if (fragments && pieces.areOwn(peer)) {
     pieces.datagram(peerIndex, at, outer + length, length, tos, direction);
-    return;
+    return 0;
   }
   send.datagram(peerIndex, at, outer + length, length, tos, hash, direction, fragments);
+  return 0;
 }
 
 /** Counts what goes to a peer, so that it shows to whom packets go at all. */
@@ -133,8 +135,8 @@ function oversized(peerIndex: u32, innerAt: usize, total: u32, mtu: u32, now_us:
       return tooBig(innerAt, total, mtu, now_us);
     }
     mss.clamp(innerAt, total, mtu);
-    toPeer(peerIndex, innerAt, total, EGRESS, true);
-    return 1;
+    const failed = toPeer(peerIndex, innerAt, total, EGRESS, true);
+    return failed === 0 ? 1 : failed;
   }
   return cut(peerIndex, innerAt, total, kind, mtu - header, header);
 }
@@ -157,8 +159,8 @@ export function single(vnetAt: usize, innerAt: usize, length: u32, now_us: f64):
   const mtu = load<u32>(peers.at(peerIndex), P_MTU);
   if (<u32>total > mtu) return oversized(peerIndex, innerAt, total, mtu, now_us);
   mss.clamp(innerAt, total, mtu);
-  toPeer(peerIndex, innerAt, total, EGRESS);
-  return 1;
+  const failed = toPeer(peerIndex, innerAt, total, EGRESS);
+  return failed === 0 ? 1 : failed;
 }
 
 /**
@@ -170,8 +172,7 @@ export function injected(innerAt: usize, length: u32): i32 {
   if (total < 0) return total;
   const peerIndex = nextHop(innerAt);
   if (peerIndex < 0) return peerIndex;
-  toPeer(peerIndex, innerAt, total, EGRESS);
-  return 0;
+  return toPeer(peerIndex, innerAt, total, EGRESS);
 }
 
 /**
@@ -183,8 +184,7 @@ export function injectedTo(peerIndex: u32, generation: u32, innerAt: usize, leng
   if (total < 0) return total;
   const isKnown = generation === tables.generation() && peerIndex < peers.count();
   if (!isKnown) return -Drop.NO_ROUTE;
-  toPeer(peerIndex, innerAt, total, EGRESS);
-  return 0;
+  return toPeer(peerIndex, innerAt, total, EGRESS);
 }
 
 /** Wire-size packets in a super-packet as its sender cut it, or -Drop where it cannot be one. */
@@ -206,6 +206,22 @@ function sizeFor(kind: u32, size: u32, header: u32, mtu: u32): u32 {
   return kind === vnet.GSO_UDP || header >= mtu ? 0 : mtu - header;
 }
 
+/**
+ * Adds the outer headers of `count` segments of `stride` bytes at `at`, `bytes` in all, the first
+ * `outer` of each. Returns how many may leave; the others are counted as dropped.
+ */
+function addHeaders(peer: usize, at: usize, bytes: u32, count: u32, stride: u32, outer: u32): u32 {
+  for (let i: u32 = 0; i < count; i++) {
+    const done = i * stride;
+    const innerLength = min<u32>(stride, bytes - done) - outer;
+    const failed = protocols.encap(peer, at + done + outer, innerLength);
+    if (failed === 0) continue;
+    counters.dropped(EGRESS, -failed, count - i, bytes - done - (count - i) * outer);
+    return i;
+  }
+  return count;
+}
+
 /** Cuts the packet into the underlay arena, each piece behind its outer headers, and sends it. */
 function cut(
   peerIndex: u32,
@@ -220,17 +236,16 @@ function cut(
   const outer = protocols.overhead(peer);
   const stride = outer + header + size;
   const count = segmentCount(length - header, size);
-  const bytes = length - header + count * (outer + header);
+  let bytes = length - header + count * (outer + header);
   // The last segment may be short, but a slot's write may touch what a full one would.
   if (count > MAX_CUT || stride > MAX_SEND) return -Drop.BAD_OFFLOAD;
   if (<u64>count * stride > MAX_CUT_BYTES) return -Drop.BAD_OFFLOAD;
   const at = output.takeWire(count * stride);
   const made = segment(innerAt, length, kind, size, at, outer);
   if (made < 0) return made;
-  for (let i: u32 = 0; i < count; i++) {
-    const end = min<u32>((i + 1) * stride, bytes);
-    protocols.encap(peer, at + i * stride + outer, end - i * stride - outer);
-  }
+  const leaving = addHeaders(peer, at, bytes, count, stride, outer);
+  if (leaving === 0) return count;
+  if (leaving < count) bytes = leaving * stride;
   if (identity.isToBeNamed(peer, innerAt)) {
     for (let i: u32 = 0; i < count; i++) identity.nameNode(at + i * stride);
   }
@@ -240,7 +255,7 @@ function cut(
     pieces.train(peerIndex, at, bytes, stride, outer, tos, hash, EGRESS);
     return count;
   }
-  send.train(peerIndex, at, bytes, count, stride, outer, tos, hash, EGRESS, fragments);
+  send.train(peerIndex, at, bytes, leaving, stride, outer, tos, hash, EGRESS, fragments);
   return count;
 }
 

@@ -8,9 +8,28 @@ import { STATE_NEEDED as FOLLOW_STATE_NEEDED } from "./follow";
 import * as ingress from "./ingress";
 import { KEY_SCRATCH_NEEDED } from "./mppe/index";
 import { STATE_NEEDED as PATTERN_STATE_NEEDED } from "./pattern";
+import * as commands from "./pptp/commands";
+import * as due from "./pptp/due";
 import { STATE_NEEDED as PROOF_STATE_NEEDED } from "./proof";
 import { closeTrains } from "./send";
 import { settle as settleOutputs } from "./settle";
+import {
+  BUFFER_SIZE,
+  CALL_BAD_FRAMES,
+  CALL_BUFFERS,
+  CALL_HELD_MAX,
+  CALL_KEYS_SIZE,
+  CALL_SENT_PACKETS,
+  CALL_SIZE,
+  CALLS_IDS,
+  CALLS_MAX,
+  CALLS_RECORDS,
+  HELD_BYTES_MAX,
+  HELD_DATA,
+  KEYS_RECEIVE,
+  KEYS_SEND,
+  KEYS_STATE_MAX,
+} from "./shared/calls";
 import { Drop } from "./shared/drop";
 import {
   C_KEY_SCRATCH,
@@ -33,6 +52,8 @@ import {
   MAX_DROPS,
   MAX_SEND,
   OUT_DESCRIPTORS,
+  PPP_OVERHEAD,
+  PPTP_OVERHEAD,
   R_BYTES,
   R_BYTES_MAX,
   RING_ENTRIES,
@@ -43,11 +64,14 @@ import {
   W_COALESCE_STATE,
   W_FOLLOW,
   W_ICMP_STATE,
+  W_NOW,
   W_PATTERN,
   W_PROOF,
   W_TRAINS,
 } from "./shared/layout";
+import { MPPE_STATE_SIZE } from "./shared/mppe";
 import {
+  CALL_ENTRIES_SIZE,
   FIB4_CHUNK_MIN,
   P_KEY_ALSO,
   P_TEMPLATE,
@@ -83,6 +107,15 @@ if (W_ICMP_STATE + ICMP_STATE_SIZE > W_COALESCE_STATE) ERROR("ICMP state overlap
 if (COALESCE_STATE_NEEDED > COALESCE_STATE_SIZE) ERROR("chains do not fit their state");
 if (KEY_SCRATCH_NEEDED > KEY_SCRATCH_SIZE) ERROR("keys do not fit their scratch");
 if (C_KEY_SCRATCH + KEY_SCRATCH_SIZE > CONTROL_SIZE) ERROR("the key scratch leaves its block");
+if (MPPE_STATE_SIZE > KEYS_STATE_MAX) ERROR("keys do not fit their place");
+if (KEYS_RECEIVE + KEYS_STATE_MAX > KEYS_SEND) ERROR("keys of both directions overlap");
+if (KEYS_SEND + KEYS_STATE_MAX > CALL_KEYS_SIZE) ERROR("keys overlap those of the next call");
+if (HELD_DATA + HELD_BYTES_MAX > BUFFER_SIZE) ERROR("a packet does not fit its buffer");
+if (CALL_BUFFERS + 2 * CALL_HELD_MAX > CALL_SENT_PACKETS) ERROR("buffers overlap counters");
+if (CALL_BAD_FRAMES + 8 > CALL_SIZE) ERROR("counters overlap the next call's record");
+if (CALLS_IDS + 2 * CALLS_MAX > CALLS_RECORDS) ERROR("ids overlap records");
+if (<usize>CALLS_MAX * 4 > CALL_ENTRIES_SIZE) ERROR("entries of calls do not fit");
+if (PPTP_OVERHEAD + PPP_OVERHEAD > <u32>P_TEMPLATE_SIZE) ERROR("PPTP's template does not fit");
 if ((RING_ENTRIES & (RING_ENTRIES - 1)) !== 0) ERROR("ring entries are no power of two");
 
 /** Binds this instance to the worker whose region starts at `workerBase`. Once, before all else. */
@@ -90,6 +123,7 @@ export function init(workerBase: u32): void {
   bind(workerBase);
   closeTrains();
   forget(workerBase);
+  commands.recover();
 }
 
 /**
@@ -98,12 +132,14 @@ export function init(workerBase: u32): void {
  * wants to run again without input, or +Infinity.
  */
 export function run(now_us: f64): f64 {
+  store<f64>(worker, now_us, W_NOW);
   tables.refresh();
   egress.run(now_us);
   egress.runInjected();
-  ingress.run(now_us);
+  ingress.run();
+  const deadline_us = due.tick(now_us);
   flush(worker);
-  return Infinity;
+  return deadline_us;
 }
 
 /** After both outputs were written: counts what left and what failed, and empties them. */

@@ -10,6 +10,7 @@ import { isInSlots } from "./input";
 import { ANSWER_SIZE_MAX } from "./neighbour";
 import * as output from "./output";
 import * as peers from "./peers";
+import * as calls from "./pptp/receive";
 import * as proof from "./proof";
 import * as protocols from "./protocols";
 import { Drop } from "./shared/drop";
@@ -29,13 +30,14 @@ import {
   HEADROOM,
   INGRESS,
   SLOT_SIZE,
-  W_NOW,
+  SOCKET_GRE,
   W_WIRE_IN,
   W_WIRE_IN_COUNT,
   W_WIRE_IN_NEXT,
   W_WIRE_SLOTS,
 } from "./shared/layout";
 import * as ipv4 from "./wire/ipv4";
+import * as pptp from "./wire/pptp";
 import { worker } from "./worker";
 
 /** No inner packet is smaller than this, so a smaller segment makes no output. */
@@ -62,7 +64,8 @@ function hasRoom(descriptor: usize): bool {
     output.tunRoom() >= segments + SPARE_DESCRIPTORS &&
     output.wireRoom() >= segments &&
     output.tunArenaRoom() >= <usize>length + length + extra &&
-    output.wireArenaRoom() >= length + segments * ANSWER_SIZE_MAX
+    output.wireArenaRoom() >= length + segments * ANSWER_SIZE_MAX &&
+    (load<u16>(descriptor, D_SOCKET) !== SOCKET_GRE || calls.hasRoom())
   );
 }
 
@@ -155,14 +158,19 @@ function take(descriptor: usize): void {
     drop(-outer, descriptor, at, segments, length);
     return;
   }
+  const isGre = load<u16>(descriptor, D_SOCKET) === SOCKET_GRE && segments === 1;
+  if (isGre && pptp.isCall(at, length)) {
+    const result = calls.take(descriptor, at, length, <u32>HEADROOM + outer);
+    count(result, descriptor, at, length);
+    return;
+  }
   const peerIndex = peers.find(descriptor + D_PEER, load<u8>(descriptor, D_FAMILY));
   if (peerIndex < 0) drop(Drop.UNKNOWN_PEER, descriptor, at, segments, length);
   else takeSegments(descriptor, peerIndex, outer, length, segments);
 }
 
 /** Works through the underlay input; stops early when an output is nearly full. */
-export function run(now_us: f64): void {
-  store<f64>(worker, now_us, W_NOW);
+export function run(): void {
   proof.forget();
   const count = min<u32>(load<u32>(worker, W_WIRE_IN_COUNT), BATCH);
   let next = load<u32>(worker, W_WIRE_IN_NEXT);

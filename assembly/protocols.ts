@@ -5,14 +5,17 @@ import * as gre from "./encap/gre";
 import * as ipip from "./encap/ipip";
 import * as udp from "./encap/udp";
 import * as vxlan from "./encap/vxlan";
+import * as pptp from "./pptp/encap";
 import { Drop } from "./shared/drop";
 import {
   PROTOCOL_GENEVE,
   PROTOCOL_GRE,
   PROTOCOL_IPIP,
   PROTOCOL_NONE,
+  PROTOCOL_PPTP,
   PROTOCOL_UDP,
   PROTOCOL_VXLAN,
+  SOCKET_CALL,
   SOCKET_GENEVE,
   SOCKET_GRE,
   SOCKET_IPIP4,
@@ -29,12 +32,17 @@ export function overhead(peer: usize): u32 {
   return load<u8>(peer, P_OVERHEAD);
 }
 
-/** Writes the peer's headers into the `overhead` bytes before the inner packet. */
-export function encap(peer: usize, innerAt: usize, length: u32): void {
+/**
+ * Writes the peer's headers into the `overhead` bytes before the inner packet. Returns 0, or -Drop
+ * where it cannot leave: of PPTP alone, by which it may be encrypted where it stands.
+ */
+export function encap(peer: usize, innerAt: usize, length: u32): i32 {
   const protocol: u32 = load<u8>(peer, P_PROTOCOL);
   if (protocol === PROTOCOL_VXLAN) vxlan.encap(peer, innerAt);
   else if (protocol === PROTOCOL_GENEVE) geneve.encap(peer, innerAt);
   else if (protocol === PROTOCOL_GRE) gre.encap(peer, innerAt, length);
+  else if (protocol === PROTOCOL_PPTP) return pptp.encap(peer, innerAt, length);
+  return 0;
 }
 
 /**
@@ -55,6 +63,7 @@ function protocolOf(socket: u32, at: usize): u32 {
   if (socket === SOCKET_GRE) return PROTOCOL_GRE;
   if (socket === SOCKET_UDP) return PROTOCOL_UDP;
   if (socket === SOCKET_IPIP4 || socket === SOCKET_IPIP6) return PROTOCOL_IPIP;
+  if (socket === SOCKET_CALL) return PROTOCOL_PPTP;
   return socket === SOCKET_MIXED ? protocolAt(at) : PROTOCOL_NONE;
 }
 
@@ -74,6 +83,8 @@ export function decap(socket: u32, peerIndex: u32, peer: usize, at: usize, lengt
   if (protocol === PROTOCOL_GENEVE) return geneve.decap(peerIndex, peer, at, length);
   if (protocol === PROTOCOL_IPIP) return ipip.decap(at, length, socket === SOCKET_IPIP4 ? 4 : 6);
   if (protocol === PROTOCOL_GRE) return gre.decap(peerIndex, peer, at, length);
+  // What a call carries has no headers any more.
+  if (protocol === PROTOCOL_PPTP) return 0;
   return protocol === PROTOCOL_UDP ? udp.decap() : -Drop.WRONG_PROTOCOL;
 }
 
@@ -90,5 +101,6 @@ export function isRepeated(socket: u32, a: usize, b: usize, outer: u32): bool {
   if (socket === SOCKET_VXLAN) return vxlan.isRepeated(a, b);
   if (socket === SOCKET_GENEVE) return geneve.isRepeated(a, b, outer);
   if (socket === SOCKET_GRE) return gre.isRepeated(a, b, outer);
+  if (socket === SOCKET_CALL) return true;
   return socket >= SOCKET_UDP && socket <= SOCKET_IPIP6;
 }

@@ -21,10 +21,15 @@ export const CAPACITY: u32 = <u32>(RING_ENTRY_SIZE - ENTRY_DATA);
 
 /** Copies a packet to the control thread; false = the ring is full or the packet too large. */
 export function punt(kind: u32, peer: u32, at: usize, length: u32): bool {
+  return puntUpTo(RING_ENTRIES, kind, peer, at, length);
+}
+
+/** As `punt`, where no more than `most` entries may wait. */
+export function puntUpTo(most: u32, kind: u32, peer: u32, at: usize, length: u32): bool {
   const ring = worker + W_PUNT_RING;
   const head = load<u32>(ring, RING_HEAD);
   const waiting = head - atomic.load<u32>(ring, RING_TAIL);
-  if (waiting >= RING_ENTRIES || length > CAPACITY) return false;
+  if (waiting >= most || length > CAPACITY) return false;
   const entry = ring + RING_DATA + <usize>(head & (RING_ENTRIES - 1)) * RING_ENTRY_SIZE;
   store<u32>(entry, length, ENTRY_LENGTH);
   store<u32>(entry, kind, ENTRY_KIND);

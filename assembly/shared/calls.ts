@@ -15,6 +15,7 @@ export const CALLS_ACTIVE: usize = 0; // worker, u32: slot + 1 of the first call
 export const CALLS_HELD: usize = 4; //   worker, u32: packets held until those before them came
 export const CALLS_FREE: usize = 8; //   worker, u32: number + 1 of the buffer given back last
 export const CALLS_FRESH: usize = 12; // worker, u32: buffers that were ever in use
+export const CALLS_OPENED: usize = 16; // worker, u32: one more than the highest slot ever opened
 export const CALLS_IDS: usize = 64; //   control, u16 each: id of the slot's call, 0 = none
 export const CALLS_RECORDS: usize = 4096;
 export const CALL_SIZE: usize = 512;
@@ -132,6 +133,3 @@ export const SET_SIZE: usize = 8;
 export const SET_NONE: u32 = 0;
 export const SET_OFF: u32 = 1;
 export const SET_ON: u32 = 2;
-
-/** What PUNT_CALL_EVENT's first byte says: MPPE's place in the key stream is lost (stateful). */
-export const CALL_EVENT_NEEDS_RESET: u32 = 1;

@@ -283,8 +283,8 @@ export const PUNT_PROBE: u32 = 1;
 export const INJECT_PACKET: u32 = 1;
 /**
  * PPTP calls, by slot + CALLS_SALT * salt (a call's id) in ENTRY_PEER. Punted: a PPP frame from its
- * two-byte protocol number on; an event, CALL_EVENT_*. Injected: such a frame to send, and the
- * commands, in order with frames (their fields: shared/calls.ts, OPEN_* and SET_*).
+ * two-byte protocol number on; that keys lost their place (MPPE, stateful). Injected: such a frame
+ * to send, and the commands, in order with frames (their fields: shared/calls.ts, OPEN_*, SET_*).
  */
 export const PUNT_PPP: u32 = 2;
 export const PUNT_CALL_EVENT: u32 = 3;

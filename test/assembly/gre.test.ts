@@ -214,9 +214,9 @@ const REFUSALS: Refusal[] = [
     datagram: grePacket(inFrame.slice(0, 13), { key: KEY, carried: FRAME }),
   },
   {
-    name: "of version 1, which is PPTP's",
-    reason: "BAD_VERSION",
-    datagram: grePacket(good, { key: KEY, flags: 1, carried: 0x880b }),
+    name: "of version 1, which is PPTP's, of no call",
+    reason: "UNKNOWN_CALL",
+    datagram: grePacket(good, { key: 0x1234, flags: 0x81, carried: 0x880b }),
   },
   {
     name: "of version 7",

@@ -1,0 +1,55 @@
+// Packets of PPTP calls as the raw GRE socket hands them over: enhanced GRE off, the call found by
+// its id and source, acknowledgment and number taken.
+import * as coalesce from "../coalesce";
+import * as decap from "../decap";
+import * as follow from "../follow";
+import * as output from "../output";
+import * as proof from "../proof";
+import { CALL_HELD_MAX, HELD_BYTES_MAX } from "../shared/calls";
+import { Drop } from "../shared/drop";
+import { D_FAMILY, D_PEER, D_TOS, MAX_CUT, MAX_CUT_BYTES } from "../shared/layout";
+import * as pptp from "../wire/pptp";
+import { worker } from "../worker";
+import * as calls from "./calls";
+import * as order from "./order";
+import * as window from "./window";
+
+/** Room that one packet may need together with all those that waited for it. */
+const TUN_DESCRIPTORS: u32 = 256;
+const WIRE_DESCRIPTORS: u32 = 2 * MAX_CUT;
+const HELD_BYTES: usize = <usize>(CALL_HELD_MAX * (HELD_BYTES_MAX + 1024));
+const TUN_BYTES: usize = 524288 + HELD_BYTES;
+const WIRE_BYTES: usize = MAX_CUT_BYTES + 2 * HELD_BYTES;
+
+/** Whether the outputs hold whatever a packet of a call makes, or the end of a wait. */
+export function hasRoom(): bool {
+  return (
+    output.tunRoom() >= TUN_DESCRIPTORS &&
+    output.wireRoom() >= WIRE_DESCRIPTORS &&
+    output.tunArenaRoom() >= TUN_BYTES &&
+    output.wireArenaRoom() >= WIRE_BYTES
+  );
+}
+
+/**
+ * Takes one packet of `length` bytes at `at`, that came by a descriptor; `free` bytes before it are
+ * nobody's. Returns decap.DELIVERED, also where it is held; CONSUMED, ANSWERED or -Drop.
+ */
+export function take(descriptor: usize, at: usize, length: u32, free: u32): i32 {
+  const header = pptp.check(at, length);
+  if (header < 0) return header;
+  const family: u32 = load<u8>(descriptor, D_FAMILY);
+  const record = calls.find(pptp.callId(at), descriptor + D_PEER, family);
+  if (record === 0) return -Drop.UNKNOWN_CALL;
+  if (pptp.hasAck(at)) window.acknowledged(record, pptp.ack(at), calls.now());
+  if (!pptp.hasSequence(at)) return decap.CONSUMED;
+  const payload = pptp.payloadLength(at);
+  const number = pptp.sequence(at);
+  const tos: u32 = load<u8>(descriptor, D_TOS);
+  follow.interrupt();
+  proof.begin(true);
+  const result = order.take(record, number, at + header, payload, tos, free + header);
+  // What comes next by another way must not be put behind what came by this one.
+  coalesce.forgetLatest(worker);
+  return result;
+}
