@@ -5,7 +5,14 @@ import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { C_TABLES_AT, CONTROL } from "../../assembly/shared/layout.js";
 import type { Crew } from "../../src/datapath/crew.js";
-import { Datapath, type DatapathOptions, type TableContents } from "../../src/datapath/index.js";
+import {
+  type CallEnd,
+  type CallSettings,
+  Datapath,
+  type DatapathOptions,
+  type MppeKeys,
+  type TableContents,
+} from "../../src/datapath/index.js";
 import type { DatapathMemory } from "../../src/datapath/memory.js";
 
 /** First line of the input. Addresses are CIDRs set on the device, routes CIDRs led to it. */
@@ -36,7 +43,32 @@ export type HostCommand =
   | { do: "rebind"; underlay: DatapathOptions["underlay"] }
   | { do: "inject"; packet: string }
   | { do: "terminate" | "trap"; worker: number }
+  | { do: "call-reserve" }
+  | { do: "call-open"; slot: number; end: CallEnd }
+  | { do: "call-set"; slot: number; settings: SpokenSettings }
+  | { do: "call-send"; slot: number; frame: string }
+  | { do: "call-statistics" | "call-close"; slot: number }
   | { do: "close" | "exit" };
+
+/** Settings of a call, whose keys are in hexadecimal. */
+export type SpokenSettings = Partial<Omit<CallSettings, "receive" | "send">> & {
+  receive?: SpokenKeys | null;
+  send?: SpokenKeys | null;
+};
+export type SpokenKeys = Omit<MppeKeys, "startKey"> & { startKey: string };
+
+const keysOf = (spoken: SpokenKeys): MppeKeys => ({
+  ...spoken,
+  startKey: Buffer.from(spoken.startKey, "hex"),
+});
+
+function settingsOf({ receive, send, ...rest }: SpokenSettings): Partial<CallSettings> {
+  return {
+    ...rest,
+    ...(receive === undefined ? {} : { receive: receive === null ? null : keysOf(receive) }),
+    ...(send === undefined ? {} : { send: send === null ? null : keysOf(send) }),
+  };
+}
 
 function say(line: Record<string, unknown>): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -111,6 +143,18 @@ async function answer(datapath: Datapath, command: HostCommand): Promise<unknown
       return hidden<Crew>(datapath, "crew").terminate(command.worker);
     case "trap":
       return trap(datapath, command.worker);
+    case "call-reserve":
+      return datapath.calls.reserve();
+    case "call-open":
+      return datapath.calls.open(command.slot, command.end);
+    case "call-set":
+      return datapath.calls.set(command.slot, settingsOf(command.settings));
+    case "call-send":
+      return datapath.calls.send(command.slot, Buffer.from(command.frame, "hex"));
+    case "call-statistics":
+      return datapath.calls.statistics(command.slot);
+    case "call-close":
+      return datapath.calls.close(command.slot);
     case "close":
       return datapath.close();
     case "exit":
@@ -123,6 +167,9 @@ async function serve(config: HostConfig): Promise<Datapath> {
   const datapath = await Datapath.open({ ...config.datapath, log });
   datapath.onPunt((packet, kind, peer) => {
     say({ event: "punt", packet: Buffer.from(packet).toString("hex"), kind, peer });
+  });
+  datapath.calls.onFrame((slot, frame) => {
+    say({ event: "frame", slot, frame: Buffer.from(frame).toString("hex") });
   });
   datapath.on("round", () => say({ event: "round" }));
   datapath.on("device-recreated", () => setUpDevice(config));

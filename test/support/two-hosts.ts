@@ -4,6 +4,7 @@
 //   mesh device 10.244.1.1, fd00:244:1::1                  mesh device 10.244.2.1, fd00:244:2::1
 //   veth 192.0.2.1, 2001:db8::1  ------- underlay -------  veth 192.0.2.2, 2001:db8::2
 import type {
+  CallOptions,
   GreOptions,
   ProtocolName,
   Steering,
@@ -53,6 +54,7 @@ export interface PairOptions {
   protocol?: ProtocolName;
   /** Words of GRE headers; none when left out. */
   gre?: GreOptions;
+  pptp?: CallOptions;
   /** Of outer UDP headers; sent when left out. */
   checksums?: UdpChecksums;
 }
@@ -61,7 +63,7 @@ function portOf({ port, protocol }: PairOptions): number {
   return port ?? ENCAPSULATIONS[protocol ?? "vxlan"].port;
 }
 
-function makeHost(side: 1 | 2): Host {
+export function makeHost(side: 1 | 2): Host {
   return {
     side,
     namespace: createNamespace(`host${side}-`),
@@ -118,6 +120,7 @@ export function peerOf(host: Host, options: PairOptions): TablePeer {
     port: portOf(options),
     ...(FRAMED.includes(options.protocol ?? "vxlan") ? { mac: host.mac, vni: 1 } : {}),
     ...(options.gre === undefined ? {} : { mac: host.mac, gre: options.gre }),
+    ...(options.pptp === undefined ? {} : { pptp: options.pptp }),
     mtu: overlayMtu(options),
     ...(options.checksums?.send === false ? { lone: true } : {}),
     prefixes: host.prefixes,
@@ -128,7 +131,8 @@ export function peerOf(host: Host, options: PairOptions): TablePeer {
 export function underlayOf(host: Host, options: PairOptions): UnderlayAddress {
   const { family = 4, protocol = "vxlan", checksums } = options;
   const place = { family, address: host.underlay[family], port: portOf(options), protocol };
-  const ordered = options.gre?.sequence === true ? { ordered: true } : {};
+  const isOrdered = options.gre?.sequence === true || protocol === "pptp";
+  const ordered = isOrdered ? { ordered: true } : {};
   return { ...place, ...ordered, ...(checksums === undefined ? {} : { checksums }) };
 }
 
