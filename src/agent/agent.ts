@@ -3,11 +3,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BenchDesk } from "../bench/index.js";
 import { Datapath } from "../datapath/index.js";
+import { accountsOf } from "./accounts.js";
 import { ApiServer } from "./api.js";
 import { BareCounters } from "./bare-counters.js";
 import { Beat } from "./beat.js";
 import { openBenchDesk } from "./bench.js";
 import { type Booted, boot } from "./boot.js";
+import { CallKeeper } from "./call-keeper.js";
 import { metricsRoute, routesOf } from "./endpoints.js";
 import { Engine, protocolOf } from "./engine.js";
 import { AgentError, messageOf } from "./errors.js";
@@ -40,6 +42,7 @@ interface Running extends Booted {
   lowLatency: LowLatency;
   pathProber: PathProber;
   flips: Flips;
+  calls: CallKeeper;
   keeper: HostKeeper;
   engine: Engine;
 }
@@ -52,6 +55,7 @@ export class Agent implements RunningAgent {
   readonly deviceName: string;
   readonly bare: BareCounters;
   readonly queueDrops: QueueDrops;
+  readonly calls: CallKeeper;
   private readonly watch: Watch;
   private readonly bench: BenchDesk;
   private readonly startedAt = new Date().toISOString();
@@ -75,9 +79,11 @@ export class Agent implements RunningAgent {
     this.deviceName = running.deviceName;
     this.bare = new BareCounters(running.deviceName);
     this.queueDrops = new QueueDrops(running.deviceName);
+    this.calls = running.calls;
     this.watch = new Watch(running);
     running.pathProber.onChange = () => this.watch.pathsChanged();
     running.flips.onChange = () => this.watch.pathsChanged();
+    running.calls.onChange = () => this.watch.callsChanged();
     this.bench = openBenchDesk(running);
     this.ended = new Promise((resolve) => {
       this.settleEnd = resolve;
@@ -123,6 +129,7 @@ export class Agent implements RunningAgent {
     this.running.beat.add(this.askPaths);
     this.running.beat.add(this.askForms);
     this.running.beat.add(this.lookAtStrangers);
+    this.running.beat.add(this.calls.beat);
     await this.watch.start();
     this.servers.push(await ApiServer.listenOnSocket(paths.socket, routesOf(this), log));
     if (options.metricsListen !== undefined) {
@@ -150,6 +157,7 @@ export class Agent implements RunningAgent {
     beat.remove(this.askPaths);
     beat.remove(this.askForms);
     beat.remove(this.lookAtStrangers);
+    beat.remove(this.calls.beat);
     pathProber.stop();
     beat.remove(this.lookAtTraffic);
     this.datapath.off("round", this.lookAtTraffic);
@@ -160,7 +168,7 @@ export class Agent implements RunningAgent {
     const { session, membership, prober, pathProber, flips, options, lowLatency } = this.running;
     return buildStatus({
       ...{ session, membership, prober, pathProber, flips, lowLatency },
-      ...{ bare: this.bare, queueDrops: this.queueDrops },
+      ...{ bare: this.bare, queueDrops: this.queueDrops, calls: this.calls },
       ...{ engine: this.engine, datapath: this.datapath, pods: this.pods },
       deviceName: this.deviceName,
       version: options.version ?? "unknown",
@@ -272,11 +280,11 @@ export class Agent implements RunningAgent {
   private async uninstall(): Promise<void> {
     const { paths, log } = this.running;
     this.endWatches();
-    const { key, membership, snapshot, host, flips, pods } = paths;
+    const { key, membership, snapshot, host, flips, dials, pods } = paths;
     const steps = [
       () => this.pods.removeAll(),
       () => this.engine.remove(),
-      () => removeFiles(key, membership, snapshot, host, flips, pods),
+      () => removeFiles(key, membership, snapshot, host, flips, dials, pods),
     ];
     // The lease is given back: there is no way back here, so every step is tried.
     for (const step of steps) {
@@ -291,6 +299,7 @@ export class Agent implements RunningAgent {
     this.endWatches();
     await this.bench.stop();
     await this.watch.stop();
+    await this.calls.stop();
     await Promise.all(this.servers.map((server) => server.close()));
     await removeFiles(paths.socket);
     await session.close();
@@ -304,6 +313,7 @@ export class Agent implements RunningAgent {
     const { fresh } = this.running;
     await this.watch.stop();
     this.endWatches();
+    await this.calls.stop();
     await Promise.all(this.servers.map((server) => server.close()));
     if (fresh) {
       await this.engine.remove().catch(() => undefined);
@@ -357,7 +367,11 @@ async function openRunning(booted: Booted, options: AgentOptions, log: AgentLog)
   datapath.onPunt(
     (packet) => prober.onPunt(packet) || pathProber.onPunt(packet) || flips.onPunt(packet),
   );
-  const probers = { prober, pathProber, flips };
+  const calls = await CallKeeper.open({
+    ...{ options, session, pods, log, port: datapath.calls, path: paths.dials },
+    accounts: accountsOf(session),
+  });
+  const probers = { prober, pathProber, flips, calls };
   const parts = { options, deviceName, session, datapath, keeper, pods, ...probers, log };
   const files = { snapshotPath: paths.snapshot, flipsPath: paths.flips };
   const engine = new Engine({ ...parts, ...files }, underlay, plan);

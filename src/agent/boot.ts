@@ -153,8 +153,8 @@ async function openMember(
 
 async function bootLocked(prepared: Prepared, asked: Asked): Promise<Booted> {
   const { options, paths, deviceName, log } = prepared;
-  const { key, membership, snapshot, host, flips, pods } = paths;
-  await removeDrafts(key, membership, snapshot, host, flips, pods);
+  const { key, membership, snapshot, host, flips, dials, pods } = paths;
+  await removeDrafts(key, membership, snapshot, host, flips, dials, pods);
   const identity = await loadOrCreateIdentity(paths.key);
   const joined = await obtainMembership(options, paths, identity, log, async (port) => {
     const own = { devices: [deviceName], pools: [] };

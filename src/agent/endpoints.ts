@@ -4,6 +4,9 @@ import type { Pod, PodRequest, Pods } from "../pods/index.js";
 import { METRICS_CONTENT_TYPE } from "../telemetry/index.js";
 import { type Route, text } from "./api.js";
 import type { BareCounters } from "./bare-counters.js";
+import { bad, fieldsOf } from "./body.js";
+import type { CallKeeper } from "./call-keeper.js";
+import { callRoutes } from "./call-routes.js";
 import type { Engine } from "./engine.js";
 import { AgentError } from "./errors.js";
 import { withLastDrops } from "./last-drops.js";
@@ -21,29 +24,13 @@ export interface Answering {
   bare: BareCounters;
   queueDrops: QueueDrops;
   pods: Pods;
+  calls: CallKeeper;
   deviceName: string;
   /** undefined: no such peer. */
   explainMtu(peer: string): MtuExplanation | undefined;
   leave(options: LeaveOptions): Promise<void>;
   /** Begins to stop; the process ends after the reply went out. */
   stopSoon(): void;
-}
-
-function bad(message: string): AgentError {
-  return new AgentError("MESHD_BAD_REQUEST", message);
-}
-
-/** A JSON object with no keys but the allowed ones; no body counts as {}. */
-function fieldsOf(body: unknown, allowed: readonly string[]): Record<string, unknown> {
-  const given = body ?? {};
-  if (typeof given !== "object" || Array.isArray(given)) {
-    throw bad("body must be a JSON object");
-  }
-  const unknown = Object.keys(given).find((key) => !allowed.includes(key));
-  if (unknown !== undefined) {
-    throw bad(`unknown field ${JSON.stringify(unknown)}, allowed: ${allowed.join(", ")}`);
-  }
-  return given as Record<string, unknown>;
 }
 
 function isLabels(value: unknown): value is Record<string, string> {
@@ -141,6 +128,7 @@ export function routesOf(agent: Answering): Route[] {
       handle: ([name = ""]) => explanation(agent, name),
     },
     get(/^\/pods$/, () => agent.pods.list()),
+    ...callRoutes(agent.calls),
     metricsRoute(agent),
     { method: "POST", path: /^\/pods$/, handle: (_, body) => addPod(agent, body) },
     {

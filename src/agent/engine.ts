@@ -4,6 +4,7 @@ import { type MemberSession, serializeSnapshot } from "../../control/index.js";
 import { type Datapath, rawProtocolsOf, type TableContents } from "../datapath/index.js";
 import { replaceFile, type Underlay } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
+import type { CallKeeper } from "./call-keeper.js";
 import { codeOf, messageOf } from "./errors.js";
 import { flipStateText } from "./flip-state.js";
 import type { Flips } from "./flips.js";
@@ -30,6 +31,7 @@ export interface EngineParts {
   prober: Prober;
   pathProber: PathProber;
   flips: Flips;
+  calls: CallKeeper;
   snapshotPath: string;
   flipsPath: string;
   log: AgentLog;
@@ -135,7 +137,8 @@ export class Engine {
     const { options, session, deviceName } = this.parts;
     const local = localFacts(options, session.nodeId, deviceName, this.underlayNow);
     const change = this.parts.flips.facts(snapshot, session.nodeId);
-    const next = plan({ snapshot, local, change });
+    const calls = this.parts.calls.input(snapshot);
+    const next = plan({ snapshot, local, change, calls });
     // Nothing is taken away because the store lost something: only what it says counts.
     this.planned = next.hold ? { ...this.planned, problems: next.problems } : next;
     this.current = this.fitToPaths(this.planned);
@@ -147,6 +150,9 @@ export class Engine {
     await this.step("raw sockets", () => this.guardRaw(full));
     await this.step("host", () => this.applyHost(full));
     await this.step("pods", () => this.applyPods(full));
+    await this.step("calls", () =>
+      this.parts.calls.apply(this.current, this.underlayNow, snapshot),
+    );
     this.parts.prober.setPeers(this.current.tables?.self.addresses ?? [], this.current.peers);
     await this.step("own record", () => this.writeOwn());
     this.applied = this.current;
@@ -254,8 +260,8 @@ export class Engine {
   }
 
   private async applyHost(full: boolean): Promise<void> {
-    const { mtu, addresses, routes, masquerade, admission } = this.current;
-    const wanted = { mtu, addresses, routes, masquerade, admission, pools: this.pools };
+    const { mtu, addresses, routes, masquerade, admission, callNat } = this.current;
+    const wanted = { mtu, addresses, routes, masquerade, admission, callNat, pools: this.pools };
     const text = JSON.stringify(wanted);
     if (!full && text === this.hostText) {
       return;

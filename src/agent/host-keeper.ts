@@ -3,6 +3,7 @@
 // 0.
 import {
   applyAdmission,
+  applyCallNat,
   applyMasquerade,
   deleteRoutes,
   enableForwarding,
@@ -27,7 +28,7 @@ import {
 import { messageOf } from "./errors.js";
 import { readText } from "./files.js";
 import { gsoMaxSize } from "./gso.js";
-import type { WantedAdmission, WantedMasquerade, WantedRoute } from "./plan-types.js";
+import type { Plan, WantedAdmission, WantedMasquerade, WantedRoute } from "./plan-types.js";
 
 /**
  * Packets the kernel keeps for a worker that waits for a CPU. Its default of 500 is 1.5 ms at 340
@@ -44,6 +45,7 @@ export interface HostWanted {
   routes: readonly WantedRoute[];
   masquerade: WantedMasquerade | null;
   admission: WantedAdmission | null;
+  callNat: Plan["callNat"];
   /** Pools and own PodCIDRs: unreachable routes inside them are ours. */
   pools: readonly string[];
 }
@@ -78,6 +80,7 @@ export class HostKeeper {
   private saved = "";
   /** Perhaps: an earlier process may have left the table. */
   private hasAdmission = true;
+  private hasCallNat = true;
 
   private constructor(
     private readonly device: string,
@@ -113,6 +116,7 @@ export class HostKeeper {
       this.setRoutes(routes, wanted.pools, problems),
     );
     changes += await this.attempt(problems, () => this.setMasquerade(wanted));
+    changes += await this.attempt(problems, () => this.setCallNat(wanted));
     await this.save();
     return { changes, problems };
   }
@@ -191,7 +195,7 @@ export class HostKeeper {
     if (!this.hasAdmission) return 0;
     // Without nft there is no table either.
     const removed = await removeAdmission(this.device).catch((error: unknown) => {
-      if (error instanceof HostError && error.code === "MESHD_HOST_TOOL_MISSING") return false;
+      if (isToolMissing(error)) return false;
       throw error;
     });
     this.hasAdmission = false;
@@ -209,6 +213,18 @@ export class HostKeeper {
     }
     const { sources, except: pools } = masquerade;
     return Number(await applyMasquerade({ device: this.device, sources, pools }));
+  }
+
+  private async setCallNat({ callNat }: HostWanted): Promise<number> {
+    const isWanted = callNat.calls.length > 0;
+    if (!isWanted && !this.hasCallNat) return 0;
+    const changed = await applyCallNat({ device: this.device, ...callNat }).catch((error) => {
+      // Without nft there is no table either.
+      if (!isWanted && isToolMissing(error)) return false;
+      throw error;
+    });
+    this.hasCallNat = isWanted;
+    return Number(changed);
   }
 
   private async attempt(problems: string[], work: () => Promise<number>): Promise<number> {
@@ -236,9 +252,15 @@ export class HostKeeper {
     // Without nft there was no masquerade either.
     await removeMasquerade(this.device).catch(() => false);
     await removeAdmission(this.device).catch(() => false);
+    const none = { device: this.device, sources: [], calls: [] };
+    await applyCallNat(none).catch(() => false);
     // Other agents of this host forward, too; what is the device's own goes with it.
     if (!(await hasRoutesOfOthers(this.device))) await this.sysctls.restore();
   }
+}
+
+function isToolMissing(error: unknown): boolean {
+  return error instanceof HostError && error.code === "MESHD_HOST_TOOL_MISSING";
 }
 
 function readChanges(text: string | null): SysctlChange[] {

@@ -13,6 +13,8 @@ export interface AgentPaths {
   host: string;
   /** In which form packets to each member arrive. */
   flips: string;
+  /** Foreign PPTP servers to be connected to. */
+  dials: string;
   /** Pods of this node. */
   pods: string;
   socket: string;
@@ -26,6 +28,7 @@ export function pathsOf(stateDir: string, runDir: string): AgentPaths {
     snapshot: join(stateDir, "snapshot.json"),
     host: join(stateDir, "host.json"),
     flips: join(stateDir, "forms.json"),
+    dials: join(stateDir, "dials.json"),
     pods: join(stateDir, "pods.json"),
     socket: join(runDir, "agent.sock"),
   };

@@ -7,6 +7,7 @@ import type {
   NodeRecord,
   PeerRecord,
 } from "../../control/index.js";
+import type { CallFact } from "../calls/index.js";
 import type { ClaimKind, PrefixClaim } from "./overlap.js";
 import { type ChangeFacts, decideForm, type Form, meshForm } from "./plan-forms.js";
 import type { LocalFacts, Problem } from "./plan-types.js";
@@ -144,13 +145,17 @@ export function memberCandidate(
   member: MemberRecord,
   family: 4 | 6,
   change: ChangeFacts,
+  pairs: ReadonlyMap<string, CallFact>,
   report: Report,
 ): Candidate | null {
   const known = factsOf(snapshot, member, change, report);
   if (known === null) {
     return null;
   }
-  const { node, form, next } = known;
+  const { node, form } = known;
+  // Without a call there is nothing to ask through.
+  const isAskable = known.next?.protocol !== "pptp" || pairs.has(node.nodeId);
+  const next = isAskable ? known.next : null;
   const address = node.underlay.addresses.find((text) => parseAddress(text)?.family === family);
   if (address === undefined) {
     const why = `node ${member.name}: no IPv${family} underlay address: not routed`;

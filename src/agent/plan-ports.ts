@@ -26,18 +26,19 @@ function distinct(ports: readonly ListeningPort[]): ListeningPort[] {
 
 /**
  * Decides the ports: beside the tunnel's own those in `kept`, which may be of other encapsulations
- * on the same port, then static peers'. A peer whose port is taken by another encapsulation is left
- * out, and said.
+ * on the same port, `more` that have none, then static peers'. A peer whose port is taken by
+ * another encapsulation is left out, and said.
  */
 export function planPorts(
   candidates: readonly Candidate[],
   own: ListeningPort,
   kept: readonly ListeningPort[],
+  more: readonly ListeningPort[],
   report: Report,
 ): PortPlan {
   const inUse = [...kept, own].filter(({ protocol }) => isUdp(protocol));
   const taken = new Map(inUse.map(({ protocol, port }) => [port, protocol]));
-  const others: ListeningPort[] = [...kept];
+  const others: ListeningPort[] = [...kept, ...more];
   const heard = candidates.filter(({ name, kind, form }) => {
     const { protocol, port } = form;
     if (protocol === own.protocol) return true;

@@ -1,5 +1,7 @@
 // What the hot path's tables say of each peer: headers, sizes, prefixes, and entries that shadow
 // others while the mesh's encapsulation, its port or a word of its headers changes. Pure.
+
+import type { CallFact } from "../calls/index.js";
 import {
   type ProtocolName,
   SHADOWS_MAX,
@@ -7,6 +9,7 @@ import {
   type TablePeer,
   type UdpChecksums,
 } from "../datapath/index.js";
+import { callAddresses, callPeers, type PlannedCall, pptpOf } from "./plan-calls.js";
 import { type ChangeFacts, type Form, isSameButPort } from "./plan-forms.js";
 import { identityOf } from "./plan-identity.js";
 import type { Candidate } from "./plan-peers.js";
@@ -30,6 +33,8 @@ export interface Numbers {
   isNative: boolean;
   pathMtu: number;
   checksums: UdpChecksums;
+  /** By nodeId: calls with members that are up. */
+  pairs: ReadonlyMap<string, CallFact>;
 }
 
 /** The first alone where it is `one`: then nothing else is accepted than what is sent. */
@@ -96,6 +101,7 @@ function tablePeer({ candidate, claims }: Peered, numbers: Numbers, ours: number
   const identities = { ours, theirs: identityOf(claims, numbers.pools) };
   const network = networkOf(candidate, accepted, identities);
   const headers = { ...network, ...greOf(candidate, accepted) };
+  const call = protocol === "pptp" ? numbers.pairs.get(candidate.nodeId) : undefined;
   // What the path carries is what the mesh's own headers leave of it, and they.
   const { family, own } = numbers;
   const usual = numbers.isNative ? 0 : overheadOf(own.protocol, family, greOptionsOf(own));
@@ -106,7 +112,8 @@ function tablePeer({ candidate, claims }: Peered, numbers: Numbers, ours: number
     address: candidate.address,
     port,
     ...headers,
-    mtu: Math.min(numbers.mtu, path, candidate.mtu ?? numbers.mtu),
+    ...(protocol === "pptp" ? { pptp: pptpOf(call) } : {}),
+    mtu: Math.min(numbers.mtu, path, candidate.mtu ?? numbers.mtu, call?.mtu ?? numbers.mtu),
     prefixes: texts(claims),
     ...(!numbers.checksums.send && isUdp(protocol) ? { lone: true } : {}),
     ...(numbers.dscp === "inherit" ? {} : { dscp: numbers.dscp }),
@@ -126,9 +133,12 @@ export function shadowsOf(peers: readonly Peered[], { tries }: ChangeFacts): Pee
   return asked.sort((a, b) => triesOf(a) - triesOf(b)).slice(0, SHADOWS_MAX);
 }
 
-/** Shadows come last: an index below the number of peers is that peer's. */
+/**
+ * Calls stand behind the peers, shadows last: an index below the number of peers is that peer's.
+ */
 export function tablesOf(
   { own, peers }: Shared,
+  calls: readonly PlannedCall[],
   shadows: readonly Peered[],
   local: LocalFacts,
   numbers: Numbers,
@@ -140,11 +150,12 @@ export function tablesOf(
       vni: numbers.vni === "identity" ? ours : numbers.vni,
       mtu: numbers.mtu,
       addresses: leases(own).map(({ prefix }) => firstAddress(prefix)),
-      prefixes: texts(own),
+      prefixes: [...texts(own), ...callAddresses(calls)],
       udpPort: numbers.own.port,
     },
     peers: [
       ...peers.map((peer) => tablePeer(peer, numbers, ours)),
+      ...callPeers(calls, numbers.mtu, numbers.dscp === "inherit" ? undefined : numbers.dscp),
       ...shadows.map((peer) => shadowOf(peer, numbers, ours)),
     ],
   };
@@ -153,6 +164,7 @@ export function tablesOf(
 /** Members to which packets do not go in the mesh's own form. */
 export function changesOf(
   peers: readonly Peered[],
+  callCount: number,
   shadows: readonly Peered[],
   own: Form,
 ): PlannedChange[] {
@@ -163,7 +175,7 @@ export function changesOf(
     return [
       {
         ...{ name, nodeId, from: form, to: next },
-        shadow: at < 0 ? null : peers.length + at,
+        shadow: at < 0 ? null : peers.length + callCount + at,
         probeAddresses: leases(peer.claims).map(({ prefix }) => firstAddress(prefix)),
       },
     ];

@@ -1,6 +1,7 @@
 // What goes into plan and what comes out: plain values, nothing that touches the host.
 import type { MeshSnapshot } from "../../control/index.js";
 import type { ListeningPort, TableContents, UdpChecksums } from "../datapath/index.js";
+import type { CallsInput, PlannedCall, PlannedPair } from "./plan-calls.js";
 import type { ChangeFacts, Form } from "./plan-forms.js";
 
 /**
@@ -34,6 +35,8 @@ export interface PlanInput {
   local: LocalFacts;
   /** Left out: nothing is known of another encapsulation or port than the mesh's. */
   change?: ChangeFacts;
+  /** Left out: no calls. */
+  calls?: CallsInput;
 }
 
 /** A member to which packets do not go in the mesh's form yet. */
@@ -133,6 +136,12 @@ export interface Plan {
   /** What members may send to us: the mesh's own form first. */
   receives: Form[];
   changes: PlannedChange[];
+  /** Users and foreign servers with entries in the tables, behind those of the peers. */
+  calls: PlannedCall[];
+  /** Members to have calls with; null: none is taken. */
+  pairs: PlannedPair[] | null;
+  /** Foreign networks, and the address of ours in each: what pods send there has it. */
+  callNat: { sources: string[]; calls: { address: string; prefixes: string[] }[] };
   /** Security identity of our pods; null where packets carry none. */
   identity: number | null;
   /** Of outer UDP headers. */

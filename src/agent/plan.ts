@@ -4,6 +4,16 @@ import type { MemberRecord, MeshSnapshot, PeerRecord } from "../../control/index
 import type { ListeningPort } from "../datapath/index.js";
 import { tunnelMtu } from "./mtu.js";
 import { type PrefixClaim, resolveClaims } from "./overlap.js";
+import {
+  callAddresses,
+  callNatOf,
+  callRoutes,
+  foreign,
+  NO_CALLS,
+  pairCalls,
+  pairsOf,
+  planCalls,
+} from "./plan-calls.js";
 import { CHECKED, planChecksums } from "./plan-checksums.js";
 import { type Form, formsInUse, keptBeside, meshForm, NO_CHANGE } from "./plan-forms.js";
 import { identityIn } from "./plan-identity.js";
@@ -79,6 +89,9 @@ function emptyPlan(snapshot: MeshSnapshot, local: LocalFacts, member: MemberReco
     otherPorts: [],
     receives: [],
     changes: [],
+    calls: [],
+    pairs: null,
+    callNat: { sources: [], calls: [] },
     checksums: CHECKED,
     identity: null,
     ordered: false,
@@ -119,14 +132,15 @@ interface Shares extends Shared {
 }
 
 function candidatesOf(
-  { snapshot, local, change = NO_CHANGE }: PlanInput,
+  { snapshot, local, change = NO_CHANGE, calls = NO_CALLS }: PlanInput,
   members: MemberRecord[],
   statics: PeerRecord[],
   report: Report,
 ): Candidate[] {
   const { family } = local.underlay;
+  const pairs = pairCalls(calls);
   return [
-    ...members.map((member) => memberCandidate(snapshot, member, family, change, report)),
+    ...members.map((member) => memberCandidate(snapshot, member, family, change, pairs, report)),
     ...statics.map((peer) => staticCandidate(peer, family, snapshot.config, report)),
   ].filter((candidate) => candidate !== null);
 }
@@ -176,7 +190,8 @@ function share(input: PlanInput, { own, kept }: Numbers, report: Report): Shares
   const pools = parsedPools(snapshot);
   const candidates = candidatesOf(input, others, statics, report);
   const settled = settleAddresses(snapshot, local, pools, candidates, report);
-  const { candidates: peers, others: ports } = planPorts(settled, own, kept, report);
+  const calling = input.calls?.open === true ? [{ protocol: "pptp" as const, port: 0 }] : [];
+  const { candidates: peers, others: ports } = planPorts(settled, own, kept, calling, report);
   const claims = [
     ...members.flatMap((member) => memberClaims(snapshot, member, report)),
     ...statics.flatMap((peer) => staticClaims(peer, report)),
@@ -311,30 +326,37 @@ export function plan(input: PlanInput): Plan {
   const { family } = local.underlay;
   const checksums = planChecksums(snapshot, local.nodeId, family, problems.report);
   const sizes = numbersOf(input, problems.report);
-  const numbers = { ...tunnel, ...sizes, family, isNative, checksums };
+  const { calls: open = NO_CALLS } = input;
+  const numbers = { ...tunnel, ...sizes, family, isNative, checksums, pairs: pairCalls(open) };
   const shared = share(input, numbers, problems.report);
+  const calls = planCalls(open, shared, tunnel.pools, local, problems.report);
+  const receives = [numbers.own, ...numbers.kept];
   const shadows = shadowsOf(shared.peers, input.change ?? NO_CHANGE);
   const pools = poolsOf(snapshot);
   const podCIDRs = texts(leases(shared.own));
   const sources = snapshot.config.masquerade ? podCIDRs : [];
+  const except = exceptions(shared, [...pools, ...base.leftToUnderlay, ...foreign(calls)]);
   return {
     ...base,
-    tables: tablesOf(shared, shadows, local, numbers),
+    tables: tablesOf(shared, calls, shadows, local, numbers),
     peers: shared.peers.map((peer) => plannedPeer(peer, numbers)),
-    addresses: leases(shared.own).map(({ prefix }) => nodeAddressOf(prefix)),
-    routes: routesOf(shared, pools, local, snapshot.config),
-    masquerade:
-      sources.length === 0
-        ? null
-        : { sources, except: exceptions(shared, [...pools, ...base.leftToUnderlay]) },
+    addresses: [
+      ...leases(shared.own).map(({ prefix }) => nodeAddressOf(prefix)),
+      ...callAddresses(calls),
+    ],
+    routes: [...callRoutes(calls, shared.own), ...routesOf(shared, pools, local, snapshot.config)],
+    masquerade: sources.length === 0 ? null : { sources, except },
     admission: admissionOf(shared, pools, local, snapshot.config),
     port: numbers.own.port,
     otherPorts: shared.others,
-    receives: [numbers.own, ...numbers.kept],
-    changes: changesOf(shared.peers, shadows, numbers.own),
+    receives,
+    changes: changesOf(shared.peers, calls.length, shadows, numbers.own),
+    calls,
+    pairs: pairsOf(snapshot, shared, receives),
+    callNat: callNatOf(podCIDRs, calls),
     checksums,
     identity: identityIn(numbers, shared.own, problems.report),
-    ordered: isOrdered(shared, numbers),
+    ordered: open.open || isOrdered(shared, numbers),
     mtu: numbers.mtu,
     pathMtu: numbers.pathMtu,
     problems: problems.sorted(),
@@ -344,5 +366,5 @@ export function plan(input: PlanInput): Plan {
 /** Whether packets are numbered, in whatever form they come or go. */
 function isOrdered({ peers }: Shares, { own, kept }: Numbers): boolean {
   const forms = [own, ...kept, ...peers.map(({ candidate }) => candidate.form)];
-  return forms.some(({ greSequence }) => greSequence === true);
+  return forms.some(({ greSequence, protocol }) => greSequence === true || protocol === "pptp");
 }

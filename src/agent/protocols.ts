@@ -35,10 +35,12 @@ const BYTES_AFTER_IP: Readonly<Record<Exclude<ProtocolName, "gre">, number>> = {
   pptp: PPTP_OVERHEAD + PPP_OVERHEAD,
 };
 
-export type TunnelProtocol = BuiltProtocol;
+export type TunnelProtocol = BuiltProtocol | "pptp";
 
 /** Encapsulations this agent can receive: what its node record says. */
-export const spokenProtocols: readonly TunnelProtocol[] = builtProtocols;
+export const spokenProtocols: readonly TunnelProtocol[] = [
+  ...new Set<TunnelProtocol>([...builtProtocols, "pptp"]),
+];
 
 export function isTunnelProtocol(name: string): name is TunnelProtocol {
   return spokenProtocols.some((spoken) => spoken === name);

@@ -4,6 +4,7 @@ import type { Datapath, TablePeer } from "../datapath/index.js";
 import { MESH_ROUTE_METRIC, POOL_ROUTE_METRIC } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import type { BareCounters } from "./bare-counters.js";
+import type { CallKeeper } from "./call-keeper.js";
 import { type Engine, protocolOf } from "./engine.js";
 import type { Flips } from "./flips.js";
 import type { LowLatency } from "./low-latency.js";
@@ -33,6 +34,7 @@ export interface StatusParts extends DropParts {
   lowLatency: LowLatency;
   pathProber: PathProber;
   flips: Flips;
+  calls: CallKeeper;
   deviceName: string;
   version: string;
   startedAt: string;
@@ -60,6 +62,7 @@ function peerStatus(
     problem: linesOf(
       entry === undefined ? null : pathProblem(entry, finding),
       stayingProblem(peer, parts.flips.report()),
+      parts.calls.problemWith(peer.nodeId),
     ),
   };
 }
@@ -170,18 +173,22 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     raw: rawStatus(parts),
     refused: session.snapshot()?.refused ?? [],
     change,
-    warnings: [...parts.warnings, ...engine.warnings()],
+    pptp: parts.calls.status(plan, session.snapshot()),
+    warnings: [
+      ...[...parts.warnings, ...engine.warnings()],
+      ...parts.calls.problems(session.snapshot()),
+    ],
     churn: { ...engine.churn },
   };
 }
 
 /** Prefixes of the live tables with what encap does for them. */
 export function fibRows(engine: Engine): FibRow[] {
-  const { tables, peers } = engine.plan();
+  const { tables, peers, calls } = engine.plan();
   return (tables?.peers ?? []).flatMap((peer, index) =>
     peer.prefixes.map((prefix, at) => ({
       prefix,
-      peer: peers[index]?.name ?? "",
+      peer: (peers[index] ?? calls[index - peers.length])?.name ?? "",
       way: peers[index]?.prefixWays[at] ?? "tunnel",
       nextHop: peer.address,
       protocol: peer.protocol,

@@ -1,6 +1,7 @@
 // What the agent is given, what it answers: options of runAgent and the JSON shapes of its socket.
 import type { TunnelForm } from "../../control/index.js";
 import type { BenchRule } from "../bench/index.js";
+import type { SessionView } from "../calls/index.js";
 import type {
   GrantedOffloads,
   SourceFilterStatus,
@@ -53,6 +54,8 @@ export interface AgentOptions {
   socketBuffer?: number;
   /** What `meshd bench` may measure here, instead of the mesh's `bench`. */
   bench?: BenchRule;
+  /** Take PPTP calls of users here, once an administrator allows it. Insecure. Default false. */
+  pptpServer?: boolean;
   /** When paths are asked what they carry; tests hurry here. */
   pathTimers?: Partial<PathTimers>;
   /** Also serve Prometheus text on this TCP address, e.g. {host:"127.0.0.1", port:9477}. */
@@ -201,8 +204,22 @@ export interface AgentStatus {
   refused: Refusal[];
   /** While the mesh's encapsulation or port changes, else null. */
   change: ChangeStatus | null;
+  /** null: no calls are taken or made. */
+  pptp: PptpStatus | null;
   warnings: string[];
   churn: { published: number; hostChanges: number; reconciles: number };
+}
+
+/** Calls of this node. PPTP is insecure: `warning` says so wherever this is shown. */
+export interface PptpStatus {
+  warning: string;
+  /** Users may dial in here. */
+  serves: boolean;
+  /** Calls that are up, and all that are wanted or under way. */
+  up: number;
+  sessions: SessionView[];
+  /** All packets of the node go to this one worker, as calls are numbered. */
+  worker: string;
 }
 
 /** Every error reply of the socket. */

@@ -134,6 +134,11 @@ export class Watch {
     this.wake(GATHER_MS);
   }
 
+  /** A call came up or went: packets wait for the tables. */
+  callsChanged(): void {
+    this.wake(0);
+  }
+
   /** The advertised address went or came back, or its interface's MTU changed: no need to wait. */
   private checkAddress(): void {
     const { address, device, mtu } = this.parts.engine.underlay();

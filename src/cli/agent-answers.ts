@@ -8,4 +8,5 @@ export type {
   MtuExplanation,
   PeerStatus,
   Pod,
+  SessionView,
 } from "../agent/index.js";

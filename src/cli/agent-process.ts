@@ -34,6 +34,7 @@ export const AGENT_SETTINGS: readonly SettingName[] = [
   "socketBuffer",
   "metricsListen",
   "bench",
+  "pptpServer",
 ];
 
 /** A token on its way to the process that uses it: command lines are seen by every user. */
@@ -95,6 +96,7 @@ export function agentOptions(invocation: Invocation, context: Context): AgentPro
     socketBuffer: settings.socketBuffer,
     metricsListen: listen || undefined,
     bench: own("bench", settings.bench),
+    pptpServer: own("pptpServer", settings.pptpServer),
     version: context.version,
     log: eventLog(logger),
   };

@@ -77,6 +77,7 @@ function agentText(status: AgentStatus): string {
     ["steering", steeringText(status)],
     ["low latency", lowLatencyText(status)],
     ["offloads", offloadsText(status)],
+    ["pptp", status.pptp ? pptpText(status.pptp) : undefined],
     ["raw", status.raw === null ? undefined : rawText(status.raw)],
     ["sent", traffic("egress")],
     ["received", traffic("ingress")],
@@ -89,6 +90,12 @@ function agentText(status: AgentStatus): string {
 
 function podsText({ pods, identity }: AgentStatus): string {
   return typeof identity === "number" ? `${pods}, security identity ${identity}` : `${pods}`;
+}
+
+function pptpText(pptp: NonNullable<AgentStatus["pptp"]>): string {
+  const { up, sessions, serves, worker, warning } = pptp;
+  const server = serves ? "users may dial in, " : "";
+  return `${server}${up} of ${count(sessions.length, "call")} up; ${worker}. ${warning}`;
 }
 
 /** Encapsulations that are not in UDP have no port. */

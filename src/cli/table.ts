@@ -21,6 +21,7 @@ export const COMMANDS: Readonly<Record<string, TableEntry>> = {
   peer: { summary: "add, list or remove static peers", load: () => import("./peer.js") },
   mtu: { summary: "why packets to a peer are no larger", load: () => import("./mtu.js") },
   pod: { summary: "add, list or remove pods of this node", load: () => import("./pod.js") },
+  pptp: { summary: "list, end or make PPTP calls", load: () => import("./pptp.js") },
   drops: { summary: "dropped packets by reason", load: () => import("./drops.js") },
   bench: { summary: "measure between two nodes", load: () => import("./bench.js") },
   lab: { summary: "a mesh of many hosts on this machine", load: () => import("./lab.js") },

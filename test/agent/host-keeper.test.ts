@@ -28,6 +28,7 @@ const wanted: HostWanted = {
     except: ["10.244.0.0/16", "fd00:244::/48"],
   },
   admission: null,
+  callNat: { sources: [], calls: [] },
   pools: ["10.244.0.0/16", "fd00:244::/48"],
 };
 
