@@ -10,5 +10,7 @@ export type {
   Verifier,
 } from "./auth/index.js";
 export { ntHash } from "./auth/index.js";
+export type { HdlcCounters } from "./hdlc.js";
+export { ACCM_ALL, encodeHdlc, HdlcDecoder } from "./hdlc.js";
 export { PppLink } from "./link.js";
 export type * from "./types.js";
