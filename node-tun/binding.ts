@@ -109,6 +109,7 @@ export interface Binding {
   openEvents(protocol: number, groups: Uint32Array): number;
   readEvents(fd: number, types: Uint32Array): number;
   linkMtu(name: string): number;
+  linkFeature(name: string, feature: string): boolean;
   steerTun: Steer;
   unsteerTun(fd: number): void;
   steerUdp: Steer;

@@ -320,6 +320,9 @@ export const readEvents: (fd: number, types: Uint32Array) => number = binding.re
 /** MTU in bytes of a device of this network namespace; -1: there is none of that name. */
 export const linkMtu: (name: string) => number = binding.linkMtu;
 
+/** Whether a device's feature, by ethtool's name, is on; false where there is no such device. */
+export const linkFeature: (name: string, feature: string) => boolean = binding.linkFeature;
+
 /** CPUs the calling thread may run on, ascending. */
 export const allowedCpus: () => number[] = binding.allowedCpus;
 /**

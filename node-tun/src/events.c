@@ -1,6 +1,7 @@
 // Netlink groups: which kinds of change the kernel has told of since the last look. Nothing waits
 // here and nothing is parsed: who wants the state reads it anew. And a number that is cheap to ask.
 #include "common.h"
+#include "features.h"
 
 #include <errno.h>
 #include <linux/netlink.h>
@@ -103,8 +104,21 @@ static napi_value link_mtu(napi_env env, napi_callback_info info) {
   return error == 0 ? make_number(env, mtu) : throw_system(env, error, "ioctl SIOCGIFMTU", "link");
 }
 
+// linkFeature(name, feature): whether it is on, by ethtool's name.
+static napi_value link_feature(napi_env env, napi_callback_info info) {
+  struct call call;
+  char device[IFNAMSIZ], feature[64];
+  napi_value answer;
+  if (!call_open(&call, env, info, 2)) return NULL;
+  if (!arg_string(&call, 0, "name", device, sizeof device)) return NULL;
+  if (!arg_string(&call, 1, "feature", feature, sizeof feature)) return NULL;
+  napi_get_boolean(env, device_feature(device, feature), &answer);
+  return answer;
+}
+
 const struct entry events_entries[] = {
     {"linkMtu", link_mtu},
+    {"linkFeature", link_feature},
     {"openEvents", open_events},
     {"readEvents", read_events},
     {NULL, NULL},

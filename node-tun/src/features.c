@@ -41,32 +41,56 @@ static uint32_t count_features(int fd, const char *device) {
   return request.length > MAX_FEATURES ? 0 : request.length;
 }
 
-static unsigned match(const struct ethtool_gstrings *strings, const struct ethtool_gfeatures *on) {
-  unsigned bits = 0;
-  for (uint32_t i = 0; i < strings->len; i++) {
-    if ((on->features[i / 32].active >> (i % 32) & 1) == 0) continue;
-    const char *name = (const char *)strings->data + (size_t)i * ETH_GSTRING_LEN;
-    for (size_t n = 0; n < sizeof names / sizeof names[0]; n++) {
-      if (strncmp(name, names[n].name, ETH_GSTRING_LEN) == 0) bits |= names[n].bits;
-    }
+// What a device can and has: names, and a bit for each.
+struct features {
+  struct ethtool_gstrings *names;
+  struct ethtool_gfeatures *on;
+};
+
+static void free_features(struct features *all) {
+  free(all->names);
+  free(all->on);
+}
+
+// With no names at all where the device is not in this network namespace.
+static struct features read_features(const char *device) {
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  uint32_t count = fd < 0 ? 0 : count_features(fd, device), blocks = (count + 31) / 32;
+  struct features all = {calloc(1, sizeof *all.names + (size_t)count * ETH_GSTRING_LEN),
+                         calloc(1, sizeof *all.on + blocks * sizeof all.on->features[0])};
+  if (all.names != NULL && all.on != NULL && count > 0) {
+    *all.names = (struct ethtool_gstrings){
+        .cmd = ETHTOOL_GSTRINGS, .string_set = ETH_SS_FEATURES, .len = count};
+    *all.on = (struct ethtool_gfeatures){.cmd = ETHTOOL_GFEATURES, .size = blocks};
+    if (!ask(fd, device, all.names) || !ask(fd, device, all.on)) all.names->len = 0;
   }
-  return bits;
+  if (fd >= 0) close(fd);
+  return all;
+}
+
+static bool is_on(const struct features *all, const char *name) {
+  if (all->names == NULL || all->on == NULL) return false;
+  for (uint32_t i = 0; i < all->names->len; i++) {
+    const char *own = (const char *)all->names->data + (size_t)i * ETH_GSTRING_LEN;
+    if (strncmp(own, name, ETH_GSTRING_LEN) != 0) continue;
+    return (all->on->features[i / 32].active >> (i % 32) & 1) != 0;
+  }
+  return false;
 }
 
 unsigned device_offloads(const char *device) {
   unsigned bits = 0;
-  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  uint32_t count = fd < 0 ? 0 : count_features(fd, device), blocks = (count + 31) / 32;
-  struct ethtool_gstrings *strings = calloc(1, sizeof *strings + (size_t)count * ETH_GSTRING_LEN);
-  struct ethtool_gfeatures *on = calloc(1, sizeof *on + blocks * sizeof on->features[0]);
-  if (count > 0 && strings != NULL && on != NULL) {
-    *strings = (struct ethtool_gstrings){
-        .cmd = ETHTOOL_GSTRINGS, .string_set = ETH_SS_FEATURES, .len = count};
-    *on = (struct ethtool_gfeatures){.cmd = ETHTOOL_GFEATURES, .size = blocks};
-    if (ask(fd, device, strings) && ask(fd, device, on)) bits = match(strings, on);
+  struct features all = read_features(device);
+  for (size_t n = 0; n < sizeof names / sizeof names[0]; n++) {
+    if (is_on(&all, names[n].name)) bits |= names[n].bits;
   }
-  free(strings);
-  free(on);
-  if (fd >= 0) close(fd);
+  free_features(&all);
   return bits;
+}
+
+bool device_feature(const char *device, const char *name) {
+  struct features all = read_features(device);
+  bool on = is_on(&all, name);
+  free_features(&all);
+  return on;
 }

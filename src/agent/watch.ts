@@ -2,7 +2,7 @@
 // and by a timer that compares the whole host. Also looks for what stands in the way: address,
 // firewall.
 import { networkInterfaces } from "node:os";
-import { linkMtu } from "node-tun";
+import { linkFeature, linkMtu } from "node-tun";
 import type { MemberSession } from "../../control/index.js";
 import type { Datapath } from "../datapath/index.js";
 import {
@@ -34,6 +34,15 @@ const RETRY_MS = 3000;
 /** Changes that come within this time are applied together. */
 const GATHER_MS = 50;
 
+/** UDP datagrams inside ipip or gre that the underlay's interface joins are never cut again. */
+function joiningProblem(device: string, ipProtocols: readonly number[]): string[] {
+  if (ipProtocols.length === 0 || !linkFeature(device, "rx-udp-gro-forwarding")) return [];
+  const why = "joins UDP datagrams inside ipip and gre for good";
+  return [
+    `${device}: rx-udp-gro-forwarding ${why}: ethtool -K ${device} rx-udp-gro-forwarding off`,
+  ];
+}
+
 export interface WatchParts {
   options: AgentOptions;
   deviceName: string;
@@ -58,6 +67,7 @@ export class Watch {
   private events: HostEvents | undefined;
   private running = false;
   private firewall: string[] = [];
+  private joined: string[] = [];
   private conflicts: readonly string[];
   private underlayProblem: string | undefined;
 
@@ -80,7 +90,7 @@ export class Watch {
 
   warnings(): string[] {
     const underlay = this.underlayProblem === undefined ? [] : [this.underlayProblem];
-    return [...this.conflicts, ...underlay, ...this.firewall];
+    return [...this.conflicts, ...underlay, ...this.firewall, ...this.joined];
   }
 
   /** Begins to watch; the first look for a firewall is done when it resolves. */
@@ -211,6 +221,7 @@ export class Watch {
       this.parts.log("agent.firewall", { found: lines });
     }
     this.firewall = lines;
+    this.joined = joiningProblem(engine.underlay().device, ipProtocols);
   }
 
   /** What came to stand in the way since the start: refused then, a warning now. */

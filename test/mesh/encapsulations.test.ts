@@ -1,8 +1,9 @@
 // A lab of two nodes for each encapsulation that can be set, as a user brings it up: all pods reach
-// each other with small and full packets, and TCP is whole. VXLAN has suites of its own.
+// each other with small and full packets, and TCP is whole.
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { builtProtocols } from "../../control/index.js";
+import type { AgentStatus } from "../../src/agent/index.js";
 import type { CheckReport } from "../../src/lab/index.js";
 import { hashedStreams } from "../support/hashed-stream.js";
 import { runSync } from "../support/netns.js";
@@ -14,6 +15,7 @@ const STREAM_BYTES = 50 << 20;
 const UNDERLAY_MTU = 1500;
 /** Bytes before the inner packet over IPv4, and the IP protocols of raw sockets. */
 const EXPECTED: Readonly<Record<string, { overhead: number; ipProtocols: number[] }>> = {
+  vxlan: { overhead: 50, ipProtocols: [] },
   geneve: { overhead: 50, ipProtocols: [] },
   udp: { overhead: 28, ipProtocols: [] },
   ipip: { overhead: 20, ipProtocols: [4, 41] },
@@ -37,7 +39,19 @@ async function assertWhole(lab: MeshLab, family: 4 | 6): Promise<void> {
   assert.equal(received, sent, `IPv${family}`);
 }
 
-for (const protocol of builtProtocols.filter((name) => name !== "vxlan")) {
+/** An interface that joins datagrams inside raw packets is worth a warning. */
+async function assertJoiningIsSaid(lab: MeshLab): Promise<void> {
+  const { namespace } = lab.node("n1");
+  // A running agent looks at its host twice a minute at most.
+  process.kill(lab.agent("n1").pid, "SIGKILL");
+  runSync(namespace, ["ethtool", "-K", "eth0", "rx-udp-gro-forwarding", "on"]);
+  const isSaid = ({ warnings }: AgentStatus) =>
+    warnings.some((line) => line.startsWith("eth0: rx-udp-gro-forwarding"));
+  lab.up();
+  await lab.untilAgent("n1", "it is warned of", isSaid);
+}
+
+for (const protocol of builtProtocols) {
   rootTest(test, `lab up --encap ${protocol}: IPv4 and IPv6, full packets, TCP`, async () => {
     const { overhead, ipProtocols } = EXPECTED[protocol] ?? { overhead: 0, ipProtocols: [] };
     const lab = new MeshLab(`e${protocol.slice(0, 2)}`);
@@ -57,6 +71,7 @@ for (const protocol of builtProtocols.filter((name) => name !== "vxlan")) {
         assert.equal(rawProtocols(lab.node(name).namespace), ipProtocols);
         assert.equal(unexpectedDrops(lab.drops(name)), []);
       }
+      if (protocol === "ipip") await assertJoiningIsSaid(lab);
     } finally {
       lab.remove();
     }
