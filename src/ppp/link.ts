@@ -6,8 +6,10 @@ import { createAuthenticator, createAuthPeer } from "./auth/index.js";
 import { Automaton } from "./automaton.js";
 import { KeepAlive } from "./keep-alive.js";
 import { LcpLayer } from "./lcp.js";
+import { AT_REST, isData, NO_METHOD, withKeyedMethods } from "./link-rules.js";
 import { NetworkLayers } from "./network-layers.js";
 import { RejectLimit } from "./reject-limit.js";
+import { Repeater } from "./repeater.js";
 import type {
   CallSettings,
   LinkCounters,
@@ -23,6 +25,9 @@ import { be16, bytesOf, Code, Protocol, printable, protocolOf, readPacket } from
 /** From start, or from the loss of a network, until the network is up. */
 const ESTABLISH_MS = 60_000;
 const TEXT_MAX = 64;
+/** A peer that is silent after its Success may not have it; most do not ask again. */
+const SUCCESS_REPEAT_MS = 3_000;
+const SUCCESSES_MAX = 8;
 
 export class PppLink {
   readonly #options: LinkOptions;
@@ -41,6 +46,11 @@ export class PppLink {
   #reason: string | null = null;
   #deadline: number | null = null;
   readonly #rejects = new RejectLimit();
+  /** The authenticator's last word, until the peer begins with the network. */
+  #success: Uint8Array | null = null;
+  readonly #successes = new Repeater(SUCCESS_REPEAT_MS, SUCCESSES_MAX, () => {
+    if (this.#success !== null) this.#send(this.#success);
+  });
   #now = 0;
   #jobs: (() => void)[] = [];
   #isBusy = false;
@@ -106,6 +116,7 @@ export class PppLink {
       this.#auth?.tick(now_ms);
       this.#network?.tick(now_ms);
       this.#keepAlive.tick(now_ms);
+      this.#successes.tick(now_ms);
       if (this.#deadline !== null && now_ms >= this.#deadline) {
         this.#deadline = null;
         this.#end("the link did not come up in time");
@@ -117,7 +128,8 @@ export class PppLink {
   nextDeadline(): number | null {
     const all = [
       ...[this.#automaton.nextDeadline(), this.#auth?.nextDeadline() ?? null],
-      ...[this.#keepAlive.nextDeadline(), this.#deadline, ...(this.#network?.deadlines() ?? [])],
+      ...[this.#keepAlive.nextDeadline(), this.#successes.nextDeadline(), this.#deadline],
+      ...[...(this.#network?.deadlines() ?? [])],
     ].filter((deadline) => deadline !== null);
     return all.length === 0 || this.#phase === "closed" ? null : Math.min(...all);
   }
@@ -195,6 +207,7 @@ export class PppLink {
     }
     // Before the proof nothing else passes (RFC 1661 section 3.5), and nothing is said of it.
     if (this.#network === null || isData(protocol)) return false;
+    this.#successes.stop();
     const taken = this.#network.receive(protocol, frame, this.#now);
     return taken === "unknown" ? this.#rejectProtocol(protocol, frame) : taken;
   }
@@ -225,6 +238,7 @@ export class PppLink {
 
   #lcpDown(): void {
     this.#keepAlive.stop();
+    this.#successes.stop();
     this.#auth = null;
     this.#network = null;
     this.#networkDown(this.#reason ?? "the peer negotiates the link anew");
@@ -238,7 +252,10 @@ export class PppLink {
     const { auth } = this.#options;
     const random = this.#random;
     const events: AuthEvents = {
-      send: (frame) => this.#send(frame),
+      send: (frame) => {
+        this.#success = frame;
+        this.#send(frame);
+      },
       done: (success) => this.#authenticated(success),
       failed: (failure) => {
         this.events.authFailed(failure);
@@ -260,7 +277,10 @@ export class PppLink {
     if (this.#phase !== "authenticate") return;
     this.#user = proof?.user ?? null;
     this.#method = proof?.method ?? null;
-    if (proof !== null) this.events.authenticated(proof.user, proof.method);
+    if (proof !== null) {
+      this.events.authenticated(proof.user, proof.method);
+      if (this.#options.auth.role === "authenticator") this.#successes.sent(this.#now);
+    }
     const remote = this.#remoteFor(this.#user);
     if (remote === undefined) {
       this.#end("there is no address for this user");
@@ -328,6 +348,7 @@ export class PppLink {
     this.#auth = null;
     this.#network = null;
     this.#keepAlive.stop();
+    this.#successes.stop();
     this.#networkDown(this.#reason);
     this.#deadline = null;
     this.#phase = "closed";
@@ -372,23 +393,4 @@ export class PppLink {
     this.#automaton.sendPacket(Code.PROTOCOL_REJECT, this.#automaton.nextId(), data);
     return false;
   }
-}
-
-const NO_METHOD = "none of the allowed authentication methods yields keys for encryption";
-
-/** Nothing but LCP and authentication passes, and nothing is encrypted. */
-const AT_REST: Partial<CallSettings> = {
-  ...{ phase: "link", acfc: false, pfc: false, receive: null, send: null },
-};
-
-/** Without keys there is no encryption: where it is required, a password is not even sent. */
-function withKeyedMethods(options: LinkOptions): LinkOptions {
-  if (options.mppe?.required !== true) return options;
-  const methods = options.auth.methods.filter((method) => method.startsWith("ms-chap-"));
-  return { ...options, auth: { ...options.auth, methods } };
-}
-
-/** IP, and what MPPE made of it: the hot path's. */
-function isData(protocol: number): boolean {
-  return protocol < 0x4000;
 }

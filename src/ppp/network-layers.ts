@@ -8,10 +8,14 @@ import { CcpLayer } from "./ccp.js";
 import { IpcpLayer } from "./ipcp.js";
 import { Ipv6cpLayer } from "./ipv6cp.js";
 import type { MppeMode } from "./mppe-option.js";
-import { Resets } from "./resets.js";
+import { Repeater } from "./repeater.js";
 import { State } from "./state-table.js";
 import type { CallSettings, LinkNet, LinkOptions } from "./types.js";
 import { Code, Protocol } from "./wire.js";
+
+const RESET_REPEAT_MS = 1_000;
+/** Some peers send no Reset-Ack (RFC 3078 needs none): asking for ever would help nobody. */
+const RESETS_MAX = 10;
 
 export interface NetworkLayersEvents extends AutomatonOutput {
   settings(settings: Partial<CallSettings>): void;
@@ -42,7 +46,7 @@ export class NetworkLayers {
   /** The last frame for a protocol that waits for encryption: saves its peer a timeout. */
   #held = new Map<number, Uint8Array>();
   #now = 0;
-  readonly #resets: Resets;
+  readonly #resets: Repeater;
 
   constructor(
     private readonly options: LinkOptions,
@@ -50,7 +54,7 @@ export class NetworkLayers {
     private readonly random: (count: number) => Uint8Array,
     private readonly events: NetworkLayersEvents,
   ) {
-    this.#resets = new Resets(() => {
+    this.#resets = new Repeater(RESET_REPEAT_MS, RESETS_MAX, () => {
       const ccp = this.#ccp?.automaton;
       ccp?.sendPacket(Code.RESET_REQUEST, ccp.nextId(), new Uint8Array(0));
     });

@@ -110,6 +110,28 @@ test("a first IPCP request that is too early is kept until encryption is open", 
   assert.is(own[1], "802103010016030 60a00000281060a00000183060a000001".replace(" ", ""));
 });
 
+test("a Success that was lost comes again, to a peer that does not ask for it", () => {
+  const pair = makePair();
+  const { output } = pair.server;
+  const { output: answer } = pair.client;
+  let [successes, responses] = [0, 0];
+  pair.server.output = (frame) => {
+    const isSuccess = hex(frame).startsWith("c22303");
+    if (isSuccess) successes += 1;
+    if (!isSuccess || successes > 1) output(frame);
+  };
+  // As pppd: one Response to a Challenge.
+  pair.client.output = (frame) => {
+    if (hex(frame).startsWith("c22302")) responses += 1;
+    if (!hex(frame).startsWith("c22302") || responses === 1) answer(frame);
+  };
+  pair.start();
+  assert.ok(pair.run(() => pair.areUp(), 10_000));
+  assert.is(successes, 2);
+  pair.pass(15_000);
+  assert.is(successes, 2, "no more once the network begins");
+});
+
 test("two equal interface identifiers, and zero, become different ones", () => {
   const same = { ipv6cp: { interfaceId: 5n } };
   for (const theirs of [same, { ipv6cp: { interfaceId: 0n } }]) {
