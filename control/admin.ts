@@ -3,14 +3,22 @@
 import { readFile } from "node:fs/promises";
 import { ask } from "./answer.js";
 import type { MadeToken, TokenOptions, TokenView } from "./controller/tokens.js";
+import {
+  boxKeyProof,
+  USER_SECRET_CONTEXT,
+  type UserChange,
+  type UserView,
+} from "./controller/users.js";
 import type { LeaseFinding, LeaseView, NodeView, RouteView } from "./controller/views.js";
 import { ControlError } from "./errors.js";
 import type { Mesh } from "./mesh.js";
-import { createKey, Link, parseCredentials, signingKey } from "./nats/index.js";
+import { createKey, Link, parseCredentials, signingKey, verifySignature } from "./nats/index.js";
 import type { PeerRecord, Refusal } from "./records.js";
+import { isBoxPublicKey, sealFor } from "./secrets.js";
 import type { MeshConfig } from "./settings.js";
 import { inboxOf, subjectsOf } from "./subjects.js";
 import { formatToken } from "./token.js";
+import type { UserSecret } from "./user-secret.js";
 
 export interface AdminOptions {
   servers: string[];
@@ -18,6 +26,8 @@ export interface AdminOptions {
   credentials: string;
   /** Mesh name. */
   mesh: string;
+  /** The mesh's own keys, where they are known: answers of another mesh are not believed then. */
+  trust?: { meshId: string; grantKey: string };
   timeout_ms?: number;
 }
 
@@ -30,10 +40,12 @@ export class AdminClient {
   readonly #link: Link;
   readonly #mesh: string;
   readonly #timeout_ms: number;
+  readonly #trust: AdminOptions["trust"];
 
   private constructor(link: Link, options: AdminOptions) {
     this.#link = link;
     this.#mesh = options.mesh;
+    this.#trust = options.trust;
     this.#timeout_ms = options.timeout_ms ?? 10_000;
   }
 
@@ -57,8 +69,9 @@ export class AdminClient {
 
   /** As on the host of a controller: with the admin credentials of the mesh directory. */
   static forMesh(mesh: Mesh): Promise<AdminClient> {
-    const { servers, adminCredentials, name } = mesh;
-    return AdminClient.connect({ servers, credentials: adminCredentials, mesh: name });
+    const { servers, adminCredentials, name, meshId, grantKey } = mesh;
+    const trust = { meshId, grantKey };
+    return AdminClient.connect({ servers, credentials: adminCredentials, mesh: name, trust });
   }
 
   async #ask<T>(path: string, request: object = {}): Promise<T> {
@@ -76,6 +89,8 @@ export class AdminClient {
     /** Routes a prefix to a node beside its PodCIDRs; `on` false ends it. */
     grant: (node: string, cidr: string, on = true) =>
       this.#ask<NodeView>("nodes.grant", { node, cidr, on }),
+    /** Whether a node may serve PPTP accounts. */
+    pptp: (node: string, on: boolean) => this.#ask<NodeView>("nodes.pptp", { node, on }),
     /**
      * What the agent itself says of its state; MESHD_NO_CONTROLLER or MESHD_TIMEOUT when it is
      * away.
@@ -128,6 +143,35 @@ export class AdminClient {
     list: () => this.#ask<PeerRecord[]>("peers.list"),
     remove: (name: string) => this.#ask<{ removed: string }>("peers.remove", { name }),
   };
+
+  /** Accounts of PPTP clients. A secret is put in a box here: it does not cross the wire bare. */
+  readonly users = {
+    list: () => this.#ask<UserView[]>("users.list"),
+    add: async (name: string, secret: UserSecret, wishes: UserChange = {}) =>
+      this.#ask<UserView>("users.add", { ...wishes, name, secret: await this.#boxed(secret) }),
+    passwd: async (name: string, secret: UserSecret) =>
+      this.#ask<UserView>("users.passwd", { name, secret: await this.#boxed(secret) }),
+    set: (name: string, change: UserChange) =>
+      this.#ask<UserView>("users.set", { ...change, name }),
+    remove: (name: string) => this.#ask<{ removed: string }>("users.remove", { name }),
+  };
+
+  async #boxed(secret: UserSecret): Promise<string> {
+    const { key, signature } = await this.#ask<{ key: string; signature: string }>("users.key");
+    const trust = this.#trust;
+    const isOurs = () =>
+      trust === undefined ||
+      verifySignature(
+        trust.grantKey,
+        boxKeyProof(trust.meshId, key),
+        Buffer.from(String(signature), "base64url"),
+      );
+    if (!isBoxPublicKey(key) || !isOurs()) {
+      const what = "who answered is no controller of this mesh; no password was sent";
+      throw new ControlError("MESHD_PROOF_INVALID", what);
+    }
+    return sealFor(key, JSON.stringify(secret), USER_SECRET_CONTEXT);
+  }
 
   readonly routes = { list: () => this.#ask<RouteView[]>("routes.list") };
 

@@ -2,7 +2,8 @@
 // to do".
 import { setTimeout as sleep } from "node:timers/promises";
 import { ControlError, type ControlErrorCode } from "./errors.js";
-import type { Link } from "./nats/index.js";
+import type { Link, Message } from "./nats/index.js";
+import { isAdminReply } from "./subjects.js";
 
 /** HTTP-like numbers for the stock tools; programs compare the MESHD_ code. */
 const numbers: Partial<Record<ControlErrorCode, number>> = {
@@ -14,6 +15,7 @@ const numbers: Partial<Record<ControlErrorCode, number>> = {
   MESHD_TOKEN_REVOKED: 403,
   MESHD_TOKEN_USED: 403,
   MESHD_REMOVED: 403,
+  MESHD_NOT_ALLOWED: 403,
   MESHD_NOT_FOUND: 404,
   MESHD_NOT_A_MEMBER: 404,
   MESHD_NAME_TAKEN: 409,
@@ -72,5 +74,25 @@ export async function ask(
     return JSON.parse(answer.text);
   } catch (cause) {
     throw new ControlError("MESHD_BAD_RECORD", `${subject} answered no JSON`, { cause });
+  }
+}
+
+/**
+ * Answers administrators alone: anybody else's reply subject would make this node write there.
+ */
+export async function answerAdmin(
+  request: Message,
+  answer: (request: unknown) => Promise<unknown>,
+): Promise<string | undefined> {
+  if (!isAdminReply(request.reply)) return undefined;
+  return JSON.stringify(await answer(parseRequest(request.text)));
+}
+
+/** No text is an empty request, as the stock client sends it. */
+function parseRequest(text: string): unknown {
+  try {
+    return text.trim() === "" ? {} : JSON.parse(text);
+  } catch (cause) {
+    throw new ControlError("MESHD_BAD_REQUEST", "the request is no JSON", { cause });
   }
 }

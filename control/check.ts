@@ -1,7 +1,8 @@
 // Small checks that record validators are made of. They throw Refused inside; checkRecord
 // (validate.ts) turns that into a value.
+import { isIPv4 } from "node:net";
 import { canonicalAddress, canonicalPrefix, parsePrefix } from "./cidr.js";
-import { isLabel } from "./keys.js";
+import { isLabel, isUserName } from "./keys.js";
 import { isPublicKey } from "./nats/index.js";
 
 /** Why a value is no record. Never leaves the room: it becomes a Refusal. */
@@ -79,6 +80,19 @@ export function address(fields: Fields, name: string): string {
   const value = fields[name];
   const good = typeof value === "string" && canonicalAddress(value) === value;
   return good ? value : refuse(name, value, "an address in canonical form");
+}
+
+export function address4(fields: Fields, name: string): string {
+  const value = fields[name];
+  return typeof value === "string" && isIPv4(value)
+    ? value
+    : refuse(name, value, "an IPv4 address");
+}
+
+export function userName(fields: Fields, name: string): string {
+  const value = fields[name];
+  const wanted = "a user name (a-z, 0-9, dot, _ and -; at most 63; a letter or digit first)";
+  return isUserName(value) ? value : refuse(name, value, wanted);
 }
 
 export function prefix(fields: Fields, name: string): string {

@@ -12,6 +12,7 @@ export type ControlErrorCode =
   | "MESHD_MESH_EXISTS"
   | "MESHD_NAME_TAKEN"
   | "MESHD_NOT_A_MEMBER"
+  | "MESHD_NOT_ALLOWED"
   | "MESHD_NOT_FOUND"
   | "MESHD_NO_CONTROLLER"
   | "MESHD_NO_MESH"

@@ -1,5 +1,6 @@
 // The door of the control plane: records, settings, mesh creation, joining, member sessions, the
 // controller and its client.
+export type { PptpUser } from "./accounts.js";
 export { AdminClient, type AdminOptions } from "./admin.js";
 export {
   type BuiltProtocol,
@@ -11,6 +12,7 @@ export {
 } from "./built.js";
 export { Controller, type ControllerOptions } from "./controller/controller.js";
 export type { TokenOptions, TokenView } from "./controller/tokens.js";
+export type { UserChange, UserView } from "./controller/users.js";
 export type { LeaseFinding, LeaseView, NodeView, RouteView } from "./controller/views.js";
 export { ControlError, type ControlErrorCode, type ControlLog } from "./errors.js";
 export { formText, parseForm, WORDS, wordsOf } from "./forms.js";
@@ -42,3 +44,4 @@ export {
 export { checkSetting, completeConfig, tunnelPortOf } from "./setting-rules.js";
 export { defaultConfig, type MeshConfig, type SettingName } from "./settings.js";
 export { parseToken, type TokenContents } from "./token.js";
+export type { UserSecret } from "./user-secret.js";

@@ -31,6 +31,9 @@ export const keyOf = {
   endpoint: (nodeId: string, pod: string) => `endpoints.${nodeId}.${pod}`,
   peer: (name: string) => `peers.${name}`,
   token: (tokenId: string) => `tokens.${tokenId}`,
+  accounts: () => "accounts",
+  /** A dot would begin another part of the key; "=" is in no name. */
+  user: (name: string) => `users.${name.replaceAll(".", "=")}`,
 };
 
 export type RecordKind =
@@ -43,9 +46,11 @@ export type RecordKind =
   | "nodes"
   | "endpoints"
   | "peers"
-  | "tokens";
+  | "tokens"
+  | "accounts"
+  | "users";
 
-const singleKinds = new Set(["config", "heartbeat"]);
+const singleKinds = new Set(["config", "heartbeat", "accounts"]);
 const labelKinds = new Set(["names", "peers"]);
 const addressKinds = new Set(["leases", "claims"]);
 
@@ -67,8 +72,14 @@ export function parseKey(key: string): { kind: RecordKind; writer: string | null
   if (kind === "members") return isPublicKey(first, "U") ? found : null;
   if (labelKinds.has(kind)) return isLabel(first) ? found : null;
   if (addressKinds.has(kind)) return /^[0-9a-f-]+_\d{1,5}$/.test(first) ? found : null;
+  if (kind === "users") return isUserName(first.replaceAll("=", ".")) ? found : null;
   if (kind === "tokens") return isTokenId(first) ? found : null;
   return null;
+}
+
+/** Name of a PPTP account: lower case, so that no two differ in case alone. */
+export function isUserName(text: unknown): text is string {
+  return typeof text === "string" && /^[a-z0-9][a-z0-9._-]{0,62}$/.test(text);
 }
 
 /** 16 random bytes in hex. */

@@ -21,15 +21,23 @@ function watching(bucket: string, consumer: string): string[] {
   ];
 }
 
+/** What a member may ask a controller for; PPTP accounts only where an administrator allows it. */
+const memberVerbs = ["renew", "leave", "present", "pair"];
+
 /** A member: its own records, heartbeat and requests, one consumer named after it. */
-export function nodePermissions(mesh: string, nodeId: string): Permissions {
+export function nodePermissions(
+  mesh: string,
+  nodeId: string,
+  allowed: { pptpServer: boolean } = { pptpServer: false },
+): Permissions {
   const subjects = subjectsOf(mesh);
+  const verbs = [...memberVerbs, ...(allowed.pptpServer ? ["users"] : [])];
   return {
     publish: [
       `$KV.${subjects.bucket}.nodes.${nodeId}`,
       `$KV.${subjects.bucket}.endpoints.${nodeId}.*`,
       subjects.heartbeat(nodeId),
-      subjects.member(nodeId, "*"),
+      ...verbs.map((verb) => subjects.member(nodeId, verb)),
       ...watching(subjects.bucket, nodeId),
     ],
     subscribe: [
@@ -71,6 +79,7 @@ export function controllerPermissions(mesh: string, key: string): Permissions {
     publish: [
       `$KV.${subjects.bucket}.config`,
       `$KV.${subjects.bucket}.heartbeat`,
+      `$KV.${subjects.bucket}.accounts`,
       ...kinds.map((kind) => `$KV.${subjects.bucket}.${kind}.*`),
       `$KV.${subjects.secrets}.>`,
       subjects.creation,

@@ -29,6 +29,8 @@ export interface MemberRecord {
   epoch: number;
   /** Extra prefixes (canonical CIDRs) that an administrator routes to this node. */
   grantedPrefixes: string[];
+  /** Whether an administrator lets it serve PPTP accounts. Absent: no. */
+  pptpServer?: boolean;
   /** RFC 3339, UTC. */
   joined: string;
   /** Signature of the grant key over the record, base64url. */
@@ -205,4 +207,33 @@ export interface TokenRecord {
    */
   usedBy: string[];
   revoked: boolean;
+  /** Whether nodes that join with it may serve PPTP accounts. Absent: no. */
+  pptpServer?: boolean;
+}
+
+/**
+ * `users.<name>` in the bucket of secrets: an account of a PPTP client. PPTP is insecure by today's
+ * standards: whoever reads a call can find the password.
+ */
+export interface UserRecord {
+  /** Lower case (keys.ts, isUserName). */
+  name: string;
+  /** UserSecret as JSON, sealed with the key that PPTP-serving nodes have (secrets.ts). */
+  sealed: string;
+  /** The clear password is kept, too, for CHAP-MD5: even less secure. */
+  insecureClear: boolean;
+  /** IPv4 address that its client gets; null: one that is free. */
+  address: string | null;
+  /** RFC 3339, or null = never. */
+  expires: string | null;
+  disabled: boolean;
+  created: string;
+  /** When the password was last changed. */
+  passwordChanged: string;
+}
+
+/** `accounts`: by its change members hear that accounts changed; it tells nothing of them. */
+export interface AccountsRecord {
+  /** Highest serial of all `users` records. */
+  latest: number;
 }

@@ -2,18 +2,20 @@
 // own records, sends heartbeats, serves the agent's status, renews credentials; outlives every
 // outage of NATS.
 import { EventEmitter } from "node:events";
-import { ask, serviceError } from "./answer.js";
+import type { PptpUser } from "./accounts.js";
+import { answerAdmin, ask, serviceError } from "./answer.js";
+import { Confidences } from "./confidences.js";
 import { ControlError, type ControlLog } from "./errors.js";
 import type { Identity } from "./identity.js";
 import { renewMembership, renewOver } from "./join.js";
 import { keyOf } from "./keys.js";
 import { Ledger } from "./ledger.js";
 import type { Membership } from "./membership.js";
-import { Bucket, Link, type Message, readUserJwt, serve, signingKey } from "./nats/index.js";
+import { Bucket, Link, readUserJwt, serve, signingKey } from "./nats/index.js";
 import { OwnRecords } from "./own-records.js";
 import { type Presented, Presenter } from "./present.js";
 import type { EndpointRecord, MeshSnapshot, NodeRecord } from "./records.js";
-import { agentServiceName, inboxOf, isAdminReply, subjectsOf } from "./subjects.js";
+import { agentServiceName, inboxOf, subjectsOf } from "./subjects.js";
 import { View } from "./view.js";
 
 export type NodeFacts = Omit<NodeRecord, "nodeId">;
@@ -28,6 +30,8 @@ export interface MemberSessionOptions {
   status?: () => unknown;
   /** Verb -> what answers an administrator's `<mesh>.agent.<nodeId>.<verb>`; JSON both ways. */
   answers?: Readonly<Record<string, (request: unknown) => Promise<unknown>>>;
+  /** Directory for what controllers tell this node alone (0600); absent: kept in memory. */
+  secretsDir?: string;
   /** Text of serializeSnapshot: the last good state, in force until NATS answers. */
   saved?: string;
   /** Version shown by `nats micro ls`; semantic. */
@@ -43,7 +47,8 @@ const defaults = { heartbeat_ms: 5_000, relist_ms: 300_000, beatMissing_ms: 15_0
 /**
  * Events: "snapshot" (MeshSnapshot), only when its contents changed; "connected"; "disconnected";
  * "refused" (Refusal); "membership" (Membership) when renewed credentials are to be kept on disk;
- * "removed" when this node is no member any more.
+ * "removed" when this node is no member any more; "pptp-users" (readonly PptpUser[]) when accounts
+ * of PPTP clients changed: that node alone hears it that may serve them.
  */
 export class MemberSession extends EventEmitter {
   readonly #options: MemberSessionOptions;
@@ -51,6 +56,7 @@ export class MemberSession extends EventEmitter {
   readonly #view: View;
   readonly #own: OwnRecords;
   readonly #presenter: Presenter;
+  readonly #confidences: Confidences;
   readonly #stop = new AbortController();
   readonly #timers: NodeJS.Timeout[] = [];
   #membership: Membership;
@@ -71,6 +77,18 @@ export class MemberSession extends EventEmitter {
       log("own-record-not-written", { reason }),
     );
     this.#presenter = new Presenter(this.#ledger, (batch) => this.#present(batch));
+    this.#confidences = new Confidences({
+      asker: () => ({ link: this.#link, membership: this.#membership, identity: options.identity }),
+      dir: options.secretsDir ?? null,
+      ledger: this.#ledger,
+      renew: async () => {
+        await this.renew();
+        await this.reconnect();
+      },
+      present: (records) => this.#present(records),
+      changed: (users) => this.emit("pptp-users", users),
+      log,
+    });
     this.#view = new View({
       ledger: this.#ledger,
       consumer: nodeId,
@@ -85,6 +103,7 @@ export class MemberSession extends EventEmitter {
    */
   static async connect(options: MemberSessionOptions): Promise<MemberSession> {
     const session = new MemberSession(options);
+    await session.#confidences.load();
     session.#start();
     return session;
   }
@@ -140,6 +159,19 @@ export class MemberSession extends EventEmitter {
     });
   }
 
+  /** Accounts of PPTP clients, also while NATS is away; [] when this node may not serve them. */
+  pptpUsers(): readonly PptpUser[] {
+    return this.#confidences.users();
+  }
+
+  /**
+   * What this node and another member prove themselves with in PPTP calls, the same at both; kept
+   * once known. MESHD_NO_NATS, MESHD_NO_CONTROLLER, MESHD_NOT_A_MEMBER.
+   */
+  async pairSecret(nodeId: string): Promise<string> {
+    return this.#confidences.pairSecret(nodeId);
+  }
+
   /**
    * Wanted own node record: written when the store has another, now or once connected. Resolves
    * when written or kept for later.
@@ -168,6 +200,7 @@ export class MemberSession extends EventEmitter {
     this.#removed = true;
     try {
       await ask(link, subject, {}, 10_000);
+      await this.#confidences.forget();
     } catch (error) {
       this.#removed = false;
       throw error;
@@ -196,6 +229,7 @@ export class MemberSession extends EventEmitter {
     for (const timer of this.#timers) clearInterval(timer);
     this.#own.detach();
     this.#presenter.close();
+    await this.#confidences.close();
     const link = this.#link;
     this.#link = null;
     const goodbye = () => Promise.all([this.#view.close(), this.#stopService?.()]);
@@ -215,6 +249,10 @@ export class MemberSession extends EventEmitter {
       this.emit("refused", refusal);
       if (this.connected) void this.#own.restore(refusal.key);
       this.#presenter.notice(refusal.key);
+      if (refusal.key === keyOf.accounts()) this.#confidences.refresh();
+    });
+    this.#view.on("entry", ({ key }: { key: string }) => {
+      if (key === keyOf.accounts()) this.#confidences.follow();
     });
     this.#view.on("trouble", (reason) => this.#log("watch-lost", { reason }));
     if (saved !== undefined) {
@@ -250,12 +288,19 @@ export class MemberSession extends EventEmitter {
   }
 
   async #linked(link: Link): Promise<void> {
-    link.on("connected", () => this.emit("connected"));
-    link.on("disconnected", () => this.emit("disconnected"));
+    link.on("connected", () => {
+      this.emit("connected");
+      this.#confidences.follow();
+    });
+    link.on("disconnected", () => {
+      this.emit("disconnected");
+      this.#confidences.follow();
+    });
     link.on("permission", (operation, subject) =>
       this.#log("permission-refused", { operation, subject }),
     );
     this.emit("connected");
+    this.#confidences.follow();
     this.#view.attach(link, new Bucket(link, subjectsOf(this.#membership.mesh).bucket));
     this.#beat();
     try {
@@ -317,9 +362,11 @@ export class MemberSession extends EventEmitter {
     this.#known = true;
     const snapshot = this.#ledger.snapshot();
     this.emit("snapshot", snapshot);
+    this.#confidences.follow();
     const member = this.#ledger.get<"members">(keyOf.member(this.nodeId))?.record;
     if (member?.state === "removed" && !this.#removed) {
       this.#removed = true;
+      void this.#confidences.forget();
       this.emit("removed");
     }
   }
@@ -343,25 +390,5 @@ export class MemberSession extends EventEmitter {
     const half_ms = ((jwt.expires + jwt.issued) / 2) * 1000;
     if (Date.now() < half_ms) return;
     this.renew().catch((error) => this.#log("renewal-failed", { reason: String(error) }));
-  }
-}
-
-/**
- * Answers administrators alone: anybody else's reply subject would make this node write there.
- */
-async function answerAdmin(
-  request: Message,
-  answer: (request: unknown) => Promise<unknown>,
-): Promise<string | undefined> {
-  if (!isAdminReply(request.reply)) return undefined;
-  return JSON.stringify(await answer(parseRequest(request.text)));
-}
-
-/** No text is an empty request, as the stock client sends it. */
-function parseRequest(text: string): unknown {
-  try {
-    return text.trim() === "" ? {} : JSON.parse(text);
-  } catch (cause) {
-    throw new ControlError("MESHD_BAD_REQUEST", "the request is no JSON", { cause });
   }
 }

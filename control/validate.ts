@@ -7,6 +7,7 @@ import { parsePrefix, prefixHolds } from "./cidr.js";
 import { form } from "./forms.js";
 import { keyOf, type RecordKind } from "./keys.js";
 import type {
+  AccountsRecord,
   BeatRecord,
   ClaimRecord,
   EndpointRecord,
@@ -16,6 +17,7 @@ import type {
   NodeRecord,
   PeerRecord,
   TokenRecord,
+  UserRecord,
 } from "./records.js";
 import { FORMS_MAX } from "./records.js";
 import { completeConfig } from "./setting-rules.js";
@@ -36,6 +38,8 @@ export interface RecordOfKind {
   endpoints: EndpointRecord;
   peers: PeerRecord;
   tokens: TokenRecord;
+  accounts: AccountsRecord;
+  users: UserRecord;
 }
 
 function member(fields: Fields): MemberRecord {
@@ -51,9 +55,16 @@ function member(fields: Fields): MemberRecord {
     podCIDRs: check.list(fields, "podCIDRs", 8, check.prefix),
     epoch: check.whole(fields, "epoch", 0, epoch_max),
     grantedPrefixes: check.list(fields, "grantedPrefixes", 256, check.prefix),
+    ...pptpServer(fields),
     joined: check.time(fields, "joined"),
     signature: "",
   };
+}
+
+/** Controllers of earlier versions do not write it. */
+function pptpServer(fields: Fields): { pptpServer?: boolean } {
+  if (fields.pptpServer === undefined) return {};
+  return { pptpServer: check.flag(fields, "pptpServer") };
 }
 
 function lease(fields: Fields): LeaseRecord {
@@ -195,6 +206,24 @@ function token(fields: Fields): TokenRecord {
     uses: check.whole(fields, "uses", 0, 1_000_000_000),
     usedBy: check.list(fields, "usedBy", 16, check.userKey),
     revoked: check.flag(fields, "revoked"),
+    ...pptpServer(fields),
+  };
+}
+
+function accounts(fields: Fields): AccountsRecord {
+  return { latest: check.whole(fields, "latest", 0, Number.MAX_SAFE_INTEGER) };
+}
+
+function user(fields: Fields): UserRecord {
+  return {
+    name: check.userName(fields, "name"),
+    sealed: check.text(fields, "sealed", 4_096),
+    insecureClear: check.flag(fields, "insecureClear"),
+    address: check.nullable(fields, "address", check.address4),
+    expires: check.nullable(fields, "expires", check.time),
+    disabled: check.flag(fields, "disabled"),
+    created: check.time(fields, "created"),
+    passwordChanged: check.time(fields, "passwordChanged"),
   };
 }
 
@@ -217,6 +246,8 @@ const validators: { [kind in RecordKind]: (fields: Fields) => RecordOfKind[kind]
   endpoints: endpoint,
   peers: peer,
   tokens: token,
+  accounts,
+  users: user,
 };
 
 /** The key a record belongs under; a record found under another key is refused. */
@@ -232,6 +263,8 @@ function homeOf(kind: RecordKind, record: unknown): string {
     endpoints: (one: EndpointRecord) => keyOf.endpoint(one.nodeId, one.pod),
     peers: (one: PeerRecord) => keyOf.peer(one.name),
     tokens: (one: TokenRecord) => keyOf.token(one.tokenId),
+    accounts: keyOf.accounts,
+    users: (one: UserRecord) => keyOf.user(one.name),
   };
   return homes[kind](record as never);
 }

@@ -10,7 +10,7 @@ import { keyOf } from "../keys.js";
 import type { Membership } from "../membership.js";
 import { userJwt, verifySignature } from "../nats/index.js";
 import { nodePermissions, renewalPermissions } from "../permissions.js";
-import type { LeaseRecord, MemberRecord } from "../records.js";
+import type { LeaseRecord, MemberRecord, TokenRecord } from "../records.js";
 import { type Core, configOf, refuseInHoldOff } from "./core.js";
 import { poolsOf, refuseInPool } from "./leases.js";
 import type { Members } from "./members.js";
@@ -76,7 +76,7 @@ export class Admission {
       if (await this.#members.takeName(name, nodeId)) {
         undo.push(() => this.#members.dropName(name, nodeId));
       }
-      const member = await this.#admit(request, token.role, undo);
+      const member = await this.#admit(request, token, undo);
       const leased = await this.#lease(member, undo);
       // Another controller, where the other request failed, may have given the use back meanwhile.
       if (isTwin) await spend();
@@ -93,7 +93,7 @@ export class Admission {
   /** The member record, before any lease: new, as it was, or alive again with a higher epoch. */
   async #admit(
     request: JoinRequest,
-    role: string,
+    token: TokenRecord,
     undo: (() => Promise<unknown>)[],
   ): Promise<MemberRecord> {
     const { nodeId, name } = request;
@@ -102,23 +102,29 @@ export class Admission {
     const member = await this.#core.store.change<"members">(key, (record) => {
       before = record;
       if (record && record.state !== "removed") {
-        return record.name === name ? undefined : { ...record, name };
+        const allowed = token.pptpServer === true || record.pptpServer === true;
+        const same = record.name === name && allowed === (record.pptpServer ?? false);
+        return same ? undefined : { ...record, ...(allowed ? { pptpServer: true } : {}), name };
       }
       return {
         nodeId,
         name,
         key: nodeId,
         state: "active",
-        role,
+        role: token.role,
         podCIDRs: [],
         epoch: (record?.epoch ?? 0) + 1,
         grantedPrefixes: [],
+        ...(token.pptpServer === true ? { pptpServer: true } : {}),
         joined: new Date().toISOString(),
         signature: "",
       };
     });
     const old = before as MemberRecord | null;
-    const back = old && old.state !== "removed" ? { name: old.name } : null;
+    const back =
+      old && old.state !== "removed"
+        ? { name: old.name, pptpServer: old.pptpServer ?? false }
+        : null;
     undo.push(() =>
       this.#core.store.change<"members">(key, (now) => {
         if (!now || now.epoch !== member?.epoch) return undefined;
@@ -207,14 +213,14 @@ export class Admission {
     const { nodeId } = admitted;
     await afterRevocation(nodeId, this.#core);
     // Record and grants of one moment: the node compares them.
-    const { name, podCIDRs, epoch } =
-      store.ledgers.mesh.get<"members">(keyOf.member(nodeId))?.record ?? admitted;
+    const member = store.ledgers.mesh.get<"members">(keyOf.member(nodeId))?.record ?? admitted;
+    const { name, podCIDRs, epoch } = member;
     const keys = [keyOf.member(nodeId), ...podCIDRs.map((cidr) => keyOf.lease(cidr))];
     const grants = keys.map((key) => store.grant(key)).filter((grant) => grant !== null);
     const user = { name, key: nodeId, account: mesh.accountKey, signer: secrets.signer };
     const jwt = await userJwt({
       ...user,
-      permissions: nodePermissions(mesh.name, nodeId),
+      permissions: nodePermissions(mesh.name, nodeId, { pptpServer: member.pptpServer === true }),
       expires: Math.floor(Date.now() / 1000) + this.#credentials_s,
     });
     const permissions = renewalPermissions(mesh.name, nodeId);

@@ -14,6 +14,7 @@ import type { Refusal } from "../records.js";
 import { inboxOf, serviceName, subjectsOf } from "../subjects.js";
 import { View } from "../view.js";
 import { Admission } from "./admission.js";
+import { Confidant } from "./confidant.js";
 import { type Core, configOf } from "./core.js";
 import { ensureBuckets } from "./creation.js";
 import { endpointsOf } from "./endpoints.js";
@@ -22,6 +23,7 @@ import { Members } from "./members.js";
 import { Revocation } from "./revocation.js";
 import { Store } from "./store.js";
 import { Tokens } from "./tokens.js";
+import { Users } from "./users.js";
 import { Roster } from "./views.js";
 
 export interface ControllerOptions {
@@ -54,6 +56,7 @@ export class Controller {
   readonly #views: { mesh: View; secrets: View };
   readonly #core: Core;
   readonly #members: Members;
+  readonly #users: Users;
   readonly #revocation: Revocation;
   readonly #roster = new Roster();
   #beat: NodeJS.Timeout | null = null;
@@ -90,6 +93,7 @@ export class Controller {
       revokedAt: (key) => this.#revocation.at(key),
     };
     this.#members = new Members(this.#core);
+    this.#users = new Users(this.#core);
   }
 
   /**
@@ -145,6 +149,8 @@ export class Controller {
     }, this.#options.beat_ms ?? 5_000);
     await this.#serve();
     await this.#members.finishRemovals();
+    // A controller may have ended between a change and its announcement.
+    await this.#users.announce();
     this.#revocation.ensure(this.#owedRevocations());
     for (const member of this.#members.all()) await this.#followNode(member.nodeId);
   }
@@ -235,6 +241,8 @@ export class Controller {
         admission,
         members: this.#members,
         tokens,
+        users: this.#users,
+        confidant: new Confidant(this.#core, this.#users),
         roster: this.#roster,
       }),
       toError: (error) =>

@@ -7,16 +7,21 @@ import type { Endpoint, Message } from "../nats/index.js";
 import { batchCount_max } from "../present.js";
 import { inboxOf, isAdminReply, isOwnReply, subjectsOf } from "../subjects.js";
 import type { Admission } from "./admission.js";
+import type { Confidant } from "./confidant.js";
 import type { Core } from "./core.js";
 import type { Members } from "./members.js";
 import { adminRequests, readArguments } from "./requests.js";
 import type { Tokens } from "./tokens.js";
+import { userRequests } from "./user-requests.js";
+import type { Users } from "./users.js";
 import type { Roster } from "./views.js";
 
 export interface Parts {
   admission: Admission;
   members: Members;
   tokens: Tokens;
+  users: Users;
+  confidant: Confidant;
   roster: Roster;
 }
 
@@ -26,7 +31,10 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
     core.log("reply-refused", { subject: request.subject, reply: request.reply ?? "" });
     return undefined;
   };
-  const requests = adminRequests(core, parts.members, parts.tokens, parts.roster);
+  const requests = {
+    ...adminRequests(core, parts.members, parts.tokens, parts.roster),
+    ...userRequests(parts.users),
+  };
   const admin = Object.entries(requests).map(([path, answer]) => ({
     name: path.replace(".", "-"),
     subject: subjects.admin(path),
@@ -53,6 +61,9 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
       if (verb === "renew") return JSON.stringify(await parts.admission.renew(nodeId));
       if (verb === "leave") return JSON.stringify(await parts.admission.leave(nodeId));
       if (verb === "present") return JSON.stringify(await adopt(core, request.text));
+      const { answers } = parts.confidant;
+      const confided = Object.hasOwn(answers, verb) ? answers[verb] : undefined;
+      if (confided) return JSON.stringify(await confided(nodeId, readArguments(request.text)));
       throw new ControlError("MESHD_BAD_REQUEST", `no member may ask for ${verb}`);
     },
   };

@@ -169,6 +169,20 @@ export class Members {
     });
   }
 
+  /** Whether a node may serve PPTP accounts. MESHD_REMOVED. */
+  allowPptp(nameOrId: string, on: boolean): Promise<MemberRecord> {
+    const { nodeId } = this.find(nameOrId);
+    return this.change(nodeId, (member) => {
+      if (member.state === "removed") {
+        throw new ControlError(
+          "MESHD_REMOVED",
+          `node ${member.name} was removed; it serves nobody`,
+        );
+      }
+      return (member.pptpServer ?? false) === on ? undefined : { ...member, pptpServer: on };
+    });
+  }
+
   /**
    * Ends a membership: no reader routes to it from then on, its leases rest, its name and addresses
    * are free, its credentials end. Each step may be done again after a crash.
@@ -179,6 +193,7 @@ export class Members {
       state: "removed",
       podCIDRs: [],
       grantedPrefixes: [],
+      pptpServer: false,
     }));
     await this.#release(member, Number.POSITIVE_INFINITY);
     await this.dropName(member.name, nodeId);

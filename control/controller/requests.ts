@@ -53,6 +53,8 @@ function nodeRequests(core: Core, members: Members, roster: Roster): Requests {
       shown(await members.rename(node(fields), check.text(fields, "name"))),
     "nodes.remove": async (fields) =>
       shown(await members.remove(members.find(node(fields)).nodeId)),
+    "nodes.pptp": async (fields) =>
+      shown(await members.allowPptp(node(fields), check.flag(fields, "on"))),
     "nodes.grant": async (fields) => {
       const on = fields.on === undefined ? true : check.flag(fields, "on");
       const request = { node: node(fields), cidr: cidrOf(fields), on };
@@ -135,6 +137,7 @@ function tokenRequests(tokens: Tokens): Requests {
         role: given("role") ? check.choice(fields, "role", roles) : "node",
         expires_s: given("expires_s") ? check.nullable(fields, "expires_s", whole) : 86_400,
         uses: given("uses") ? check.nullable(fields, "uses", usesOf) : 1,
+        pptpServer: given("pptpServer") && check.flag(fields, "pptpServer"),
       });
     },
     "tokens.list": async () => tokens.list(),

@@ -16,10 +16,14 @@ export interface TokenOptions {
   expires_s?: number | null;
   /** How many nodes may join with it; default 1; null = any number. */
   uses?: number | null;
+  /** Whether nodes that join with it may serve PPTP accounts; default false. */
+  pptpServer?: boolean;
 }
 
 /** A token as administrators see it. */
-export type TokenView = Omit<TokenRecord, "bootstrapKey">;
+export interface TokenView extends Omit<TokenRecord, "bootstrapKey"> {
+  pptpServer: boolean;
+}
 
 /** A token but for its seed, which only the asker has. */
 export interface MadeToken {
@@ -30,7 +34,7 @@ export interface MadeToken {
 
 export function viewOfToken(token: TokenRecord): TokenView {
   const { bootstrapKey: _, ...view } = token;
-  return view;
+  return { ...view, pptpServer: token.pptpServer === true };
 }
 
 const keptUsers_max = 16;
@@ -59,6 +63,7 @@ export class Tokens {
       uses: 0,
       usedBy: [],
       revoked: false,
+      ...(options.pptpServer ? { pptpServer: true } : {}),
     };
     const jwt = await userJwt({
       name: `token ${tokenId}`,

@@ -20,6 +20,8 @@ export interface NodeView {
   podCIDRs: string[];
   epoch: number;
   grantedPrefixes: string[];
+  /** Whether it may serve PPTP accounts. */
+  pptpServer: boolean;
   joined: string;
   /** RFC 3339; null: the answering controller heard no heartbeat. */
   lastSeen: string | null;
@@ -83,7 +85,8 @@ export function nodeView(core: Core, roster: Roster, member: MemberRecord): Node
   const { signature: _, key: __, ...shown } = member;
   const node = mesh.get<"nodes">(keyOf.node(member.nodeId))?.record ?? null;
   const endpoints = [...mesh.records("endpoints")].filter((one) => one.nodeId === member.nodeId);
-  return { ...shown, ...roster.lastSeen(member.nodeId), node, endpoints };
+  const pptpServer = member.pptpServer === true;
+  return { ...shown, pptpServer, ...roster.lastSeen(member.nodeId), node, endpoints };
 }
 
 export function leaseViews(core: Core): LeaseView[] {

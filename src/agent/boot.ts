@@ -62,6 +62,7 @@ async function connect(
     status: () => asked.status(),
     answers: { bench: async (request) => asked.bench(request) },
     log,
+    secretsDir: options.stateDir,
     ...(options.servers === undefined ? {} : { servers: options.servers }),
     ...(saved === null ? {} : { saved }),
     ...(options.version === undefined ? {} : { version: options.version }),

@@ -41,7 +41,9 @@ async function connect(settings: Settings): Promise<AdminClient> {
     throw new CommandError("MESHD_NO_MESH", "--creds needs the mesh's name too: give --mesh NAME");
   }
   const { AdminClient } = await import("../../control/index.js");
+  const isHere = mesh !== undefined && credentials === mesh.adminCredentials;
   return AdminClient.connect({
+    ...(isHere ? { trust: { meshId: mesh.meshId, grantKey: mesh.grantKey } } : {}),
     servers,
     credentials,
     mesh: name,

@@ -27,6 +27,7 @@ const member = {
   podCIDRs: ["10.244.0.0/24", "fd00::/64"],
   epoch: 1,
   grantedPrefixes: [],
+  pptpServer: true,
   joined: now,
 };
 const lease = {
@@ -42,6 +43,14 @@ const samples: [string, object][] = [
   [keyOf.heartbeat(), { controllerId: nodeId, time: now }],
   [keyOf.member(nodeId), member],
   [keyOf.name("n1"), { name: "n1", nodeId }],
+  [keyOf.accounts(), { latest: 1_790_000_000_000 }],
+  [
+    keyOf.user("ada.l"),
+    {
+      ...{ name: "ada.l", sealed: "AAAA", insecureClear: false, address: "10.244.0.9" },
+      ...{ expires: now, disabled: true, created: now, passwordChanged: now },
+    },
+  ],
   [keyOf.lease("10.244.0.0/24"), lease],
   [keyOf.lease("fd00::/64"), { ...lease, cidr: "fd00::/64" }],
   [keyOf.claim("192.0.2.1", 8472), { address: "192.0.2.1", port: 8472, nodeId }],
