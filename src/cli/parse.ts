@@ -86,11 +86,22 @@ export function cutWords(argv: readonly string[], known: KnownOptions, hint: str
     tokens: true,
   });
   const raw: RawWords = { words: [], given: new Map() };
+  const numbers = new Set<number>();
   for (const token of tokens) {
-    if (token.kind === "positional") raw.words.push(token.value);
+    const word = args[token.index] ?? "";
+    // parseArgs takes it for short options: a token for each digit.
+    if (isNumber(word)) {
+      if (!numbers.has(token.index)) raw.words.push(word);
+      numbers.add(token.index);
+    } else if (token.kind === "positional") raw.words.push(token.value);
     else if (token.kind === "option") addOption(raw, token, known, hint);
   }
   return raw;
+}
+
+/** A negative number is a value, which its setting then refuses with what it allows. */
+function isNumber(word: string): boolean {
+  return /^-\d/.test(word);
 }
 
 function endsBefore(argv: readonly string[], index: number): boolean {
@@ -124,7 +135,7 @@ function addOption(raw: RawWords, token: OptionToken, known: KnownOptions, hint:
 /** "--name --json": the next option is not the value; "-" alone is (standard input). */
 function isMissing(token: OptionToken): boolean {
   if (token.value === undefined) return true;
-  return token.inlineValue !== true && /^-./.test(token.value);
+  return token.inlineValue !== true && /^-\D/.test(token.value);
 }
 
 function unknownOption(rawName: string, known: KnownOptions, hint: string): UsageError {

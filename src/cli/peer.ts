@@ -17,13 +17,7 @@ const mac = kinds.text("a unicast MAC address such as 02:00:00:00:00:01", (given
 const protocol = kinds.oneOf(...peerProtocols);
 
 function peerOf(invocation: Invocation): PeerRecord {
-  const need = (option: string) => {
-    const value = invocation.text(option);
-    if (value !== undefined) return value;
-    throw new UsageError(`--${option} is missing; see meshd peer add --help`);
-  };
   const cidrs = invocation.list("cidr");
-  if (cidrs.length === 0) need("cidr");
   const spoken = checkValue(protocol, "--protocol", invocation.text("protocol") ?? "vxlan");
   const port = invocation.text("port") ?? limits.DEFAULT_TUNNEL_PORTS[spoken];
   const isFramed = hasFrames(spoken);
@@ -32,21 +26,30 @@ function peerOf(invocation: Invocation): PeerRecord {
     if (invocation.has(option))
       throw new UsageError(`--${option}: ${spoken} has none; leave it out`);
   }
+  needAll(invocation, ["endpoint", "cidr", ...(isFramed ? ["mac"] : [])]);
   const vni = kinds.integer(limits.VNI_MIN, limits.VNI_MAX);
   const greKey = kinds.integer(0, limits.GRE_KEY_MAX);
   const hasMac = isFramed || invocation.has("mac");
   return {
     name: checkValue(label, "NAME", invocation.words[0]),
-    endpoint: checkValue(kinds.address, "--endpoint", need("endpoint")),
+    endpoint: checkValue(kinds.address, "--endpoint", invocation.text("endpoint")),
     port: isUdp ? checkValue(kinds.integer(1, limits.PORT_MAX), "--port", port) : 0,
     podCIDRs: cidrs.map((cidr) => checkValue(kinds.anyCidr, "--cidr", cidr)),
-    vtepMac: hasMac ? checkValue(mac, "--mac", need("mac")).toLowerCase() : null,
+    vtepMac: hasMac ? checkValue(mac, "--mac", invocation.text("mac") ?? "").toLowerCase() : null,
     protocol: spoken,
     vni: isFramed ? checkValue(vni, "--vni", invocation.text("vni") ?? 1) : null,
     ...(invocation.has("key")
       ? { greKey: checkValue(greKey, "--key", invocation.text("key")) }
       : {}),
   };
+}
+
+/** @throws UsageError that names all that is missing */
+function needAll(invocation: Invocation, options: readonly string[]): void {
+  const missing = options.filter((option) => !invocation.has(option)).map((one) => `--${one}`);
+  if (missing.length === 0) return;
+  const verb = missing.length === 1 ? "is" : "are";
+  throw new UsageError(`${missing.join(", ")} ${verb} missing; see meshd peer add --help`);
 }
 
 /** Options that peers of an encapsulation do not have. */

@@ -13,6 +13,7 @@ import { withAdmin } from "./admin.js";
 import type { AgentStatus } from "./agent-answers.js";
 import type { CommandGroup, Context, Invocation } from "./command.js";
 import { print, table, warningLines } from "./output.js";
+import { settingNotes } from "./setting-notes.js";
 
 /** Nodes whose status is asked for after a change, so that it ends soon in a large mesh. */
 const NODES_ASKED_MAX = 100;
@@ -49,7 +50,8 @@ async function set(invocation: Invocation, context: Context): Promise<undefined>
   const value = checkSetting(name, given);
   const { config, warnings } = await withAdmin(invocation.settings, async (admin) => {
     const config = await admin.config.set(name, value);
-    return { config, warnings: name === "mtu" ? await tooLarge(admin, config.mtu) : [] };
+    const large = name === "mtu" ? await tooLarge(admin, config.mtu) : [];
+    return { config, warnings: [...settingNotes(name, config), ...large] };
   });
   const shown = { [name]: config[name], ...(warnings.length === 0 ? {} : { warnings }) };
   const text = () => `${name} is ${String(config[name]) || "none"} now\n${warningLines(warnings)}`;

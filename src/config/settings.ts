@@ -137,7 +137,11 @@ export const SETTINGS = {
     "inherit",
     "outer DSCP of tunnel packets",
   ),
-  greKey: mesh(orNull(integer(0, limits.GRE_KEY_MAX)), null, "key in the GRE header (RFC 2890)"),
+  greKey: mesh(
+    orNull(integer(0, limits.GRE_KEY_MAX)),
+    null,
+    "key in the GRE header (RFC 2890); none = without",
+  ),
   greChecksum: mesh(boolean, false, "checksum in the GRE header"),
   greSequence: mesh(
     boolean,

@@ -137,7 +137,10 @@ test("values that are missing, doubled or not wanted are wrong usage", async ({ 
     [["token", "create", "--expires", "soon"], /--expires: value "soon" is refused/],
     [["token", "create", "--uses", "0"], /--uses: value "0" is refused/],
     [["token", "create", "--role", "king"], /--role: value "king" is refused, allowed: node/],
-    [["peer", "add", "p"], /--cidr is missing/],
+    [["peer", "add", "p"], /--endpoint, --cidr, --mac are missing/],
+    [["peer", "add", "p", "--cidr", "10.9.0.0/24", "--endpoint", "192.0.2.1"], /--mac is missing/],
+    [["config", "set", "greKey", "-12"], /greKey: value "-12" is refused, allowed: a whole number/],
+    [["join", "--workers", "-1"], /workers: value "-1" is refused, allowed/],
     [
       ["peer", "add", "p", "--cidr", "10.9.0.0/24", "--protocol", "ipip", "--port", "8472"],
       /--port: ipip has none; leave it out/,

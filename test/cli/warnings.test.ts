@@ -1,8 +1,9 @@
 // Lines of the command line that need no mesh to be tried: what an administrator is warned of.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { ControlError, type NodeView } from "../../control/index.js";
+import { ControlError, type MeshConfig, type NodeView } from "../../control/index.js";
 import { askThrough } from "../../src/cli/bench.js";
+import { settingNotes } from "../../src/cli/setting-notes.js";
 import { tooLarge } from "../../src/cli/settings.js";
 import { STATUS } from "./world.js";
 
@@ -28,6 +29,28 @@ test("an mtu that a node's underlay does not carry is said, node by node", async
   assert.equal((await tooLarge(admin, 9000)).length, 2);
   assert.equal(await tooLarge(admin, 1450), []);
   assert.equal(await tooLarge(admin, "auto"), []);
+});
+
+test("a setting without effect as the mesh is set is said, and a mode that cuts off peers", () => {
+  const tunnel = { routingMode: "tunnel", tunnelProtocol: "ipip" } as MeshConfig;
+  const notes = (name: keyof MeshConfig, changes: Partial<MeshConfig> = {}) =>
+    settingNotes(name, { ...tunnel, ...changes }).join();
+  for (const name of ["tunnelPort", "udpChecksum", "vni", "greKey", "greChecksum"] as const) {
+    assert.match(notes(name), new RegExp(`^${name}: no effect with tunnelProtocol ipip: `));
+  }
+  assert.is(notes("greKey", { tunnelProtocol: "gre" }), "");
+  assert.is(notes("vni", { tunnelProtocol: "geneve" }), "");
+  assert.is(notes("tunnelPort", { tunnelProtocol: "udp" }), "");
+  assert.match(notes("vni", { tunnelProtocol: "udp" }), /a network number is of vxlan and geneve/);
+  assert.is(notes("encapMode"), "");
+  assert.match(notes("autoDirectNodeRoutes"), /no effect with routingMode tunnel/);
+  const nobody = { autoDirectNodeRoutes: false, ipv4NativeRoutingCIDR: null };
+  const native = { ...nobody, routingMode: "native", ipv6NativeRoutingCIDR: null } as const;
+  assert.match(notes("routingMode", native), /nobody routes their packets/);
+  assert.match(notes("encapMode", native), /no effect with routingMode native/);
+  assert.is(notes("routingMode", { ...native, autoDirectNodeRoutes: true }), "");
+  assert.is(notes("routingMode", { ...native, ipv4NativeRoutingCIDR: "10.0.0.0/8" }), "");
+  assert.is(notes("dscp"), "");
 });
 
 test("credentials without the right to a bench are said, and what gives it to them", async () => {
