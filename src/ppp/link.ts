@@ -1,15 +1,14 @@
 // One PPP link: LCP, then authentication, then encryption and the network protocols (RFC 1661
 // section 3). Both roles; frames, settings and facts leave it in order (ADR 0035).
 import { randomBytes } from "node:crypto";
-import type { AuthEvents, AuthMachine, AuthMethod, AuthSuccess } from "./auth/index.js";
-import { createAuthenticator, createAuthPeer } from "./auth/index.js";
+import type { AuthMethod, AuthSuccess } from "./auth/index.js";
+import { AuthPhase } from "./auth-phase.js";
 import { Automaton } from "./automaton.js";
 import { KeepAlive } from "./keep-alive.js";
 import { LcpLayer } from "./lcp.js";
 import { AT_REST, isData, NO_METHOD, withKeyedMethods } from "./link-rules.js";
 import { NetworkLayers } from "./network-layers.js";
 import { RejectLimit } from "./reject-limit.js";
-import { Repeater } from "./repeater.js";
 import type {
   CallSettings,
   LinkCounters,
@@ -25,9 +24,6 @@ import { be16, bytesOf, Code, Protocol, printable, protocolOf, readPacket } from
 /** From start, or from the loss of a network, until the network is up. */
 const ESTABLISH_MS = 60_000;
 const TEXT_MAX = 64;
-/** A peer that is silent after its Success may not have it; most do not ask again. */
-const SUCCESS_REPEAT_MS = 3_000;
-const SUCCESSES_MAX = 8;
 
 export class PppLink {
   readonly #options: LinkOptions;
@@ -35,8 +31,8 @@ export class PppLink {
   readonly #lcp: LcpLayer;
   readonly #automaton: Automaton;
   readonly #keepAlive: KeepAlive;
+  readonly #auth: AuthPhase;
   readonly #addresses = new Map<string, string | null>();
-  #auth: AuthMachine | null = null;
   #network: NetworkLayers | null = null;
   #phase: LinkPhase = "dead";
   #user: string | null = null;
@@ -46,11 +42,6 @@ export class PppLink {
   #reason: string | null = null;
   #deadline: number | null = null;
   readonly #rejects = new RejectLimit();
-  /** The authenticator's last word, until the peer begins with the network. */
-  #success: Uint8Array | null = null;
-  readonly #successes = new Repeater(SUCCESS_REPEAT_MS, SUCCESSES_MAX, () => {
-    if (this.#success !== null) this.#send(this.#success);
-  });
   #now = 0;
   #jobs: (() => void)[] = [];
   #isBusy = false;
@@ -76,6 +67,14 @@ export class PppLink {
       },
     });
     this.#automaton = new Automaton(this.#lcp, this.#output());
+    this.#auth = new AuthPhase(this.#options.auth, this.#random, {
+      send: (frame) => this.#send(frame),
+      done: (success) => this.#authenticated(success),
+      failed: (failure) => {
+        this.events.authFailed(failure);
+        this.#end(failure.reason);
+      },
+    });
     this.#keepAlive = new KeepAlive(options.echo, {
       automaton: this.#automaton,
       magic: () => this.#lcp.magic,
@@ -113,10 +112,9 @@ export class PppLink {
   tick(now_ms: number): void {
     this.#enter(now_ms, () => {
       this.#automaton.tick(now_ms);
-      this.#auth?.tick(now_ms);
+      this.#auth.tick(now_ms);
       this.#network?.tick(now_ms);
       this.#keepAlive.tick(now_ms);
-      this.#successes.tick(now_ms);
       if (this.#deadline !== null && now_ms >= this.#deadline) {
         this.#deadline = null;
         this.#end("the link did not come up in time");
@@ -127,9 +125,8 @@ export class PppLink {
   /** When `tick` is wanted, in the clock of `now_ms`; null: not before something comes in. */
   nextDeadline(): number | null {
     const all = [
-      ...[this.#automaton.nextDeadline(), this.#auth?.nextDeadline() ?? null],
-      ...[this.#keepAlive.nextDeadline(), this.#successes.nextDeadline(), this.#deadline],
-      ...[...(this.#network?.deadlines() ?? [])],
+      ...[this.#automaton.nextDeadline(), this.#keepAlive.nextDeadline(), this.#deadline],
+      ...[...this.#auth.deadlines(), ...(this.#network?.deadlines() ?? [])],
     ].filter((deadline) => deadline !== null);
     return all.length === 0 || this.#phase === "closed" ? null : Math.min(...all);
   }
@@ -201,13 +198,10 @@ export class PppLink {
     const protocol = protocolOf(frame);
     if (protocol === Protocol.LCP) return this.#receiveLcp(frame);
     if (!this.#automaton.isOpened || protocol < 0) return false;
-    if (this.#auth !== null && (protocol === Protocol.CHAP || protocol === Protocol.PAP)) {
-      this.#auth.receive(frame, this.#now);
-      return true;
-    }
+    if (this.#auth.receive(protocol, frame, this.#now)) return true;
     // Before the proof nothing else passes (RFC 1661 section 3.5), and nothing is said of it.
     if (this.#network === null || isData(protocol)) return false;
-    this.#successes.stop();
+    this.#auth.networkBegan();
     const taken = this.#network.receive(protocol, frame, this.#now);
     return taken === "unknown" ? this.#rejectProtocol(protocol, frame) : taken;
   }
@@ -227,19 +221,17 @@ export class PppLink {
     this.#phase = "authenticate";
     this.events.settings({ phase: "link", acfc, pfc });
     this.#keepAlive.start(this.#now);
-    const method = this.#options.auth.role === "authenticator" ? this.#lcp.auth : auth;
-    if (method === null) {
-      this.#authenticated(null);
-      return;
-    }
-    this.#auth = this.#makeAuth(method);
-    this.#auth.start(this.#now);
+    const isAuthenticator = this.#options.auth.role === "authenticator";
+    const method = isAuthenticator ? this.#lcp.auth : auth;
+    if (method !== null) this.#auth.start(method, this.#now);
+    // Only a server may do without proof, never we as one.
+    else if (isAuthenticator) this.#end("the peer did not agree to authenticate");
+    else this.#authenticated(null);
   }
 
   #lcpDown(): void {
     this.#keepAlive.stop();
-    this.#successes.stop();
-    this.#auth = null;
+    this.#auth.stop();
     this.#network = null;
     this.#networkDown(this.#reason ?? "the peer negotiates the link anew");
     this.events.settings(AT_REST);
@@ -248,39 +240,13 @@ export class PppLink {
     this.#phase = "establish";
   }
 
-  #makeAuth(method: AuthMethod): AuthMachine {
-    const { auth } = this.#options;
-    const random = this.#random;
-    const events: AuthEvents = {
-      send: (frame) => {
-        this.#success = frame;
-        this.#send(frame);
-      },
-      done: (success) => this.#authenticated(success),
-      failed: (failure) => {
-        this.events.authFailed(failure);
-        this.#end(failure.reason);
-      },
-    };
-    if (auth.role === "peer") {
-      return createAuthPeer({ method, user: auth.user, secret: auth.secret, random }, events);
-    }
-    return createAuthenticator(
-      { method, name: auth.name, verifier: auth.verifier, random },
-      events,
-    );
-  }
-
   /** @param proof null: nobody asked for one (a server without authentication) */
   #authenticated(proof: AuthSuccess | null): void {
     // A challenge that is repeated later proves the same once more.
     if (this.#phase !== "authenticate") return;
     this.#user = proof?.user ?? null;
     this.#method = proof?.method ?? null;
-    if (proof !== null) {
-      this.events.authenticated(proof.user, proof.method);
-      if (this.#options.auth.role === "authenticator") this.#successes.sent(this.#now);
-    }
+    if (proof !== null) this.events.authenticated(proof.user, proof.method);
     const remote = this.#remoteFor(this.#user);
     if (remote === undefined) {
       this.#end("there is no address for this user");
@@ -345,10 +311,9 @@ export class PppLink {
   #finish(reason: string): void {
     if (this.#phase === "closed") return;
     this.#reason ??= reason;
-    this.#auth = null;
+    this.#auth.stop();
     this.#network = null;
     this.#keepAlive.stop();
-    this.#successes.stop();
     this.#networkDown(this.#reason);
     this.#deadline = null;
     this.#phase = "closed";
