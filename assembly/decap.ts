@@ -18,6 +18,7 @@ import * as route from "./route";
 import { Drop } from "./shared/drop";
 import { INGRESS, PUNT_PROBE } from "./shared/layout";
 import { NEXT_LOCAL, NEXT_PEER, P_MTU } from "./shared/tables";
+import * as transit from "./transit";
 import * as unfinished from "./unfinished";
 import * as ipv4 from "./wire/ipv4";
 import * as vnet from "./wire/vnet";
@@ -90,6 +91,28 @@ function toSelf(peerIndex: u32, innerAt: usize, length: u32, free: u32): i32 {
 }
 
 /**
+ * A packet whose destination is not on this node: on to another peer, where one of both dials in.
+ * `free` bytes before it are nobody's.
+ */
+function onward(
+  socket: u32,
+  peerIndex: u32,
+  innerAt: usize,
+  total: u32,
+  outerTos: u32,
+  free: u32,
+): i32 {
+  if (!transit.isDue(peerIndex, innerAt)) return -Drop.NOT_LOCAL;
+  const marked = mark(innerAt, outerTos);
+  if (marked < 0) return marked;
+  if (protocols.isRaw(socket)) {
+    const offset = unfinished.finish(innerAt, total, u32.MAX_VALUE);
+    if (offset < 0) return offset;
+  }
+  return transit.forward(peerIndex, innerAt, total, free);
+}
+
+/**
  * Takes one datagram of `length` bytes at `at` that came from a known peer by a kind of socket;
  * `free` bytes before it are nobody's. Returns DELIVERED, CONSUMED, ANSWERED or -Drop.
  */
@@ -114,6 +137,9 @@ export function datagram(
   if (!isIntact(innerAt)) return -Drop.BAD_IP_HEADER;
   if (!isProven) {
     const reason = refusal(innerAt, peerIndex);
+    if (reason === Drop.NOT_LOCAL) {
+      return onward(socket, peerIndex, innerAt, total, outerTos, free + offset);
+    }
     if (reason !== Drop.NONE) return -(<i32>reason);
     proof.remember(socket, peerIndex, at, offset);
   }

@@ -20,7 +20,7 @@ import {
 } from "./segment";
 import * as send from "./send";
 import { Drop } from "./shared/drop";
-import { EGRESS, MAX_CUT, MAX_CUT_BYTES, MAX_SEND, W_PEER_PACKETS } from "./shared/layout";
+import { EGRESS, INGRESS, MAX_CUT, MAX_CUT_BYTES, MAX_SEND, W_PEER_PACKETS } from "./shared/layout";
 import {
   DSCP_INHERIT,
   NEXT_LOCAL,
@@ -124,13 +124,31 @@ function mayFragment(peer: usize, innerAt: usize, length: u32): bool {
 }
 
 /**
+ * Cuts a TCP packet that is larger than the path to a peer into `most` pieces at most. Returns how
+ * many it became, 0 where it cannot be cut so, or -Drop.
+ */
+function cutTcp(
+  peerIndex: u32,
+  innerAt: usize,
+  total: u32,
+  mtu: u32,
+  direction: u32,
+  most: u32,
+): i32 {
+  const kind = packet.isIpv4(innerAt) ? vnet.GSO_TCP4 : vnet.GSO_TCP6;
+  const header = isWholeTcp(innerAt, total) ? segmentHeaderLength(innerAt, total, kind) : -1;
+  if (header <= 0 || <u32>header >= mtu) return 0;
+  if (segmentCount(total - header, mtu - header) > most) return 0;
+  return cut(peerIndex, innerAt, total, kind, mtu - header, header, direction);
+}
+
+/**
  * Sends a packet that is larger than the path to that peer: TCP is cut as a super-packet would be,
  * so that its sender needs no ICMP. Returns as `single`.
  */
 function oversized(peerIndex: u32, innerAt: usize, total: u32, mtu: u32, now_us: f64): i32 {
-  const kind = packet.isIpv4(innerAt) ? vnet.GSO_TCP4 : vnet.GSO_TCP6;
-  const header = isWholeTcp(innerAt, total) ? segmentHeaderLength(innerAt, total, kind) : -1;
-  if (header <= 0 || <u32>header >= mtu) {
+  const made = cutTcp(peerIndex, innerAt, total, mtu, EGRESS, MAX_CUT);
+  if (made === 0) {
     if (!mayFragment(peers.at(peerIndex), innerAt, total)) {
       return tooBig(innerAt, total, mtu, now_us);
     }
@@ -138,7 +156,7 @@ function oversized(peerIndex: u32, innerAt: usize, total: u32, mtu: u32, now_us:
     const failed = toPeer(peerIndex, innerAt, total, EGRESS, true);
     return failed === 0 ? 1 : failed;
   }
-  return cut(peerIndex, innerAt, total, kind, mtu - header, header);
+  return made;
 }
 
 /**
@@ -187,6 +205,39 @@ export function injectedTo(peerIndex: u32, generation: u32, innerAt: usize, leng
   return toPeer(peerIndex, innerAt, total, EGRESS);
 }
 
+/** Pieces of a packet on its way from peer to peer; one that were more is refused. */
+const PASSED_MAX: u32 = 64;
+/**
+ * What of the outputs must be left then: its pieces, and what all else of a train may make, which
+ * asks for no room (ingress.ts).
+ */
+const PASSED_DESCRIPTORS: u32 = PASSED_MAX + 3300;
+const PASSED_BYTES: usize = 1 << 20;
+
+/**
+ * Sends a checked packet that came from a peer on to another, fitted to the way there; `free` bytes
+ * before it are nobody's. Returns how many packets it became, 0 where it is too large, or -Drop.
+ */
+export function pass(peerIndex: u32, innerAt: usize, total: u32, free: u32): i32 {
+  const peer = peers.at(peerIndex);
+  const mtu = load<u32>(peer, P_MTU);
+  const isLarge = total > mtu;
+  const fragments = isLarge && mayFragment(peer, innerAt, total);
+  const room = PASSED_BYTES + total;
+  if (output.wireRoom() < PASSED_DESCRIPTORS || output.wireArenaRoom() < room) return 0;
+  countUse(peerIndex);
+  if (isLarge && !fragments) return cutTcp(peerIndex, innerAt, total, mtu, INGRESS, PASSED_MAX);
+  mss.clamp(innerAt, total, mtu);
+  const outer = protocols.overhead(peer);
+  let at = innerAt;
+  if (free === 0 || free < outer) {
+    at = output.takeWire(outer + total) + outer;
+    memory.copy(at, innerAt, total);
+  }
+  const failed = toPeer(peerIndex, at, total, INGRESS, fragments);
+  return failed === 0 ? 1 : failed;
+}
+
 /** Wire-size packets in a super-packet as its sender cut it, or -Drop where it cannot be one. */
 export function segmentsOf(vnetAt: usize, innerAt: usize, length: u32): i32 {
   const total = packet.check(innerAt, length);
@@ -210,13 +261,21 @@ function sizeFor(kind: u32, size: u32, header: u32, mtu: u32): u32 {
  * Adds the outer headers of `count` segments of `stride` bytes at `at`, `bytes` in all, the first
  * `outer` of each. Returns how many may leave; the others are counted as dropped.
  */
-function addHeaders(peer: usize, at: usize, bytes: u32, count: u32, stride: u32, outer: u32): u32 {
+function addHeaders(
+  peer: usize,
+  at: usize,
+  bytes: u32,
+  count: u32,
+  stride: u32,
+  outer: u32,
+  direction: u32,
+): u32 {
   for (let i: u32 = 0; i < count; i++) {
     const done = i * stride;
     const innerLength = min<u32>(stride, bytes - done) - outer;
     const failed = protocols.encap(peer, at + done + outer, innerLength);
     if (failed === 0) continue;
-    counters.dropped(EGRESS, -failed, count - i, bytes - done - (count - i) * outer);
+    counters.dropped(direction, -failed, count - i, bytes - done - (count - i) * outer);
     return i;
   }
   return count;
@@ -230,6 +289,7 @@ function cut(
   kind: u32,
   size: u32,
   header: u32,
+  direction: u32,
   fragments: bool = false,
 ): i32 {
   const peer = peers.at(peerIndex);
@@ -243,7 +303,7 @@ function cut(
   const at = output.takeWire(count * stride);
   const made = segment(innerAt, length, kind, size, at, outer);
   if (made < 0) return made;
-  const leaving = addHeaders(peer, at, bytes, count, stride, outer);
+  const leaving = addHeaders(peer, at, bytes, count, stride, outer, direction);
   if (leaving === 0) return count;
   if (leaving < count) bytes = leaving * stride;
   if (identity.isToBeNamed(peer, innerAt)) {
@@ -252,10 +312,10 @@ function cut(
   const tos = outerTos(peer, innerAt);
   const hash = flow.hash(innerAt, length);
   if (fragments && pieces.areOwn(peer)) {
-    pieces.train(peerIndex, at, bytes, stride, outer, tos, hash, EGRESS);
+    pieces.train(peerIndex, at, bytes, stride, outer, tos, hash, direction);
     return count;
   }
-  send.train(peerIndex, at, bytes, leaving, stride, outer, tos, hash, EGRESS, fragments);
+  send.train(peerIndex, at, bytes, leaving, stride, outer, tos, hash, direction, fragments);
   return count;
 }
 
@@ -276,7 +336,7 @@ export function superPacket(vnetAt: usize, innerAt: usize, length: u32, now_us: 
   const size = sizeFor(kind, wanted, header, mtu);
   if (size === 0 && total > header) {
     if (!mayFragment(peer, innerAt, header + wanted)) return tooBig(innerAt, total, mtu, now_us);
-    return cut(peerIndex, innerAt, total, kind, wanted, header, true);
+    return cut(peerIndex, innerAt, total, kind, wanted, header, EGRESS, true);
   }
-  return cut(peerIndex, innerAt, total, kind, max<u32>(size, 1), header);
+  return cut(peerIndex, innerAt, total, kind, max<u32>(size, 1), header, EGRESS);
 }

@@ -134,6 +134,40 @@ function senderOf(innerAt: usize, isV4: bool): u32 {
   return <u32>(mixed ^ (mixed >> 32));
 }
 
+/** Bytes that an error may have. */
+export const ANSWER_MAX: u32 = icmpv6.ERROR_SIZE_MAX;
+
+/** Whether an error may answer the packet: RFC, an address of ours to answer from, and rate. */
+function isDue(worker: usize, innerAt: usize, length: u32, now_us: f64): bool {
+  if (length == 0) return false;
+  const isV4 = load<u8>(innerAt) >> 4 == 4;
+  if (isV4 ? !self.hasAddress4() : !self.hasAddress6()) return false;
+  if (isV4 ? !mayAnswer4(innerAt, length) : !mayAnswer6(innerAt, length)) return false;
+  return withinRate(worker, senderOf(innerAt, isV4), now_us);
+}
+
+function writeAnswer(at: usize, kind: u32, innerAt: usize, length: u32, mtu: u32): u32 {
+  const isV4 = load<u8>(innerAt) >> 4 == 4;
+  return isV4 ? write4(at, kind, innerAt, length, mtu) : write6(at, kind, innerAt, length, mtu);
+}
+
+/**
+ * Writes the error that answers the packet at `innerAt` to `at`, where ANSWER_MAX bytes are free.
+ * Returns its length, or 0 when there must not be, may not be or cannot be one.
+ */
+export function answerAt(
+  worker: usize,
+  at: usize,
+  kind: u32,
+  innerAt: usize,
+  length: u32,
+  mtu: u32,
+  now_us: f64,
+): u32 {
+  if (!isDue(worker, innerAt, length, now_us)) return 0;
+  return writeAnswer(at, kind, innerAt, length, mtu);
+}
+
 /**
  * Answers the inner packet at `innerAt` with an error of `kind` and appends it to the TUN output.
  * `mtu` counts for TOO_BIG alone. Returns 1 when an answer was made, 0 when it must not be (RFC),
@@ -147,19 +181,11 @@ export function answer(
   mtu: u32,
   now_us: f64,
 ): i32 {
-  if (length == 0) return 0;
-  const isV4 = load<u8>(innerAt) >> 4 == 4;
-  if (isV4 ? !self.hasAddress4() : !self.hasAddress6()) return 0;
-  if (isV4 ? !mayAnswer4(innerAt, length) : !mayAnswer6(innerAt, length)) return 0;
-  if (tunArenaRoom() < vnet.SIZE + icmpv6.ERROR_SIZE_MAX) return 0;
-  if (!withinRate(worker, senderOf(innerAt, isV4), now_us)) return 0;
-  const most = isV4 ? icmp.ERROR_SIZE_MAX : icmpv6.ERROR_SIZE_MAX;
-  const at = takeTun(vnet.SIZE + most);
-  const packetAt = at + vnet.SIZE;
+  if (tunArenaRoom() < vnet.SIZE + ANSWER_MAX) return 0;
+  if (!isDue(worker, innerAt, length, now_us)) return 0;
+  const at = takeTun(vnet.SIZE + ANSWER_MAX);
   vnet.clear(at);
-  const size = isV4
-    ? write4(packetAt, kind, innerAt, length, mtu)
-    : write6(packetAt, kind, innerAt, length, mtu);
+  const size = writeAnswer(at + vnet.SIZE, kind, innerAt, length, mtu);
   toTun(at, vnet.SIZE + size, size, EGRESS);
   return 1;
 }

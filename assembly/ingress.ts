@@ -13,6 +13,7 @@ import * as peers from "./peers";
 import * as calls from "./pptp/receive";
 import * as proof from "./proof";
 import * as protocols from "./protocols";
+import * as self from "./self";
 import { Drop } from "./shared/drop";
 import {
   BATCH,
@@ -36,6 +37,7 @@ import {
   W_WIRE_IN_NEXT,
   W_WIRE_SLOTS,
 } from "./shared/layout";
+import * as transit from "./transit";
 import * as ipv4 from "./wire/ipv4";
 import * as pptp from "./wire/pptp";
 import { worker } from "./worker";
@@ -65,6 +67,7 @@ function hasRoom(descriptor: usize): bool {
     output.wireRoom() >= segments &&
     output.tunArenaRoom() >= <usize>length + length + extra &&
     output.wireArenaRoom() >= length + segments * ANSWER_SIZE_MAX &&
+    (!self.passes() || transit.hasRoom()) &&
     (load<u16>(descriptor, D_SOCKET) !== SOCKET_GRE || calls.hasRoom())
   );
 }

@@ -1,4 +1,5 @@
 // The one check at the door for an inner IP packet, of either version.
+import * as checksum from "./checksum";
 import { Drop } from "./shared/drop";
 import * as ipv4 from "./wire/ipv4";
 import * as ipv6 from "./wire/ipv6";
@@ -22,6 +23,17 @@ export function isIpv4(at: usize): bool {
 /** TTL or hop limit of a checked packet. */
 export function ttl(at: usize): u32 {
   return isIpv4(at) ? ipv4.ttl(at) : ipv6.hopLimit(at);
+}
+
+/** Takes one hop off a checked packet that has more than one. */
+export function lowerTtl(at: usize): void {
+  if (!isIpv4(at)) {
+    ipv6.setHopLimit(at, ipv6.hopLimit(at) - 1);
+    return;
+  }
+  const before = ipv4.ttlAndProtocol(at);
+  ipv4.setTtl(at, ipv4.ttl(at) - 1);
+  ipv4.setChecksum(at, checksum.update(ipv4.checksum(at), before, ipv4.ttlAndProtocol(at)));
 }
 
 /** Drop reason where a checked packet goes to a group or to all, else Drop.NONE. */

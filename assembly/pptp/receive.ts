@@ -7,7 +7,7 @@ import * as output from "../output";
 import * as proof from "../proof";
 import { CALL_HELD_MAX, HELD_BYTES_MAX } from "../shared/calls";
 import { Drop } from "../shared/drop";
-import { D_FAMILY, D_PEER, D_TOS, MAX_CUT, MAX_CUT_BYTES } from "../shared/layout";
+import { D_FAMILY, D_PEER, D_TOS } from "../shared/layout";
 import * as pptp from "../wire/pptp";
 import { worker } from "../worker";
 import * as calls from "./calls";
@@ -16,10 +16,10 @@ import * as window from "./window";
 
 /** Room that one packet may need together with all those that waited for it. */
 const TUN_DESCRIPTORS: u32 = 256;
-const WIRE_DESCRIPTORS: u32 = 2 * MAX_CUT;
+const WIRE_DESCRIPTORS: u32 = 5600;
 const HELD_BYTES: usize = <usize>(CALL_HELD_MAX * (HELD_BYTES_MAX + 1024));
 const TUN_BYTES: usize = 524288 + HELD_BYTES;
-const WIRE_BYTES: usize = MAX_CUT_BYTES + 2 * HELD_BYTES;
+const WIRE_BYTES: usize = 2097152;
 
 /** Whether the outputs hold whatever a packet of a call makes, or the end of a wait. */
 export function hasRoom(): bool {

@@ -2,9 +2,9 @@
 // (RFC 2637 section 4); its packets are the hot path's, its control frames come here.
 
 /**
- * How many packets may be on their way in a call. "advertised": as many as the other end said.
- * "strict": RFC 2637 section 4.3, from half of that on, halved when nothing is acknowledged in
- * time. "off": any number. What is above it is a counted drop.
+ * How many packets may be on their way in a call. "advertised": as many as the other end said, but
+ * 64 at least. "strict": RFC 2637 section 4.3, from half of that on, halved when nothing is
+ * acknowledged in time. "off": any number. What is above it is a counted drop.
  */
 export type WindowMode = "advertised" | "strict" | "off";
 

@@ -76,6 +76,11 @@ const RETRY_MS = 2;
 const FRAME_MAX = 4096;
 const ID_MAX = 0xffff;
 const WINDOW_MAX = 0xffff;
+/**
+ * The commonest client says that it takes three packets, takes any number, and acknowledges up to
+ * half a second later: no TCP gets on by that.
+ */
+const WINDOW_LEAST = 64;
 
 const MODES: Readonly<Record<WindowMode, number>> = {
   advertised: WINDOW_ADVERTISED,
@@ -171,7 +176,8 @@ export class Calls implements CallPort {
     view.setUint16(OPEN_PEER_ID, end.peerId, true);
     data[OPEN_MODE] = MODES[end.windowMode];
     data[OPEN_FAMILY] = address.family;
-    const window = Math.min(Math.max(Math.trunc(end.window) || 1, 1), WINDOW_MAX);
+    const least = end.windowMode === "strict" ? 1 : WINDOW_LEAST;
+    const window = Math.min(Math.max(Math.trunc(end.window) || 1, least), WINDOW_MAX);
     view.setUint32(OPEN_WINDOW, window, true);
     data.set(addressBytes(address), OPEN_ADDRESS);
     call.state = "open";
