@@ -37,6 +37,8 @@ export interface Layer {
   acked(options: readonly Option[]): boolean;
   naked(options: readonly Option[]): void;
   rejected(options: readonly Option[]): void;
+  /** Whether the peer behaves as if it had agreed to our request; asked when no answer came. */
+  hasImplied?(): boolean;
   /** Whether a packet with a code above 7 is one of this protocol's. */
   knows(packet: Packet): boolean;
   /** Such a packet, while the layer is open. */
@@ -121,6 +123,11 @@ export class Automaton {
 
   tick(now_ms: number): void {
     if (this.#deadline === null || now_ms < this.#deadline) return;
+    this.#now = now_ms;
+    if (this.#state === State.ACK_SENT && this.layer.hasImplied?.() === true) {
+      this.#implied();
+      return;
+    }
     this.#signal(this.#count > 0 ? "TO+" : "TO-", now_ms);
   }
 
@@ -203,6 +210,14 @@ export class Automaton {
     if (!isFine) this.#naksReceived += 1;
     const event = isFine ? "RCA" : this.#naksReceived > MAX_NAKS ? "TO-" : "RCN";
     return this.#step({ event, packet, answer: null, before: null });
+  }
+
+  /** The Ack got lost: to ask again would be a negotiation anew for a peer that is open. */
+  #implied(): void {
+    if (this.#request === null) return;
+    this.#request.isAnswered = true;
+    this.layer.acked(readOptions(this.#request.data) ?? []);
+    this.#step({ event: "RCA", packet: null, answer: null, before: null });
   }
 
   /** Codes 1 to 7 are needed; a peer without one of the others just lacks it. */

@@ -31,6 +31,8 @@ export class CcpLayer implements Layer {
   #receive: MppeMode | null = null;
   /** What we send by: the peer's acknowledged request. */
   #send: MppeMode | null = null;
+  /** The peer went on to the network after our last Configure-Ack. */
+  #hasGoneOn = false;
   /** What the hot path decrypts by. */
   #installed: MppeMode | null = null;
 
@@ -59,6 +61,22 @@ export class CcpLayer implements Layer {
     this.#receive = null;
     this.#send = null;
     this.#installed = null;
+    this.#hasGoneOn = false;
+  }
+
+  /** The peer sent what comes after encryption. */
+  wentOn(): void {
+    this.#hasGoneOn = true;
+  }
+
+  /**
+   * pppd begins with IPCP when its CCP is open, and ends the link when that is negotiated anew: if
+   * its Ack alone is missing, and both directions are the same, it is taken as given.
+   */
+  hasImplied(): boolean {
+    const asked = this.request()[0];
+    const mode = asked === undefined ? null : modeOf(asked.value);
+    return this.#hasGoneOn && mode !== null && isSameMode(mode, this.#send);
   }
 
   request(): Option[] {
@@ -74,6 +92,7 @@ export class CcpLayer implements Layer {
   acking(options: readonly Option[]): void {
     const first = options[0];
     this.#send = first === undefined ? null : modeOf(first.value);
+    this.#hasGoneOn = false;
     // As long as the peer has not agreed to ours, the same both ways is the likely outcome.
     this.#install(this.#receive ?? this.#send);
   }

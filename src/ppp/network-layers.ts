@@ -111,6 +111,7 @@ export class NetworkLayers {
     }
     if (!this.#isWanted(protocol)) return "unknown";
     this.#held.set(protocol, frame.slice());
+    this.#ccp?.layer.wentOn();
     return true;
   }
 

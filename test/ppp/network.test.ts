@@ -132,6 +132,29 @@ test("a Success that was lost comes again, to a peer that does not ask for it", 
   assert.is(successes, 2, "no more once the network begins");
 });
 
+test("CCP's last Ack lost: a peer that went on to the network is not made to start anew", () => {
+  for (const first of ["server", "client"] as const) {
+    const pair = makePair();
+    const other = pair[first];
+    const { output } = other;
+    let isLost = false;
+    other.output = (frame) => {
+      const isAck = hex(frame).startsWith("80fd02");
+      if (isAck && !isLost) isLost = true;
+      else output(frame);
+    };
+    pair.start();
+    assert.ok(pair.run(() => pair.areUp(), 10_000));
+    pair.pass(10_000);
+    assert.ok(isLost && pair.areUp());
+    const end = first === "server" ? pair.client : pair.server;
+    const requests = end.frames.filter((frame) => frame.startsWith("80fd01"));
+    assert.is(requests.length, 1, `${first}: asked once`);
+    assert.is(count(pair.server.said, "down") + count(pair.client.said, "down"), 0);
+    assert.equal(end.settled.send?.startKey, other.settled.receive?.startKey);
+  }
+});
+
 test("two equal interface identifiers, and zero, become different ones", () => {
   const same = { ipv6cp: { interfaceId: 5n } };
   for (const theirs of [same, { ipv6cp: { interfaceId: 0n } }]) {
