@@ -70,6 +70,17 @@ export {
 } from "./namespaces.js";
 export { applyMasquerade, type MasqueradeOptions, nftTable, removeMasquerade } from "./nft.js";
 export {
+  applyPptpFilter,
+  type FilteredMesh,
+  type PptpFilterOptions,
+  pptpFilterTable,
+  REFUSED_KINDS,
+  type RefusedCounts,
+  type RefusedKind,
+  readPptpFilter,
+  removePptpFilter,
+} from "./pptp-filter.js";
+export {
   type Address,
   bitsOf,
   canonicalAddress,
