@@ -68,7 +68,8 @@ const listText = (numbers: readonly number[]) =>
 /** What a host needs to have and keep an address, and to hear that packets did not arrive. */
 const UPKEEP = [
   "icmp type { destination-unreachable, time-exceeded, parameter-problem } accept",
-  "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept",
+  "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }" +
+    " accept",
   "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert }" +
     " ip6 hoplimit 255 accept",
   "udp sport 67 udp dport 68 accept",
