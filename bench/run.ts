@@ -74,9 +74,21 @@ function keep(options: RunOptions, record: RunRecord): void {
   if (plots.missing !== undefined) print(plots.missing);
 }
 
+/** Before anything takes long: what comes, and what becomes of it when it is broken off. */
+function announce({ full, compare }: RunOptions): void {
+  const then = compare === undefined ? "" : "; then it says what has changed";
+  const instead = compare === undefined ? "" : " (--compare OLD NEW measures nothing)";
+  const kept = full ? "finished cells are in the journal: --resume" : "nothing is kept of this run";
+  process.stderr.write(
+    `measuring now, at full load, for many minutes${then}${instead}; if broken off, ${kept}\n`,
+  );
+  process.once("SIGINT", () => process.stderr.write(`\nbench: broken off; ${kept}\n`));
+}
+
 async function measure(options: RunOptions): Promise<boolean> {
   const machine = describeMachine();
   const before = baseline(options, machine);
+  announce(options);
   const legs = options.full ? fullLegs(options) : defaultLegs(options);
   const rows: Row[] = options.hasKernels ? await measureKernels() : [];
   const results = await measureNetwork(options, legs, machine);

@@ -1,5 +1,6 @@
 // What a controller process says of itself in the run directory when it is ready.
 import { rmSync } from "node:fs";
+import { CommandError } from "./command.js";
 import { readIfThere, writeSecret } from "./files.js";
 import { type Place, runningPid } from "./process-files.js";
 
@@ -42,10 +43,27 @@ export function removeControllerState(place: Place): void {
   rmSync(fileIn(place), { force: true });
 }
 
-/** The state of the controller that runs here now; undefined when none is ready. */
+/**
+ * The state of the controller that runs here now; undefined when none is ready.
+ * @throws CommandError MESHD_STATE_DAMAGED when one runs and its file says nothing
+ */
 export function controllerState(place: Place): ControllerState | undefined {
   const text = readIfThere(fileIn(place));
   if (text === undefined) return undefined;
-  const state = JSON.parse(text) as ControllerState;
-  return runningPid(place, "controller") === state.pid ? state : undefined;
+  const running = runningPid(place, "controller");
+  if (running === undefined) return undefined;
+  const state = parsed(place, text);
+  return running === state.pid ? state : undefined;
+}
+
+function parsed(place: Place, text: string): ControllerState {
+  try {
+    const state = JSON.parse(text) as ControllerState;
+    if (Number.isInteger(state.pid)) return state;
+  } catch {
+    // Said below, with what to do.
+  }
+  const file = fileIn(place);
+  const what = `${file} is damaged: run 'meshd down', then 'meshd up', which writes it anew`;
+  throw new CommandError("MESHD_STATE_DAMAGED", what);
 }

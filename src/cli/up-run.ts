@@ -102,9 +102,9 @@ export async function answering(
   mesh: Mesh,
   pid: number,
 ): Promise<ControllerState | undefined> {
-  const state = controllerState(invocation.settings);
-  if (state?.pid !== pid) return undefined;
   try {
+    const state = controllerState(invocation.settings);
+    if (state?.pid !== pid) return undefined;
     const admin = await AdminClient.connect({
       servers: state.nats.split(","),
       credentials: mesh.adminCredentials,

@@ -149,9 +149,10 @@ export class HandleSet {
     const underlay = { ...settings.underlay, others: [] };
     refuseUnsteerable(underlay, plan);
     const steerer = new Steerer(plan);
-    const sockets = openMissing(underlay, NO_SOCKETS, NO_SOCKETS, settings, steerer);
+    let sockets: Sockets = NO_SOCKETS;
     let tun: OpenedTun | undefined;
     try {
+      sockets = openMissing(underlay, NO_SOCKETS, NO_SOCKETS, settings, steerer);
       tun = await openTunQueues(settings.tun);
       steerer.steerDevice(tun.queues);
       return new HandleSet(settings, tun, sockets, steerer);

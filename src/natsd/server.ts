@@ -67,7 +67,13 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   const child = await launch(binary, place, options.detached ?? false);
   const server = { host, port, pid: child.pid ?? 0 };
   await waitReady(child, place, server, options.timeout_ms ?? 15_000);
-  await writeFile(place.pid, JSON.stringify(server), { mode: 0o600 });
+  try {
+    await writeFile(place.pid, JSON.stringify(server), { mode: 0o600 });
+  } catch (error) {
+    // Nobody would find it again.
+    await stopProcess(server.pid, place).catch(() => undefined);
+    throw error;
+  }
   if (options.detached) child.unref();
   return handle(server, place, false);
 }

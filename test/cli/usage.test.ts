@@ -1,10 +1,11 @@
 // Help and wrong usage of every command: exit codes, one line per error, an example everywhere.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { isGroup } from "../../src/cli/command.js";
+import { forgetProcess, rememberProcess } from "../../src/cli/process-files.js";
 import { COMMANDS } from "../../src/cli/table.js";
 import { makeWorld, type World } from "./world.js";
 
@@ -157,6 +158,20 @@ test("values that are missing, doubled or not wanted are wrong usage", async ({ 
     assert.is(code, 2, words.join(" "));
     assert.is(err.trimEnd().split("\n").length, 1);
   }
+});
+
+test("a damaged state of a controller that runs is an error that says what to do", async ({
+  world,
+}) => {
+  const { runDir } = world;
+  const place = { stateDir: runDir, runDir };
+  writeFileSync(join(runDir, "controller.json"), "{");
+  assert.match((await world.run(["status"])).err, /no agent runs here/, "none runs");
+  rememberProcess(place, "controller");
+  const { code, err } = await world.run(["status"]);
+  forgetProcess(place, "controller");
+  assert.is(code, 1);
+  assert.match(err, /controller.json is damaged: run 'meshd down', then 'meshd up'/);
 });
 
 test("with --json an error is on standard output as well, with its code", async ({ world }) => {

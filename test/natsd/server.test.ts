@@ -1,5 +1,5 @@
 // natsd: a real nats-server, started, found again, stopped; and the errors that an operator meets.
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -110,6 +110,23 @@ test("a server that ends at once is reported with its log", async () => {
       assert.is((error as NatsdError).code, "MESHD_NATS_SERVER");
       assert.match((error as NatsdError).message, /did not become ready/);
     }
+  });
+});
+
+test("a server whose process id cannot be kept does not stay behind", async () => {
+  await inDirectory(async (dir, mesh) => {
+    const nats = join(dir, "nats");
+    await mkdir(join(nats, "nats-server.json"), { recursive: true });
+    try {
+      await startNatsServer({ mesh, dir: nats, port: 0 });
+      assert.unreachable("it started");
+    } catch (error) {
+      assert.is((error as NodeJS.ErrnoException).code, "EISDIR");
+    }
+    const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+    const lines = pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => ""));
+    const left = (await Promise.all(lines)).filter((line) => line.includes(nats));
+    assert.equal(left, []);
   });
 });
 
