@@ -33,7 +33,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "src/lab": ["src/config", "src/host", "node-tun"],
   "src/cli": [
     ...["src/config", "src/telemetry", "src/host", "src/lab", "src/natsd", "control"],
-    ...["src/bench", "src/pptp"],
+    ...["src/bench", "src/pptp", "src/ppp"],
   ],
   "src/main": ["src/cli", "src/agent", "src/config"],
 };

@@ -1,8 +1,9 @@
 // meshd node list | show | drain | remove | grant | rename: members, asked of the controllers.
 import { formText, type NodeView, type TunnelForm } from "../../control/index.js";
 import { checkValue, kinds, label } from "../config/index.js";
+import { INSECURE } from "../pptp/index.js";
 import { withAdmin } from "./admin.js";
-import type { CommandGroup, Context, Invocation } from "./command.js";
+import { type CommandGroup, type Context, type Invocation, UsageError } from "./command.js";
 import { agoText, fields, print, tableOr } from "./output.js";
 
 async function list(invocation: Invocation, context: Context): Promise<undefined> {
@@ -47,6 +48,7 @@ function nodeText(view: NodeView): string {
     ["role", view.role],
     ["PodCIDRs", `${view.podCIDRs.join(" and ")}, epoch ${view.epoch}`],
     ["granted", view.grantedPrefixes.join(" ") || undefined],
+    ["PPTP", view.pptpServer ? "may serve accounts (insecure)" : undefined],
     ["joined", `${view.joined} (${agoText(view.joined)})`],
     ["last seen", agoText(view.lastSeen)],
     ["underlay", node ? `${node.underlay.addresses.join(" ")} port ${node.underlay.port}` : null],
@@ -100,6 +102,20 @@ async function grant(invocation: Invocation, context: Context): Promise<undefine
   print(invocation, context, node, () => `node ${node.name} is granted ${all} now\n`);
 }
 
+async function pptp(invocation: Invocation, context: Context): Promise<undefined> {
+  const [allow, deny] = [invocation.has("allow"), invocation.has("deny")];
+  if (allow === deny) throw new UsageError("give one of --allow and --deny");
+  const node = await withAdmin(invocation.settings, (admin) =>
+    admin.nodes.pptp(word(invocation), allow),
+  );
+  const text = () =>
+    allow
+      ? `node ${node.name} may serve PPTP accounts; ${INSECURE}\n`
+      : `node ${node.name} may not serve PPTP accounts; what it has learnt of them it may know: ` +
+        "change the passwords if it is not trusted\n";
+  print(invocation, context, node, text);
+}
+
 const word = (invocation: Invocation) => invocation.words[0] ?? "";
 
 export const command: CommandGroup = {
@@ -145,6 +161,19 @@ export const command: CommandGroup = {
       options: { remove: { about: "take it away again" } },
       words: [2, 2],
       run: grant,
+    },
+    pptp: {
+      usage: "NODE",
+      about:
+        "Lets a node have the PPTP accounts' secrets, so that it can serve them (its setting " +
+        `pptpServer), or ends that. ${INSECURE}.`,
+      example: "meshd node pptp n1 --allow\nmeshd node pptp n1 --deny",
+      options: {
+        allow: { about: "it may serve them" },
+        deny: { about: "it may not, and forgets them; PPTP sessions there end" },
+      },
+      words: [1, 1],
+      run: pptp,
     },
     rename: {
       usage: "NODE NEW-NAME",

@@ -47,7 +47,9 @@ const SWITCHES: ReadonlySet<string> = new Set(
 /** A switch may stand alone: "--low-latency" is "--low-latency=true". */
 function spellOut(word: string, next: string | undefined, known: KnownOptions): string {
   const name = word.slice(2);
-  const isSwitch = word.startsWith("--") && SWITCHES.has(name) && Object.hasOwn(known, name);
+  // A command's own option of that name is no setting, and takes no value.
+  const isSetting = Object.hasOwn(known, name) && known[name]?.value !== undefined;
+  const isSwitch = word.startsWith("--") && SWITCHES.has(name) && isSetting;
   return isSwitch && next !== "true" && next !== "false" ? `${word}=true` : word;
 }
 

@@ -3,20 +3,8 @@ import type { TokenOptions, TokenView } from "../../control/index.js";
 import { checkValue, kinds, limits } from "../config/index.js";
 import { withAdmin } from "./admin.js";
 import type { Command, CommandGroup, Context, Invocation } from "./command.js";
+import { duration } from "./duration.js";
 import { agoText, print, tableOr } from "./output.js";
-
-const UNIT_S: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
-
-/** "90s", "15m", "24h", "7d" in seconds; "never" is null. */
-const duration: kinds.Kind<number | null> = {
-  allowed: "a number with s, m, h or d such as 24h, up to 365d, or never",
-  parse(given) {
-    if (given === "never") return null;
-    const found = typeof given === "string" ? /^(\d{1,8})([smhd])$/.exec(given) : null;
-    const seconds = Number(found?.[1]) * (UNIT_S[found?.[2] ?? ""] ?? Number.NaN);
-    return seconds > 0 && seconds * 1000 <= limits.TOKEN_TTL_MAX_MS ? seconds : undefined;
-  },
-};
 
 const uses: kinds.Kind<number | null> = {
   allowed: `a number from 1 to ${limits.TOKEN_USES_MAX}, or unlimited`,
@@ -36,6 +24,7 @@ async function create(invocation: Invocation, context: Context): Promise<undefin
     ...(expires === undefined ? {} : { expires_s: checkValue(duration, "--expires", expires) }),
     ...(times === undefined ? {} : { uses: checkValue(uses, "--uses", times) }),
     ...(description === undefined ? {} : { description }),
+    ...(invocation.has("pptp-server") ? { pptpServer: true } : {}),
     ...(role === undefined ? {} : { role: checkValue(roles, "--role", role) }),
   };
   const made = await withAdmin(invocation.settings, (admin) => admin.tokens.create(options));
@@ -84,6 +73,9 @@ const createCommand: Command = {
     expires: { value: "TIME", about: `${duration.allowed} (default 24h)` },
     uses: { value: "N", about: `how many nodes may join with it: ${uses.allowed} (default 1)` },
     description: { value: "TEXT", about: "shown in token list" },
+    "pptp-server": {
+      about: "nodes that join with it may serve PPTP accounts, which are insecure (user, pptp)",
+    },
     role: {
       value: "ROLE",
       about: `role of the nodes that join with it: ${roles.allowed} (default node)`,

@@ -11,9 +11,11 @@ import { makeWorld, type Outcome, type World } from "./world.js";
 
 const DEADLINE_MS = 30_000;
 
+const program: [string, string] = [process.execPath, resolve("bin/meshd")];
+
 /** Runs a command in this process; what it starts runs bin/meshd. */
 function meshd(world: World, ...words: string[]): Promise<Outcome> {
-  return world.run(words, { program: [process.execPath, resolve("bin/meshd")] });
+  return world.run(words, { program });
 }
 
 /** Runs bin/meshd as a process of its own, as a shell does. */
@@ -193,6 +195,65 @@ test("a static peer of gre has a key and a MAC address only where they are given
     assert.is((await meshd(world, ...wrong)).code, 2);
   }
   await ask(world, "peer", "remove", "rack8");
+});
+
+test("accounts of PPTP are made, shown, changed and removed, never with their password", async ({
+  world,
+}) => {
+  const file = join(world.dir, "password");
+  writeFileSync(file, "clientPass\nsecond line\n");
+  const words = ["user", "add", "ada.l", "--password-file", file];
+  const made = await meshd(world, ...words, "--expires", "2099-01-31", "--address", "10.60.0.9");
+  assert.is(made.code, 0, made.err);
+  assert.match(made.out, /insecure.*WireGuard/);
+  assert.match(made.out, /warning: no node has 10\.60\.0\.9/);
+  const typed = { readInput: () => Promise.resolve("another\n"), program };
+  const bob = await world.run(["user", "add", "bob", "--chap-md5", "--json"], typed);
+  assert.is(bob.code, 0, bob.err);
+  assert.match(bob.out, /clear password is kept for CHAP-MD5: insecure/);
+  const list = await ask<Record<string, unknown>[]>(world, "user", "list");
+  assert.equal(
+    list.map((one) => [one.name, one.expires, one.address, one.insecureClear, one.disabled]),
+    [
+      ["ada.l", "2099-01-31T00:00:00.000Z", "10.60.0.9", false, false],
+      ["bob", null, null, true, false],
+    ],
+  );
+  assert.not.match(JSON.stringify(list), /clientPass|another|44ebba8d/i);
+  await ask(world, "user", "set", "ada.l", "--disable", "--expires", "never", "--address", "none");
+  const shown = (await meshd(world, "user", "list")).out;
+  assert.match(shown, /^ada\.l +disabled +- +- +never +NT hash/m);
+  assert.match(shown, /insecure/);
+  const changed = await world.run(["user", "passwd", "bob"], typed);
+  assert.is(changed.code, 0, changed.err);
+  assert.is(
+    (await ask<{ insecureClear: boolean }[]>(world, "user", "list"))[1]?.insecureClear,
+    false,
+  );
+  for (const [code, ...wrong] of [
+    [1, "user", "add", "bob", "--password-file", file],
+    [2, "user", "add", "Bob", "--password-file", file],
+    [1, "user", "add", "eve", "--password-file", `${file}-none`],
+    [1, "user", "add", "eve"],
+    [2, "user", "add", "eve", "secret"],
+    [2, "user", "add", "eve", "--expires", "2099-02-31", "--password-file", file],
+    [2, "user", "set", "bob"],
+    [2, "user", "set", "bob", "--enable", "--disable"],
+    [1, "user", "remove", "eve"],
+    [2, "node", "pptp", "n1"],
+    [1, "node", "pptp", "n1", "--allow"],
+  ] as const) {
+    assert.is((await meshd(world, ...wrong)).code, code, wrong.join(" "));
+  }
+  for (const name of ["ada.l", "bob"]) await ask(world, "user", "remove", name);
+  assert.equal(await ask(world, "user", "list"), []);
+  const { pptpServer } = await ask<{ pptpServer: boolean }>(
+    world,
+    "token",
+    "create",
+    "--pptp-server",
+  );
+  assert.is(pptpServer, true);
 });
 
 test("a mesh without nodes has empty lists, and an unknown node is an error", async ({ world }) => {
