@@ -1,7 +1,9 @@
 // meshd peer add | list | remove: static peers, such as a kernel's or a vendor's tunnel device.
+import { BlockList, isIPv6 } from "node:net";
 import {
   hasFrames,
   hasPort,
+  type MeshConfig,
   type PeerProtocol,
   type PeerRecord,
   peerProtocols,
@@ -9,7 +11,7 @@ import {
 import { checkValue, kinds, label, limits } from "../config/index.js";
 import { withAdmin } from "./admin.js";
 import { type CommandGroup, type Context, type Invocation, UsageError } from "./command.js";
-import { print, tableOr } from "./output.js";
+import { print, tableOr, warningLines } from "./output.js";
 
 const mac = kinds.text("a unicast MAC address such as 02:00:00:00:00:01", (given) =>
   /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i.test(given),
@@ -62,16 +64,37 @@ function foreignOptions(spoken: PeerProtocol): string[] {
   ];
 }
 
+/** Networks inside the mesh's pools: allowed (a host that moves from flannel), and worth a word. */
+export function insidePools(peer: PeerRecord, config: MeshConfig): string[] {
+  const pools = [config.clusterPoolIPv4PodCIDR, config.clusterPoolIPv6PodCIDR];
+  return peer.podCIDRs.flatMap((cidr) => {
+    const pool = pools.find((one) => one !== null && holds(one, cidr));
+    return pool ? [`${cidr} is inside the pool ${pool}: no node gets it from now on`] : [];
+  });
+}
+
+function holds(pool: string, cidr: string): boolean {
+  const [network = "", length] = pool.split("/");
+  const family = isIPv6(network) ? "ipv6" : "ipv4";
+  const [first = ""] = cidr.split("/");
+  if ((isIPv6(first) ? "ipv6" : "ipv4") !== family) return false;
+  const list = new BlockList();
+  list.addSubnet(network, Number(length), family);
+  return list.check(first, family);
+}
+
 async function add(invocation: Invocation, context: Context): Promise<undefined> {
   const wanted = peerOf(invocation);
-  const [peer, isNew] = await withAdmin(invocation.settings, async (admin) => {
+  const { peer, isNew, warnings } = await withAdmin(invocation.settings, async (admin) => {
     const others = await admin.peers.list();
-    const known = others.some((other) => other.name === wanted.name);
-    return [await admin.peers.add(wanted), !known] as const;
+    const isNew = !others.some((other) => other.name === wanted.name);
+    const peer = await admin.peers.add(wanted);
+    return { peer, isNew, warnings: insidePools(peer, await admin.config.get()) };
   });
   const place = `${peer.podCIDRs.join(" ")} via ${peer.endpoint}`;
-  const text = () => `peer ${peer.name}${isNew ? "" : " replaced"}: ${place}\n`;
-  print(invocation, context, peer, text);
+  const line = `peer ${peer.name}${isNew ? "" : " replaced"}: ${place}\n`;
+  const shown = { ...peer, ...(warnings.length === 0 ? {} : { warnings }) };
+  print(invocation, context, shown, () => line + warningLines(warnings));
 }
 
 async function list(invocation: Invocation, context: Context): Promise<undefined> {

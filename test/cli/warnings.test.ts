@@ -1,8 +1,14 @@
 // Lines of the command line that need no mesh to be tried: what an administrator is warned of.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { ControlError, type MeshConfig, type NodeView } from "../../control/index.js";
+import {
+  ControlError,
+  type MeshConfig,
+  type NodeView,
+  type PeerRecord,
+} from "../../control/index.js";
 import { askThrough } from "../../src/cli/bench.js";
+import { insidePools } from "../../src/cli/peer.js";
 import { settingNotes } from "../../src/cli/setting-notes.js";
 import { tooLarge } from "../../src/cli/settings.js";
 import { STATUS } from "./world.js";
@@ -51,6 +57,19 @@ test("a setting without effect as the mesh is set is said, and a mode that cuts 
   assert.is(notes("routingMode", { ...native, autoDirectNodeRoutes: true }), "");
   assert.is(notes("routingMode", { ...native, ipv4NativeRoutingCIDR: "10.0.0.0/8" }), "");
   assert.is(notes("dscp"), "");
+});
+
+test("a static peer's networks inside the pools are said", () => {
+  const config = {
+    ...{ clusterPoolIPv4PodCIDR: "10.244.0.0/16", clusterPoolIPv6PodCIDR: null },
+  } as MeshConfig;
+  const peer = (...podCIDRs: string[]) => ({ podCIDRs }) as PeerRecord;
+  assert.equal(insidePools(peer("10.9.0.0/24", "fd00:9::/64"), config), []);
+  assert.equal(insidePools(peer("10.9.0.0/24", "10.244.7.0/24"), config), [
+    "10.244.7.0/24 is inside the pool 10.244.0.0/16: no node gets it from now on",
+  ]);
+  const six = { ...config, clusterPoolIPv6PodCIDR: "fd00:10:244::/48" };
+  assert.is(insidePools(peer("fd00:10:244:9::/64"), six).length, 1);
 });
 
 test("credentials without the right to a bench are said, and what gives it to them", async () => {
