@@ -59,7 +59,6 @@ function check(password: string): string {
 /** Reads a line of the terminal in raw mode, so that nothing of it is shown. */
 function prompt(context: Context, question: string): Promise<string> {
   const { stdin } = process;
-  context.err(question);
   return new Promise((resolve, reject) => {
     let typed = "";
     const end = (finish: () => void) => {
@@ -79,5 +78,7 @@ function prompt(context: Context, question: string): Promise<string> {
     stdin.setRawMode(true);
     stdin.resume();
     stdin.on("data", onData);
+    // Not before: what a fast hand or a program answers would be shown.
+    context.err(question);
   });
 }
