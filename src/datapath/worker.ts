@@ -178,6 +178,8 @@ class WorkerLoop {
       if (kind === 1) wake(this.#setup.wakeFd);
       else this.#ports.expectAll();
       if (kind === 5) this.#puntHead -= 1;
+      // PPTP alone asks to be called again; a wait is a whole number or not.
+      if (kind === 7) this.#pump.deadline_us = this.#ports.now_us() + turn / REHEARSAL_SELDOM;
       if (kind === 9) this.#useHandles();
       goesOn = this.#spell(1);
     }

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { CallMesh } from "../support/call-nodes.js";
 import { DatapathNode } from "../support/datapath-node.js";
 import { iperf } from "../support/iperf.js";
 import { runSync } from "../support/netns.js";
@@ -25,6 +26,17 @@ function traced(folder: string, line: RegExp): string[] {
   return texts.flatMap((text) => [...text.matchAll(line)].map((match) => match[1] ?? ""));
 }
 
+/** Of V8's trace: the loop was compiled, and nothing of it was thrown away. */
+function assertKept(folder: string): void {
+  const compiled = traced(folder, /^\[completed optimizing .*<JSFunction (\S+)/gm);
+  assert.ok(compiled.includes("#turn"), `compiled: ${compiled.join(" ")}`);
+  const thrownAway = traced(folder, /^\[bailout .*<JSFunction (\S+)/gm);
+  assert.equal(
+    thrownAway.filter((name) => LOOP.includes(name)),
+    [],
+  );
+}
+
 rootTest(
   test,
   "no packet makes V8 throw away what it has compiled of a worker's loop",
@@ -43,18 +55,34 @@ rootTest(
         await iperf({ server: b.namespace, client: a.namespace, address, argv });
       }
       await Promise.all(nodes.map((node) => node.settledCounters()));
-      const compiled = traced(folder, /^\[completed optimizing .*<JSFunction (\S+)/gm);
-      assert.ok(compiled.includes("#turn"), `compiled: ${compiled.join(" ")}`);
-      const thrownAway = traced(folder, /^\[bailout .*<JSFunction (\S+)/gm);
-      assert.equal(
-        thrownAway.filter((name) => LOOP.includes(name)),
-        [],
-      );
+      assertKept(folder);
     } finally {
       await Promise.all(nodes.map((node) => node.stop()));
       rmSync(folder, { recursive: true, force: true });
     }
   },
 );
+
+rootTest(test, "nor do acknowledgments of a PPTP call, which come by the clock", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "meshd-trace-"));
+  const engine = { flags: FLAGS, folder };
+  const mesh = await CallMesh.start({ mppe: { bits: 128, stateful: false } }, engine);
+  const { a, b } = mesh.pair;
+  try {
+    const address = b.overlay[4];
+    runSync(a.namespace, ["ping", "-n", "-q", "-i", "0.02", "-c", "50", address]);
+    for (const argv of [
+      ["-n", "100M"],
+      ["-u", "-b", "20M", "-n", "2M"],
+    ]) {
+      await iperf({ server: b.namespace, client: a.namespace, address, argv });
+    }
+    await Promise.all(mesh.sides.map(({ node }) => node.settledCounters()));
+    assertKept(folder);
+  } finally {
+    await mesh.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
 
 test.run();

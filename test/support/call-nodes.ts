@@ -3,7 +3,7 @@
 import type { CallEnd, CallStatistics } from "../../src/datapath/index.js";
 import type { WireSettings } from "../../src/lab/wire/impairment.js";
 import type { SpokenKeys } from "./datapath-host.js";
-import { DatapathNode } from "./datapath-node.js";
+import { DatapathNode, type Engine } from "./datapath-node.js";
 import { runSync, until } from "./netns.js";
 import { configOf, type Host, type HostPair, makeHost, makeHostPair } from "./two-hosts.js";
 import { TestWire } from "./wire.js";
@@ -52,7 +52,7 @@ export class CallMesh {
   ) {}
 
   /** Starts both and brings the call up, as far as that packets flow. */
-  static async start(options: CallMeshOptions = {}): Promise<CallMesh> {
+  static async start(options: CallMeshOptions = {}, engine: Engine = {}): Promise<CallMesh> {
     const { pair, wire } = options.wire
       ? await overWire(options.wire)
       : { pair: makeHostPair(), wire: undefined };
@@ -62,7 +62,8 @@ export class CallMesh {
         [pair.a, pair.b],
         [pair.b, pair.a],
       ] as const) {
-        const node = await DatapathNode.start(own.namespace, CallMesh.#config(own, other, options));
+        const config = CallMesh.#config(own, other, options);
+        const node = await DatapathNode.start(own.namespace, config, engine);
         sides.push({ own, other, node, slot: 0, localId: 0 });
       }
       const mesh = new CallMesh(pair, sides as [Side, Side] & Side[], options, wire);
