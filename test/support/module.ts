@@ -142,6 +142,8 @@ export class TestModule {
   /** What the stand-in for the writes says of each output; default: all was sent. */
   fail: WriteFailure = () => undefined;
   now_us = 1_000_000;
+  /** When the last run wanted to be called again. */
+  deadline_us = Number.POSITIVE_INFINITY;
   readonly #sessions: Sessions;
   #tunCount = 0;
   #wireCount = 0;
@@ -242,7 +244,7 @@ export class TestModule {
     do {
       out.runs += 1;
       if (out.runs > 1000) throw new Error("the hot path makes no progress");
-      this.hot.run(this.now_us);
+      this.deadline_us = this.hot.run(this.now_us);
       this.#write(out);
       this.hot.settle();
     } while (!this.#isDone());
