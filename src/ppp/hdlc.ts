@@ -134,7 +134,7 @@ export class HdlcDecoder {
   #flag(): void {
     const { counters } = this;
     const length = this.#length - FCS_SIZE;
-    const isGood = this.#sum === FCS_GOOD && length > 0;
+    const isGood = this.#sum === FCS_GOOD;
     const [isLost, isEscaped] = [this.#isLost, this.#isEscaped];
     const isEmpty = this.#length === 0 && !isEscaped;
     this.#length = 0;

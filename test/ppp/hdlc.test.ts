@@ -82,6 +82,13 @@ test("what is damaged is counted by its kind and costs no other frame", () => {
   assert.is(decoder.counters.framingErrors, 3, "an FCS alone is no frame");
 });
 
+test("whatever stands behind an escape is the byte with its sixth bit flipped", () => {
+  const { decoder, got } = listen();
+  const fcs = fcs16(bytes("5d41"));
+  decoder.push(Uint8Array.of(0x7e, 0x7d, 0x7d, 0x7d, 0x61, fcs & 0xff, fcs >> 8, 0x7e));
+  assert.equal(got, ["5d41"]);
+});
+
 test("control characters that a line adds are taken out where the map says so", () => {
   const framed = [...encodeHdlc(bytes("0021 0a11 7d13"), ACCM_ALL)];
   const noisy = Uint8Array.from(framed.flatMap((byte) => [0x11, byte, 0x13]));

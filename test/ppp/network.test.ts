@@ -46,6 +46,16 @@ test("where encryption is wanted and not required, a peer without it comes up in
   assert.is(pair.server.settled.requireMppe, false);
 });
 
+test("a peer that ends encryption goes on in clear where it is not required", () => {
+  const pair = upPair({ mppe: { required: false, bits: [128] as const, stateful: false } });
+  assert.ok(pair.server.net?.mppe);
+  pair.server.link.receive(bytes("80fd 0577 0004"), pair.now_ms);
+  assert.is(pair.server.net, null, "down, before anything passes in clear");
+  assert.is(pair.server.settled.send, null);
+  assert.ok(pair.run(() => pair.server.net !== null, 4_000));
+  assert.is(pair.server.net?.mppe, null);
+});
+
 test("a peer that ends or rejects encryption ends the link where it is required", () => {
   for (const frame of ["80fd 0577 0004", "c021 0877 000a 80fd 01010004"]) {
     const pair = upPair();

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { CcpLayer } from "../../src/ppp/ccp.js";
 import type { LinkOptions } from "../../src/ppp/index.js";
 import { modeOf, readMppe, writeMppe } from "../../src/ppp/mppe-option.js";
 import { readOptions, readPacket, writeOptions, writePacket } from "../../src/ppp/wire.js";
@@ -124,6 +125,28 @@ test("the dialling side answers a method that it does not have with the best it 
   assert.is(answerOf("0304c227", client()), "03 0305c22381", "EAP");
 });
 
+test("a smaller MRU is agreed to, a larger or absurd one is not", () => {
+  for (const [nak, mru] of [
+    ["03e8", "03e8"],
+    ["2328", "05b0"],
+    ["0040", "05b0"],
+  ]) {
+    const server = new Played(serverOptions({ random: fixed }));
+    const [again = ""] = server.feed(`c021 0301 0008 0104 ${nak}`);
+    assert.is(again.slice(12, 20), `0104${mru}`);
+  }
+});
+
+test("no peer may have our own address, nor none", () => {
+  const ipcp = { local: "10.0.0.9", remote: null, dns: [], nbns: [] };
+  const client = new Played(clientOptions({ ...bare, ipcp }));
+  client.openLcp();
+  const answer = (address: string) => client.feed(`8021 0105 000a 0306 ${address}`).at(-1);
+  assert.is(answer("0a000009"), "80210405000a03060a000009");
+  assert.is(answer("00000000"), "80210405000a030600000000");
+  assert.is(answer("0a000001"), "80210205000a03060a000001");
+});
+
 test("an echo is answered with our own magic number, whatever else it carries", () => {
   const server = new Played(serverOptions({ random: fixed }));
   server.openLcp("c021 0101 000a 0506 99887766");
@@ -173,6 +196,25 @@ test("CCP agrees to exactly one strength, and never to compression", () => {
   assert.is(stateful("00000040"), "02 00000040");
   assert.is(stateful("01000040"), "02 01000040", "stateless is always fine");
   assert.is(stateful("000000c0"), "03 00000040");
+});
+
+test("a missing Ack is taken as given only for the one mode that is agreed on for sending", () => {
+  const keys = () => ({ send: new Uint8Array(16), receive: new Uint8Array(16) });
+  const none = () => {};
+  const events = { settings: none, up: none, down: none, finished: none, fatal: none, reset: none };
+  const options = { required: true, bits: [128, 56] as const, stateful: false };
+  const layer = new CcpLayer(options, keys, events);
+  const mode = (value: string) => [{ type: 18, value: bytes(value) }];
+  layer.reset();
+  layer.acking(mode("01000080"));
+  layer.wentOn();
+  assert.not(layer.hasImplied(), "two are offered");
+  layer.naked(mode("01000040"));
+  assert.not(layer.hasImplied(), "another strength");
+  layer.acking(mode("01000040"));
+  assert.not(layer.hasImplied(), "nothing came since");
+  layer.wentOn();
+  assert.ok(layer.hasImplied());
 });
 
 test("the MPPE option is read and written bit by bit", () => {
