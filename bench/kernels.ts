@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { callSubject, checksumSubjects } from "./kernels/checksum.js";
 import { openLoops } from "./kernels/loops.js";
+import { mppeSubjects } from "./kernels/mppe.js";
 import { packetSubjects } from "./kernels/packets.js";
 import { Room } from "./kernels/room.js";
 import { routeSubjects } from "./kernels/routes.js";
@@ -42,6 +43,7 @@ export async function allSubjects(): Promise<Subject[]> {
     ...checksumSubjects(room, loops),
     ...(await tunnelSubjects()),
     ...packetSubjects(room),
+    ...mppeSubjects(room, loops),
     ...(await routeSubjects()),
   ];
 }

@@ -38,6 +38,8 @@ type Decaps = (
 export interface Loops {
   checksums(at: number, length: number, count: number): number;
   lookups(from: number, to: number, count: number): void;
+  rc4s(key: number, from: number, at: number, length: number, count: number): void;
+  mppes(key: number, state: number, from: number, at: number, length: number, count: number): void;
   encaps(peers: number, innerAt: number, stride: number, count: number, rounds: number): void;
 }
 

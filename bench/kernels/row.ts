@@ -2,6 +2,9 @@
 import { onEachInTurn } from "../support/processor.js";
 import { median, percentile } from "../support/statistics.js";
 
+/** A row that may be missing: libcrypto need not be there. */
+export const MPPE_BESIDE_RC4 = "MPPE-128 1400 B, beside OpenSSL's RC4 alone";
+
 /** Something that can be timed again and again. */
 export interface Subject {
   name: string;

@@ -1,4 +1,4 @@
-// Runs a kernel's C twin (native/kernels.c, native/tunnel.c) on given bytes.
+// Runs a kernel's C twin (native/kernels.c, tunnel.c, mppe.c) on given bytes.
 import { spawnSync } from "node:child_process";
 import { nativeProgram } from "../support/native.js";
 
@@ -10,7 +10,7 @@ export interface TwinResult {
 
 /** @throws when the twin fails */
 export function runTwin(
-  program: "kernels" | "tunnel",
+  program: "kernels" | "tunnel" | "mppe",
   argv: string[],
   input: Uint8Array,
 ): TwinResult {

@@ -3,6 +3,9 @@
 import { partial } from "../../../assembly/checksum";
 import * as fib from "../../../assembly/fib";
 import * as frame from "../../../assembly/frame";
+import * as mppe from "../../../assembly/mppe/index";
+import * as rc4 from "../../../assembly/mppe/rc4";
+import { MPPE_COUNT_SIZE, MPPE_STAGED_SIZE } from "../../../assembly/shared/mppe";
 
 /** Sums the same bytes `count` times, each time on top of the last sum. */
 export function checksums(at: usize, length: u32, count: u32): u32 {
@@ -48,4 +51,33 @@ export function encaps(peers: usize, innerAt: usize, stride: usize, count: u32, 
       frame.write(load<u32>(list, 12), at + 3 * stride);
     }
   }
+}
+
+/**
+ * RC4 with the 16-byte key at `key` over `length` bytes, which are first copied from `from` to
+ * `at`; `count` times, one key stream.
+ */
+export function rc4s(key: usize, from: usize, at: usize, length: u32, count: u32): void {
+  memory.copy(at, from, length);
+  rc4.schedule(key, 16);
+  for (let i: u32 = 0; i < count; i++) rc4.crypt(at, length);
+}
+
+/**
+ * MPPE over `length` bytes, which are first copied from `from` behind the count word at `at`;
+ * `count` packets of a direction that begins with the 24 bytes at `key`, taken over into `state`.
+ */
+export function mppes(
+  key: usize,
+  state: usize,
+  from: usize,
+  at: usize,
+  length: u32,
+  count: u32,
+): void {
+  memory.copy(at + MPPE_COUNT_SIZE, from, length);
+  // Installing zeroes what was staged.
+  memory.copy(at - MPPE_STAGED_SIZE, key, MPPE_STAGED_SIZE);
+  mppe.install(state, at - MPPE_STAGED_SIZE);
+  for (let i: u32 = 0; i < count; i++) mppe.encrypt(state, at, length + MPPE_COUNT_SIZE);
 }
