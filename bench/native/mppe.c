@@ -26,7 +26,7 @@ static void (*set_key)(const uint8_t *key);
 static void (*crypt)(uint8_t *data, size_t length);
 static void (*hash)(const uint8_t *message, uint8_t *digest);
 
-// --- libcrypto -----------------------------------------------------------------------------------
+// --- libcrypto ---------------------------------------------------------------------------------
 
 static void (*openssl_set_key)(void *, int, const uint8_t *);
 static void (*openssl_crypt)(void *, size_t, const uint8_t *, uint8_t *);
@@ -51,7 +51,7 @@ static void libcrypto_hash(const uint8_t *message, uint8_t *digest) {
   openssl_hash(message, MESSAGE, digest);
 }
 
-// --- RC4: four entries are read before their swaps; entry 0 is the table's last one ---------------
+// --- RC4: four entries are read before their swaps; entry 0 is the table's last one ------------
 
 #define NEAR(from, count) __builtin_expect((uint8_t)(j - (from)) < (count), 0)
 
@@ -106,7 +106,7 @@ static void own_crypt(uint8_t *data, size_t length) {
   rc4.own.j = j;
 }
 
-// --- SHA-1, RFC 3174 -------------------------------------------------------------------------------
+// --- SHA-1, RFC 3174 ---------------------------------------------------------------------------
 
 static uint32_t rotate(uint32_t word, int bits) { return word << bits | word >> (32 - bits); }
 
@@ -143,7 +143,7 @@ static void own_hash(const uint8_t *message, uint8_t *digest) {
   }
 }
 
-// --- MPPE ------------------------------------------------------------------------------------------
+// --- MPPE --------------------------------------------------------------------------------------
 
 static uint8_t session[KEY];
 
@@ -186,7 +186,7 @@ static void work_mppe(void) {
   for (int i = 0; i < passes; i++) encrypt(output, output_length);
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------------------------
 
 static double run(int argc, char **argv) {
   if (argc == 2 && strcmp(argv[1], "libcrypto") == 0) exit(load_libcrypto() ? 0 : 1);

@@ -1,5 +1,5 @@
-// What MPPE's receiver has to answer, said apart from it by counts alone (no cryptography): how many
-// key changes it has made, and where in the key stream it is. For the fuzz test.
+// What MPPE's receiver has to answer, said apart from it by counts alone, without cryptography: how
+// many key changes it has made, and where in the key stream it is. For the fuzz test.
 import { Drop } from "../../assembly/shared/drop.js";
 import { MPPE_NEEDS_RESET } from "../../assembly/shared/mppe.js";
 
