@@ -129,7 +129,8 @@ function whyNone(
 ): string {
   const settings = [...new Set(prefixes.map(({ family }) => `ipv${family}NativeRoutingCIDR`))];
   const list = prefixes.map(formatPrefix).join(" and ");
-  const outside = `${settings.join(" and ")} does not hold ${list}`;
+  const verb = settings.length === 1 ? "does" : "do";
+  const outside = `${settings.join(" and ")} ${verb} not hold ${list}`;
   const why = reasonNotDirect(rules, candidate, prefixes, local);
   return `node ${candidate.name}: ${why}, and ${outside}`;
 }

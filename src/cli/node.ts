@@ -29,9 +29,10 @@ function nodesText(nodes: NodeView[]): string {
 function underlayText({ node }: NodeView): string | null {
   const address = node?.underlay.addresses[0];
   if (node === null || address === undefined) return null;
-  return address.includes(":")
-    ? `[${address}]:${node.underlay.port}`
-    : `${address}:${node.underlay.port}`;
+  const { port } = node.underlay;
+  // Encapsulations that are not in UDP have none.
+  if (port === 0) return address;
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 async function show(invocation: Invocation, context: Context): Promise<undefined> {

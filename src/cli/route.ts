@@ -44,7 +44,7 @@ function routesText(routes: readonly RouteView[]): string {
       route.via,
       route.name,
       route.underlay,
-      route.port,
+      route.port || "-",
       route.protocol,
       route.state,
     ]),

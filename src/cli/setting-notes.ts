@@ -23,7 +23,13 @@ const onlyTunnel: Rule = ({ routingMode }) =>
 const nativeWays: Rule = (config) => {
   const { routingMode, autoDirectNodeRoutes: isAuto } = config;
   const isRouted = config.ipv4NativeRoutingCIDR !== null || config.ipv6NativeRoutingCIDR !== null;
-  if (routingMode !== "native" || isAuto || isRouted) return null;
+  if (routingMode !== "native" || isRouted) return null;
+  if (isAuto) {
+    return (
+      "nodes on other subnets are not reached like this: 'meshd status' names them; they need " +
+      "ipv4NativeRoutingCIDR and ipv6NativeRoutingCIDR, or routingMode tunnel with crossSubnet"
+    );
+  }
   return (
     "pods of different nodes do not reach each other like this: nobody routes their packets; set " +
     "autoDirectNodeRoutes true (nodes on one subnet), or ipv4NativeRoutingCIDR and " +

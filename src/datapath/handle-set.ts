@@ -104,7 +104,8 @@ export function openPorts(
 /** Which of several raw sockets takes a packet is the raw sockets' own business (node-tun). */
 function refuseUnsteerable({ protocol = "vxlan" }: UnderlayAddress, { cpus }: CrewPlan): void {
   if (cpus.length === 0 || ENCAPSULATIONS[protocol].socket !== null) return;
-  throw new SteeringRefused(`${protocol} comes by raw sockets, which no program shares out`);
+  const why = "which no program shares out; decided anew when the agent starts again";
+  throw new SteeringRefused(`the agent started with ${protocol}: raw sockets, ${why}`);
 }
 
 const dropsOf = (sockets: readonly { fd: number }[]) =>

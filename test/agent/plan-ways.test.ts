@@ -81,7 +81,7 @@ test("native: a neighbour gets kernel routes, another is a problem by name", () 
   assert.equal(problems(made), [`MESHD_NO_WAY nodes.${nodeIdOf(3)}`]);
   const why = made.problems[0]?.message ?? "";
   assert.match(why, /^node n3: .*192\.168\.78\.3 is on another subnet than 192\.168\.77\.1/);
-  assert.match(why, /ipv4NativeRoutingCIDR and ipv6NativeRoutingCIDR does not hold/);
+  assert.match(why, /ipv4NativeRoutingCIDR and ipv6NativeRoutingCIDR do not hold/);
   assert.is(made.mtu, 1500, "the underlay's own");
 });
 

@@ -54,7 +54,8 @@ test("a setting without effect as the mesh is set is said, and a mode that cuts 
   const native = { ...nobody, routingMode: "native", ipv6NativeRoutingCIDR: null } as const;
   assert.match(notes("routingMode", native), /nobody routes their packets/);
   assert.match(notes("encapMode", native), /no effect with routingMode native/);
-  assert.is(notes("routingMode", { ...native, autoDirectNodeRoutes: true }), "");
+  const isAuto = { ...native, autoDirectNodeRoutes: true };
+  assert.match(notes("routingMode", isAuto), /nodes on other subnets are not reached/);
   assert.is(notes("routingMode", { ...native, ipv4NativeRoutingCIDR: "10.0.0.0/8" }), "");
   assert.is(notes("dscp"), "");
 });
