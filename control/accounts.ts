@@ -7,7 +7,7 @@ import type { Fields } from "./check.js";
 import { canonicalJson, type Trust } from "./envelope.js";
 import { ControlError, type ControlLog } from "./errors.js";
 import { readTextFile, writeSecretFile } from "./files.js";
-import { Ledger } from "./ledger.js";
+import { Ledger, latestSerial } from "./ledger.js";
 import type { UserRecord } from "./records.js";
 import { openUserSecret } from "./user-secret.js";
 
@@ -96,7 +96,7 @@ export class Accounts extends EventEmitter {
     this.#announced = announced;
     if (!announced.isAllowed) {
       if (wasAllowed !== false) void this.forget();
-    } else if (this.#isBehind()) {
+    } else if (this.#isBehind() || (this.#isDue && isConnected)) {
       this.refresh();
     }
   }
@@ -123,7 +123,7 @@ export class Accounts extends EventEmitter {
   }
 
   #latest(): number {
-    return Math.max(0, ...[...this.#ledger.ofKind("users")].map((held) => held.serial));
+    return latestSerial(this.#ledger, "users");
   }
 
   /** After a failure, and while the controller that answered has not heard of a change itself. */
@@ -169,8 +169,8 @@ export class Accounts extends EventEmitter {
       }
       after = fields.more;
     }
-    // Meanwhile it may have been forbidden.
-    if (ledger !== this.#ledger || key === null) return;
+    // Meanwhile it may have been forbidden, or the session ended.
+    if (ledger !== this.#ledger || key === null || this.#isClosed) return;
     const isNew = this.#key === null || Buffer.compare(this.#key, key) !== 0;
     this.#key = key;
     if (this.#refresh() || isNew) await this.#keep();

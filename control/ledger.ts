@@ -246,6 +246,13 @@ export class Ledger {
   }
 }
 
+/** Highest serial of a kind, removals included; 0 without any. */
+export function latestSerial(ledger: Ledger, kind: RecordKind): number {
+  let latest = 0;
+  for (const { serial } of ledger.ofKind(kind)) latest = Math.max(latest, serial);
+  return latest;
+}
+
 /** Which ledger a snapshot came from: its signed values are what is kept on disk. */
 const sources = new WeakMap<MeshSnapshot, Ledger>();
 

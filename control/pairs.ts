@@ -16,6 +16,7 @@ export interface PairsOptions {
 export class Pairs {
   readonly #options: PairsOptions;
   readonly #secrets = new Map<string, string>();
+  #isClosed = false;
   readonly #asked = new Map<string, Promise<string>>();
   #writing: Promise<void> = Promise.resolve();
 
@@ -72,12 +73,13 @@ export class Pairs {
 
   /** Resolves when everything is on disk. */
   close(): Promise<void> {
+    this.#isClosed = true;
     return this.#writing;
   }
 
   #keep(): void {
     const { file, meshId, log } = this.#options;
-    if (file === null) return;
+    if (file === null || this.#isClosed) return;
     this.#writing = this.#writing.then(async () => {
       const text = JSON.stringify({ version: 1, meshId, secrets: [...this.#secrets] });
       await writeSecretFile(file, `${text}\n`).catch((error: unknown) =>

@@ -4,6 +4,7 @@ import { isIPv4 } from "node:net";
 import { parseAddress, parsePrefix, prefixHolds } from "../cidr.js";
 import { ControlError } from "../errors.js";
 import { isUserName, keyOf } from "../keys.js";
+import { latestSerial } from "../ledger.js";
 import type { MemberRecord, UserRecord } from "../records.js";
 import { type BoxKey, boxKey, derivedKey, openBox } from "../secrets.js";
 import { parseUserSecret, sealUserSecret, type UserSecret } from "../user-secret.js";
@@ -140,8 +141,7 @@ export class Users {
   /** Says in the members' bucket that accounts changed, when it does not say so yet. */
   async announce(): Promise<void> {
     const { store } = this.#core;
-    const serials = [...store.ledgers.secrets.ofKind("users")].map((held) => held.serial);
-    const latest = Math.max(0, ...serials);
+    const latest = latestSerial(store.ledgers.secrets, "users");
     await store.change<"accounts">(keyOf.accounts(), (before) =>
       latest <= (before?.latest ?? 0) ? undefined : { latest },
     );

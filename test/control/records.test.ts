@@ -82,6 +82,13 @@ function sealed(key: string, record: object | null, serial = 1): string {
   return seal(trust.meshId, key, record, serial, signerOf(key));
 }
 
+test("settings that became a node's own count for nothing in the mesh's older record", () => {
+  const old = { ...defaultConfig, pptpServer: true, pptpFilter: "eth0" };
+  const opened = open(trust, keyOf.config(), sealed(keyOf.config(), old));
+  assert.type(opened, "object", String(opened));
+  assert.equal(typeof opened === "string" ? null : opened.record, { ...defaultConfig });
+});
+
 test("each kind of record is read as it was written", () => {
   for (const [key, record] of samples) {
     const opened = open(trust, key, sealed(key, record));

@@ -10,7 +10,7 @@ import { Link } from "../../control/nats/index.js";
 import { nodePermissions } from "../../control/permissions.js";
 import { inboxOf } from "../../control/subjects.js";
 import { codeOf, eventually, type Joined, joinNode, type TestMesh, withMesh } from "./fixture.js";
-import { connectAs } from "./raw.js";
+import { connectAs, connectFile } from "./raw.js";
 import { recordedWire } from "./wire.js";
 
 const ntHash = "44ebba8d5312b8d611474411f56989ae";
@@ -259,6 +259,28 @@ test("names are made once, and what does not fit is refused", async () => {
     await admin.users.remove("ada.l");
     assert.equal(await admin.users.list(), []);
     assert.is((await admin.users.add("ada.l", { ntHash })).name, "ada.l", "free again");
+  });
+});
+
+test("nothing is written while no account changes, whoever starts and asks", async () => {
+  await withScene(async ({ mesh, admin, server }) => {
+    await admin.users.add("ada", { ntHash });
+    const raw = await connectFile(mesh, mesh.mesh.adminCredentials, "_INBOX");
+    const written = async () => {
+      const manager = await raw.connection.jetstreamManager({ checkAPI: false });
+      const last_by_subj = "$KV.mesh.accounts";
+      return (await manager.streams.getMessage("KV_mesh", { last_by_subj })).seq;
+    };
+    const before = await written();
+    await mesh.controller();
+    for (let start = 0; start < 2; start++) {
+      const session = await mesh.session(server, { secretsDir: stateOf(mesh, "n1") });
+      await eventually("ada is there", () => namesOf(session).includes("ada"));
+      await session.ready(10_000);
+      await session.close();
+    }
+    await admin.users.list();
+    assert.is(await written(), before);
   });
 });
 
