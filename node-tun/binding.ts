@@ -113,6 +113,8 @@ export interface Binding {
   steerTun: Steer;
   unsteerTun(fd: number): void;
   steerUdp: Steer;
+  gatherUdp(fd: number, index: number): void;
+  spreadUdp(fd: number): void;
   openStamps(): number;
   openFlows(): number;
   mapStamps(fd: number): ArrayBuffer;

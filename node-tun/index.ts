@@ -379,6 +379,15 @@ export function steerUdp(fd: number, order: SteeringOrder): void {
   binding.steerUdp(fd, checkCpus(cpus), busy, stamps, flows, packetAt, geneve);
 }
 
+/**
+ * All datagrams of this socket's SO_REUSEPORT group go to its socket of that number, counted as by
+ * `steerUdp`, whose program this replaces. @throws SystemCallError EINVAL (no SO_REUSEPORT)
+ */
+export const gatherUdp: (fd: number, index: number) => void = binding.gatherUdp;
+
+/** The kernel chooses sockets of the group by flow again; no program stays. */
+export const spreadUdp: (fd: number) => void = binding.spreadUdp;
+
 function checkCpus(cpus: readonly number[]): Uint32Array {
   const isCpu = (cpu: number) => Number.isInteger(cpu) && cpu >= 0 && cpu < 1 << 20;
   if (!Array.isArray(cpus) || !cpus.every(isCpu)) throw new TypeError("cpus must be CPU numbers");

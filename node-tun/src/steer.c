@@ -2,10 +2,12 @@
 // SO_REUSEPORT group the socket. Busy flows go to queues of their own, both directions to the same
 // one. A flow changes its queue only when its worker has said that it is through with all of it.
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/if_tun.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -117,6 +119,30 @@ static napi_value steer_udp(napi_env env, napi_callback_info info) {
   return steer(env, info, true);
 }
 
+// gatherUdp(fd, index): all datagrams of the group go to its socket of that number
+static napi_value gather_udp(napi_env env, napi_callback_info info) {
+  struct call call;
+  uint32_t index;
+  int fd;
+  if (!call_open(&call, env, info, 2) || !arg_fd(&call, 0, "fd", &fd)) return NULL;
+  if (!arg_u32(&call, 1, "index", &index)) return NULL;
+  struct sock_filter steps[] = {BPF_STMT(BPF_RET | BPF_K, index)};
+  struct sock_fprog program = {1, steps};
+  int done = setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program);
+  if (done == 0) return NULL;
+  return throw_system_fd(env, errno, "setsockopt SO_ATTACH_REUSEPORT_CBPF", fd);
+}
+
+// spreadUdp(fd): by flow again, as without any program. A kernel before 5.3 keeps the one it has.
+static napi_value spread_udp(napi_env env, napi_callback_info info) {
+  struct call call;
+  int fd, none = 0;
+  if (!call_open(&call, env, info, 1) || !arg_fd(&call, 0, "fd", &fd)) return NULL;
+  if (setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &none, sizeof none) == 0) return NULL;
+  if (errno == ENOENT || errno == ENOPROTOOPT) return NULL;
+  return throw_system_fd(env, errno, "setsockopt SO_DETACH_REUSEPORT_BPF", fd);
+}
+
 static napi_value unsteer_tun(napi_env env, napi_callback_info info) {
   struct call call;
   int fd, none = -1;
@@ -185,5 +211,6 @@ const struct entry steer_entries[] = {
     {"steerTun", steer_tun},   {"unsteerTun", unsteer_tun},   {"steerUdp", steer_udp},
     {"pinThread", pin_thread}, {"allowedCpus", allowed_cpus}, {"openStamps", open_stamps},
     {"mapStamps", map_stamps}, {"openFlows", open_flows},     {"setThreadSlice", set_thread_slice},
+    {"gatherUdp", gather_udp}, {"spreadUdp", spread_udp},
     {NULL, NULL},
 };

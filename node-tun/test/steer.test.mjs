@@ -132,12 +132,19 @@ function inner(family, flow, seed) {
   return [...(family === 4 ? four : six), ...ports, ...Array(40).fill(seed)];
 }
 
-/** Steered sockets on one port without CPUs, and how to ask which of them a datagram reaches. */
-function steeredGroup() {
+/** Sockets that share one port. */
+function openGroup() {
   const place = { family: 4, address: "127.0.0.1", reusePort: true };
   const sockets = [tun.openUdp({ ...place, port: 0 })];
   const { port } = sockets[0];
   while (sockets.length < BUSY) sockets.push(tun.openUdp({ ...place, port }));
+  return sockets;
+}
+
+/** Steered sockets on one port without CPUs, and how to ask which of them a datagram reaches. */
+function steeredGroup() {
+  const sockets = openGroup();
+  const { port } = sockets[0];
   const sender = tun.openUdp({ family: 4, address: "127.0.0.1", port: 0, receive: false });
   for (const { fd } of [...sockets, sender]) keep(fd);
   const maps = { stamps: keep(tun.openStamps()), flows: keep(tun.openFlows()) };
@@ -167,6 +174,33 @@ rootTest("in Geneve a flow has one socket, with options and without, framed or b
     assert.equal([...used].sort(), [0, 1, 2, 3], `IPv${family}`);
   }
   for (const length of [0, 3, 8, 20]) assert.is(reached(new Uint8Array(length).fill(0xff)), 0);
+});
+
+test("a group's datagrams go to one of its sockets, and by flow again", () => {
+  const sockets = openGroup();
+  const [first] = sockets;
+  const { port } = first;
+  const own = { family: 4, address: "127.0.0.1", port: 0, receive: false };
+  const senders = Array.from({ length: 24 }, () => tun.openUdp(own));
+  for (const { fd } of [...sockets, ...senders]) keep(fd);
+  const batch = new Batch();
+  const reached = () =>
+    senders.map(({ fd }) => {
+      batch.put(0, { bytes: FRAME, port, peer: LOOPBACK4 });
+      tun.writeUdpBatch(new Int32Array([fd]), batch.memory, batch.at, 1);
+      batch.preset(1);
+      return sockets.findIndex((one) => tun.readUdpBatch(one.fd, batch.memory, batch.at, 1) === 1);
+    });
+  const different = () => new Set(reached()).size;
+  assert.ok(different() > 1, "by flow");
+  tun.gatherUdp(first.fd, 2);
+  assert.equal([...new Set(reached())], [2]);
+  tun.gatherUdp(sockets[3].fd, 0);
+  assert.equal([...new Set(reached())], [0]);
+  tun.spreadUdp(sockets[1].fd);
+  assert.ok(different() > 1, "by flow again");
+  tun.spreadUdp(first.fd);
+  assert.is(thrownBy(() => tun.gatherUdp(keep(tun.openWake()), 0)).code, "ENOTSOCK");
 });
 
 test.run();

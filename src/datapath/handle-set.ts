@@ -150,10 +150,11 @@ export class HandleSet {
     const underlay = { ...settings.underlay, others: [] };
     refuseUnsteerable(underlay, plan);
     const steerer = new Steerer(plan);
+    const before = { ...NO_SOCKETS, ordered: false };
     let sockets: Sockets = NO_SOCKETS;
     let tun: OpenedTun | undefined;
     try {
-      sockets = openMissing(underlay, NO_SOCKETS, NO_SOCKETS, settings, steerer);
+      sockets = openMissing(underlay, before, NO_SOCKETS, settings, steerer);
       tun = await openTunQueues(settings.tun);
       steerer.steerDevice(tun.queues);
       return new HandleSet(settings, tun, sockets, steerer);
@@ -192,7 +193,8 @@ export class HandleSet {
     const old = this.#sockets;
     const kept = stillWanted(old, this.#underlay, underlay);
     applyChecksums(underlay, udpOf(kept));
-    const opened = openMissing(underlay, old, kept, this.#settings, this.#steerer);
+    const before = { ...old, ordered: this.#isOrdered() };
+    const opened = openMissing(underlay, before, kept, this.#settings, this.#steerer);
     this.#sockets = {
       sending: [...kept.sending, ...opened.sending],
       ports: inOrder(underlay, [...kept.ports, ...opened.ports]),

@@ -1,6 +1,6 @@
 // The sockets of one underlay address: what is open, what must be opened for another wish, and what
 // each worker sends from and listens on.
-import type { UdpSocket } from "node-tun";
+import { gatherUdp, spreadUdp, type UdpSocket } from "node-tun";
 import {
   FRAGMENT_SOCKETS,
   RAW_SOCKETS,
@@ -130,13 +130,23 @@ export interface OpenSettings {
   plan: CrewPlan;
 }
 
+/** While packets are numbered, one worker has those of every port; else all share them. */
+function sharePorts(ports: readonly OpenPort[], isOrdered: boolean): void {
+  for (const { sockets } of ports) {
+    const [first] = sockets;
+    if (first === undefined || sockets.length < 2) continue;
+    if (isOrdered) gatherUdp(first.fd, sockets.length - 1);
+    else spreadUdp(first.fd);
+  }
+}
+
 /**
  * Opens what is wanted and not kept, and steers the tunnel's own port when it is another one than
  * before; nothing stays open when something fails.
  */
 export function openMissing(
   underlay: UnderlayAddress,
-  before: Sockets,
+  before: Sockets & { ordered: boolean },
   kept: Sockets,
   settings: OpenSettings,
   steerer: Steerer,
@@ -145,10 +155,13 @@ export function openMissing(
   try {
     openInto(opened, underlay, kept, settings);
     applyChecksums(underlay, udpOf(opened));
-    const { protocol = "vxlan" } = underlay;
+    const { protocol = "vxlan", ordered = false } = underlay;
+    if (ordered) sharePorts([...kept.ports, ...opened.ports], true);
+    else if (before.ordered) sharePorts(kept.ports, false);
     const [own] = inOrder(underlay, [...kept.ports, ...opened.ports]);
     const [was] = before.ports;
-    const isSteered = own?.sockets === was?.sockets && was?.protocol === protocol;
+    const isSame = own?.sockets === was?.sockets && was?.protocol === protocol;
+    const isSteered = ordered || (isSame && !before.ordered);
     if (own?.protocol === protocol && !isSteered) {
       steerer.steerSockets(own.sockets, protocol);
     }
