@@ -9,7 +9,7 @@ export const peerProtocols = ["vxlan", "geneve", "udp", "ipip", "gre"] as const;
 export type PeerProtocol = (typeof peerProtocols)[number];
 
 /** Encapsulations between nodes. */
-export const builtProtocols = [...peerProtocols] as const;
+export const builtProtocols = [...peerProtocols, "pptp"] as const;
 export type BuiltProtocol = (typeof builtProtocols)[number];
 
 /** Those that carry IP alone: no Ethernet, so no VTEP MAC, and no network number. */

@@ -280,11 +280,11 @@ export class Agent implements RunningAgent {
   private async uninstall(): Promise<void> {
     const { paths, log } = this.running;
     this.endWatches();
-    const { key, membership, snapshot, host, flips, dials, pods } = paths;
+    const { key, membership, snapshot, host, flips, dials, pods, secrets } = paths;
     const steps = [
       () => this.pods.removeAll(),
       () => this.engine.remove(),
-      () => removeFiles(key, membership, snapshot, host, flips, dials, pods),
+      () => removeFiles(key, membership, snapshot, host, flips, dials, pods, ...secrets),
     ];
     // The lease is given back: there is no way back here, so every step is tried.
     for (const step of steps) {

@@ -55,7 +55,9 @@ export class CallKeeper {
   onChange: () => void = () => undefined;
   private readonly calls: Calls;
   private readonly secrets = new Map<string, string>();
+  /** Members whose secret is asked for, and those for which that failed last time. */
   private readonly asking = new Set<string>();
+  private readonly refused = new Set<string>();
   private readonly addresses = new Map<string, { address: string | null; asked_ms: number }>();
   private accounts = new Map<string, Account>();
   private applied: Plan | null = null;
@@ -98,13 +100,14 @@ export class CallKeeper {
     const { config } = snapshot;
     this.applied = plan;
     const canServe = this.serves(snapshot) && plan.tables !== null;
-    await this.askSecrets(plan.pairs ?? []);
+    this.askSecrets(plan.pairs ?? []);
     await this.calls.update(this.wanted(plan, underlay, config, canServe));
   }
 
   /** Once a second: accounts expire, names get other addresses. */
   readonly beat = (): void => {
     this.calls.checkAccounts();
+    this.askSecrets(this.applied?.pairs ?? []);
     void this.lookUpNames();
   };
 
@@ -261,20 +264,25 @@ export class CallKeeper {
     this.addresses.set(host, { address, asked_ms: performance.now() });
   }
 
-  /** Asked once each; a call waits until its secret is here. */
-  private async askSecrets(pairs: readonly PlannedPair[]): Promise<void> {
-    const { accounts, log } = this.parts;
+  /** A call waits until its secret is here; what failed is asked for again with the next beat. */
+  private askSecrets(pairs: readonly PlannedPair[]): void {
     for (const { nodeId } of pairs) {
-      if (this.secrets.has(nodeId) || this.asking.has(nodeId)) continue;
-      this.asking.add(nodeId);
-      accounts
-        .pairSecret(nodeId)
-        .then((secret) => {
-          this.secrets.set(nodeId, secret);
-          this.onChange();
-        })
-        .catch((error: unknown) => log("pptp.secret.failed", { nodeId, error: messageOf(error) }))
-        .finally(() => this.asking.delete(nodeId));
+      if (!this.secrets.has(nodeId) && !this.asking.has(nodeId)) void this.askSecret(nodeId);
+    }
+  }
+
+  private async askSecret(nodeId: string): Promise<void> {
+    const { accounts, log } = this.parts;
+    this.asking.add(nodeId);
+    try {
+      this.secrets.set(nodeId, await accounts.pairSecret(nodeId));
+      this.refused.delete(nodeId);
+      this.onChange();
+    } catch (error) {
+      if (!this.refused.has(nodeId)) log("pptp.secret.failed", { nodeId, error: messageOf(error) });
+      this.refused.add(nodeId);
+    } finally {
+      this.asking.delete(nodeId);
     }
   }
 }

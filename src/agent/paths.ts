@@ -13,6 +13,8 @@ export interface AgentPaths {
   host: string;
   /** In which form packets to each member arrive. */
   flips: string;
+  /** Accounts of PPTP users and secrets of pairs, written by the session. */
+  secrets: string[];
   /** Foreign PPTP servers to be connected to. */
   dials: string;
   /** Pods of this node. */
@@ -28,6 +30,7 @@ export function pathsOf(stateDir: string, runDir: string): AgentPaths {
     snapshot: join(stateDir, "snapshot.json"),
     host: join(stateDir, "host.json"),
     flips: join(stateDir, "forms.json"),
+    secrets: ["pptp-accounts.json", "pptp-pairs.json"].map((name) => join(stateDir, name)),
     dials: join(stateDir, "dials.json"),
     pods: join(stateDir, "pods.json"),
     socket: join(runDir, "agent.sock"),

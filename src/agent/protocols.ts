@@ -35,12 +35,10 @@ const BYTES_AFTER_IP: Readonly<Record<Exclude<ProtocolName, "gre">, number>> = {
   pptp: PPTP_OVERHEAD + PPP_OVERHEAD,
 };
 
-export type TunnelProtocol = BuiltProtocol | "pptp";
+export type TunnelProtocol = BuiltProtocol;
 
 /** Encapsulations this agent can receive: what its node record says. */
-export const spokenProtocols: readonly TunnelProtocol[] = [
-  ...new Set<TunnelProtocol>([...builtProtocols, "pptp"]),
-];
+export const spokenProtocols: readonly TunnelProtocol[] = builtProtocols;
 
 export function isTunnelProtocol(name: string): name is TunnelProtocol {
   return spokenProtocols.some((spoken) => spoken === name);

@@ -2,7 +2,7 @@
 import type { LinkOptions } from "../ppp/index.js";
 import { Call, type CallEvents } from "./call.js";
 import type { ControlPort } from "./control-port.js";
-import type { CallPort, CallsLog, Clock, WindowMode } from "./types.js";
+import type { CallKind, CallPort, CallsLog, Clock, WindowMode } from "./types.js";
 
 export interface DeskOptions {
   port: CallPort;
@@ -13,8 +13,11 @@ export interface DeskOptions {
   onChange: () => void;
 }
 
-/** Packets that we take without having acknowledged one. */
-export const OWN_WINDOW = 64;
+/**
+ * Packets that we take without having acknowledged one, as we tell the other end. Foreign ends may
+ * take a large number for nonsense; of members we know that a socket's buffer holds as many.
+ */
+export const OWN_WINDOW: Record<CallKind, number> = { "dial-in": 64, "dial-out": 64, pair: 8192 };
 
 /** A place in the hot path that is taken, before there is a link. */
 export interface Place {

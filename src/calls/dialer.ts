@@ -108,7 +108,7 @@ export class Dialer {
     const attempt: Attempt = { place, began_ms: clock.now(), control: null };
     this.attempt = attempt;
     this.session.since = new Date();
-    const own = { callId: place.localId, window: OWN_WINDOW };
+    const own = { callId: place.localId, window: OWN_WINDOW[this.target.kind] };
     attempt.control = control.dial(
       { localAddress, address, port, phoneNumber, ...own },
       {

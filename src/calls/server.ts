@@ -187,7 +187,7 @@ export class CallServer {
     });
     control.onEnd((reason) => this.hungUp(session, reason));
     control.onStatistics(() => this.statisticsOf(session));
-    control.accept({ callId: place.localId, window: OWN_WINDOW });
+    control.accept({ callId: place.localId, window: OWN_WINDOW[session.kind] });
   }
 
   /** The control connection says that the call is over. */

@@ -76,7 +76,7 @@ export const SETTINGS = {
   tunnelProtocol: mesh(
     oneOf("vxlan", "geneve", "ipip", "gre", "udp", "pptp"),
     "vxlan",
-    "the encapsulation between nodes; this version: all but pptp",
+    "the encapsulation between nodes; pptp is insecure",
   ),
   tunnelPort: both(
     port0,

@@ -38,7 +38,7 @@ test("--only names carriers, measures or both, in any order", () => {
 
 test("the lab's encapsulation is one that can be set", () => {
   assert.equal(throughput("--encap", "ipip").crew, { encap: "ipip" });
-  assert.throws(() => throughput("--encap", "pptp"), isUsageError);
+  assert.throws(() => throughput("--encap", "l2tp"), isUsageError);
 });
 
 test("workers and steering are the product's own unless given", () => {

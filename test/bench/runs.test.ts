@@ -21,7 +21,7 @@ test("a wire's MTU less the headers of each encapsulation is what is waited for"
   const sizes = builtProtocols.map((encap) => {
     return [encap, innerMtu({ mtu: 1500, offloads: true, crew: { encap } })];
   });
-  const wanted = { vxlan: 1450, geneve: 1450, udp: 1472, ipip: 1480, gre: 1476 };
+  const wanted = { vxlan: 1450, geneve: 1450, udp: 1472, ipip: 1480, gre: 1476, pptp: 1456 };
   assert.equal(Object.fromEntries(sizes), wanted);
   assert.is(innerMtu({ mtu: 9000, offloads: true, crew: {} }), 8950);
 });

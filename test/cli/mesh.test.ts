@@ -144,10 +144,10 @@ test("config set changes what config get shows; what this build cannot do is ref
 }) => {
   assert.equal(await ask(world, "config", "set", "masquerade", "false"), { masquerade: false });
   assert.is((await meshd(world, "config", "get", "masquerade")).out, "false\n");
-  const { code, err } = await meshd(world, "config", "set", "tunnelProtocol", "pptp");
+  const { code, err } = await meshd(world, "config", "set", "underlayAddress", "192.0.2.1");
   assert.is(code, 1);
-  assert.match(err, /^meshd: tunnelProtocol: "pptp" is not in this version/);
-  assert.is((await meshd(world, "config", "get", "tunnelProtocol")).out, "vxlan\n");
+  assert.match(err, /^meshd: underlayAddress: "192.0.2.1" is an address of one node/);
+  assert.is((await meshd(world, "config", "get", "underlayAddress")).out, "null\n");
 });
 
 test("a static peer is added, listed, a route, and removed", async ({ world }) => {

@@ -98,7 +98,8 @@ test("settings are checked, and kept when they cannot change live", async () => 
     );
     assert.match(await refused("workers", 4), /^MESHD_SETTING_NOT_LIVE workers/);
     assert.is(await refused("tunnelProtocol", "udp"), "taken");
-    assert.match(await refused("tunnelProtocol", "pptp"), /^MESHD_BAD_SETTING .*"vxlan"/);
+    assert.is(await refused("tunnelProtocol", "pptp"), "taken");
+    assert.match(await refused("tunnelProtocol", "l2tp"), /^MESHD_BAD_SETTING .*vxlan/);
     assert.is(await refused("vni", "identity"), "taken");
     assert.match(await refused("vni", "nobody"), /^MESHD_BAD_SETTING vni: .*use identity/);
     assert.match(await refused("underlayAddress", "192.0.2.1"), /^MESHD_BAD_SETTING .*one node/);
@@ -291,7 +292,7 @@ test("without a controller and without a server the client says so", async () =>
 test("a mesh of settings that no agent can carry out is not begun", async () => {
   const dir = await mkdtemp(join(tmpdir(), "meshd-test-"));
   try {
-    const config = { tunnelProtocol: "pptp" } as const;
+    const config = { underlayAddress: "192.0.2.1" } as const;
     const made = createMesh(join(dir, "mesh"), { servers: [], config });
     assert.is(await codeOf(made), "MESHD_BAD_SETTING");
     assert.equal(await readdir(dir), [], "no key was written");

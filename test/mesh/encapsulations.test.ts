@@ -20,6 +20,7 @@ const EXPECTED: Readonly<Record<string, { overhead: number; ipProtocols: number[
   udp: { overhead: 28, ipProtocols: [] },
   ipip: { overhead: 20, ipProtocols: [4, 41] },
   gre: { overhead: 24, ipProtocols: [47] },
+  pptp: { overhead: 44, ipProtocols: [47] },
 };
 
 /** IP protocols of the raw sockets that a namespace has open. */
