@@ -25,9 +25,9 @@ export function limitsOf({ protocol, gre, address, mtu }: TablePeer): PathLimits
 export function pathPeers({ peers, tables }: Plan): PathPeer[] {
   return peers.flatMap((peer, index) => {
     const entry = tables?.peers[index];
-    return entry === undefined
-      ? []
-      : [{ peer, limits: isTunnelled(peer) ? limitsOf(entry) : null }];
+    // Without a call no question would leave.
+    const isAsked = isTunnelled(peer) && entry?.pptp?.slot !== null;
+    return entry === undefined ? [] : [{ peer, limits: isAsked ? limitsOf(entry) : null }];
   });
 }
 

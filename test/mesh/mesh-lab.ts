@@ -267,6 +267,11 @@ export const inside = inNamespace;
 /** The kernel's queues overflow on a busy machine. */
 const QUEUES = ["DEVICE_QUEUE_FULL", "SOCKET_QUEUE_FULL"];
 
+/** So many come with a start: a packet was sooner than what it needs. */
+const EARLY: Partial<Record<string, number>> = {
+  ...{ UNKNOWN_PEER: 5, UNKNOWN_CALL: 5, NOT_AUTHENTICATED: 5, NO_CALL: 30 },
+};
+
 /**
  * Drops that a mesh at work does not explain: neighbour chatter is multicast, and a probe may come
  * from a node of which the view has not told yet.
@@ -274,7 +279,7 @@ const QUEUES = ["DEVICE_QUEUE_FULL", "SOCKET_QUEUE_FULL"];
 export function unexpectedDrops(rows: readonly DropRow[]): DropRow[] {
   return rows.filter(({ reason, packets }) => {
     if (QUEUES.includes(reason)) return false;
-    return reason !== "MULTICAST" && !(reason === "UNKNOWN_PEER" && packets <= 5);
+    return reason !== "MULTICAST" && packets > (EARLY[reason] ?? 0);
   });
 }
 
