@@ -16,11 +16,21 @@ export function inNamespace(namespace: string, argv: string[]): string[] {
   return ["nsenter", `--net=/run/netns/${namespace}`, "--", ...argv];
 }
 
+/** Settings that lead a client to one control plane: what `lab env` prints, of any lab. */
+const ELSEWHERE = ["MESHD_NATS", "MESHD_CREDS", "MESHD_MESH"];
+
+/** A lab's hosts know their own control plane, whatever the caller's shell was told. */
+function environment(): NodeJS.ProcessEnv {
+  const own = Object.entries(process.env).filter(([name]) => !ELSEWHERE.includes(name));
+  return Object.fromEntries(own);
+}
+
 /** Runs a program to its end; a non-zero exit is a value, not an error. */
 export function runIn(namespace: string, argv: string[], timeout_ms = 60_000): Promise<Outcome> {
   const [file = "", ...rest] = inNamespace(namespace, argv);
   return new Promise((resolve) => {
-    const options = { timeout: timeout_ms, maxBuffer: OUTPUT_MAX, encoding: "utf8" as const };
+    const limits = { timeout: timeout_ms, maxBuffer: OUTPUT_MAX };
+    const options = { ...limits, encoding: "utf8" as const, env: environment() };
     execFile(file, rest, options, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === "number" ? error.code : 128;
       resolve({ code, stdout, stderr: stderr === "" && error !== null ? error.message : stderr });

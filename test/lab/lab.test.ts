@@ -205,6 +205,13 @@ rootTest(lab, "the environment for clients outside leads to the control plane", 
     });
   const nodes = JSON.parse(run(["node", "list"])) as { name: string }[];
   assert.equal(nodes.map((node) => node.name).sort(), ["n1", "n2", "n3", "n4", "n5"]);
+  // A shell that was told of this lab makes another one all the same.
+  const other = ["--name", `o${process.pid}`, ...roots];
+  try {
+    run(["lab", "up", "--nodes", "1", "--pods", "0", "--underlay", "192.168.99.0/24", ...other]);
+  } finally {
+    run(["lab", "down", ...other]);
+  }
 });
 
 rootTest(lab, "workers that nobody names stay as many as the lab was made with", () => {
