@@ -79,9 +79,9 @@ function exchange(j: u32, a: u32): u32 {
   return b;
 }
 
-/** The byte of the key stream that two exchanged entries lead to. */
-function streamByte(a: u32, b: u32): u32 {
-  return load<u8>((a + b - 1) & 255, TABLE);
+/** Where in the table the byte of the key stream is that two exchanged entries lead to. */
+function streamAt(a: u32, b: u32): usize {
+  return (a + b - 1) & 255;
 }
 
 /** The next bytes of the key stream, one by one, over those at `at`. */
@@ -94,7 +94,7 @@ function cryptFew(at: usize, length: u32): void {
     j += a;
     const b = exchange(j, a);
     store<u8>(i, b, TABLE);
-    store<u8>(at, load<u8>(at) ^ streamByte(a, b));
+    store<u8>(at, load<u8>(at) ^ load<u8>(streamAt(a, b), TABLE));
     i = (i + 1) & 255;
   }
   store<u32>(I, i);
@@ -121,7 +121,7 @@ function cryptTurns(at: usize, end: usize): void {
       a3 = load<u8>(i, TABLE + 2);
       a4 = load<u8>(i, TABLE + 3);
     }
-    let k = <u64>streamByte(a1, b1);
+    let k = v128.load_splat<u8>(streamAt(a1, b1), TABLE);
     j += a2;
     const b2 = exchange(j, a2);
     store<u8>(i, b2, TABLE + 1);
@@ -129,16 +129,16 @@ function cryptTurns(at: usize, end: usize): void {
       a3 = load<u8>(i, TABLE + 2);
       a4 = load<u8>(i, TABLE + 3);
     }
-    k |= (<u64>streamByte(a2, b2)) << 8;
+    k = v128.load_lane<u8>(streamAt(a2, b2), k, 1, TABLE);
     j += a3;
     const b3 = exchange(j, a3);
     store<u8>(i, b3, TABLE + 2);
     if (((j - i) & 255) === 3) a4 = load<u8>(i, TABLE + 3);
-    k |= (<u64>streamByte(a3, b3)) << 16;
+    k = v128.load_lane<u8>(streamAt(a3, b3), k, 2, TABLE);
     j += a4;
     const b4 = exchange(j, a4);
     store<u8>(i, b4, TABLE + 3);
-    k |= (<u64>streamByte(a4, b4)) << 24;
+    k = v128.load_lane<u8>(streamAt(a4, b4), k, 3, TABLE);
     const a5: u32 = load<u8>(i, TABLE + 4);
     let a6: u32 = load<u8>(i, TABLE + 5);
     let a7: u32 = load<u8>(i, TABLE + 6);
@@ -151,7 +151,7 @@ function cryptTurns(at: usize, end: usize): void {
       a7 = load<u8>(i, TABLE + 6);
       a8 = load<u8>(i, TABLE + 7);
     }
-    k |= (<u64>streamByte(a5, b5)) << 32;
+    k = v128.load_lane<u8>(streamAt(a5, b5), k, 4, TABLE);
     j += a6;
     const b6 = exchange(j, a6);
     store<u8>(i, b6, TABLE + 5);
@@ -159,17 +159,17 @@ function cryptTurns(at: usize, end: usize): void {
       a7 = load<u8>(i, TABLE + 6);
       a8 = load<u8>(i, TABLE + 7);
     }
-    k |= (<u64>streamByte(a6, b6)) << 40;
+    k = v128.load_lane<u8>(streamAt(a6, b6), k, 5, TABLE);
     j += a7;
     const b7 = exchange(j, a7);
     store<u8>(i, b7, TABLE + 6);
     if (((j - i) & 255) === 7) a8 = load<u8>(i, TABLE + 7);
-    k |= (<u64>streamByte(a7, b7)) << 48;
+    k = v128.load_lane<u8>(streamAt(a7, b7), k, 6, TABLE);
     j += a8;
     const b8 = exchange(j, a8);
     store<u8>(i, b8, TABLE + 7);
-    k |= (<u64>streamByte(a8, b8)) << 56;
-    store<u64>(at, load<u64>(at) ^ k);
+    k = v128.load_lane<u8>(streamAt(a8, b8), k, 7, TABLE);
+    store<u64>(at, load<u64>(at) ^ i64x2.extract_lane(k, 0));
     i = (i + TURN) & 255;
   }
   store<u32>(I, i);
