@@ -70,8 +70,12 @@ import * as window from "./window";
 /** Most that stands before a frame. */
 const HEADERS: u32 = pptp.SIZE + 8 + ppp.ADDRESS_SIZE;
 
+/** Nothing of the network's may be sent in clear text then. */
+const HIDES: u32 = CALL_REQUIRES_MPPE | CALL_ENCRYPTS;
+
 function open(record: usize, id: u32, at: usize): void {
   const region = calls.region();
+  if (load<u32>(record, CALL_STATE) === CALL_OPEN) close(record);
   // What links it in the list of calls with something due stays as it is.
   const isActive = load<u32>(record, CALL_IS_ACTIVE);
   const next = load<u32>(record, CALL_NEXT);
@@ -136,9 +140,11 @@ function forgetStaged(id: u32): void {
 
 /** Sends the frame of `length` bytes at `from`. Returns 0 or -Drop. */
 function frame(record: usize, from: usize, length: u32): i32 {
+  // An odd first byte would be a protocol number of its own.
+  if (ppp.protocolLength(from, length) !== 2) return -Drop.BAD_PPP;
   const isData = ppp.protocol(from, 2) < ppp.CONTROL_MIN;
-  const mustHide = calls.has(record, CALL_REQUIRES_MPPE | CALL_ENCRYPTS);
-  if (isData && mustHide) return -Drop.NOT_ENCRYPTED;
+  const mayShow = calls.has(record, CALL_NETWORK) && !calls.has(record, HIDES);
+  if (isData && !mayShow) return -Drop.NOT_ENCRYPTED;
   const at = output.takeWire(HEADERS + length);
   const number = window.next(record, calls.now());
   const peerId: u32 = load<u16>(record, CALL_PEER_ID);
