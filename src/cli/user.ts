@@ -157,14 +157,16 @@ export const command: CommandGroup = {
     },
     list: {
       usage: "",
-      about: "Lists the accounts; never their passwords. All of them are of an insecure protocol.",
+      about: "Lists the accounts of this insecure protocol; never their passwords.",
       example: "meshd user list --json",
       words: [0, 0],
       run: list,
     },
     remove: {
       usage: "NAME",
-      about: "Removes an account; its sessions end within seconds, on nodes that NATS reaches.",
+      about:
+        "Removes an account of this insecure protocol; its sessions end within seconds, on nodes " +
+        "that NATS reaches.",
       example: "meshd user remove ada",
       words: [1, 1],
       run: remove,

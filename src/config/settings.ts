@@ -166,10 +166,14 @@ export const SETTINGS = {
   pptpWindow: mesh(
     oneOf("advertised", "strict", "off"),
     "advertised",
-    "packets under way in a PPTP call: the window that the peer offers, RFC 2637's, no bound",
+    "packets under way in a (insecure) PPTP call: the peer's window, RFC 2637's, no bound",
   ),
-  pptpDns: mesh(listOf(address4, 0, 2), [], "DNS servers that PPTP clients are told"),
-  pptpNbns: mesh(listOf(address4, 0, 2), [], "NBNS (WINS) servers that PPTP clients are told"),
+  pptpDns: mesh(listOf(address4, 0, 2), [], "DNS servers that clients of (insecure) PPTP are told"),
+  pptpNbns: mesh(
+    listOf(address4, 0, 2),
+    [],
+    "NBNS (WINS) servers that clients of (insecure) PPTP are told",
+  ),
   leaseQuarantine: mesh(
     integer(0, limits.LEASE_QUARANTINE_MAX_S),
     limits.LEASE_QUARANTINE_DEFAULT_S,
