@@ -71,5 +71,5 @@ export function forward(from: u32, innerAt: usize, length: u32, free: u32): i32 
     return refuse(from, Drop.TOO_BIG, innerAt, length, said);
   }
   if (made > 1) counters.generated(INGRESS, made - 1);
-  return made < 0 ? made : 0;
+  return min<i32>(made, 0);
 }

@@ -23,7 +23,13 @@ import { Calls } from "../../../src/datapath/calls.js";
 import { setCallsWorker } from "../../../src/datapath/memory.js";
 import { drainPunts, putEntry } from "../../../src/datapath/punt.js";
 import { mendRegion } from "../../../src/datapath/recovery.js";
-import { begin, CallFeeder, contentsOfCalls, openCalls } from "../../support/fuzz-calls.js";
+import {
+  begin,
+  CallFeeder,
+  contentsOfCalls,
+  type FuzzCall,
+  openCalls,
+} from "../../support/fuzz-calls.js";
 import { FuzzDriver, type Output, type Writer } from "../../support/fuzz-driver.js";
 import { contentsOf } from "../../support/nodes.js";
 import { be16 } from "../../support/packets.js";
@@ -77,23 +83,23 @@ function judge(_tun: Output[], wire: Output[]): void {
 const failing: Writer = ({ segments }) =>
   random.once(50) ? { status: 11, failed: random.between(0, segments) } : { status: 0, failed: 0 };
 
-/** Something of the control thread, sensible or not. */
-function command(): void {
-  const call = random.pick(calls);
-  const { slot } = call;
-  if (random.once(3)) port.send(slot, random.bytes(random.between(2, 60)));
-  else if (random.once(3)) begin(port, call);
-  else if (random.once(2)) port.set(slot, { phase: random.pick(["link", "network"]) });
-  else if (random.once(2)) port.set(slot, { resetSend: true });
-  else {
-    const kind = random.between(2, 7);
-    // To open one it would take more.
-    const data = random.bytes(random.between(0, OPEN_SIZE - 1));
-    // Ids that are nobody's: what a confused control thread may say of calls that are gone.
-    const peer = random.once(2) ? random.bits() : call.localId + 1024;
-    putEntry(driver.memory, driver.base, { kind, peer, generation: 0, data });
-  }
+/** What a confused control thread may say of calls that are gone, or that never were. */
+function confused({ localId }: FuzzCall): void {
+  const peer = random.once(2) ? random.bits() : localId + 1024;
+  const kind = random.between(2, 7);
+  // To open one it would take more.
+  const data = random.bytes(random.between(0, OPEN_SIZE - 1));
+  putEntry(driver.memory, driver.base, { kind, peer, generation: 0, data });
 }
+
+/** What the control thread does, sensible or not. */
+const COMMANDS: readonly ((call: FuzzCall) => unknown)[] = [
+  ({ slot }) => port.send(slot, random.bytes(random.between(2, 60))),
+  (call) => begin(port, call),
+  ({ slot }) => port.set(slot, { phase: random.pick(["link", "network"]) }),
+  ({ slot }) => port.set(slot, { resetSend: true }),
+  confused,
+];
 
 /** As when a worker's thread ends and the next one takes its place. */
 function die(): void {
@@ -102,7 +108,7 @@ function die(): void {
 }
 
 function round(): void {
-  if (random.once(10)) command();
+  if (random.once(10)) random.pick(COMMANDS)(random.pick(calls));
   if (random.once(400)) die();
   const count = random.between(0, 64);
   for (let i = 0; i < count; i++) feeder.feedWire(driver);
