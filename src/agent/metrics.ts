@@ -137,6 +137,20 @@ function heapFamilies(status: AgentStatus): MetricFamily[] {
   ];
 }
 
+/** Insecure (docs/pptp.md): how many calls there are says nothing of secrecy. */
+function callFamilies({ pptp }: AgentStatus): MetricFamily[] {
+  const sessions = pptp?.sessions ?? [];
+  const kinds = ["dial-in", "dial-out", "pair"];
+  const states = ["waiting", "link", "up"];
+  const countOf = (kind: string, state: string) =>
+    sessions.filter((one) => one.kind === kind && one.state === state).length;
+  const samples = kinds.flatMap((kind) =>
+    states.map((state) => ({ labels: { kind, state }, value: countOf(kind, state) })),
+  );
+  if (pptp === null) return [];
+  return [{ name: "meshd_pptp_calls", help: "PPTP calls (insecure).", type: "gauge", samples }];
+}
+
 function statusFamilies(status: AgentStatus): MetricFamily[] {
   const age = status.nats.viewAge_ms;
   return [
@@ -184,6 +198,7 @@ export function metricsText(status: AgentStatus, parts: DropParts): string {
     ...statusFamilies(status),
     ...heapFamilies(status),
     ...peerFamilies(status),
+    ...callFamilies(status),
     ...counterFamilies(parts.datapath),
     ...directFamilies(status),
     ...dropFamilies(parts),

@@ -1,0 +1,186 @@
+// PPTP as its users see it: a host of another mesh dials in to a node, reaches pods behind it and on
+// another node, and is reached; accounts, disconnects and restarts; members' own calls meanwhile.
+//
+//   gate (another mesh, one pod) --- bridge --- <lab>-n1 (pptpServer), <lab>-n2, a pod each
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { AgentStatus, SessionView } from "../../src/agent/index.js";
+import { INSECURE } from "../../src/calls/index.js";
+import { hashedStreams } from "../support/hashed-stream.js";
+import { createNamespace, pings, runSync, until } from "../support/netns.js";
+import { isRoot, rootTest } from "../support/root.js";
+import { assertPings, type Guest, MeshLab, meshdAt } from "./mesh-lab.js";
+
+const test = suite("pptp");
+const lab = new MeshLab("pp");
+const SERVER = "192.168.77.1";
+let gate: Guest;
+let gatePod = "";
+
+const pod = (node: string) => lab.podSpace(node, "p1");
+const sessions = () => lab.ask<SessionView[]>("n1", ["pptp", "list"]);
+const upSessions = () => sessions().filter(({ state }) => state === "up");
+const gateStatus = () => lab.ask<AgentStatus>(gate.place, ["status"]);
+const dialled = () => lab.ask<SessionView[]>(gate.place, ["pptp", "list"])[0];
+const warnings = () => lab.agent("n1").warnings.filter((line) => line.includes("pptp"));
+
+function passwordFile(name: string, password: string): string {
+  const path = join(lab.folder, name);
+  writeFileSync(path, `${password}\n`, { mode: 0o600 });
+  return path;
+}
+
+/** Another mesh of one node on the lab's bridge, with a pod and a pool of its own. */
+function makeGate(): void {
+  gate = lab.addGuest("gate");
+  const run = (words: string[], input?: string) => {
+    const { code, stdout, stderr } = meshdAt(gate.place, words, input);
+    assert.is(code, 0, `gate: ${words.join(" ")}: ${stderr}`);
+    return stdout;
+  };
+  run(["up", "--no-systemd", "--cluster-pool-ipv4-pod-cidr", "10.60.0.0/16"]);
+  const token = run(["token", "create"]).trim();
+  run(["join", "-", "--no-systemd", "--name", "gate"], token);
+  gatePod = createNamespace("gatepod");
+  run(["pod", "add", "p1", "--netns", gatePod]);
+}
+
+function dial(user: string, file: string): { code: number; stdout: string; stderr: string } {
+  const route = ["--route", "10.244.0.0/16"];
+  const words = ["pptp", "dial", SERVER, "--user", user, "--password-file", file, ...route];
+  return meshdAt(gate.place, words);
+}
+
+async function untilDialled(what: string, isUp: boolean): Promise<void> {
+  await until(what, () => (dialled()?.state === "up") === isUp, 20_000);
+}
+
+/** Both ways, small and full, to pods on both nodes, and from a pod behind the dialling end. */
+async function assertReach(): Promise<void> {
+  const client = dialled()?.address ?? "";
+  for (const node of ["n1", "n2"]) {
+    const address = lab.address(node, "p1", 4);
+    await until(`gate reaches ${node}`, () => pings(gate.namespace, address), 10_000);
+    assert.ok(pings(pod(node), client), `${node} -> ${client}`);
+    assertPings(gate.namespace, address, 1400);
+    assert.ok(pings(gatePod, address), `the gate's pod -> ${node}`);
+  }
+}
+
+if (isRoot) {
+  test.before(() => {
+    lab.up("--nodes", "2", "--pods", "1");
+    makeGate();
+    assert.is(meshdAt(lab.node("n1"), ["down", "--agent"]).code, 0);
+    assert.is(meshdAt(lab.node("n1"), ["join", "--pptp-server", "--no-systemd"]).code, 0);
+  });
+}
+
+rootTest(
+  test,
+  "a node serves users once an administrator allows it, and says why not",
+  async () => {
+    assert.match(warnings().join(), /no administrator allows it: meshd node pptp/);
+    assert.is(lab.agent("n1").pptp, null);
+    lab.admin("node", "pptp", "n1", "--allow");
+    lab.admin("user", "add", "alice", "--password-file", passwordFile("alice", "open sesame"));
+    await lab.untilAgent("n1", "users may dial in", ({ pptp }) => pptp?.serves === true);
+    assert.equal(warnings(), []);
+    assert.is(lab.agent("n1").pptp?.warning, INSECURE);
+  },
+);
+
+rootTest(test, "a wrong password is refused, said to both ends, and gives no address", async () => {
+  const { code, stderr } = dial("alice", passwordFile("wrong", "open barley"));
+  assert.is(code, 1);
+  assert.match(stderr, /goes on dialling/);
+  assert.ok(stderr.includes(INSECURE));
+  assert.equal(upSessions(), []);
+  lab.ask(gate.place, ["pptp", "hang-up", SERVER]);
+  assert.is(gateStatus().pptp, null);
+});
+
+rootTest(test, "a user dials in: pods of all nodes, both ways, and a pod behind it", async () => {
+  const { code, stdout, stderr } = dial("alice", join(lab.folder, "alice"));
+  assert.is(code, 0, stderr);
+  assert.match(stdout, /connected to 192\.168\.77\.1 as alice: 10\.244\./);
+  const [session] = upSessions();
+  assert.equal(
+    [session?.name, session?.underlay, session?.kind],
+    ["alice", gate.address, "dial-in"],
+  );
+  assert.match(session?.encryption ?? "", /MPPE 128-bit stateless \(insecure\)/);
+  // The highest address of the node's /24: pods have theirs from below.
+  assert.match(session?.address ?? "", /^10\.244\.\d+\.254$/);
+  await assertReach();
+  await lab.counters("n1");
+});
+
+rootTest(test, "TCP by a call arrives whole, up and down, past the serving node", async () => {
+  const address = lab.address("n2", "p1", 4);
+  const client = dialled()?.address ?? "";
+  const up = await hashedStreams({ from: gate.namespace, to: pod("n2"), address }, 1, 10 << 20);
+  assert.equal(up.received, up.sent);
+  const down = { from: pod("n2"), to: gate.namespace, address: client };
+  const { sent, received } = await hashedStreams(down, 1, 10 << 20);
+  assert.equal(received, sent);
+  await lab.counters("n1");
+  const bytes = upSessions()[0]?.statistics;
+  assert.ok((bytes?.receivedBytes ?? 0) > 10 << 20, JSON.stringify(bytes));
+  const metrics = await lab.metrics("n1");
+  assert.match(metrics, /meshd_pptp_calls\{kind="dial-in",state="up"\} 1/);
+});
+
+rootTest(test, "calls between members come and go beside it, and packets go on", async () => {
+  lab.admin("config", "set", "tunnelProtocol", "pptp");
+  const isOn = ({ change, peers }: AgentStatus) =>
+    change === null && peers.every(({ protocol }) => protocol === "pptp");
+  for (const node of ["n1", "n2"]) await lab.untilAgent(node, "sends pptp alone", isOn, 20_000);
+  assert.equal(
+    upSessions()
+      .map(({ kind }) => kind)
+      .sort(),
+    ["dial-in", "pair"],
+  );
+  await assertReach();
+  lab.admin("config", "set", "tunnelProtocol", "vxlan");
+  const isOff = ({ change, peers }: AgentStatus) =>
+    change === null && peers.every(({ protocol }) => protocol === "vxlan");
+  for (const node of ["n1", "n2"]) await lab.untilAgent(node, "sends vxlan alone", isOff, 20_000);
+  await until("the pair's call is over", () => upSessions().length === 1, 10_000);
+  await assertReach();
+});
+
+rootTest(test, "an administrator ends a session; a disabled user stays out", async () => {
+  lab.ask("n1", ["pptp", "disconnect", "alice"]);
+  await untilDialled("the session is over", false);
+  await untilDialled("the client dials again", true);
+  lab.admin("user", "set", "alice", "--disable");
+  await untilDialled("a disabled user is out", false);
+  await until("it is said", () => /disabled/.test(dialled()?.problem ?? ""), 10_000);
+  assert.equal(upSessions(), []);
+  lab.admin("user", "set", "alice", "--enable", "--address", "none");
+  await untilDialled("an enabled user is in again", true);
+});
+
+rootTest(test, "a killed agent starts again, and its user and routes are back", async () => {
+  process.kill(lab.agent("n1").pid, "SIGKILL");
+  assert.is(meshdAt(lab.node("n1"), ["join", "--no-systemd"]).code, 0);
+  await until("the user is back", () => upSessions().length === 1, 30_000);
+  await assertReach();
+});
+
+rootTest(test, "hanging up takes addresses, routes and rules away at both ends", async () => {
+  lab.ask(gate.place, ["pptp", "hang-up", SERVER]);
+  await until("nobody is there", () => sessions().length === 0, 10_000);
+  const left = () =>
+    runSync(gate.namespace, ["ip", "route"]) + runSync(gate.namespace, ["ip", "address"]);
+  await until("the gate is as before", () => !left().includes("10.244."), 10_000);
+  assert.not.match(runSync(gate.namespace, ["nft", "list", "tables"]), /calls/);
+  const routes = () => runSync(lab.node("n1").namespace, ["ip", "route"]);
+  await until("the server, too", () => !routes().includes(".254 dev mesh0"), 10_000);
+});
+
+test.run();
