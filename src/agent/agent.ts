@@ -181,6 +181,7 @@ export class Agent implements RunningAgent {
   /** With nftables' counts of this moment. */
   async countedStatus(): Promise<AgentStatus> {
     await this.bare.refresh(this.engine.plan().admission !== null);
+    await this.engine.filter.refresh();
     return this.status();
   }
 

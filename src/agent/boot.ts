@@ -14,6 +14,7 @@ import type { Underlay } from "../host/index.js";
 import { Pods } from "../pods/index.js";
 import { AgentError, messageOf } from "./errors.js";
 import { makePrivateDirectory, readText, removeDrafts, removeFiles } from "./files.js";
+import { checkFilter, filterWish } from "./filter-keeper.js";
 import { localFacts } from "./local.js";
 import { StateLock } from "./lock.js";
 import { type Joined, obtainMembership } from "./membership.js";
@@ -138,6 +139,8 @@ async function openMember(
   const things = { devices: [deviceName, ...pods.devices()], pools, left };
   const underlay = await chooseUnderlay(underlayWish(options, snapshot.config), things);
   const warnings = await checkPools(underlay, things);
+  const servers = options.servers ?? membership.servers;
+  await checkFilter(filterWish(options), { underlayDevice: underlay.device, servers });
   const local = localFacts(options, identity.nodeId, deviceName, underlay);
   const made = await firstPlan(session, (view) => plan({ snapshot: view, local }));
   const { config } = session.snapshot() ?? snapshot;

@@ -53,6 +53,8 @@ const LOOKUP_MS = 60_000;
 export class CallKeeper {
   /** Called when a new plan would be another one. */
   onChange: () => void = () => undefined;
+  /** Called with the addresses whose control connections are up, when they change. */
+  onCallers: (addresses: readonly string[]) => Promise<void> | void = () => undefined;
   private readonly calls: Calls;
   private readonly secrets = new Map<string, string>();
   /** Members whose secret is asked for, and those for which that failed last time. */
@@ -68,7 +70,8 @@ export class CallKeeper {
   ) {
     const { session, port, log } = parts;
     this.calls = new Calls({
-      ...{ port, log, clock: systemClock, control: parts.control ?? pptpPort(log) },
+      ...{ port, log, clock: systemClock },
+      control: parts.control ?? pptpPort(log, (addresses) => this.onCallers(addresses)),
       ...{ ownId: session.nodeId, ownName: session.membership.name },
       onChange: () => this.onChange(),
       account: (user) => this.accounts.get(user.toLowerCase()) ?? null,

@@ -6,6 +6,7 @@ import { replaceFile, type Underlay } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import type { CallKeeper } from "./call-keeper.js";
 import { codeOf, messageOf } from "./errors.js";
+import { FilterKeeper, filterWish } from "./filter-keeper.js";
 import { flipStateText } from "./flip-state.js";
 import type { Flips } from "./flips.js";
 import type { HostKeeper } from "./host-keeper.js";
@@ -64,8 +65,10 @@ export class Engine {
   private pools: string[] = [];
   private hostProblems: string[] = [];
   private readonly causes = new Map<string, unknown>();
+  readonly filter: FilterKeeper;
   private readonly guard: RawGuard;
   private guardText = "";
+  private filterText = "";
 
   constructor(
     private readonly parts: EngineParts,
@@ -76,6 +79,8 @@ export class Engine {
     this.current = first;
     this.applied = first;
     this.guard = new RawGuard(parts.deviceName);
+    this.filter = new FilterKeeper(parts.deviceName, filterWish(parts.options));
+    parts.calls.onCallers = (addresses) => this.filter.setCallers(addresses);
   }
 
   /** The plan in force: its steps have been done, or are in `warnings`. */
@@ -148,6 +153,7 @@ export class Engine {
     await this.step("underlay", () => this.rebind());
     await this.step("outer fragments", () => this.allowFragments());
     await this.step("raw sockets", () => this.guardRaw(full));
+    await this.step("pptp filter", () => this.applyFilter(full));
     await this.step("host", () => this.applyHost(full));
     await this.step("pods", () => this.applyPods(full));
     await this.step("calls", () =>
@@ -259,6 +265,27 @@ export class Engine {
     this.guardText = text;
   }
 
+  /** Also where nothing is filtered: then a table that another process left goes. */
+  private async applyFilter(full: boolean): Promise<void> {
+    const { options, session, datapath } = this.parts;
+    const underlay = datapath.underlay();
+    const { protocol = "vxlan", port, others = [] } = underlay;
+    const udp = [{ protocol, port }, ...others].filter((one) => isUdp(one.protocol));
+    const mesh = {
+      udpPorts: udp.map((one) => one.port),
+      ipProtocols: rawProtocolsOf(underlay),
+      members: this.current.peers.map(({ address }) => address),
+      bare: this.current.admission?.peers ?? [],
+    };
+    const servers = options.servers ?? session.membership.servers;
+    const facts = { underlayDevice: this.underlayNow.device, servers, mesh };
+    const text = JSON.stringify(facts);
+    if (!full && text === this.filterText) return;
+    this.filterText = "";
+    this.churn.hostChanges += await this.filter.apply(facts);
+    this.filterText = text;
+  }
+
   private async applyHost(full: boolean): Promise<void> {
     const { mtu, addresses, routes, masquerade, admission, callNat } = this.current;
     const wanted = { mtu, addresses, routes, masquerade, admission, callNat, pools: this.pools };
@@ -332,6 +359,7 @@ export class Engine {
   /** Takes the node's marks off the host, except the device, which the datapath closes. */
   async remove(): Promise<void> {
     await this.guard.remove();
+    await this.filter.remove();
     await this.parts.keeper.remove(this.pools);
   }
 }

@@ -20,13 +20,13 @@ import type { AgentStatus, ChangeStatus, DropRow, FibRow, PeerStatus, RouteRow }
 
 /** Whose counts of drops there are: the workers', nftables' and the kernel's queues'. */
 export interface DropParts {
+  engine: Engine;
   datapath: Datapath;
   bare: BareCounters;
   queueDrops: QueueDrops;
 }
 
 export interface StatusParts extends DropParts {
-  engine: Engine;
   session: MemberSession;
   membership: Membership;
   pods: Pods;
@@ -174,6 +174,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     refused: session.snapshot()?.refused ?? [],
     change,
     pptp: parts.calls.status(plan, session.snapshot()),
+    pptpFilter: engine.filter.status(),
     warnings: [
       ...[...parts.warnings, ...engine.warnings()],
       ...parts.calls.problems(session.snapshot()),
@@ -215,8 +216,8 @@ export function routeRows(engine: Engine, deviceName: string): RouteRow[] {
 }
 
 /** Drop reasons that happened, summed over workers, most frequent first. */
-export function dropRows({ datapath, bare, queueDrops }: DropParts): DropRow[] {
-  const beside = [...bare.drops(), ...queueDrops.rows(datapath)];
+export function dropRows({ datapath, bare, queueDrops, engine }: DropParts): DropRow[] {
+  const beside = [...bare.drops(), ...engine.filter.drops(), ...queueDrops.rows(datapath)];
   const rows = new Map<string, DropRow>(beside.map((row) => [row.reason, row]));
   for (const worker of datapath.counters()) {
     for (const direction of ["egress", "ingress"] as const) {

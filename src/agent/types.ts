@@ -9,6 +9,7 @@ import type {
   SteeringStatus,
   WorkerHeap,
 } from "../datapath/index.js";
+import type { RefusedCounts } from "../host/index.js";
 import type { Form } from "./plan-forms.js";
 import type { Way } from "./plan-types.js";
 import type { PathPhase, PathTimers } from "./pmtu-search.js";
@@ -56,6 +57,10 @@ export interface AgentOptions {
   bench?: BenchRule;
   /** Take PPTP calls of users here, once an administrator allows it. Insecure. Default false. */
   pptpServer?: boolean;
+  /** Interface that takes nothing in but PPTP. Default: none. */
+  pptpFilter?: string;
+  /** With `pptpFilter`: the mesh's own packets come in there, too. Default false. */
+  withMesh?: boolean;
   /** When paths are asked what they carry; tests hurry here. */
   pathTimers?: Partial<PathTimers>;
   /** Also serve Prometheus text on this TCP address, e.g. {host:"127.0.0.1", port:9477}. */
@@ -206,6 +211,8 @@ export interface AgentStatus {
   change: ChangeStatus | null;
   /** null: no calls are taken or made. */
   pptp: PptpStatus | null;
+  /** null: no interface is filtered. */
+  pptpFilter: PptpFilterStatus | null;
   warnings: string[];
   churn: { published: number; hostChanges: number; reconciles: number };
 }
@@ -220,6 +227,19 @@ export interface PptpStatus {
   sessions: SessionView[];
   /** All packets of the node go to this one worker, as calls are numbered. */
   worker: string;
+}
+
+/** An interface that takes nothing in but PPTP. */
+export interface PptpFilterStatus {
+  interface: string;
+  withMesh: boolean;
+  /** Addresses with a control connection that is up; GRE of these comes in. */
+  callers: string[];
+  /** What was refused, by kind; null: not known. */
+  refused: RefusedCounts | null;
+  /** The nftables table, while it stands. */
+  table: string | null;
+  problem: string | null;
 }
 
 /** Every error reply of the socket. */

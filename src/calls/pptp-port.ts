@@ -1,5 +1,5 @@
 // Control connections in truth: src/pptp's server and dials, on TCP 1723.
-import { Collisions, dialPptp, PptpServer } from "../pptp/index.js";
+import { Collisions, type Dialed, dialPptp, PptpServer } from "../pptp/index.js";
 import type { ControlPort } from "./control-port.js";
 import type { CallsLog } from "./types.js";
 
@@ -7,14 +7,29 @@ import type { CallsLog } from "./types.js";
 const DIAL_MS = 20_000;
 const HOST_NAME = "meshd";
 
-/** How a call's end is told to those who wait for it. */
-export function pptpPort(log: CallsLog): ControlPort {
+/** Told the addresses whose control connections are up, when they change. */
+export type OnCallers = (addresses: readonly string[]) => Promise<void> | void;
+
+/** Calls wait until `onCallers` is done: what filters packets lets theirs in by then. */
+export function pptpPort(log: CallsLog, onCallers: OnCallers = () => undefined): ControlPort {
   const collisions = new Collisions();
+  const dialled = new Map<Dialed, string>();
+  let served: readonly string[] = [];
+  let settled: Promise<void> | void;
+  const tell = () => {
+    settled = onCallers([...new Set([...served, ...dialled.values()])].sort());
+  };
   return {
-    listen: ({ address, onCall }) =>
-      PptpServer.listen({
+    listen: async ({ address, onCall }) => {
+      const server = await PptpServer.listen({
         ...{ address, collisions, hostName: HOST_NAME },
-        onCall: (request, call) =>
+        onCall: async (request, call) => {
+          let isOver = false;
+          call.onEnd(() => {
+            isOver = true;
+          });
+          await settled;
+          if (isOver) return;
           onCall(request, {
             accept: ({ callId: id, window }) => call.accept({ id, window }),
             refuse: (why) => call.refuse(why),
@@ -22,19 +37,36 @@ export function pptpPort(log: CallsLog): ControlPort {
             onConnected: (handler) => call.onConnected(handler),
             onEnd: (handler) => call.onEnd(handler),
             onStatistics: (handler) => call.onStatistics(handler),
-          }),
+          });
+        },
+        onPeers: (peers) => {
+          served = peers;
+          tell();
+        },
         log: (what, fields) => log("pptp.control", { what, ...fields }),
-      }),
+      });
+      return server;
+    },
     dial: (options, events) => {
       const words = { hostName: HOST_NAME, timeout_ms: DIAL_MS, collisions };
-      const dialled = dialPptp(
+      const dial = dialPptp(
         { ...options, ...words },
         {
-          connected: (end) => events.connected(end),
-          ended: ({ message }) => events.ended(message),
+          established: (address) => {
+            dialled.set(dial, address);
+            tell();
+          },
+          connected: async (end) => {
+            await settled;
+            if (dialled.has(dial)) events.connected(end);
+          },
+          ended: ({ message }) => {
+            if (dialled.delete(dial)) tell();
+            events.ended(message);
+          },
         },
       );
-      return { clear: (why) => void dialled.clear(why) };
+      return { clear: (why) => void dial.clear(why) };
     },
   };
 }

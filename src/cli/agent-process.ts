@@ -35,6 +35,8 @@ export const AGENT_SETTINGS: readonly SettingName[] = [
   "metricsListen",
   "bench",
   "pptpServer",
+  "pptpFilter",
+  "withMesh",
 ];
 
 /** A token on its way to the process that uses it: command lines are seen by every user. */
@@ -97,6 +99,8 @@ export function agentOptions(invocation: Invocation, context: Context): AgentPro
     metricsListen: listen || undefined,
     bench: own("bench", settings.bench),
     pptpServer: own("pptpServer", settings.pptpServer),
+    pptpFilter: own("pptpFilter", settings.pptpFilter),
+    withMesh: own("withMesh", settings.withMesh),
     version: context.version,
     log: eventLog(logger),
   };

@@ -78,6 +78,7 @@ function agentText(status: AgentStatus): string {
     ["low latency", lowLatencyText(status)],
     ["offloads", offloadsText(status)],
     ["pptp", status.pptp ? pptpText(status.pptp) : undefined],
+    ["pptp filter", status.pptpFilter ? filterText(status.pptpFilter) : undefined],
     ["raw", status.raw === null ? undefined : rawText(status.raw)],
     ["sent", traffic("egress")],
     ["received", traffic("ingress")],
@@ -96,6 +97,16 @@ function pptpText(pptp: NonNullable<AgentStatus["pptp"]>): string {
   const { up, sessions, serves, worker, warning } = pptp;
   const server = serves ? "users may dial in, " : "";
   return `${server}${up} of ${count(sessions.length, "call")} up; ${worker}. ${warning}`;
+}
+
+function filterText(filter: NonNullable<AgentStatus["pptpFilter"]>): string {
+  const { interface: name, withMesh, callers, refused, problem } = filter;
+  const besides = withMesh ? " and the mesh" : "";
+  const kinds = Object.entries(refused ?? {}).filter(([, { packets }]) => packets > 0);
+  const counts = kinds.map(([kind, { packets }]) => `${kind} ${packets}`).join(", ");
+  const state = problem === null ? "" : `; NOT in force: ${problem}`;
+  const what = `${name} takes nothing in but PPTP${besides} (PPTP is insecure)`;
+  return `${what}, ${count(callers.length, "caller")}, refused: ${counts || "none"}${state}`;
 }
 
 /** Encapsulations that are not in UDP have no port. */

@@ -207,7 +207,12 @@ export const SETTINGS = {
     false,
     "take PPTP calls, if 'meshd node pptp' allows it; insecure, for legacy clients only",
   ),
-  pptpFilter: node(orNull(deviceName), null, "interface that takes nothing but PPTP"),
+  pptpFilter: node(
+    orNull(deviceName),
+    null,
+    "interface that takes nothing in but PPTP, which is insecure itself",
+  ),
+  withMesh: node(boolean, false, "pptpFilter lets the mesh's own packets and NATS in, too"),
 
   stateDir: node(path, limits.STATE_DIR_DEFAULT, "keys, last good state and log files"),
   runDir: node(path, limits.RUN_DIR_DEFAULT, "socket of the agent and process ids"),

@@ -98,7 +98,7 @@ export {
   prefixHolding,
 } from "./prefix.js";
 export { leaveOutQueueing } from "./queue.js";
-export { listRoutes, type Route } from "./route-list.js";
+export { deviceTowards, listRoutes, type Route } from "./route-list.js";
 export {
   deleteRoutes,
   diffRoutes,

@@ -25,8 +25,10 @@ export interface FilteredMesh {
   ipProtocols: readonly number[];
   /** TCP ports of NATS servers, here or elsewhere. */
   natsPorts: readonly number[];
-  /** Underlay addresses of members; prefixes whose packets come bare (native routing). */
+  /** Underlay addresses of members and static peers. */
   members: readonly string[];
+  /** Prefixes whose packets come bare, without a tunnel (native routing). */
+  bare: readonly string[];
 }
 
 export interface PptpFilterOptions {
@@ -55,6 +57,7 @@ const ENHANCED_GRE = "@th,13,3 1 @th,16,16 0x880b";
 const SETS = FAMILIES.flatMap((family) => [
   { name: `callers${family}`, family },
   { name: `members${family}`, family },
+  { name: `bare${family}`, family },
 ]);
 
 /** `meshd_<device>_pptp`: no device's name can give that one. */
@@ -97,6 +100,8 @@ function meshRules({ udpPorts, ipProtocols, natsPorts }: FilteredMesh): string[]
   const nats = `${listText(natsPorts)} accept`;
   const answers = `ct state established ct direction reply tcp sport ${nats}`;
   return [
+    "ip saddr @bare4 accept",
+    "ip6 saddr @bare6 accept",
     ...(udpPorts.length === 0
       ? []
       : from.map((f) => `${f} udp dport ${listText(udpPorts)} accept`)),
@@ -123,8 +128,10 @@ function mark(options: PptpFilterOptions): string {
 }
 
 function elementsWanted(options: PptpFilterOptions, name: string, family: Family): string[] {
-  const all = name.startsWith("callers") ? options.callers : (options.mesh?.members ?? []);
-  return ofFamily(all, family);
+  const { callers, mesh } = options;
+  const { members = [], bare = [] } = mesh ?? {};
+  const all: Record<string, readonly string[]> = { callers, members, bare };
+  return ofFamily(all[name.slice(0, -1)] ?? [], family);
 }
 
 /** The whole table as text for `nft -f`, its counts at zero. */

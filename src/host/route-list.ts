@@ -50,6 +50,21 @@ const SCOPES: Readonly<Record<string, number>> = { global: 0, universe: 0, link:
 const TABLES: Readonly<Record<string, number>> = { local: 255, main: 254, default: 253 };
 const PROTOCOLS: Readonly<Record<string, number>> = { kernel: 2, boot: 3, static: 4 };
 
+/**
+ * The interface by which packets to an address leave, and its packets come where routes are the
+ * same both ways; of an address of this host the one that has it.
+ * @throws HostError when there is no route
+ */
+export async function deviceTowards(
+  address: string,
+  where: Where = {},
+): Promise<string | undefined> {
+  const [route] = objectsIn(await runJson(["ip", "-json", "route", "get", address], where));
+  if (route === undefined || textAt(route, "type") !== "local") return textAt(route ?? {}, "dev");
+  const links = objectsIn(await runJson(["ip", "-json", "address", "show", "to", address], where));
+  return links.map((link) => textAt(link, "ifname")).find((name) => name !== undefined);
+}
+
 /** All routes of the main table, both families. `table: "all"` adds local and every other table. */
 export async function listRoutes(where: Where & { table?: "main" | "all" } = {}): Promise<Route[]> {
   // One call lists both families only with `table all`; names of numbers depend on the host's

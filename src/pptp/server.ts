@@ -72,7 +72,7 @@ export interface ServerOptions {
   collisions?: Collisions;
   onCall(request: IncomingRequest, call: ServerCall): void;
   /** Sources with a control connection that is up have changed (see `peers`). */
-  onPeers?(): void;
+  onPeers?(peers: readonly string[]): void;
   log?(message: string, fields: { source: string; [field: string]: unknown }): void;
 }
 
@@ -199,7 +199,7 @@ export class PptpServer {
       established: (peer) => {
         member.isUp = true;
         this.#log("control connection up", { source, ...peer });
-        this.#options.onPeers?.();
+        this.#options.onPeers?.(this.peers);
       },
       requested: (call) => this.#requested(member, call),
       connected: (call) => {
@@ -251,7 +251,7 @@ export class PptpServer {
     const isBad = reason.code !== "MESHD_PPTP_STOPPED" && reason.code !== "MESHD_PPTP_TRANSPORT";
     if (isBad) this.#counts.bad += 1;
     this.#log("control connection over", { source, code: reason.code, reason: reason.message });
-    if (member.isUp) this.#options.onPeers?.();
+    if (member.isUp) this.#options.onPeers?.(this.peers);
     if (this.#members.size === 0) this.#gone?.();
   }
 

@@ -148,6 +148,7 @@ export const dropSentences: Record<DropName, string> = {
 export const HOST_DROPS = [
   { reason: "NFT_SPOOFED_SOURCE", direction: "ingress" },
   { reason: "NFT_FOREIGN_SOURCE", direction: "egress" },
+  { reason: "NFT_PPTP_FILTER", direction: "ingress" },
   { reason: "DEVICE_QUEUE_FULL", direction: "egress" },
   { reason: "SOCKET_QUEUE_FULL", direction: "ingress" },
 ] as const;
@@ -160,6 +161,9 @@ export const hostDropSentences: Record<(typeof HOST_DROPS)[number]["reason"], st
   NFT_FOREIGN_SOURCE:
     "A packet was about to leave by the underlay's interface, not encapsulated, with a source in " +
     "the mesh's pools that is not this node's. Look for a pod that uses an address of others.",
+  NFT_PPTP_FILTER:
+    "A packet came in on the interface that `pptpFilter` names and was neither TCP 1723 nor a " +
+    "call of somebody whose control connection is up. `meshd status` counts them by kind.",
   DEVICE_QUEUE_FULL:
     "The queue of the mesh's device was full: pods send faster than the workers read. A " +
     "super-packet counts once, bytes are not known. A few in bursts are harmless; if they go on, " +

@@ -216,15 +216,19 @@ rootTest(test, "errors, neighbours, DHCP and answers to own dials come in", asyn
 rootTest(test, "with the mesh its tunnel comes in from members, and NATS both ways", async () => {
   const { outside, host } = await makeScene();
   const where = { netns: host };
-  const mesh = { udpPorts: [8472], ipProtocols: [4], natsPorts: [4222], members: ["192.0.2.9"] };
+  const ports = { udpPorts: [8472], ipProtocols: [4], natsPorts: [4222] };
+  const mesh = { ...ports, members: ["192.0.2.9"], bare: ["192.0.2.10"] };
   await applyPptpFilter({ ...OPTIONS, mesh }, where);
   const member = () => send(outside, UDP, "192.0.2.9", [udp(4000, 8472), udp(4000, 8473)]);
   assert.equal(await changes(host, member), { udp: 1, "no udp": 1 });
-  const stranger = () => send(outside, UDP, "192.0.2.10", [udp(4000, 8472)]);
+  runSync(outside, ["ip", "address", "add", "192.0.2.11/24", "dev", "eth0"]);
+  const stranger = () => send(outside, UDP, "192.0.2.11", [udp(4000, 8472)]);
   assert.equal(await changes(host, stranger), { "no udp": 1 });
   const raw = () => send(outside, 4, "192.0.2.9", ["45000014".padEnd(40, "0")]);
   assert.equal(await changes(host, raw), {}, "IP in IP of a member is not refused");
-  const foreign = () => send(outside, 4, "192.0.2.10", ["45000014".padEnd(40, "0")]);
+  const bare = () => send(outside, UDP, "192.0.2.10", [udp(4000, 9999)]);
+  assert.equal(await changes(host, bare), { udp: 1 }, "a pod's packet without a tunnel");
+  const foreign = () => send(outside, 4, "192.0.2.11", ["45000014".padEnd(40, "0")]);
   assert.equal(await changes(host, foreign), { "no other": 1 });
   assert.is(connects(outside, "192.0.2.1", 4222), "open");
   assert.is(connects(host, "192.0.2.9", 4222), "open");
