@@ -1,5 +1,5 @@
-// PPTP as its users see it: a host of another mesh dials in to a node, reaches pods behind it and on
-// another node, and is reached; accounts, disconnects and restarts; members' own calls meanwhile.
+// PPTP as its users see it: a host of another mesh dials in to a node, reaches pods behind it and
+// on another node, and is reached; accounts, disconnects, restarts; members' own calls meanwhile.
 //
 //   gate (another mesh, one pod) --- bridge --- <lab>-n1 (pptpServer), <lab>-n2, a pod each
 import { writeFileSync } from "node:fs";
