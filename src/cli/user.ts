@@ -50,10 +50,15 @@ async function add(invocation: Invocation, context: Context): Promise<undefined>
   const name = nameOf(invocation);
   const wishes = changeOf(invocation);
   const secret = await secretOf(invocation, context);
-  const user = await withAdmin(invocation.settings, (admin) =>
-    admin.users.add(name, secret, wishes),
+  const [user, nodes] = await withAdmin(
+    invocation.settings,
+    async (admin) =>
+      [await admin.users.add(name, secret, wishes), await admin.nodes.list()] as const,
   );
-  shown(invocation, context, user, `user ${user.name} is added`);
+  const isServed = nodes.some((node) => node.pptpServer);
+  const unserved = "no node may serve it yet; 'meshd node pptp NODE --allow' lets one";
+  const more = isServed ? [] : [unserved];
+  shown(invocation, context, user, `user ${user.name} is added`, more);
 }
 
 async function passwd(invocation: Invocation, context: Context): Promise<undefined> {
@@ -75,9 +80,16 @@ async function set(invocation: Invocation, context: Context): Promise<undefined>
   shown(invocation, context, user, `user ${user.name} is changed`);
 }
 
-function shown(invocation: Invocation, context: Context, user: UserView, done: string): void {
-  print(invocation, context, { ...user, warnings: warningsOf(user) }, () => {
-    const lines = [done, ...warningsOf(user).map((warning) => `warning: ${warning}`)];
+function shown(
+  invocation: Invocation,
+  context: Context,
+  user: UserView,
+  done: string,
+  more: string[] = [],
+): void {
+  const warnings = [...warningsOf(user), ...more];
+  print(invocation, context, { ...user, warnings }, () => {
+    const lines = [done, ...warnings.map((warning) => `warning: ${warning}`)];
     return `${lines.join("\n")}\n`;
   });
 }

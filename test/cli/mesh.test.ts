@@ -206,7 +206,7 @@ test("accounts of PPTP are made, shown, changed and removed, never with their pa
   const made = await meshd(world, ...words, "--expires", "2099-01-31", "--address", "10.60.0.9");
   assert.is(made.code, 0, made.err);
   assert.match(made.out, /insecure.*WireGuard/);
-  assert.match(made.out, /warning: no node has 10\.60\.0\.9/);
+  assert.match(made.out, /no node has 10\.60\.0\.9 .*\n.*no node may serve it yet/);
   const typed = { readInput: () => Promise.resolve("another\n"), program };
   const bob = await world.run(["user", "add", "bob", "--chap-md5", "--json"], typed);
   assert.is(bob.code, 0, bob.err);
