@@ -1,6 +1,7 @@
 // What an administrator is told beside a setting that was taken: that it has no effect as the mesh
 // is set, or that it alone cuts off peers.
 import { hasFrames, hasPort, type MeshConfig } from "../../control/index.js";
+import { INSECURE } from "../pptp/index.js";
 
 type Rule = (config: MeshConfig) => string | null;
 
@@ -37,6 +38,9 @@ const nativeWays: Rule = (config) => {
   );
 };
 
+/** Whatever of PPTP is set: what it is worth. */
+const worthLittle: Rule = () => INSECURE;
+
 const RULES: Partial<Record<keyof MeshConfig, Rule[]>> = {
   tunnelPort: [inUdp("a port")],
   udpChecksum: [inUdp("a UDP checksum")],
@@ -48,7 +52,11 @@ const RULES: Partial<Record<keyof MeshConfig, Rule[]>> = {
   tunnelProtocol: [
     ({ routingMode }) =>
       routingMode === "tunnel" ? null : "between nodes no effect with routingMode native",
+    ({ tunnelProtocol }) => (tunnelProtocol === "pptp" ? INSECURE : null),
   ],
+  pptpAuth: [worthLittle],
+  pptpEncryption: [worthLittle],
+  pptpStateful: [worthLittle],
   routingMode: [nativeWays],
   autoDirectNodeRoutes: [onlyNative, nativeWays],
   ipv4NativeRoutingCIDR: [onlyNative, nativeWays],

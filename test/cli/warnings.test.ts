@@ -58,6 +58,8 @@ test("a setting without effect as the mesh is set is said, and a mode that cuts 
   assert.match(notes("routingMode", isAuto), /nodes on other subnets are not reached/);
   assert.is(notes("routingMode", { ...native, ipv4NativeRoutingCIDR: "10.0.0.0/8" }), "");
   assert.is(notes("dscp"), "");
+  assert.match(notes("tunnelProtocol", { tunnelProtocol: "pptp" }), /PPTP is insecure/);
+  assert.match(notes("pptpAuth"), /PPTP is insecure/);
 });
 
 test("a static peer's networks inside the pools are said", () => {
