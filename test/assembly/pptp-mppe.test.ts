@@ -145,6 +145,32 @@ test("an old count, and one too far ahead, are counted drops", async () => {
   assertIdentity(room);
 });
 
+test("a call goes on after losses of any length, more than its count can say among them", async () => {
+  const { room, localId, theirs } = await callOf2();
+  let sequence = 0;
+  for (const lost of [0, 1000, 3000, 4096, 5000, 20_000]) {
+    theirs.skip(lost);
+    sequence += lost;
+    // A far number is believed after 16 of them; then 256 key changes a packet catch up.
+    const most = 17 + Math.ceil(lost / 255);
+    let tries = 0;
+    for (; tries < most; tries++) {
+      const packet = podPacket(4, 2, 1, { identification: sequence & 0xffff });
+      const payload = hidden(theirs, packet);
+      const out = room.feed(localId, 2, { sequence, payload })[0]?.tun ?? [];
+      // What is near enough waits for those that are missing, as long as it may.
+      room.module.now_us += 40_000;
+      out.push(...room.run().tun);
+      sequence++;
+      if (out.length === 0) continue;
+      assert.equal(out[0]?.packet, packet, `${lost} lost`);
+      break;
+    }
+    assert.ok(tries < most, `${lost} lost: ${tries} more`);
+  }
+  assertIdentity(room);
+});
+
 test("a lost place in a key stream is told, and not again at once", async () => {
   const { room, slot, localId } = await callOf2();
   room.set(slot, { receive: { ...keys(THEIRS, 128), stateful: true } });
