@@ -1,8 +1,9 @@
 // Secrets of the pairs that this node belongs to: asked for once, kept on disk (0600) so that calls
 // between members are made while NATS is away.
 import { rm } from "node:fs/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Fields } from "./check.js";
-import type { ControlLog } from "./errors.js";
+import { ControlError, type ControlLog } from "./errors.js";
 import { readTextFile, writeSecretFile } from "./files.js";
 
 export interface PairsOptions {
@@ -13,10 +14,20 @@ export interface PairsOptions {
   log: ControlLog;
 }
 
+/** Pairs of one request. */
+export const PAIRS_MAX = 500;
+
+function notAPair(nodeId: string): ControlError {
+  const what = `${nodeId.slice(0, 60)} is no other member of this mesh: there is no secret with it`;
+  return new ControlError("MESHD_NOT_A_MEMBER", what);
+}
+
 export class Pairs {
   readonly #options: PairsOptions;
   readonly #secrets = new Map<string, string>();
   #isClosed = false;
+  readonly #wanted = new Set<string>();
+  #next: Promise<(nodeId: string) => Promise<string>> | null = null;
   readonly #asked = new Map<string, Promise<string>>();
   #writing: Promise<void> = Promise.resolve();
 
@@ -43,24 +54,53 @@ export class Pairs {
     }
   }
 
-  /** The secret shared with a member: at once when it is kept, else asked for, once at a time. */
+  /**
+   * The secret shared with a member: at once when it is kept, else asked for, together with what is
+   * asked for at the same moment. MESHD_NOT_A_MEMBER.
+   */
   secret(nodeId: string): Promise<string> {
     const kept = this.#secrets.get(nodeId);
     if (kept !== undefined) return Promise.resolve(kept);
-    const asked = this.#asked.get(nodeId) ?? this.#ask(nodeId);
-    this.#asked.set(nodeId, asked);
-    return asked;
+    const asked = this.#asked.get(nodeId);
+    if (asked) return asked;
+    this.#next ??= this.#askTogether();
+    this.#wanted.add(nodeId);
+    const asking = this.#next
+      .then((answer) => answer(nodeId))
+      .finally(() => this.#asked.delete(nodeId));
+    this.#asked.set(nodeId, asking);
+    return asking;
   }
 
-  async #ask(nodeId: string): Promise<string> {
-    try {
-      const { secret } = await this.#options.ask({ with: nodeId });
-      this.#secrets.set(nodeId, secret);
-      this.#keep();
-      return secret;
-    } finally {
-      this.#asked.delete(nodeId);
+  /** Waits a turn for others to ask; what is given back tells each its own. */
+  async #askTogether(): Promise<(nodeId: string) => Promise<string>> {
+    await nextTurn();
+    const wanted = [...this.#wanted];
+    this.#wanted.clear();
+    this.#next = null;
+    const work: Promise<void>[] = [];
+    const failures = new Map<string, unknown>();
+    for (let at = 0; at < wanted.length; at += PAIRS_MAX) {
+      const batch = wanted.slice(at, at + PAIRS_MAX);
+      const failed = (error: unknown) => batch.forEach((one) => void failures.set(one, error));
+      work.push(this.#ask(batch).catch(failed));
     }
+    await Promise.all(work);
+    return async (nodeId) => {
+      const secret = this.#secrets.get(nodeId);
+      if (secret !== undefined) return secret;
+      throw failures.get(nodeId) ?? notAPair(nodeId);
+    };
+  }
+
+  async #ask(batch: string[]): Promise<void> {
+    const { secret } = await this.#options.ask({ with: batch });
+    const found = JSON.parse(secret) as Record<string, unknown>;
+    for (const nodeId of batch) {
+      const one = Object.hasOwn(found, nodeId) ? found[nodeId] : undefined;
+      if (typeof one === "string" && one !== "") this.#secrets.set(nodeId, one);
+    }
+    this.#keep();
   }
 
   /** This node is no member any more. */

@@ -1,11 +1,12 @@
 // What controllers tell single members: the accounts and their key to nodes that may serve PPTP,
-// and to any member the secret of a pair that it belongs to.
+// and to any member the secrets of pairs that it belongs to.
 import { createHmac } from "node:crypto";
 import type { Fields } from "../check.js";
 import * as check from "../check.js";
 import { type Confidence, confide } from "../confide.js";
 import { ControlError } from "../errors.js";
 import { keyOf } from "../keys.js";
+import { PAIRS_MAX } from "../pairs.js";
 import type { MemberRecord } from "../records.js";
 import { derivedKey } from "../secrets.js";
 import type { Core } from "./core.js";
@@ -28,7 +29,7 @@ export class Confidant {
       users: (nodeId, request) =>
         this.#confide(nodeId, "users", request, () => this.#accounts(nodeId, request)),
       pair: (nodeId, request) =>
-        this.#confide(nodeId, "pair", request, () => this.#pair(nodeId, request)),
+        this.#confide(nodeId, "pair", request, () => this.#pairs(nodeId, request)),
     };
 
   #confide(
@@ -72,18 +73,21 @@ export class Confidant {
     return { fields: { records, more }, secret: this.#users.sealingKey.toString("base64url") };
   }
 
-  /** The same for both, whoever asks and whichever controller answers. */
-  async #pair(nodeId: string, request: Fields): Promise<Confidence> {
-    const other = check.userKey(request, "with");
+  /** The same for both, whoever asks and whichever controller answers; of living members alone. */
+  async #pairs(nodeId: string, request: Fields): Promise<Confidence> {
+    const others = check.list(request, "with", PAIRS_MAX, check.userKey);
     await this.#member(nodeId);
-    if (other === nodeId) {
-      throw new ControlError("MESHD_BAD_REQUEST", "a node is no pair with itself");
-    }
-    await this.#member(other);
-    const { mesh, secrets } = this.#core;
+    const { mesh, secrets, store } = this.#core;
     const key = derivedKey(secrets.grant.getSeed(), mesh.meshId, "pptp pairs");
-    const pair = [nodeId, other].sort().join("\n");
-    const secret = createHmac("sha256", key).update(pair).digest("base64url");
-    return { fields: { with: other }, secret };
+    const isLiving = (other: string) => {
+      const member = store.ledgers.mesh.get<"members">(keyOf.member(other))?.record;
+      return other !== nodeId && member != null && member.state !== "removed";
+    };
+    const secretWith = (other: string) => {
+      const pair = [nodeId, other].sort().join("\n");
+      return createHmac("sha256", key).update(pair).digest("base64url");
+    };
+    const found = others.filter(isLiving).map((other) => [other, secretWith(other)] as const);
+    return { fields: {}, secret: JSON.stringify(Object.fromEntries(found)) };
   }
 }

@@ -5,7 +5,12 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { askConfidentially } from "../../control/confide.js";
-import { AdminClient, type MemberSession, type PptpUser } from "../../control/index.js";
+import {
+  AdminClient,
+  createIdentity,
+  type MemberSession,
+  type PptpUser,
+} from "../../control/index.js";
 import { Link } from "../../control/nats/index.js";
 import { nodePermissions } from "../../control/permissions.js";
 import { inboxOf } from "../../control/subjects.js";
@@ -160,7 +165,8 @@ test("a request that is not signed is refused, and so are pairs that are none", 
     assert.is(answer.string().includes("records"), false);
     const session = await mesh.session(other);
     await session.ready(10_000);
-    assert.is(await codeOf(session.pairSecret(other.identity.nodeId)), "MESHD_BAD_REQUEST");
+    assert.is(await codeOf(session.pairSecret(other.identity.nodeId)), "MESHD_NOT_A_MEMBER");
+    assert.is(await codeOf(session.pairSecret("nobody")), "MESHD_BAD_REQUEST");
     await admin.nodes.remove("n1");
     const gone = await codeOf(session.pairSecret(server.identity.nodeId));
     assert.is(gone, "MESHD_NOT_A_MEMBER");
@@ -179,11 +185,14 @@ test("both ends of a pair have one secret, no third, and keep it while NATS is a
     ];
     await Promise.all([a, b, c].map((one) => one.ready(10_000)));
     const [idA, idB] = [server.identity.nodeId, other.identity.nodeId];
-    const [ab, ba, twice] = await Promise.all([
+    const stranger = createIdentity().nodeId;
+    const [ab, ba, twice, none] = await Promise.all([
       a.pairSecret(idB),
       b.pairSecret(idA),
       a.pairSecret(idB),
+      codeOf(a.pairSecret(stranger)),
     ]);
+    assert.is(none, "MESHD_NOT_A_MEMBER", "one that fails fails alone");
     assert.is(ab.length, 43);
     assert.equal([ba, twice], [ab, ab]);
     assert.is.not(await c.pairSecret(idA), ab);
