@@ -145,7 +145,7 @@ test("an old count, and one too far ahead, are counted drops", async () => {
   assertIdentity(room);
 });
 
-test("a call goes on after losses of any length, more than its count can say among them", async () => {
+test("a call goes on after losses of any length, also more than counts can say", async () => {
   const { room, localId, theirs } = await callOf2();
   let sequence = 0;
   for (const lost of [0, 1000, 3000, 4096, 5000, 20_000]) {
