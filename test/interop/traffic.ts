@@ -11,6 +11,7 @@ export type Direction = (typeof DIRECTIONS)[number];
 const PORT = 9000;
 const STREAM = "/tmp/stream";
 const STREAM_LIMIT_MS = 120_000;
+const ASK_MS = 8000;
 const UDP_HEADER = 8;
 const ICMP_HEADER = 8;
 /**
@@ -40,9 +41,10 @@ export async function checkPing(connected: Connected, direction: Direction): Pro
 }
 
 async function untilListens({ guest }: Connected, port: number): Promise<void> {
-  await until("the guest listens", async () => {
-    return (await guest.exec(["ss", "-ltnH"])).includes(`:${port} `);
-  });
+  // A question that is lost on the way into the guest is asked again.
+  const ask = () => guest.exec(["ss", "-ltnH"], { timeout_ms: ASK_MS }).catch(() => "");
+  const listens = async () => (await ask()).includes(`:${port} `);
+  await until("the guest listens", listens, 4 * ASK_MS);
 }
 
 async function streamToKernel(connected: Connected): Promise<void> {
