@@ -136,8 +136,10 @@ export class CallKeeper {
     if (pair === undefined) return null;
     const session = this.calls.list().find((one) => one.nodeId === nodeId);
     if (session?.state === "up") return null;
-    const why = session?.problem ?? (this.secrets.has(nodeId) ? "not dialled yet" : "no secret");
-    return `no PPTP call: ${why}`;
+    const waits =
+      nodeId < this.parts.session.nodeId ? `${pair.name} is to dial` : "not dialled yet";
+    const why = this.secrets.has(nodeId) ? waits : "no controller gave the secret for it";
+    return `no PPTP call: ${session?.problem ?? why}`;
   }
 
   /** Lines for status. */
@@ -223,7 +225,8 @@ export class CallKeeper {
       ...{ address, underlayMtu, windowMode, stateful },
       users: canServe && local !== null ? { rules, local } : null,
       pairs: plan.pairs?.map((pair) => this.pairEnd(pair)) ?? null,
-      dials: this.dials.flatMap((dial) => this.dialOf(dial) ?? []),
+      // A node that may not forward has no calls either.
+      dials: plan.tables === null ? [] : this.dials.flatMap((dial) => this.dialOf(dial) ?? []),
     };
   }
 

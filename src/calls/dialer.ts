@@ -34,7 +34,7 @@ export interface Pauses {
 export const PAUSES: Record<DialTarget["kind"], Pauses> = {
   // A member that starts, or whose records travel, is there in a moment.
   pair: { first_ms: 500, longest_ms: 10_000, good_ms: 10_000 },
-  "dial-out": { first_ms: 1000, longest_ms: 60_000, good_ms: 30_000 },
+  "dial-out": { first_ms: 1000, longest_ms: 60_000, good_ms: 10_000 },
 };
 
 interface Attempt {

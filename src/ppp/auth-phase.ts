@@ -18,6 +18,8 @@ const SUCCESSES_MAX = 8;
 
 export interface AuthPhaseEvents {
   send(frame: Uint8Array): void;
+  /** The next frame tells the peer that it is let in: its answer may be more than authentication. */
+  letsIn(): void;
   done(success: AuthSuccess): void;
   failed(failure: AuthFailure): void;
 }
@@ -77,6 +79,7 @@ export class AuthPhase {
     const events: AuthEvents = {
       send: (frame) => {
         this.#last = frame;
+        if (auth.role === "authenticator" && isWelcome(frame)) this.events.letsIn();
         this.events.send(frame);
       },
       done: (success) => {
@@ -93,4 +96,10 @@ export class AuthPhase {
       events,
     );
   }
+}
+
+/** CHAP's Success (RFC 1994 section 4.2) and PAP's Authenticate-Ack (RFC 1334 section 2.2.2). */
+function isWelcome([high = 0, low = 0, code]: Uint8Array): boolean {
+  const protocol = high * 256 + low;
+  return (protocol === Protocol.CHAP && code === 3) || (protocol === Protocol.PAP && code === 2);
 }

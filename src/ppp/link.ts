@@ -69,6 +69,8 @@ export class PppLink {
     this.#automaton = new Automaton(this.#lcp, this.#output());
     this.#auth = new AuthPhase(this.#options.auth, this.#random, {
       send: (frame) => this.#send(frame),
+      // A peer nearby answers before a setting behind the frame would count.
+      letsIn: () => this.events.settings({ phase: "network" }),
       done: (success) => this.#authenticated(success),
       failed: (failure) => {
         this.events.authFailed(failure);

@@ -21,6 +21,32 @@ function assertKeys(pair: PppPair): void {
   assert.equal(hex(client.send.startKey), hex(server.receive.startKey));
 }
 
+test("more than authentication is let in before the frame that tells the peer so", () => {
+  for (const [method, welcome] of [
+    ["ms-chap-v2", "c22303"],
+    ["pap", "c02302"],
+  ] as const) {
+    const server = serverOptions();
+    const client = clientOptions();
+    const pair = makePair(
+      { ...server, auth: withMethods(server.auth, [method]), mppe: null },
+      { ...client, auth: withMethods(client.auth, [method]), mppe: null },
+    );
+    pair.start();
+    assert.ok(
+      pair.run(() => pair.areUp()),
+      method,
+    );
+    const { said } = pair.server;
+    const isWelcome = (frame: Uint8Array) => hex(frame).replaceAll(" ", "").startsWith(welcome);
+    const told = said.findIndex((one) => one.kind === "send" && isWelcome(one.frame));
+    const set = said.findIndex(
+      (one) => one.kind === "settings" && one.settings.phase === "network",
+    );
+    assert.ok(set >= 0 && set < told, `${method}: ${set} is before ${told}`);
+  }
+});
+
 test("a client that dials in gets address, name server and keys", () => {
   const pair = makePair();
   pair.start();
