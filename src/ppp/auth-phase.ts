@@ -18,7 +18,7 @@ const SUCCESSES_MAX = 8;
 
 export interface AuthPhaseEvents {
   send(frame: Uint8Array): void;
-  /** The next frame tells the peer that it is let in: its answer may be more than authentication. */
+  /** The next frame lets the peer in: its answer may be more than authentication. */
   letsIn(): void;
   done(success: AuthSuccess): void;
   failed(failure: AuthFailure): void;
