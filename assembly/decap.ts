@@ -91,28 +91,6 @@ function toSelf(peerIndex: u32, innerAt: usize, length: u32, free: u32): i32 {
 }
 
 /**
- * A packet whose destination is not on this node: on to another peer, where one of both dials in.
- * `free` bytes before it are nobody's.
- */
-function onward(
-  socket: u32,
-  peerIndex: u32,
-  innerAt: usize,
-  total: u32,
-  outerTos: u32,
-  free: u32,
-): i32 {
-  if (!transit.isDue(peerIndex, innerAt)) return -Drop.NOT_LOCAL;
-  const marked = mark(innerAt, outerTos);
-  if (marked < 0) return marked;
-  if (protocols.isRaw(socket)) {
-    const offset = unfinished.finish(innerAt, total, u32.MAX_VALUE);
-    if (offset < 0) return offset;
-  }
-  return transit.forward(peerIndex, innerAt, total, free);
-}
-
-/**
  * Takes one datagram of `length` bytes at `at` that came from a known peer by a kind of socket;
  * `free` bytes before it are nobody's. Returns DELIVERED, CONSUMED, ANSWERED or -Drop.
  */
@@ -135,28 +113,32 @@ export function datagram(
   const total = packet.check(innerAt, length - offset);
   if (total < 0) return total;
   if (!isIntact(innerAt)) return -Drop.BAD_IP_HEADER;
+  let isPassing = false;
   if (!isProven) {
     const reason = refusal(innerAt, peerIndex);
-    if (reason === Drop.NOT_LOCAL) {
-      return onward(socket, peerIndex, innerAt, total, outerTos, free + offset);
+    if (reason === Drop.NONE) proof.remember(socket, peerIndex, at, offset);
+    else {
+      isPassing = reason === Drop.NOT_LOCAL && transit.isDue(peerIndex, innerAt);
+      if (!isPassing) return -(<i32>reason);
     }
-    if (reason !== Drop.NONE) return -(<i32>reason);
-    proof.remember(socket, peerIndex, at, offset);
   }
   const marked = mark(innerAt, outerTos);
   if (marked < 0) return marked;
   free += offset;
   const mtu = load<u32>(peer, P_MTU);
   if (protocols.isRaw(socket)) {
-    const tcpOffset = unfinished.finish(innerAt, total, mtu);
+    // What goes on to another peer is cut there, if it is whole.
+    const most = isPassing ? u32.MAX_VALUE : mtu;
+    const tcpOffset = unfinished.finish(innerAt, total, most);
     if (tcpOffset < 0) return tcpOffset;
-    if (tcpOffset > 0) {
+    if (tcpOffset > 0 && !isPassing) {
       // Such a packet comes alone, and so with its slot's headroom.
       if (free < <u32>vnet.SIZE) return -Drop.BAD_OFFLOAD;
       unfinished.deliver(innerAt, total, tcpOffset, mtu, INGRESS);
       return DELIVERED;
     }
   }
+  if (isPassing) return transit.forward(peerIndex, innerAt, total, free);
   if (route.isToSelf(innerAt)) return toSelf(peerIndex, innerAt, total, free);
   mss.clamp(innerAt, total, mtu);
   return toTun(innerAt, total, free);

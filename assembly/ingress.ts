@@ -7,13 +7,11 @@ import * as decap from "./decap";
 import * as dropRecord from "./drop-record";
 import * as follow from "./follow";
 import { isInSlots } from "./input";
-import { ANSWER_SIZE_MAX } from "./neighbour";
 import * as output from "./output";
 import * as peers from "./peers";
 import * as calls from "./pptp/receive";
 import * as proof from "./proof";
 import * as protocols from "./protocols";
-import * as self from "./self";
 import { Drop } from "./shared/drop";
 import {
   BATCH,
@@ -37,16 +35,25 @@ import {
   W_WIRE_IN_NEXT,
   W_WIRE_SLOTS,
 } from "./shared/layout";
-import * as transit from "./transit";
 import * as ipv4 from "./wire/ipv4";
 import * as pptp from "./wire/pptp";
 import { worker } from "./worker";
 
 /** No inner packet is smaller than this, so a smaller segment makes no output. */
 const SEGMENT_SIZE_MIN: u32 = 20;
-/** What the coalescer may take beside the packets themselves. */
-const SPARE_DESCRIPTORS: u32 = 64;
-const SPARE_BYTES: usize = 262144;
+/**
+ * What the coalescer may take beside the packets themselves, and those that have waited for a
+ * packet of a PPTP call.
+ */
+const SPARE_DESCRIPTORS: u32 = 256;
+const SPARE_BYTES: usize = 786432;
+/**
+ * Of the underlay's output: an answer to each datagram of any train (neighbour.ANSWER_SIZE_MAX), or
+ * the pieces of a usual one that goes on to other peers.
+ */
+const WIRE_DESCRIPTORS: u32 = 5600;
+const WIRE_BYTES: usize = 2097152;
+/** Of the TUN arena. */
 const SPARE_BYTES_PER_SEGMENT: usize = 128;
 
 /** Datagrams in a train of `length` bytes; an empty datagram is one too. */
@@ -64,11 +71,9 @@ function hasRoom(descriptor: usize): bool {
   const extra = <usize>segments * SPARE_BYTES_PER_SEGMENT + SPARE_BYTES;
   return (
     output.tunRoom() >= segments + SPARE_DESCRIPTORS &&
-    output.wireRoom() >= segments &&
+    output.wireRoom() >= WIRE_DESCRIPTORS &&
     output.tunArenaRoom() >= <usize>length + length + extra &&
-    output.wireArenaRoom() >= length + segments * ANSWER_SIZE_MAX &&
-    (!self.passes() || transit.hasRoom()) &&
-    (load<u16>(descriptor, D_SOCKET) !== SOCKET_GRE || calls.hasRoom())
+    output.wireArenaRoom() >= WIRE_BYTES
   );
 }
 
@@ -163,8 +168,7 @@ function take(descriptor: usize): void {
   }
   const isGre = load<u16>(descriptor, D_SOCKET) === SOCKET_GRE && segments === 1;
   if (isGre && pptp.isCall(at, length)) {
-    const result = calls.take(descriptor, at, length, <u32>HEADROOM + outer);
-    count(result, descriptor, at, length);
+    calls.take(descriptor, at, length, <u32>HEADROOM + outer);
     return;
   }
   const peerIndex = peers.find(descriptor + D_PEER, load<u8>(descriptor, D_FAMILY));

@@ -4,7 +4,6 @@ import { W_TABLES } from "./shared/layout";
 import {
   SELF_HAS_4,
   SELF_HAS_6,
-  SELF_PASSES,
   T_SELF_ADDRESS4,
   T_SELF_ADDRESS6,
   T_SELF_FLAGS,
@@ -30,11 +29,6 @@ export function hasAddress4(): bool {
 /** Whether the node has an overlay IPv6 address. */
 export function hasAddress6(): bool {
   return (load<u8>(tables(), T_SELF_FLAGS) & SELF_HAS_6) != 0;
-}
-
-/** Whether packets of peers may go on to other peers. */
-export function passes(): bool {
-  return (load<u8>(tables(), T_SELF_FLAGS) & SELF_PASSES) != 0;
 }
 
 /** The node's overlay IPv4 address in host order; 0 without one. */

@@ -15,17 +15,9 @@ import { NEXT_NONE, NEXT_PEER, P_FLAGS, P_MTU, PEER_DIALS_IN } from "./shared/ta
 import * as ipv6 from "./wire/ipv6";
 import { worker } from "./worker";
 
-/** What a train's packets may need, all of which go on: descriptors, and underlay arena bytes. */
-const DESCRIPTORS: u32 = 5000;
-const BYTES: usize = 2097152;
 /** What must be left for the others of a train before one is answered. */
 const LEFT: u32 = 3300;
 const LEFT_BYTES: usize = 1 << 20;
-
-/** Whether the outputs hold what a usual train makes that goes on to other peers. */
-export function hasRoom(): bool {
-  return output.wireRoom() >= DESCRIPTORS && output.wireArenaRoom() >= BYTES;
-}
 
 function dialsIn(peerIndex: u32): bool {
   return (load<u8>(peers.at(peerIndex), P_FLAGS) & PEER_DIALS_IN) !== 0;

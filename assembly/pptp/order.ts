@@ -64,8 +64,8 @@ function giveUp(record: usize, count: u32): void {
   if (calls.has(record, CALL_DECRYPTS)) mppe.skipped(calls.keysOf(record) + KEYS_RECEIVE, count);
 }
 
-/** Counts what became of a packet that was held: it came some time ago, and was received then. */
-function count(result: i32, bytes: u32): void {
+/** Counts what became of a packet that was received, now or some time ago. */
+export function count(result: i32, bytes: u32): void {
   if (result === frames.DELIVERED) return;
   if (result < 0) {
     counters.dropped(INGRESS, -result, 1, bytes);

@@ -2,6 +2,7 @@
 // its id and source, acknowledgment and number taken.
 import * as coalesce from "../coalesce";
 import * as decap from "../decap";
+import * as dropRecord from "../drop-record";
 import * as follow from "../follow";
 import * as output from "../output";
 import * as proof from "../proof";
@@ -31,11 +32,8 @@ export function hasRoom(): bool {
   );
 }
 
-/**
- * Takes one packet of `length` bytes at `at`, that came by a descriptor; `free` bytes before it are
- * nobody's. Returns decap.DELIVERED, also where it is held; CONSUMED, ANSWERED or -Drop.
- */
-export function take(descriptor: usize, at: usize, length: u32, free: u32): i32 {
+/** Takes a packet as `take`. Returns decap.DELIVERED, also where it is held; or as decap. */
+function takeOne(descriptor: usize, at: usize, length: u32, free: u32): i32 {
   const header = pptp.check(at, length);
   if (header < 0) return header;
   const family: u32 = load<u8>(descriptor, D_FAMILY);
@@ -52,4 +50,14 @@ export function take(descriptor: usize, at: usize, length: u32, free: u32): i32 
   // What comes next by another way must not be put behind what came by this one.
   coalesce.forgetLatest(worker);
   return result;
+}
+
+/**
+ * Takes one packet of `length` bytes at `at`, that came by a descriptor, and counts what became of
+ * it; `free` bytes before it are nobody's.
+ */
+export function take(descriptor: usize, at: usize, length: u32, free: u32): void {
+  const result = takeOne(descriptor, at, length, free);
+  if (result < 0) dropRecord.keep(-result, descriptor, at, length);
+  order.count(result, length);
 }

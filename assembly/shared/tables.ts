@@ -27,8 +27,6 @@ export const T_FIB6_LENGTHS: usize = 192; // u8 each: the lengths that occur, lo
 export const T_HEADER_SIZE: usize = 384;
 export const SELF_HAS_4: u32 = 1;
 export const SELF_HAS_6: u32 = 2;
-/** Flag: some peer dials in, so packets of peers may go on to peers. */
-export const SELF_PASSES: u32 = 4;
 
 // FIB of IPv4: a trie by 16, 8, 4 and 4 bits of the address. An entry is a u32: a next hop, or from
 // FIB4_CHUNK_MIN on the address of the next level's chunk. Next hops are less (a peer's index is

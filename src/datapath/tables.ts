@@ -46,7 +46,6 @@ import {
   PEER_SIZE,
   SELF_HAS_4,
   SELF_HAS_6,
-  SELF_PASSES,
   SOURCE_ADDRESS,
   SOURCE_FAMILY,
   SOURCE_PEER,
@@ -104,8 +103,7 @@ class CopyWriter {
 function writeSelf(copy: CopyWriter, contents: CheckedContents): void {
   const { self } = contents;
   copy.bytes.set(self.mac, copy.at + T_SELF_MAC);
-  const passes = contents.peers.some(({ dialsIn }) => dialsIn) ? SELF_PASSES : 0;
-  const flags = (self.address4 ? SELF_HAS_4 : 0) + (self.address6 ? SELF_HAS_6 : 0) + passes;
+  const flags = (self.address4 ? SELF_HAS_4 : 0) + (self.address6 ? SELF_HAS_6 : 0);
   copy.bytes[copy.at + T_SELF_FLAGS] = flags;
   copy.setWord(T_SELF_VNI, self.vni);
   copy.setWord(T_SELF_MTU, self.mtu);
