@@ -271,6 +271,25 @@ test("names are made once, and what does not fit is refused", async () => {
   });
 });
 
+test("more accounts than one answer holds come in several, and all of them", async () => {
+  await withScene(async ({ mesh, admin, server }) => {
+    const long = { ntHash, clear: "\u0001".repeat(256) };
+    const names = Array.from({ length: 190 }, (_, index) => `user${index}`);
+    await Promise.all(names.map((name) => admin.users.add(name, long)));
+    let pages = 0;
+    const link = await linkOf(mesh, server);
+    mesh.later(() => link.close());
+    for (let after: unknown = ""; typeof after === "string"; pages++) {
+      after = (await askConfidentially({ link, ...server }, "users", { after })).fields.more;
+    }
+    assert.ok(pages > 1, `${pages} pages`);
+    const session = await mesh.session(server);
+    await eventually("all are there", () => session.pptpUsers().length === names.length);
+    assert.equal(namesOf(session), [...names].sort());
+    assert.is(session.pptpUsers().at(-1)?.clear, long.clear);
+  });
+});
+
 test("nothing is written while no account changes, whoever starts and asks", async () => {
   await withScene(async ({ mesh, admin, server }) => {
     await admin.users.add("ada", { ntHash });
