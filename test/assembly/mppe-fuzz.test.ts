@@ -77,7 +77,7 @@ function next(pair: Pair): Packet {
   const turn = random.between(0, 99);
   if (turn < 12) return madeUp(pair);
   if (turn < 18 && pair.sent.length > 0) return random.pick(pair.sent);
-  const isLong = random.once(3000);
+  const isLong = random.once(8000);
   const lost = isLong ? random.between(200, 9000) : turn < 22 ? random.between(1, 3) : 0;
   for (let i = 0; i < lost; i++) send(pair);
   if (isLong || random.once(2)) {

@@ -61,8 +61,8 @@ test("the whole matrix has every wire with every crew, each leg's name once", ()
   const legs = fullLegs(all);
   const ids = legs.map(({ id }) => id);
   assert.is(new Set(ids).size, ids.length);
-  assert.is(ids.length, 4 * 5 + 4);
-  const some = ["mtu1500", "mtu9000-plain-w4-steering-off", "mtu1500-steering-off", "mtu1500-gre"];
+  assert.is(ids.length, 4 * 5 + 5);
+  const some = ["mtu1500", "mtu9000-plain-w4-steering-off", "mtu1500-gre", "mtu1500-pptp"];
   for (const id of some) {
     assert.ok(ids.includes(id), id);
   }
