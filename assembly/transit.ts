@@ -11,7 +11,7 @@ import * as protocols from "./protocols";
 import * as route from "./route";
 import { Drop } from "./shared/drop";
 import { INGRESS, W_NOW } from "./shared/layout";
-import { NEXT_NONE, NEXT_PEER, P_FLAGS, P_MTU, PEER_DIALS_IN } from "./shared/tables";
+import { NEXT_NONE, NEXT_PEER, P_FLAGS, P_MTU, PEER_DIALS_IN, PEER_FOREIGN } from "./shared/tables";
 import * as ipv6 from "./wire/ipv6";
 import { worker } from "./worker";
 
@@ -23,12 +23,18 @@ function dialsIn(peerIndex: u32): bool {
   return (load<u8>(peers.at(peerIndex), P_FLAGS) & PEER_DIALS_IN) !== 0;
 }
 
+/** A network of others must not reach clients unasked, nor would it know where they are. */
+function isForeign(peerIndex: u32): bool {
+  return (load<u8>(peers.at(peerIndex), P_FLAGS) & PEER_FOREIGN) !== 0;
+}
+
 /** Whether a packet of a peer, that is not for this node, is ours to pass on or to refuse. */
 export function isDue(from: u32, innerAt: usize): bool {
   const next = route.destination(innerAt, NEXT_PEER + from);
   if (next === NEXT_NONE) return dialsIn(from);
   if (next < NEXT_PEER || next === NEXT_PEER + from) return false;
-  return dialsIn(from) || dialsIn(next - NEXT_PEER);
+  const to = next - NEXT_PEER;
+  return (dialsIn(from) || dialsIn(to)) && !isForeign(from) && !isForeign(to);
 }
 
 /** Tells the sender by the way it came, where it has a right to know. Returns -reason. */

@@ -88,6 +88,8 @@ export const PEER_IDENTITIES: u32 = 4;
 export const PEER_SAYS_IDENTITY: u32 = 8;
 /** Flag: it dials in: its packets may go on to other peers, and theirs to it. */
 export const PEER_DIALS_IN: u32 = 16;
+/** Flag: a network of others; nothing passes between it and who dials in. */
+export const PEER_FOREIGN: u32 = 64;
 /** Flag: its packets travel encrypted by MPPE, or not at all. */
 export const PEER_ENCRYPTED: u32 = 32;
 /** Security identity of a node, as other nodes hear it. */

@@ -173,6 +173,7 @@ export function callPeers(
     mtu: call.kind === "dial-in" ? Math.min(call.mtu, meshMtu) : call.mtu,
     prefixes: call.prefixes,
     ...(call.kind === "dial-in" ? { dialsIn: true } : {}),
+    ...(call.kind === "dial-out" ? { foreign: true } : {}),
     ...(dscp === undefined ? {} : { dscp }),
   }));
 }

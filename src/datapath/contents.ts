@@ -62,6 +62,7 @@ export interface CheckedPeer {
   isShadow: boolean;
   pptp: CallOptions;
   dialsIn: boolean;
+  isForeign: boolean;
   /** What comes from its address is its. Not so where all that comes is known by its call. */
   isFoundBySource: boolean;
 }
@@ -202,6 +203,7 @@ function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
     isShadow: peer.shadow === true,
     pptp: checkCall(who, peer),
     dialsIn: peer.dialsIn === true,
+    isForeign: peer.foreign === true,
     isFoundBySource: peer.shadow !== true && receives.some((name) => name !== "pptp"),
   };
 }

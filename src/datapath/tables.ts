@@ -39,6 +39,7 @@ import {
   P_VNI_ALSO,
   PEER_DIALS_IN,
   PEER_ENCRYPTED,
+  PEER_FOREIGN,
   PEER_FRAGMENTS,
   PEER_IDENTITIES,
   PEER_LONE,
@@ -178,6 +179,7 @@ function flagsOf({ protocol, pptp, dialsIn, ...peer }: CheckedPeer): number {
     [receives, PEER_IDENTITIES],
     [sends, PEER_SAYS_IDENTITY],
     [dialsIn, PEER_DIALS_IN],
+    [peer.isForeign, PEER_FOREIGN],
     [protocol === "pptp" && pptp.encrypted, PEER_ENCRYPTED],
   ];
   return flags.reduce((sum, [isSet, flag]) => sum + (isSet ? flag : 0), 0);

@@ -73,6 +73,11 @@ export interface TablePeer {
   /** A dial-in client: its packets may go on to other peers, and theirs to it. */
   dialsIn?: boolean;
   /**
+   * A network of others, where this node dialled in: for its own pods alone. Nothing passes between
+   * it and clients that dial in here.
+   */
+  foreign?: boolean;
+  /**
    * Network numbers are security identities. receives: besides those accepted, which are its pods',
    * it may say 6, remote-node. sends: `vni` is our pods', our own packets say 6.
    */

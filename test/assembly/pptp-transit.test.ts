@@ -202,6 +202,26 @@ test("the MSS that a client and a member agree on fits both ways", async () => {
   assert.is(be16(out?.packet ?? new Uint8Array(64), 42), PPTP_MTU - 40);
 });
 
+test("nothing passes between clients and a network where this node dialled in", async () => {
+  const { room, calls, fromClient } = await gateway();
+  const out = room.open(5, { peerId: 0x5555 });
+  room.set(out.slot, { phase: "network", requireMppe: false });
+  room.feed(out.localId, 5, { sequence: 0, payload: pppFrame(0xc021, new Uint8Array(4)) });
+  const clients = calls.map(({ host, slot }) =>
+    callPeer(NAT, slot, { prefixes: [`10.244.1.${host}/32`], dialsIn: true }),
+  );
+  const there = callPeer(5, out.slot, { prefixes: ["10.9.0.0/16"], foreign: true });
+  room.module.publish(contentsOf(1, [3, there, ...clients]));
+  const host = Uint8Array.of(10, 9, 0, 1);
+  assert.is(fromClient(0, between(CLIENT1, host)).wire.length, 0);
+  const payload = ipFrame(between(host, CLIENT1));
+  assert.is(room.feed(out.localId, 5, { sequence: 1, payload })[0]?.wire.length, 0);
+  assert.equal(drops(room), { NOT_LOCAL: 2 });
+  room.module.feedTun(between(pod4(1, 9), host));
+  assert.equal(inCalls(room.run().wire), [{ callId: 0x5555, packet: between(pod4(1, 9), host) }]);
+  assertExact(room.module);
+});
+
 test("a packet that is not whole goes nowhere", async () => {
   const { room, fromClient } = await gateway();
   const packet = between(CLIENT1, pod4(3, 9));
