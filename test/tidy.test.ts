@@ -25,6 +25,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "src/bench": ["node-tun"],
   "src/ppp": [],
   "src/pptp": [],
+  "src/nas": ["src/ppp", "src/pptp", "node-tun"],
   "src/calls": ["src/ppp", "src/pptp"],
   "src/agent": [
     ...["src/datapath", "src/host", "src/pods", "src/config", "src/telemetry", "control"],
@@ -33,7 +34,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "src/lab": ["src/config", "src/host", "node-tun"],
   "src/cli": [
     ...["src/config", "src/telemetry", "src/host", "src/lab", "src/natsd", "control"],
-    ...["src/bench", "src/pptp", "src/ppp"],
+    ...["src/bench", "src/pptp", "src/ppp", "src/nas"],
   ],
   "src/main": ["src/cli", "src/agent", "src/config"],
 };
@@ -57,6 +58,7 @@ const ENTRIES = [
   /^src\/main\.ts$/,
   /^src\/datapath\/worker\.ts$/,
   /^src\/bench\/(child|traffic)\.ts$/,
+  /^src\/nas\/gre-reader\.ts$/,
   /^src\/lab\/wire\/(program|pump)\.ts$/,
   /^src\/telemetry\/write-[a-z-]+\.ts$/,
   /^assembly\/shared\/portable\.d\.ts$/,

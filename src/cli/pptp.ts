@@ -13,6 +13,7 @@ import {
 } from "./command.js";
 import { agoText, bytesText, print, tableOr } from "./output.js";
 import { readPassword } from "./password.js";
+import { nas } from "./pptp-nas.js";
 
 /** How long `dial` waits for the call that it asked for, and how often it looks. */
 const UP_MS = 25_000;
@@ -166,5 +167,6 @@ export const command: CommandGroup = {
       words: [1, 1],
       run: hangUp,
     },
+    nas,
   },
 };

@@ -4,7 +4,7 @@ import { connect, type Socket } from "node:net";
 import { PPTP_PORT } from "./codes.js";
 import { type Collisions, outranks } from "./collisions.js";
 import { clock_ms, Session } from "./session.js";
-import type { Call, CloseReason, HangUp, Timers } from "./types.js";
+import type { Call, CloseReason, HangUp, Timers, WanErrors } from "./types.js";
 
 export interface DialOptions {
   /** "outgoing" (default): we are the client. "incoming": we offer a call from a line of ours. */
@@ -55,6 +55,8 @@ export interface DialEnd {
 export interface Dialed {
   /** Hangs up and stops the control connection; resolves when it is gone, within 3 s. */
   clear(why?: HangUp): Promise<void>;
+  /** Of an incoming call that we offered: errors of its line, as sums. Not up: nothing happens. */
+  tellErrors(errors: WanErrors): void;
 }
 
 const CLEAR_MS = 3_000;
@@ -105,6 +107,12 @@ class Dialing implements Dialed {
     const late = setTimeout(() => session.control.transportClosed("no answer"), CLEAR_MS);
     await this.#gone;
     clearTimeout(late);
+  }
+
+  tellErrors(errors: WanErrors): void {
+    if (this.#call?.state !== "up") return;
+    this.#session?.control.tellErrors(this.#call, errors);
+    this.#session?.arm();
   }
 
   #connected() {

@@ -4,12 +4,13 @@
 //   gate (another mesh, one pod) --- bridge --- <lab>-n1 (pptpServer), <lab>-n2, a pod each
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { AgentStatus, SessionView } from "../../src/agent/index.js";
 import { INSECURE } from "../../src/calls/index.js";
 import { hashedStreams } from "../support/hashed-stream.js";
-import { createNamespace, pings, runSync, until } from "../support/netns.js";
+import { createNamespace, pings, runIn, runSync, spawnIn, until } from "../support/netns.js";
 import { isRoot, rootTest } from "../support/root.js";
 import { assertPings, type Guest, MeshLab, meshdAt } from "./mesh-lab.js";
 
@@ -181,6 +182,40 @@ rootTest(test, "hanging up takes addresses, routes and rules away at both ends",
   assert.not.match(runSync(gate.namespace, ["nft", "list", "tables"]), /calls/);
   const routes = () => runSync(lab.node("n1").namespace, ["ip", "route"]);
   await until("the server, too", () => !routes().includes(".254 dev mesh0"), 10_000);
+});
+
+rootTest(test, "plain PPP on a line reaches pods through an access server", async () => {
+  lab.admin("config", "set", "pptpEncryption", "optional");
+  lab.admin("user", "add", "modem", "--password-file", passwordFile("modem", "atdt 5551234"));
+  const { namespace } = lab.addGuest("nas");
+  const target = lab.address("n2", "p1", 4);
+  const client = (place: string) => {
+    const program = fileURLToPath(new URL("../support/ppp-line.js", import.meta.url));
+    return [process.execPath, program, place, "modem", "atdt 5551234", target, "noise"];
+  };
+  // Lines of TCP: two at once, each with a call of its own.
+  const words = ["pptp", "nas", SERVER, "--line", "127.0.0.1:4000", "--number", "mesh"];
+  const nas = spawnIn(namespace, [process.execPath, "bin/meshd", ...words]);
+  let log = "";
+  nas.stderr?.on("data", (bytes: Buffer) => {
+    log += bytes;
+  });
+  await until("the access server listens", () => log.includes("nas.ready"), 10_000);
+  assert.ok(log.includes(INSECURE));
+  const both = [1, 2].map(() => runIn(namespace, client("127.0.0.1:4000")));
+  for (const { code, stderr } of await Promise.all(both)) assert.is(code, 0, `${stderr}\n${log}`);
+  await until("both calls are over", () => upSessions().length === 0, 10_000);
+  assert.match(log, /nas\.ended .*crc 1/, "the noise was no frame");
+  // One that a client has as its own, by standard input and output.
+  const [first = "", ...rest] = client("-");
+  const piping = `${first} ${rest.map((word) => `'${word}'`).join(" ")}`;
+  const whole = `mkfifo "$0/back" && ${piping} <"$0/back" | node bin/meshd pptp nas ${SERVER} >"$0/back"`;
+  const piped = await runIn(namespace, ["bash", "-o", "pipefail", "-c", whole, lab.folder]);
+  assert.is(piped.code, 0, piped.stderr);
+  assert.match(piped.stderr, /"replies":3/);
+  nas.kill("SIGTERM");
+  await until("the access server ends", () => nas.exitCode === 0, 10_000);
+  lab.admin("config", "set", "pptpEncryption", "required-128");
 });
 
 test.run();
