@@ -218,4 +218,34 @@ rootTest(test, "plain PPP on a line reaches pods through an access server", asyn
   lab.admin("config", "set", "pptpEncryption", "required-128");
 });
 
+rootTest(
+  test,
+  "an interface that takes PPTP and the mesh alone serves users all the same",
+  async () => {
+    const { interface: device } = lab.agent("n1").underlay;
+    const start = (...words: string[]) =>
+      meshdAt(lab.node("n1"), ["join", "--pptp-filter", device, "--no-systemd", ...words]);
+    assert.is(meshdAt(lab.node("n1"), ["down", "--agent"]).code, 0);
+    const cut = start();
+    assert.is(cut.code, 1);
+    assert.match(cut.stderr, /carries the mesh's underlay; .*--with-mesh/);
+    assert.is(start("--with-mesh").code, 0);
+    const { code, stderr } = dial("alice", join(lab.folder, "alice"));
+    assert.is(code, 0, stderr);
+    await assertReach();
+    const stranger = lab.addGuest("stranger");
+    assert.not(pings(stranger.namespace, SERVER, 56, 1));
+    const status = lab.agent("n1").pptpFilter;
+    assert.equal(status?.callers, [gate.address]);
+    assert.ok((status?.refused?.icmp.packets ?? 0) > 0);
+    assert.ok(lab.drops("n1").some(({ reason }) => reason === "NFT_PPTP_FILTER"));
+    lab.ask(gate.place, ["pptp", "hang-up", SERVER]);
+    await lab.untilAgent("n1", "no caller", ({ pptpFilter }) => pptpFilter?.callers.length === 0);
+    const tables = () => runSync(lab.node("n1").namespace, ["nft", "list", "tables"]);
+    assert.match(tables(), /meshd_mesh0_pptp/);
+    lab.ask("n1", ["leave", "--force"]);
+    assert.not.match(tables(), /meshd/);
+  },
+);
+
 test.run();
