@@ -1,5 +1,5 @@
-// The network access server of 1997 (RFC 2637: a PAC): PPP from lines goes through incoming calls to
-// a PPTP server, so a client that knows nothing of PPTP reaches it. PPP itself passes untouched.
+// The network access server of 1997 (a PAC in RFC 2637): PPP from lines goes through incoming calls
+// to a PPTP server, so a client that knows nothing of PPTP reaches it. PPP passes untouched.
 import { randomInt } from "node:crypto";
 import type { Duplex } from "node:stream";
 import { ACCM_ALL, encodeHdlc, HdlcDecoder } from "../ppp/index.js";

@@ -209,7 +209,8 @@ rootTest(test, "plain PPP on a line reaches pods through an access server", asyn
   // One that a client has as its own, by standard input and output.
   const [first = "", ...rest] = client("-");
   const piping = `${first} ${rest.map((word) => `'${word}'`).join(" ")}`;
-  const whole = `mkfifo "$0/back" && ${piping} <"$0/back" | node bin/meshd pptp nas ${SERVER} >"$0/back"`;
+  const own = `node bin/meshd pptp nas ${SERVER}`;
+  const whole = `mkfifo "$0/back" && ${piping} <"$0/back" | ${own} >"$0/back"`;
   const piped = await runIn(namespace, ["bash", "-o", "pipefail", "-c", whole, lab.folder]);
   assert.is(piped.code, 0, piped.stderr);
   assert.match(piped.stderr, /"replies":3/);
