@@ -20,10 +20,13 @@ import {
   MPPE_STATE_SIZE,
 } from "../shared/mppe";
 import * as keys from "./keys";
-import { SHA1_END } from "./sha1";
+import { RC4_END } from "./rc4";
+import { SHA1_BEGIN, SHA1_END } from "./sha1";
 
 export { decrypt } from "./receive";
 export { encrypt } from "./send";
+
+if (RC4_END > SHA1_BEGIN) ERROR("RC4's table overlaps SHA-1's words");
 
 /** What of the scratch is used. */
 export const KEY_SCRATCH_NEEDED: usize = SHA1_END - CONTROL - C_KEY_SCRATCH;

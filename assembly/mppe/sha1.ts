@@ -5,6 +5,7 @@ import { C_KEY_SCRATCH, CONTROL } from "../shared/layout";
 
 /** The 80 words of a block, with their rounds' constants. */
 const WORDS: usize = CONTROL + C_KEY_SCRATCH + 1024;
+export const SHA1_BEGIN: usize = WORDS;
 /** Five words. */
 const DIGEST: usize = WORDS + 320;
 export const SHA1_END: usize = DIGEST + 20;
