@@ -1,6 +1,5 @@
 // The table of results: a row for each cell and direction, printed as Markdown.
-import type { Cell } from "./scene.js";
-import type { Direction } from "./traffic.js";
+import type { Family, Protocol } from "./protocols.js";
 
 /** Titles and widths: fixed, so that parts printed by several suites are one table. */
 const COLUMNS: readonly (readonly [string, number])[] = [
@@ -15,9 +14,9 @@ const COLUMNS: readonly (readonly [string, number])[] = [
 ];
 
 /** What was seen in one direction of a cell; "FAIL" where it was not reached. */
-export interface Row {
-  cell: Cell;
-  direction: Direction;
+export interface Row<D extends string = string> {
+  cell: { protocol: Pick<Protocol, "name" | "title">; inner: Family; underlay: Family };
+  direction: D;
   ping: string;
   tcp: string;
   udp: string;

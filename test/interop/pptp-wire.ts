@@ -15,6 +15,8 @@ export interface WiredGuest {
   guest: KernelPeer;
   wire: TestWire;
   address: string;
+  /** The guest's end in the namespace: what it sends and gets passes here. */
+  tap: string;
 }
 
 function addBridge(namespace: string, name: string): void {
@@ -43,5 +45,5 @@ export async function bootWired(
   const card = { namespace, tap, addresses: [`${address}/24`], tapAddresses: [] };
   const guest = await KernelPeer.start({ name, cards: [card] });
   join(tap, own);
-  return { guest, wire, address };
+  return { guest, wire, address, tap };
 }

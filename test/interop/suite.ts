@@ -11,10 +11,10 @@ import { checkPing, checkTcp, checkUdp, DIRECTIONS, type Direction } from "./tra
 
 const FAMILIES: readonly Family[] = [4, 6];
 const FAIL = "FAIL";
-const rows: Row[] = [];
+const rows: Row<Direction>[] = [];
 let scene: Scene | undefined;
 
-async function checkDirection(row: Row, connected: Connected): Promise<void> {
+async function checkDirection(row: Row<Direction>, connected: Connected): Promise<void> {
   row.ping = await checkPing(connected, row.direction);
   row.tcp = await checkTcp(connected, row.direction);
   row.udp = await checkUdp(connected, row.direction);
@@ -37,7 +37,7 @@ async function judge({ capture }: Connected, cell: Cell, tunnel: Tunnel): Promis
   return `0 of ${count}`;
 }
 
-function openRows(cell: Cell): Row[] {
+function openRows(cell: Cell): Row<Direction>[] {
   const nothing = { ping: FAIL, tcp: FAIL, udp: FAIL, capture: FAIL };
   return DIRECTIONS.map((direction: Direction) => ({ cell, direction, ...nothing }));
 }

@@ -4,6 +4,8 @@ import type { KernelPeer } from "./peer.js";
 
 /** Words of pppd that every end here has: no compression but MPPE, no waiting. */
 const PLAIN = ["nobsdcomp", "nodeflate", "novj", "noipv6", "nodefaultroute", "debug"];
+/** pptp-linux does not end by itself: pppd ends it after a second instead of five. */
+const CHILD_LIMIT = ["child-timeout", "1"];
 const LOG = "/var/log/pppd.log";
 const REFUSALS = {
   eap: "refuse-eap",
@@ -78,7 +80,7 @@ export async function dialPptp(
   await writeSecrets(guest, account);
   await guest.sh(`rm -f ${LOG} /var/run/ppp-dial.pid\n`);
   const pty = ["pty", ["pptp", server, "--nolaunchpppd", ...client].join(" "), "linkname", "dial"];
-  const own = ["user", account.user, "remotename", "server", "noauth", ...PLAIN];
+  const own = ["user", account.user, "remotename", "server", "noauth", ...PLAIN, ...CHILD_LIMIT];
   const argv = ["pppd", ...pty, ...own, ...words, "logfile", LOG, "updetach"];
   const done = await guest.tryExec(argv, { timeout_ms: 45_000 });
   if (done.code !== 0) throw new PppError(`pppd ended with ${done.code}:\n${await pppLog(guest)}`);

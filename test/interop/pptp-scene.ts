@@ -1,0 +1,87 @@
+// A mesh and a real PPTP peer, a guest behind a wire with faults on the mesh's underlay:
+//
+//   <lab>-n2 -- pod p1        <lab>-n1 (serves, dials) -- pod p1
+//        \------------ bridge ----------/
+//                        \-- wire -- guest: pptp-linux or pptpd, pppd
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { MeshLab } from "../mesh/mesh-lab.js";
+import type { Account, Dialled } from "../peers/index.js";
+import { Capture, wrongFrames } from "../support/capture.js";
+import { runSync, until } from "../support/netns.js";
+import { bootWired, type WiredGuest } from "./pptp-wire.js";
+
+export const SERVER = "192.168.77.1";
+export const GUEST = "192.168.77.120";
+export const ALICE: Account = { user: "alice", password: "correct horse" };
+/** Has a clear password in the store, for CHAP-MD5. */
+export const BOB: Account = { user: "bob", password: "battery staple" };
+const POOL = "10.244.0.0/16";
+
+export interface PptpScene {
+  lab: MeshLab;
+  client: WiredGuest;
+}
+
+/** A file for --password-file. */
+export function passwordFile(lab: MeshLab, { user, password }: Account): string {
+  const file = join(lab.folder, `password-${user}`);
+  writeFileSync(file, `${password}\n`, { mode: 0o600 });
+  return file;
+}
+
+/** Starts a node's agent again as a server of users. */
+async function serve(lab: MeshLab, node: string): Promise<void> {
+  lab.admin("node", "pptp", node, "--allow");
+  lab.ask(node, ["down", "--agent"]);
+  lab.ask(node, ["join", "--pptp-server"]);
+  await until("the node listens for PPTP", () => {
+    return runSync(lab.node(node).namespace, ["ss", "-ltnH"]).includes(":1723 ");
+  });
+}
+
+export async function openPptpScene(): Promise<PptpScene> {
+  const lab = new MeshLab("pi");
+  lab.up("--nodes", "2", "--pods", "1");
+  const client = await bootWired(lab.networkSpace, "br0", "roamer", GUEST);
+  for (const [account, more] of [
+    [ALICE, []],
+    [BOB, ["--chap-md5"]],
+  ] as const) {
+    const file = ["--password-file", passwordFile(lab, account)];
+    lab.admin("user", "add", account.user, ...file, ...more);
+  }
+  await serve(lab, "n1");
+  await lab.untilReachable("n1", "n2");
+  return { lab, client };
+}
+
+/** The guest sends what is for pods by the link. */
+export async function routePods({ client }: PptpScene, { device }: Dialled): Promise<void> {
+  await client.guest.exec(["ip", "route", "replace", POOL, "dev", device]);
+}
+
+/** tshark's names of what a whole call has; all must be there. */
+const PARTS = {
+  ...{ control: "pptp", data: "gre.flags.version == 1 && gre.flags.sequence_number == 1" },
+  ...{ ack: "gre.flags.version == 1 && gre.flags.ack == 1" },
+  ...{ lcp: "lcp", chap: "chap", ccp: "ccp", ipcp: "ipcp", mppe: "comp_data" },
+};
+
+/** Frames of the control connection and of calls at the guest. */
+export function captureCalls({ lab, client }: PptpScene): Capture {
+  return new Capture(lab.networkSpace, client.tap, "tcp port 1723 or ip proto 47");
+}
+
+/** Ends a capture. @returns how many frames it has @throws {Error} a part is missing, or a fault */
+export async function judgeCalls(capture: Capture): Promise<number> {
+  await capture.stop();
+  for (const [part, filter] of Object.entries(PARTS)) {
+    if (capture.frames(filter).length === 0) throw new Error(`no frame with ${part}: ${filter}`);
+  }
+  const wrong = capture.frames(wrongFrames(GUEST, SERVER));
+  if (wrong.length > 0) throw new Error(`${wrong.length} frames at fault: ${wrong[0]}`);
+  const count = capture.frames("").length;
+  capture.remove();
+  return count;
+}
