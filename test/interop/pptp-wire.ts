@@ -22,7 +22,9 @@ export interface WiredGuest {
 function addBridge(namespace: string, name: string): void {
   const kind = ["type", "bridge", "mcast_snooping", "0"];
   runSync(namespace, ["ip", "link", "add", name, ...kind]);
-  runSync(namespace, ["sysctl", "-qw", `net.ipv6.conf.${name}.disable_ipv6=1`]);
+  // Else the namespace would answer for its own addresses here, and frames would miss the wire.
+  const quiet = [`net.ipv6.conf.${name}.disable_ipv6=1`, `net.ipv4.conf.${name}.arp_ignore=1`];
+  runSync(namespace, ["sysctl", "-qw", ...quiet]);
   runSync(namespace, ["ip", "link", "set", name, "up"]);
 }
 
