@@ -30,20 +30,16 @@ export function passwordFile(lab: MeshLab, { user, password }: Account): string 
   return file;
 }
 
-/** Starts a node's agent again as a server of users. */
-async function serve(lab: MeshLab, node: string): Promise<void> {
-  lab.admin("node", "pptp", node, "--allow");
-  lab.ask(node, ["down", "--agent"]);
-  lab.ask(node, ["join", "--pptp-server"]);
-  await until("the node listens for PPTP", () => {
-    return runSync(lab.node(node).namespace, ["ss", "-ltnH"]).includes(":1723 ");
-  });
-}
-
 export async function openPptpScene(): Promise<PptpScene> {
   const lab = new MeshLab("pi");
   lab.up("--nodes", "2", "--pods", "1");
   const client = await bootWired(lab.networkSpace, "br0", "roamer", GUEST);
+  await lab.untilReachable("n1", "n2");
+  return { lab, client };
+}
+
+/** Accounts, and n1 as the node that takes them. */
+export async function serveUsers({ lab }: PptpScene): Promise<void> {
   for (const [account, more] of [
     [ALICE, []],
     [BOB, ["--chap-md5"]],
@@ -51,9 +47,13 @@ export async function openPptpScene(): Promise<PptpScene> {
     const file = ["--password-file", passwordFile(lab, account)];
     lab.admin("user", "add", account.user, ...file, ...more);
   }
-  await serve(lab, "n1");
+  lab.admin("node", "pptp", "n1", "--allow");
+  lab.ask("n1", ["down", "--agent"]);
+  lab.ask("n1", ["join", "--pptp-server"]);
+  await until("the node listens for PPTP", () => {
+    return runSync(lab.node("n1").namespace, ["ss", "-ltnH"]).includes(":1723 ");
+  });
   await lab.untilReachable("n1", "n2");
-  return { lab, client };
 }
 
 /** The guest sends what is for pods by the link. */
