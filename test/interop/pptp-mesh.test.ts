@@ -30,8 +30,8 @@ rootTest(
   "three nodes with tunnelProtocol pptp carry the lab check, nothing in clear",
   async () => {
     lab.up("--nodes", "3", "--pods", "1", "--encap", "pptp");
-    // The bridge's end of a node: what tcpdump sees there is cut and has checksums.
-    plainWire(lab.node("n1").namespace, "eth0");
+    // What tcpdump sees on the bridge is what a real wire carries.
+    for (const node of NODES) plainWire(lab.node(node).namespace, "eth0");
     await lab.untilReachable(...NODES);
     const filter = "tcp port 1723 or ip proto 47";
     const capture = new Capture(lab.networkSpace, "n1", filter);

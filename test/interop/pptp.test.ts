@@ -157,7 +157,8 @@ peerTest(test, "20 MB cross a path with loss, reordering and duplicates intact",
     streamsToPod(ends, STREAMS, STREAM_BYTES),
     streamsToGuest(ends, STREAMS, STREAM_BYTES),
   ]);
-  const { toNode, fromNode } = await wire.ask(bothWays({}));
+  const { toNode, fromNode } = await wire.ask();
+  await wire.ask(bothWays({}));
   for (const way of [toNode, fromNode]) {
     const { lost, reordered, duplicated } = way;
     assert.ok(lost > 50 && reordered > 300 && duplicated > 50, JSON.stringify(way));
@@ -191,9 +192,9 @@ const USUAL: readonly Client[] = [
 /** Clients that need settings of the mesh. */
 const OLD: readonly Client[] = [
   { title: "40 bit", words: [...only("mschap-v2"), "require-mppe-40"], said: "MPPE 40-bit" },
-  { title: "128 bit stateful", words: [...V2_128, "mppe-stateful"], said: "128-bit stateful" },
   { title: "MS-CHAPv1", words: [...only("mschap"), "require-mppe-128"], said: "<auth chap MS>" },
   { title: "CHAP-MD5, clear", words: [...only("chap"), "nomppe"], account: BOB, said: "MD5" },
+  { title: "128 bit stateful", words: [...V2_128, "mppe-stateful"], said: "128-bit stateful" },
 ];
 
 peerTest(test, "clients of other framing and packet size are served alike", async () => {
@@ -225,8 +226,12 @@ peerTest(test, "older ways come in where the mesh's settings allow them", async 
   const { lab } = scene;
   lab.admin("config", "set", "pptpAuth", "ms-chap-v2,ms-chap-v1,chap-md5");
   lab.admin("config", "set", "pptpEncryption", "optional");
-  lab.admin("config", "set", "pptpStateful", "true");
-  for (const client of OLD) await checkClient(client);
+  for (const client of OLD) {
+    // pppd refuses a server that asks for stateful encryption, unless it wants that itself. Set one
+    // call sooner, so that the node knows it by then.
+    if (client.account === BOB) lab.admin("config", "set", "pptpStateful", "true");
+    await checkClient(client);
+  }
 });
 
 test.run();
