@@ -14,7 +14,7 @@ import {
   whyAbsent,
 } from "../peers/index.js";
 import { createNamespace, runSync } from "../support/netns.js";
-import { bootWired, HOSTILE, type WiredGuest } from "./pptp-wire.js";
+import { bootWired, HOSTILE, joinWire, type WiredGuest } from "./pptp-wire.js";
 
 const test = suite("interop: the PPTP peers themselves");
 const BRIDGE = "br0";
@@ -31,10 +31,10 @@ test.before(async () => {
   runSync(namespace, ["ip", "link", "add", BRIDGE, "type", "bridge", "mcast_snooping", "0"]);
   runSync(namespace, ["ip", "link", "set", BRIDGE, "up"]);
   const card = { namespace, tap: "server", addresses: [`${SERVER}/24`], tapAddresses: [] };
-  [server, client] = await Promise.all([
-    KernelPeer.start({ name: "server", cards: [card] }),
-    bootWired(namespace, BRIDGE, "client", "192.0.2.1"),
-  ]);
+  const booted = await bootWired(namespace, "client", "192.0.2.1");
+  server = await KernelPeer.start({ name: "server", cards: [card] });
+  client = await booted();
+  joinWire(client, namespace, BRIDGE);
   runSync(namespace, ["ip", "link", "set", "server", "master", BRIDGE]);
 });
 

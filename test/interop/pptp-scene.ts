@@ -8,8 +8,8 @@ import { join } from "node:path";
 import { MeshLab } from "../mesh/mesh-lab.js";
 import type { Account, Dialled } from "../peers/index.js";
 import { Capture, wrongFrames } from "../support/capture.js";
-import { runSync, until } from "../support/netns.js";
-import { bootWired, type WiredGuest } from "./pptp-wire.js";
+import { createNamespace, runSync, until } from "../support/netns.js";
+import { bootWired, joinWire, type WiredGuest } from "./pptp-wire.js";
 
 export const SERVER = "192.168.77.1";
 export const GUEST = "192.168.77.120";
@@ -32,8 +32,11 @@ export function passwordFile(lab: MeshLab, { user, password }: Account): string 
 
 export async function openPptpScene(): Promise<PptpScene> {
   const lab = new MeshLab("pi");
+  // Boots while the lab comes up, which holds up this process.
+  const booted = await bootWired(createNamespace("roamer"), "roamer", GUEST);
   lab.up("--nodes", "2", "--pods", "1");
-  const client = await bootWired(lab.networkSpace, "br0", "roamer", GUEST);
+  const client = await booted();
+  joinWire(client, lab.networkSpace, "br0");
   await lab.untilReachable("n1", "n2");
   return { lab, client };
 }
@@ -69,8 +72,8 @@ const PARTS = {
 };
 
 /** Frames of the control connection and of calls at the guest. */
-export function captureCalls({ lab, client }: PptpScene): Capture {
-  return new Capture(lab.networkSpace, client.tap, "tcp port 1723 or ip proto 47");
+export function captureCalls({ client }: PptpScene): Capture {
+  return new Capture(client.namespace, client.tap, "tcp port 1723 or ip proto 47");
 }
 
 /** Ends a capture. @returns how many frames it has @throws {Error} a part is missing, or a fault */

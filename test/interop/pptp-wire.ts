@@ -17,6 +17,7 @@ export interface WiredGuest {
   address: string;
   /** The guest's end in the namespace: what it sends and gets passes here. */
   tap: string;
+  namespace: string;
 }
 
 function addBridge(namespace: string, name: string): void {
@@ -28,24 +29,34 @@ function addBridge(namespace: string, name: string): void {
   runSync(namespace, ["ip", "link", "set", name, "up"]);
 }
 
-/** Boots a guest and joins it by a wire to a bridge that is there. */
-export async function bootWired(
-  namespace: string,
-  bridge: string,
-  name: string,
-  address: string,
-): Promise<WiredGuest> {
+/**
+ * Boots a guest in a namespace that is there, behind a wire that leads nowhere yet. The wire is
+ * there when this resolves, the guest when what it gives is called and resolves.
+ */
+export async function bootWired(namespace: string, name: string, address: string) {
   const [own, tap] = [uniqueDevice("gb"), uniqueDevice("gt")];
   addBridge(namespace, own);
   const wire = await TestWire.start(namespace, bothWays({}));
-  const join = (device: string, to: string) => {
-    runSync(namespace, ["sysctl", "-qw", `net.ipv6.conf.${device}.disable_ipv6=1`]);
-    runSync(namespace, ["ip", "link", "set", device, "txqueuelen", "4000", "master", to, "up"]);
-  };
-  join(wire.network, bridge);
-  join(wire.node, own);
+  join(namespace, wire.node, own);
   const card = { namespace, tap, addresses: [`${address}/24`], tapAddresses: [] };
-  const guest = await KernelPeer.start({ name, cards: [card] });
-  join(tap, own);
-  return { guest, wire, address, tap };
+  const booting = KernelPeer.start({ name, cards: [card] });
+  // Without this a boot that fails before it is awaited would end the process.
+  booting.catch(() => undefined);
+  return async (): Promise<WiredGuest> => {
+    const guest = await booting;
+    join(namespace, tap, own);
+    return { guest, wire, address, tap, namespace };
+  };
+}
+
+/** Joins the wire's other end to a bridge, which may be in another namespace. */
+export function joinWire({ namespace, wire }: WiredGuest, to: string, bridge: string): void {
+  if (to !== namespace) runSync(namespace, ["ip", "link", "set", wire.network, "netns", to]);
+  join(to, wire.network, bridge);
+}
+
+function join(namespace: string, device: string, bridge: string): void {
+  runSync(namespace, ["sysctl", "-qw", `net.ipv6.conf.${device}.disable_ipv6=1`]);
+  const argv = ["ip", "link", "set", device, "txqueuelen", "4000", "master", bridge, "up"];
+  runSync(namespace, argv);
 }
