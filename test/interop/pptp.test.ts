@@ -1,5 +1,6 @@
 // PPTP between meshd and the real thing: pptp-linux and pppd dial into a node and reach a pod of
-// another node, also on a bad path; a node dials into pptpd and pppd. Insecure by today's standards.
+// another node, also on a bad path; a node dials into pptpd and pppd. Insecure by today's
+// standards.
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
