@@ -32,6 +32,7 @@ import {
 } from "./types.js";
 
 const CALLS_MAX = 64;
+const MINUTE_MS = 60_000;
 const FIRMWARE = 1;
 const BAD_PREFIXES: Readonly<Record<BadPrefix, string>> = {
   magic: "the magic number is not PPTP's",
@@ -56,6 +57,8 @@ export class ControlConnection {
   #echoUntil: number | null = null;
   /** When the rest of a message that began must be there. */
   #messageUntil: number | null = null;
+  /** Messages since the minute began. */
+  #minute = { from_ms: 0, count: 0 };
   #hadCalls = false;
   #calllessSince = 0;
   #echoes = 0;
@@ -197,11 +200,21 @@ export class ControlConnection {
   #message(message: Message, now_ms: number): boolean {
     this.#counts.messagesIn += 1;
     this.#messageUntil = null;
+    if (this.#isFlood(now_ms)) {
+      this.#close("MESHD_PPTP_FLOOD", "the other end sends too many messages");
+      return false;
+    }
     if (this.#idleAt !== null) this.#idleAt = now_ms + this.#timers.idle_ms;
     if (this.#state === "waiting") this.#whileWaiting(message, now_ms);
     else if (this.#state === "stopping") this.#whileStopping(message);
     else this.#whileEstablished(message, now_ms);
     return !this.#isOver();
+  }
+
+  #isFlood(now_ms: number): boolean {
+    if (now_ms - this.#minute.from_ms >= MINUTE_MS) this.#minute = { from_ms: now_ms, count: 0 };
+    this.#minute.count += 1;
+    return this.#minute.count > (this.#options.messagesMax ?? Number.POSITIVE_INFINITY);
   }
 
   #whileWaiting(message: Message, now_ms: number) {

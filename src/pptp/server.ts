@@ -42,6 +42,8 @@ export interface ServerLimits {
   /** Connections that did not say start yet; beyond it the oldest one goes. */
   waiting: number;
   callsOfOneConnection: number;
+  /** In a minute, of one connection; clients send a handful. */
+  messages: number;
 }
 
 /** A call each is what clients have; an access server may have many. */
@@ -50,6 +52,7 @@ export const SERVER_LIMITS: Readonly<ServerLimits> = {
   connectionsOfOneSource: 64,
   waiting: 128,
   callsOfOneConnection: 64,
+  messages: 600,
 };
 
 /** Start within 10 s, and go when there is no call for a minute. */
@@ -193,7 +196,8 @@ export class PptpServer {
     const { hostName, roles = ["pac", "pns"], timers, collisions } = this.#options;
     const times = { ...SERVER_TIMERS, ...timers };
     const callsMax = this.#limits.callsOfOneConnection;
-    const control = { opens: false, roles, hostName, callsMax, timers: times };
+    const { messages: messagesMax } = this.#limits;
+    const control = { opens: false, roles, hostName, callsMax, messagesMax, timers: times };
     const session = new Session(socket, control, {
       admit: () => collisions?.met(own, source) ?? StartResult.OK,
       established: (peer) => {

@@ -69,7 +69,10 @@ export class Session {
   }
 
   #data(bytes: Uint8Array): void {
+    // All answers to what came in one piece leave in one piece.
+    this.#socket.cork();
     this.control.receive(bytes, clock_ms());
+    this.#socket.uncork();
     this.arm();
   }
 

@@ -87,6 +87,7 @@ export type CloseCode =
   | "MESHD_PPTP_TIMEOUT"
   | "MESHD_PPTP_REFUSED"
   | "MESHD_PPTP_COLLISION"
+  | "MESHD_PPTP_FLOOD"
   | "MESHD_PPTP_TRANSPORT";
 
 export interface CloseReason {
@@ -165,6 +166,8 @@ export interface ControlOptions {
   vendor?: string;
   /** Calls at one time, those being set up or cleared among them. */
   callsMax?: number;
+  /** Messages in a minute; who sends more is cut. None if absent. */
+  messagesMax?: number;
   /** Ours is the higher address of both: a collision's winner (`outranks`). */
   outranks?: boolean;
   timers?: Partial<Timers>;

@@ -143,6 +143,18 @@ test("stop hangs up all calls first, and crossing stops end both", () => {
   assert.is(early.closed?.code, "MESHD_PPTP_STOPPED");
 });
 
+test("who sends more messages in a minute than it may is cut", () => {
+  const end = started({ messagesMax: 10 });
+  const ask = () => end.hear({ kind: "echoRequest", identifier: 1 });
+  for (let count = 0; count < 9; count++) ask();
+  end.pass(60_000);
+  for (let count = 0; count < 10; count++) ask();
+  assert.is(end.closed, null);
+  end.take();
+  ask();
+  assert.equal([end.closed?.code, end.take()], ["MESHD_PPTP_FLOOD", []]);
+});
+
 test("both ends open at once: the higher address's connection stays", () => {
   assert.ok(outranks("10.0.0.2", "9.255.255.255") && !outranks("10.0.0.2", "10.0.0.10"));
   assert.ok(outranks("200.0.0.1", "100.0.0.1") && !outranks("10.0.0.2", "10.0.0.2"));
