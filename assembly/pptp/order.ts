@@ -125,6 +125,9 @@ function restart(record: usize, number: u32): void {
   while (buffers.held(record) !== 0) skipGap(record);
   const ahead = number - expected(record);
   if (<i32>ahead > 0) giveUp(record, ahead);
+  // Numbers that lead back show that those that led here were forged: nothing was missing, and
+  // keys that went on by so many packets would never fit again.
+  else if (calls.has(record, CALL_DECRYPTS)) mppe.found(calls.keysOf(record) + KEYS_RECEIVE);
   store<u32>(record, number, CALL_EXPECTED);
   store<u64>(record, 0, CALL_SEEN);
   store<u32>(record, number, CALL_HIGHEST);

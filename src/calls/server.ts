@@ -3,6 +3,7 @@
 import { type AuthFailure, type AuthMethod, ntHash, type Verifier } from "../ppp/index.js";
 import type { CallEvents } from "./call.js";
 import type { CallRequest, Listener, OfferedCall } from "./control-port.js";
+import { crowdedOut, isFull, oldestOf } from "./crowd.js";
 import { type Desk, OWN_WINDOW, type Place } from "./desk.js";
 import type { Session } from "./session.js";
 import { type LinkRules, mtuOver, pairLink, serverLink } from "./settings.js";
@@ -50,6 +51,8 @@ export interface ServerParts {
 interface Served extends Session {
   control: OfferedCall;
   place: Place;
+  /** The other end knows its password, or the pair's secret. */
+  isProven: boolean;
   /** Proven: a user's name. */
   user: string | null;
   /** As the account had it when the user came: a new password ends the session. */
@@ -161,20 +164,22 @@ export class CallServer {
     const { wanted } = this;
     const pair = this.memberOf(request);
     const isMeant = wanted !== null && (pair !== undefined || wanted.users !== null);
-    if (!isMeant || !this.admits(request.source)) {
+    // Nobody guesses a pair's secret, but who shares a member's address may cause failures.
+    if (!isMeant || (pair === undefined && !this.admits(request.source))) {
       control.refuse("not-allowed");
       return;
     }
     const secret = pair === undefined ? null : this.parts.secretOf(pair.nodeId);
     // A member whose secret is not here yet dials again soon.
-    const place = pair !== undefined && secret === null ? null : this.parts.desk.reserve();
+    const isHopeless = pair === undefined ? isFull(this.served) : secret === null;
+    const place = isHopeless ? null : this.parts.desk.reserve();
     if (place === null) {
       control.refuse("no-resource");
       return;
     }
     const session = this.sessionOf(request, control, place, pair, wanted);
     this.served.add(session);
-    if (pair !== undefined) this.endOlder(session);
+    this.cut(crowdedOut(this.served, session), "too many calls that prove nothing");
     const link =
       pair === undefined || secret === null
         ? this.linkOfUser(session, wanted)
@@ -213,7 +218,7 @@ export class CallServer {
       ...{ kind: pair === undefined ? "dial-in" : "pair", name: pair?.name ?? "" },
       ...{ nodeId: pair?.nodeId ?? null, underlay: source, since: new Date(), call: null },
       ...{ routes: [], mtuMax: mtuOver(underlayMtu), problem: null, control, place },
-      ...{ user: null, ntHash: null, taken: null },
+      ...{ isProven: false, user: null, ntHash: null, taken: null },
     };
   }
 
@@ -264,7 +269,10 @@ export class CallServer {
   }
 
   private lookUp({ underlay }: Served, user: string): ReturnType<Verifier["lookup"]> {
-    if (this.tries.refusesUser(user, underlay, this.now())) {
+    const now_ms = this.now();
+    // Calls that were let in before the first try failed are no more tries.
+    const isOver = this.tries.refusesSource(underlay, now_ms);
+    if (isOver || this.tries.refusesUser(user, underlay, now_ms)) {
       const why = "too many failed tries";
       this.parts.desk.options.log("pptp.user.refused", { user, source: underlay, why });
       return null;
@@ -289,15 +297,22 @@ export class CallServer {
   private welcome(session: Served, user: string, method: AuthMethod): void {
     const { desk, account } = this.parts;
     desk.options.log("pptp.authenticated", { user, source: session.underlay, method });
-    if (session.kind === "pair") return;
+    session.isProven = true;
+    if (session.kind === "pair") {
+      this.endOlder(session);
+      return;
+    }
     this.tries.succeeded(user, session.underlay);
     session.user = user;
     session.name = user;
     session.ntHash = account(user)?.ntHash ?? null;
+    this.cut(oldestOf(this.served, user), `${user} has too many sessions`);
   }
 
-  private refuse({ underlay: source }: Served, { user, reason, method, kind }: AuthFailure): void {
-    if (kind === "denied") this.tries.failed(user, source, this.now());
+  private refuse(session: Served, { user, reason, method, kind }: AuthFailure): void {
+    const { underlay: source } = session;
+    const isTry = kind === "denied" && session.kind === "dial-in";
+    if (isTry) this.tries.failed(user, source, this.now());
     this.parts.desk.options.log("pptp.refused", { user, source, method, reason });
   }
 
@@ -317,12 +332,18 @@ export class CallServer {
     }
   }
 
-  /** A member has one call: a new one says that the one before is dead. */
+  /** A member has one call: a new one that is proven says that the one before is dead. */
   private endOlder(session: Served): void {
     for (const other of this.served) {
-      const isOlder = other !== session && other.nodeId === session.nodeId;
+      const isOlder = other !== session && other.isProven && other.nodeId === session.nodeId;
       if (isOlder && other.kind === "pair") other.call?.abort("the member dialled again");
     }
+  }
+
+  /** Ends one at once, if there is one to end. */
+  private cut(session: Served | null, reason: string): void {
+    if (session?.call) session.call.abort(reason);
+    else session?.control.clear("admin");
   }
 
   private end(session: Served, reason: string): void {

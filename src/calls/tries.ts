@@ -1,5 +1,5 @@
-// How often somebody may try a wrong password: counted by source address and by user name, in
-// bounded memory. Pure: the clock is its caller's.
+// How often somebody may try a wrong password: counted by source address and by user name, whose
+// case means nothing, in bounded memory. Pure: the clock is its caller's.
 
 export interface TryLimits {
   /** Failed tries in `window_ms` after which nothing more of that source, or user, is taken. */
@@ -37,18 +37,19 @@ export class FailedTries {
 
   /** Whether tries for a user from that source are not looked at now. */
   refusesUser(user: string, source: string, now_ms: number): boolean {
-    if (this.known.has(`${user} ${source}`)) return false;
-    return this.isOver(this.users, user, this.limits.perUser, now_ms);
+    const name = user.toLowerCase();
+    if (this.known.has(`${name} ${source}`)) return false;
+    return this.isOver(this.users, name, this.limits.perUser, now_ms);
   }
 
   failed(user: string | null, source: string, now_ms: number): void {
     this.count(this.sources, source, now_ms);
-    if (user !== null) this.count(this.users, user, now_ms);
+    if (user !== null) this.count(this.users, user.toLowerCase(), now_ms);
   }
 
+  /** What the source failed at before stays counted: its other tries may be for other users. */
   succeeded(user: string, source: string): void {
-    const key = `${user} ${source}`;
-    this.sources.delete(source);
+    const key = `${user.toLowerCase()} ${source}`;
     this.known.delete(key);
     this.known.add(key);
     const oldest = this.known.values().next();

@@ -17,6 +17,8 @@ export interface CcpEvents {
   down(): void;
   finished(): void;
   fatal(reason: string): void;
+  /** Agreed on once more, but the keys have been used. */
+  stale(): void;
   /** Reset-Request or Reset-Ack. */
   reset(packet: Packet): void;
 }
@@ -35,6 +37,8 @@ export class CcpLayer implements Layer {
   #hasGoneOn = false;
   /** What the hot path decrypts by. */
   #installed: MppeMode | null = null;
+  /** Packets may have left under these keys. */
+  #isUsed = false;
 
   /** @param keys of a strength, null where the authentication yielded none */
   constructor(
@@ -67,6 +71,11 @@ export class CcpLayer implements Layer {
   /** The peer sent what comes after encryption. */
   wentOn(): void {
     this.#hasGoneOn = true;
+  }
+
+  /** Packets pass from now on. */
+  passes(): void {
+    this.#isUsed = true;
   }
 
   /**
@@ -136,6 +145,12 @@ export class CcpLayer implements Layer {
     const send = this.#send;
     if (this.#options.required && (this.#receive === null || send === null)) {
       this.events.fatal("encryption is required and the peer does without");
+      return;
+    }
+    // The keys are those of the proof: to begin with them anew would send a second packet under
+    // each key stream, and both could be read. A new proof gives new ones.
+    if (this.#isUsed && send !== null) {
+      this.events.stale();
       return;
     }
     if (!isSameMode(this.#installed, this.#receive)) this.#install(this.#receive);

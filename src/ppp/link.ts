@@ -261,8 +261,15 @@ export class PppLink {
       settings: (settings) => this.#settings(settings),
       changed: (reason) => this.#networkChanged(reason),
       fatal: (reason) => this.#end(reason),
+      stale: () => this.#beginAnew(),
     });
     this.#network.start(proof, this.#now);
+  }
+
+  /** LCP, and with it the proof, from the beginning. */
+  #beginAnew(): void {
+    this.#automaton.lowerDown(this.#now);
+    this.#automaton.lowerUp(this.#now);
   }
 
   /** Null: the peer's own choice; undefined: none is left. */

@@ -22,6 +22,8 @@ export interface NetworkLayersEvents extends AutomatonOutput {
   /** Something opened or closed: `state` says what holds now. */
   changed(reason: string): void;
   fatal(reason: string): void;
+  /** The keys are used up: the link is to begin anew, with another proof. */
+  stale(): void;
 }
 
 /** What the network's part of LinkNet is; null: packets may not pass. */
@@ -172,6 +174,7 @@ export class NetworkLayers {
       },
       finished: () => this.#ccpOver(),
       fatal: (reason) => this.events.fatal(reason),
+      stale: () => this.events.stale(),
       reset: (packet) => this.#reset(packet.code, packet.id),
     });
     return { layer, automaton: new Automaton(layer, this.events), isOver: false };
@@ -231,7 +234,10 @@ export class NetworkLayers {
 
   #networkEvents(part: () => Part<Layer> | null) {
     return {
-      up: () => this.events.changed("network"),
+      up: () => {
+        if (this.state?.mppe) this.#ccp?.layer.passes();
+        this.events.changed("network");
+      },
       down: () => this.events.changed("the network is negotiated anew"),
       fatal: (reason: string) => this.events.fatal(reason),
       finished: () => {

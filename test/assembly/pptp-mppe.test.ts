@@ -227,4 +227,27 @@ test("keys that were half moved on when a thread died end their call", async () 
   assert.equal(placesOf(views.bytes, THEIRS), []);
 });
 
+test("forged numbers far away cost packets, not the call: its keys fit again", async () => {
+  const { room, localId, theirs } = await callOf2();
+  let sequence = 100;
+  const real = (count: number): number => {
+    let out = 0;
+    for (let i = 0; i < count; i++) {
+      const payload = hidden(theirs, podPacket(4, 2, 1));
+      out += room.feed(localId, 2, { sequence, payload })[0]?.tun.length ?? 0;
+      sequence++;
+    }
+    return out;
+  };
+  const echo = pppFrame(0xc021, Uint8Array.of(9, 1, 0, 8, 0, 0, 0, 0));
+  for (const far of [2 ** 30, 2 ** 31 + 5]) {
+    assert.is(real(20), 20);
+    for (let i = 0; i < 17; i++) {
+      room.feed(localId, 2, { sequence: (sequence + far + i) >>> 0, payload: echo });
+    }
+    assert.ok(real(40) >= 20, "who sends goes on where it was");
+  }
+  assertIdentity(room);
+});
+
 test.run();

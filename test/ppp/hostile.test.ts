@@ -138,10 +138,10 @@ test("a peer without Echo-Request is not asked again", () => {
 test("both sides may negotiate anew while open: down first, then all again", () => {
   for (const [name, request] of [
     ["LCP", "c021 01f0 000a 0506 55667788"],
-    ["CCP", "80fd 01f0 000a 1206 01000040"],
     ["IPCP", "8021 01f0 000a 0306 0a000002"],
   ] as const) {
     const pair = upPair();
+    const before = pair.server.settled.send?.startKey;
     pair.server.said.length = 0;
     pair.server.link.receive(bytes(request), pair.now_ms);
     const kinds = pair.server.said.map(({ kind }) => kind);
@@ -155,6 +155,33 @@ test("both sides may negotiate anew while open: down first, then all again", () 
     assert.ok(pair.areUp(), `${name}: ${pair.server.closedBy} / ${pair.client.closedBy}`);
     assert.ok(pair.server.settled.send && pair.client.settled.receive);
     assert.equal(pair.server.settled.send.startKey, pair.client.settled.receive.startKey);
+    const isNew = hex(pair.server.settled.send.startKey) !== hex(before ?? new Uint8Array(0));
+    assert.is(
+      isNew,
+      name === "LCP",
+      "a new proof has new keys; the old ones go on where they were",
+    );
+  }
+});
+
+test("no key stream begins twice: after CCP was negotiated anew there are new keys", () => {
+  for (const required of [true, false]) {
+    const pair = upPair({ mppe: { required, bits: [128], stateful: false } });
+    const ends = [pair.server, pair.client];
+    for (let round = 0; round < 3; round++) {
+      pair.server.link.receive(bytes("80fd 01f0 000a 1206 01000040"), pair.now_ms);
+      assert.is(pair.server.net, null, "down at once");
+      assert.is(pair.server.settled.send, null);
+      pair.pass(10_000);
+      assert.ok(pair.areUp(), `${pair.server.closedBy} / ${pair.client.closedBy}`);
+    }
+    for (const { said } of ends) {
+      const begun = said.flatMap((s) =>
+        s.kind === "settings" && s.settings.send ? [hex(s.settings.send.startKey)] : [],
+      );
+      assert.ok(begun.length > 3, `${begun.length}`);
+      assert.is(new Set(begun).size, begun.length);
+    }
   }
 });
 

@@ -201,7 +201,8 @@ test("CCP agrees to exactly one strength, and never to compression", () => {
 test("a missing Ack is taken as given only for the one mode that is agreed on for sending", () => {
   const keys = () => ({ send: new Uint8Array(16), receive: new Uint8Array(16) });
   const none = () => {};
-  const events = { settings: none, up: none, down: none, finished: none, fatal: none, reset: none };
+  const ends = { down: none, finished: none, fatal: none, stale: none };
+  const events = { settings: none, up: none, reset: none, ...ends };
   const options = { required: true, bits: [128, 56] as const, stateful: false };
   const layer = new CcpLayer(options, keys, events);
   const mode = (value: string) => [{ type: 18, value: bytes(value) }];
