@@ -31,7 +31,7 @@ if (RC4_END > SHA1_BEGIN) ERROR("RC4's table overlaps SHA-1's words");
 /** What of the scratch is used. */
 export const KEY_SCRATCH_NEEDED: usize = SHA1_END - CONTROL - C_KEY_SCRATCH;
 
-/** Known losses in a row are counted up to here; a call that lost more does not come back. */
+/** Losses in a row that are believed; a call that lost more may not come back. */
 const SKIPPED_MAX: u32 = 1 << 20;
 
 /** Ends what the state was for: no key stays in it, nor in the scratch. */
@@ -65,14 +65,13 @@ export function flushNext(state: usize): void {
 /**
  * Says that `count` packets of the peer are missing before the next one that is decrypted, as far
  * as the tunnel's own sequence numbers tell. Twelve bits of count alone cannot say after more than
- * 2,048 of them, and the keys would never fit again.
+ * 2,048 of them, and the keys would never fit again. Absurdly many are none.
  */
 export function skipped(state: usize, count: u32): void {
-  const before = load<u32>(state, M_SKIPPED);
-  store<u32>(state, min<u32>(before + min<u32>(count, SKIPPED_MAX), SKIPPED_MAX), M_SKIPPED);
+  store<u32>(state, count <= SKIPPED_MAX ? count : 0, M_SKIPPED);
 }
 
-/** What was known to be missing is not: the tunnel's numbers were somebody else's. */
-export function found(state: usize): void {
-  store<u32>(state, 0, M_SKIPPED);
+/** What of that is still missing behind a packet that was decrypted, or could not be. */
+export function stillMissing(state: usize): u32 {
+  return load<u32>(state, M_SKIPPED);
 }

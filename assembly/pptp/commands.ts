@@ -9,7 +9,9 @@ import {
   CALL_BUSY,
   CALL_DECRYPTS,
   CALL_ENCRYPTS,
+  CALL_EXPECTED,
   CALL_FAMILY,
+  CALL_HIDDEN,
   CALL_HIGHEST,
   CALL_ID,
   CALL_IS_ACTIVE,
@@ -125,7 +127,10 @@ function set(record: usize, at: usize): void {
   setFlag(record, CALL_REQUIRES_MPPE, load<u8>(at, SET_REQUIRES_MPPE));
   const receive: u32 = load<u8>(at, SET_RECEIVE);
   setKeys(record, CALL_DECRYPTS, receive, keys + KEYS_RECEIVE, keys + KEYS_RECEIVE_STAGED);
-  if (receive === SET_ON) store<f64>(record, 0, CALL_RESET_TOLD);
+  if (receive === SET_ON) {
+    store<f64>(record, 0, CALL_RESET_TOLD);
+    store<u32>(record, load<u32>(record, CALL_EXPECTED) - 1, CALL_HIDDEN);
+  }
   const send: u32 = load<u8>(at, SET_SEND);
   setKeys(record, CALL_ENCRYPTS, send, keys + KEYS_SEND, keys + KEYS_SEND_STAGED);
   const isReset = load<u8>(at, SET_RESET_SEND) === SET_ON;

@@ -8,7 +8,9 @@ import {
   CALL_BAD_FRAMES,
   CALL_BUSY,
   CALL_DECRYPTS,
+  CALL_EXPECTED,
   CALL_FRAMES,
+  CALL_HIDDEN,
   CALL_NETWORK,
   CALL_RECEIVED_BYTES,
   CALL_RECEIVED_PACKETS,
@@ -77,11 +79,18 @@ function tellReset(record: usize): void {
   store<f64>(record, calls.now(), CALL_RESET_TOLD);
 }
 
-/** Decrypts what stands behind the protocol number. Returns 0 or -Drop. */
+/**
+ * Decrypts what stands behind the protocol number. Returns 0 or -Drop. What is missing before it is
+ * told by its number and that of the last one decrypted: forged numbers in between say nothing.
+ */
 function decrypt(record: usize, at: usize, length: u32): i32 {
   if (!calls.has(record, CALL_DECRYPTS)) return -Drop.MPPE_NO_KEY;
+  const state = calls.keysOf(record) + KEYS_RECEIVE;
+  const before = load<u32>(record, CALL_EXPECTED) - 1;
   store<u8>(record, 1, CALL_BUSY);
-  const result = mppe.decrypt(calls.keysOf(record) + KEYS_RECEIVE, at, length);
+  mppe.skipped(state, before - load<u32>(record, CALL_HIDDEN) - 1);
+  const result = mppe.decrypt(state, at, length);
+  store<u32>(record, before - mppe.stillMissing(state), CALL_HIDDEN);
   store<u8>(record, 0, CALL_BUSY);
   if (result <= 0) return result;
   tellReset(record);
@@ -119,6 +128,7 @@ function dispatch(record: usize, at: usize, length: u32, tos: u32, free: u32): i
   const room = free === 0 ? 0 : free + address + size;
   const rest = frame + size;
   if (protocol === ppp.COMPRESSED) return decrypted(record, rest, bytes - size, tos, room);
+  store<u32>(record, load<u32>(record, CALL_HIDDEN) + 1, CALL_HIDDEN);
   if (protocol !== ppp.IPV4 && protocol !== ppp.IPV6) return punt(record, frame, size, bytes);
   if (calls.has(record, CALL_REQUIRES_MPPE | CALL_DECRYPTS)) return -Drop.CLEAR_REFUSED;
   return ip(record, protocol === ppp.IPV4 ? 4 : 6, rest, bytes - size, tos, room);

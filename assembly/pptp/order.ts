@@ -2,13 +2,12 @@
 // What comes early waits for what is missing, not long; what is missing then counts as lost. Any
 // number may be the first.
 import * as counters from "../counters";
-import * as mppe from "../mppe/index";
 import {
   CALL_ACK_AT,
-  CALL_DECRYPTS,
   CALL_DUPLICATES,
   CALL_EXPECTED,
   CALL_HELD_MAX,
+  CALL_HIDDEN,
   CALL_HIGHEST,
   CALL_LATE,
   CALL_LATE_NEXT,
@@ -22,7 +21,6 @@ import {
   HELD_LENGTH,
   HELD_TOS,
   HELD_UNTIL,
-  KEYS_RECEIVE,
 } from "../shared/calls";
 import { Drop } from "../shared/drop";
 import { INGRESS } from "../shared/layout";
@@ -61,7 +59,6 @@ function giveUp(record: usize, count: u32): void {
   const seen = load<u64>(record, CALL_SEEN);
   store<u64>(record, count < SEEN_BITS ? seen << count : 0, CALL_SEEN);
   calls.count(record, CALL_LOST, count);
-  if (calls.has(record, CALL_DECRYPTS)) mppe.skipped(calls.keysOf(record) + KEYS_RECEIVE, count);
 }
 
 /** Counts what became of a packet that was received, now or some time ago. */
@@ -125,9 +122,6 @@ function restart(record: usize, number: u32): void {
   while (buffers.held(record) !== 0) skipGap(record);
   const ahead = number - expected(record);
   if (<i32>ahead > 0) giveUp(record, ahead);
-  // Numbers that lead back show that those that led here were forged: nothing was missing, and
-  // keys that went on by so many packets would never fit again.
-  else if (calls.has(record, CALL_DECRYPTS)) mppe.found(calls.keysOf(record) + KEYS_RECEIVE);
   store<u32>(record, number, CALL_EXPECTED);
   store<u64>(record, 0, CALL_SEEN);
   store<u32>(record, number, CALL_HIGHEST);
@@ -145,6 +139,7 @@ function begin(record: usize, number: u32): void {
   store<u32>(record, 1, CALL_STARTED);
   store<u32>(record, number, CALL_EXPECTED);
   store<u32>(record, number, CALL_HIGHEST);
+  store<u32>(record, number - 1, CALL_HIDDEN);
 }
 
 /** Takes the packet whose turn it is, and what waited for it. */

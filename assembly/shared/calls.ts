@@ -76,6 +76,8 @@ export const CALL_SEEN: usize = 136; //     u64: bit n = EXPECTED - 1 - n was ta
 export const CALL_HELD: usize = 144; //     u32: packets held
 export const CALL_LATE_RUN: usize = 148; // u32: far numbers that rise, since the last one taken
 export const CALL_LATE_NEXT: usize = 152; // u32: one more than the last of them
+// u32: up to this number nothing encrypted is missing, as far as the numbers tell
+export const CALL_HIDDEN: usize = 156;
 export const CALL_RESET_TOLD: usize = 160; // f64: when the control thread heard that keys are lost
 export const CALL_FRAMES: usize = 168; //   16 bytes: token bucket of punted frames
 // u16 each, by number modulo CALL_HELD_MAX: number + 1 of the buffer that holds it
