@@ -2,7 +2,9 @@
 // in both directions, and which of them are taken.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { SOCKET_GRE } from "../../assembly/shared/layout.js";
 import { droppedPackets, packetsInFlight } from "../../src/datapath/counters.js";
+import { readDropRecords } from "../../src/datapath/drop-records.js";
 import { loadModule } from "../support/module.js";
 import { contentsOf, podPacket } from "../support/nodes.js";
 import { concat } from "../support/packets.js";
@@ -186,6 +188,40 @@ test("frames that are none, or whose packet is none of the call's, are counted d
   });
   assert.is(room.calls.statistics(0).badFrames, cases.length);
   assertIdentity(room);
+});
+
+test("an underlay of IPv6 carries a call as well", async () => {
+  const room = new CallRoom(await loadModule({ peerCapacity: 8 }));
+  const address = "2001:db8::2";
+  const { slot, localId } = room.open(2, { address });
+  room.set(slot, { phase: "network", requireMppe: false });
+  room.module.publish(contentsOf(1, [callPeer(2, slot, { address })]));
+  const came = podPacket(6, 2, 1);
+  const packet = enhanced(localId, { sequence: 0, payload: ipFrame(came) });
+  // A raw socket of IPv6 hands over what is behind the outer header.
+  room.module.feedWire(packet, { from: address, socket: SOCKET_GRE });
+  room.module.feedWire(packet, { from: "2001:db8::3", socket: SOCKET_GRE });
+  assert.equal(
+    room.run().tun.map((one) => one.packet),
+    [came],
+  );
+  room.module.feedTun(podPacket(4, 1, 2));
+  const [out] = room.run().wire;
+  assert.equal([out?.family, out?.peer[0], out?.peer[15], out?.port], [6, 0x20, 2, 0]);
+  assert.equal(drops(room), { UNKNOWN_CALL: 1 });
+  assertIdentity(room);
+});
+
+test("a dropped packet is kept as PPTP's, without a guess at what is inside", async () => {
+  const { room, localId } = await callOf2();
+  room.module.feedWire(
+    enhanced(localId + 1, { sequence: 0, payload: bytes("45 00") }),
+    fromNode(2),
+  );
+  room.run();
+  const [record] = readDropRecords(room.module.views, [room.module.base]);
+  const { reason, protocol, from, source } = record ?? {};
+  assert.equal([reason, protocol, from, source], ["UNKNOWN_CALL", "pptp", "192.0.2.2", null]);
 });
 
 test("a flood of control frames leaves half of the ring to others", async () => {
