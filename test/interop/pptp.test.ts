@@ -6,6 +6,7 @@ import * as assert from "uvu/assert";
 import {
   type Account,
   type Dialled,
+  dialLine,
   dialPptp,
   hangUp,
   NO_BUFFER,
@@ -16,7 +17,7 @@ import {
   servePptp,
   whyAbsent,
 } from "../peers/index.js";
-import { pings, until } from "../support/netns.js";
+import { pings, runSync, spawnIn, until } from "../support/netns.js";
 import { bothWays } from "../support/wire.js";
 import { formatMatrix, type Row } from "./matrix.js";
 import {
@@ -146,6 +147,31 @@ peerTest(
     row.capture = `0 of ${await judgeCalls(capture)}`;
   },
 );
+
+peerTest(test, "pppd without PPTP reaches a pod by a line and an access server", async () => {
+  const row = addRow("PPP line, pptp nas", "kernel to meshd");
+  const { lab, client } = scene;
+  const { namespace, address } = lab.addGuest("nas");
+  const line = `${address}:4000`;
+  const words = [process.execPath, "bin/meshd", "pptp", "nas", SERVER, "--line", line];
+  const nas = spawnIn(namespace, words);
+  await until("the access server listens", () => {
+    return runSync(namespace, ["ss", "-ltnH"]).includes(":4000 ");
+  });
+  const link = await dialLine(client.guest, line, ALICE, V2_128);
+  await routePods(scene, link);
+  assert.match(await pppLog(client.guest), "MPPE 128-bit stateless compression enabled");
+  row.ping = await pingPod(link);
+  const { pod, address: podAddress } = far();
+  const ends = { guest: client.guest, guestAddress: link.local, pod, podAddress };
+  await streamsToPod(ends, 1, STREAM_BYTES);
+  await streamsToGuest(ends, 1, STREAM_BYTES);
+  row.tcp = `${(2 * STREAM_BYTES) / 1e6} MB`;
+  await hangUp(client.guest, link);
+  await until("the session is gone", () => sessions().length === 0);
+  nas.kill("SIGTERM");
+  await until("the access server ends", () => nas.exitCode === 0);
+});
 
 peerTest(test, "20 MB cross a path with loss, reordering and duplicates intact", async () => {
   const row = addRow("pptp, 1 % loss, 5 % late", "both ways");

@@ -6,6 +6,7 @@ export { type Card, KernelPeer, type PeerOptions } from "./peer.js";
 export {
   type Account,
   type Dialled,
+  dialLine,
   dialPptp,
   hangUp,
   NO_BUFFER,

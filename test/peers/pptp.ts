@@ -77,9 +77,29 @@ export async function dialPptp(
   words: readonly string[],
   client: readonly string[] = [],
 ): Promise<Dialled> {
+  return dialBy(guest, ["pptp", server, "--nolaunchpppd", ...client], account, words);
+}
+
+/** Dials by a line of TCP: pppd alone, which knows nothing of PPTP. */
+export function dialLine(
+  guest: KernelPeer,
+  place: string,
+  account: Account,
+  words: readonly string[],
+): Promise<Dialled> {
+  return dialBy(guest, ["socat", "-", `TCP:${place}`], account, words);
+}
+
+/** pppd with a program as its line. */
+async function dialBy(
+  guest: KernelPeer,
+  program: readonly string[],
+  account: Account,
+  words: readonly string[],
+): Promise<Dialled> {
   await writeSecrets(guest, account);
   await guest.sh(`rm -f ${LOG} /var/run/ppp-dial.pid\n`);
-  const pty = ["pty", ["pptp", server, "--nolaunchpppd", ...client].join(" "), "linkname", "dial"];
+  const pty = ["pty", program.join(" "), "linkname", "dial"];
   const own = ["user", account.user, "remotename", "server", "noauth", ...PLAIN, ...CHILD_LIMIT];
   const argv = ["pppd", ...pty, ...own, ...words, "logfile", LOG, "updetach"];
   const done = await guest.tryExec(argv, { timeout_ms: 45_000 });
