@@ -23,6 +23,8 @@ import { be16, bytesOf, Code, Protocol, printable, protocolOf, readPacket } from
 
 /** From start, or from the loss of a network, until the network is up. */
 const ESTABLISH_MS = 60_000;
+/** How long who let the peer in waits for its first frame. */
+const FIRST_MS = 250;
 const TEXT_MAX = 64;
 
 export class PppLink {
@@ -33,6 +35,7 @@ export class PppLink {
   readonly #keepAlive: KeepAlive;
   readonly #auth: AuthPhase;
   readonly #addresses = new Map<string, string | null>();
+  #begins: { proof: AuthSuccess | null; at_ms: number } | null = null;
   #network: NetworkLayers | null = null;
   #phase: LinkPhase = "dead";
   #user: string | null = null;
@@ -117,6 +120,7 @@ export class PppLink {
       this.#auth.tick(now_ms);
       this.#network?.tick(now_ms);
       this.#keepAlive.tick(now_ms);
+      if (this.#begins !== null && now_ms >= this.#begins.at_ms) this.#beginNetwork();
       if (this.#deadline !== null && now_ms >= this.#deadline) {
         this.#deadline = null;
         this.#end("the link did not come up in time");
@@ -129,6 +133,7 @@ export class PppLink {
     const all = [
       ...[this.#automaton.nextDeadline(), this.#keepAlive.nextDeadline(), this.#deadline],
       ...[...this.#auth.deadlines(), ...(this.#network?.deadlines() ?? [])],
+      this.#begins?.at_ms ?? null,
     ].filter((deadline) => deadline !== null);
     return all.length === 0 || this.#phase === "closed" ? null : Math.min(...all);
   }
@@ -204,6 +209,7 @@ export class PppLink {
     // Before the proof nothing else passes (RFC 1661 section 3.5), and nothing is said of it.
     if (this.#network === null || isData(protocol)) return false;
     this.#auth.networkBegan();
+    this.#beginNetwork();
     const taken = this.#network.receive(protocol, frame, this.#now);
     return taken === "unknown" ? this.#rejectProtocol(protocol, frame) : taken;
   }
@@ -235,6 +241,7 @@ export class PppLink {
     this.#keepAlive.stop();
     this.#auth.stop();
     this.#network = null;
+    this.#begins = null;
     this.#networkDown(this.#reason ?? "the peer negotiates the link anew");
     this.events.settings(AT_REST);
     if (this.#phase === "terminate") return;
@@ -263,7 +270,15 @@ export class PppLink {
       fatal: (reason) => this.#end(reason),
       stale: () => this.#beginAnew(),
     });
-    this.#network.start(proof, this.#now);
+    this.#begins = { proof, at_ms: this.#now + FIRST_MS };
+    if (this.#options.auth.role === "peer") this.#beginNetwork();
+  }
+
+  /** Who let the peer in waits for its first frame, for our own could overtake the Success. */
+  #beginNetwork(): void {
+    const begins = this.#begins;
+    this.#begins = null;
+    if (begins !== null) this.#network?.start(begins.proof, this.#now);
   }
 
   /** LCP, and with it the proof, from the beginning. */
@@ -322,6 +337,7 @@ export class PppLink {
     this.#reason ??= reason;
     this.#auth.stop();
     this.#network = null;
+    this.#begins = null;
     this.#keepAlive.stop();
     this.#networkDown(this.#reason);
     this.#deadline = null;

@@ -47,6 +47,19 @@ test("more than authentication is let in before the frame that tells the peer so
   }
 });
 
+test("who lets the peer in waits for its first frame, and not for long", () => {
+  const pair = makePair();
+  pair.start();
+  const isCcp = (frame: string) => frame.replaceAll(" ", "").startsWith("80fd01");
+  const welcome = () => pair.server.frames.findIndex((frame) => frame.startsWith("c22303"));
+  assert.ok(pair.run(() => welcome() >= 0));
+  assert.not.ok(pair.server.frames.some(isCcp), "nothing can overtake the Success");
+  pair.client.output = () => undefined;
+  const said_ms = pair.now_ms;
+  assert.ok(pair.run(() => pair.server.frames.some(isCcp)));
+  assert.is(pair.now_ms - said_ms, 250);
+});
+
 test("a client that dials in gets address, name server and keys", () => {
   const pair = makePair();
   pair.start();

@@ -170,7 +170,8 @@ test("two equal interface identifiers, and zero, become different ones", () => {
   for (const theirs of [same, { ipv6cp: { interfaceId: 0n } }]) {
     const pair = makePair(same, theirs);
     pair.start();
-    assert.ok(pair.run(() => pair.areUp() && pair.client.net?.ipv6 === true));
+    const areSix = () => [pair.server, pair.client].every(({ net }) => net?.ipv6 === true);
+    assert.ok(pair.run(areSix));
     const ids = [pair.server.net?.remoteInterfaceId, pair.client.net?.remoteInterfaceId];
     assert.is.not(ids[0], ids[1]);
     assert.ok(ids.every((id) => id !== null && id !== 0n));
