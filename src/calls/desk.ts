@@ -31,7 +31,9 @@ export class Desk {
   constructor(readonly options: DeskOptions) {
     options.port.onFrame((slot, frame) => this.calls.get(slot)?.receive(frame));
     options.port.onEvent((slot, event) => {
-      if (event === "needs-reset") this.calls.get(slot)?.needsReset();
+      const call = this.calls.get(slot);
+      if (event === "needs-reset") call?.needsReset();
+      else call?.close("what comes does not fit its keys any more");
     });
   }
 

@@ -18,8 +18,14 @@ export interface CallPort {
   close(slot: number): void;
   statistics(slot: number): CallStatistics;
   onFrame(handler: (slot: number, frame: Uint8Array) => void): void;
-  onEvent(handler: (slot: number, event: "needs-reset") => void): void;
+  onEvent(handler: (slot: number, event: CallEvent) => void): void;
 }
+
+/**
+ * needs-reset: stateful MPPE lost its place. lost-keys: nothing that comes can be decrypted any
+ * more, though control frames still pass.
+ */
+export type CallEvent = "needs-reset" | "lost-keys";
 
 /** How many packets may be under way without an acknowledgment (RFC 2637 section 4.4). */
 export type WindowMode = "advertised" | "strict" | "off";

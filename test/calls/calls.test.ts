@@ -229,6 +229,19 @@ test("a lost pair call is dialled again; a member has its own address alone", as
   assert.match(thief.calls.list()[0]?.problem ?? "", /not-allowed/);
 });
 
+test("a call whose keys are lost ends, and members have a new one", async () => {
+  const { world, low, high } = await paired();
+  const [before] = high.calls.facts();
+  high.port.emit(before?.slot ?? -1, "lost-keys");
+  world.clock.pass(100);
+  assert.equal([low.calls.facts(), high.calls.facts()], [[], []]);
+  assert.match(String(high.events("pptp.ended")[0]?.reason), /keys/);
+  world.clock.pass(5000);
+  const [after] = high.calls.facts();
+  assert.ok(after !== undefined && after.slot !== before?.slot);
+  assert.is(low.calls.facts().length, 1);
+});
+
 test("keys of a call are the same at both ends, and crosswise", async () => {
   const { low, high } = await paired();
   const keysOf = (node: TestNode) => [...node.port.places.values()][0]?.settings;

@@ -81,6 +81,7 @@ const COUNTS = {
 class TestPort implements CallPort {
   readonly places = new Map<number, Place>();
   private next = 0;
+  emit: Parameters<CallPort["onEvent"]>[0] = () => undefined;
   private onFrames: Parameters<CallPort["onFrame"]>[0] = () => undefined;
 
   constructor(
@@ -133,7 +134,9 @@ class TestPort implements CallPort {
     this.onFrames = handler;
   }
 
-  onEvent(): void {}
+  onEvent(handler: Parameters<CallPort["onEvent"]>[0]): void {
+    this.emit = handler;
+  }
 }
 
 /** Both halves of one control connection with its call. */
