@@ -152,8 +152,9 @@ export class MeshLab {
   }
 
   /** As `agent`, without a program: for questions that come often. */
-  async statusOf(name: string): Promise<AgentStatus> {
-    return (await getJson(join(this.node(name).runDir, "agent.sock"), "/status")) as AgentStatus;
+  async statusOf(at: string | Place): Promise<AgentStatus> {
+    const { runDir } = typeof at === "string" ? this.node(at) : at;
+    return (await getJson(join(runDir, "agent.sock"), "/status")) as AgentStatus;
   }
 
   drops(name: string): DropRow[] {
