@@ -68,23 +68,28 @@ export function pptpFilterTable(overlay: string): string {
 const listText = (numbers: readonly number[]) =>
   `{ ${[...new Set(numbers)].sort((a, b) => a - b).join(", ")} }`;
 
+const ERRORS = [
+  "icmp type { destination-unreachable, time-exceeded, parameter-problem }",
+  "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }",
+];
+/** To this host itself: nothing is let through to others. */
+const HERE = "fib daddr type local";
+
 /** What a host needs to have and keep an address, and to hear that packets did not arrive. */
 const UPKEEP = [
-  "icmp type { destination-unreachable, time-exceeded, parameter-problem } accept",
-  "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }" +
-    " accept",
+  ...ERRORS.map((error) => `${HERE} ${error} accept`),
   "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert }" +
     " ip6 hoplimit 255 accept",
-  "udp sport 67 udp dport 68 accept",
-  "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept",
+  "fib daddr type { local, broadcast } udp sport 67 udp dport 68 accept",
+  `${HERE} ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept`,
 ];
 
 const PPTP = [
-  `fib daddr type local tcp dport ${PPTP_PORT} accept`,
+  `${HERE} tcp dport ${PPTP_PORT} accept`,
   // Answers to dials of this host: nobody can begin from port 1723.
   `tcp sport ${PPTP_PORT} ct state established ct direction reply accept`,
-  `ip protocol gre ${ENHANCED_GRE} ip saddr @callers4 accept`,
-  `ip6 nexthdr gre ${ENHANCED_GRE} ip6 saddr @callers6 accept`,
+  `${HERE} ip protocol gre ${ENHANCED_GRE} ip saddr @callers4 accept`,
+  `${HERE} ip6 nexthdr gre ${ENHANCED_GRE} ip6 saddr @callers6 accept`,
 ];
 
 const REFUSALS = [
@@ -100,6 +105,8 @@ function meshRules({ udpPorts, ipProtocols, natsPorts }: FilteredMesh): string[]
   const nats = `${listText(natsPorts)} accept`;
   const answers = `ct state established ct direction reply tcp sport ${nats}`;
   return [
+    // Of pods' own packets that went bare, too.
+    ...ERRORS.map((error) => `ct state related ${error} accept`),
     "ip saddr @bare4 accept",
     "ip6 saddr @bare6 accept",
     ...(udpPorts.length === 0
@@ -108,7 +115,7 @@ function meshRules({ udpPorts, ipProtocols, natsPorts }: FilteredMesh): string[]
     ...(ipProtocols.length === 0
       ? []
       : from.map((f) => `${f} meta l4proto ${listText(ipProtocols)} accept`)),
-    ...(natsPorts.length === 0 ? [] : [`fib daddr type local tcp dport ${nats}`, answers]),
+    ...(natsPorts.length === 0 ? [] : [`${HERE} tcp dport ${nats}`, answers]),
   ];
 }
 

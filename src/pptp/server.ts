@@ -57,6 +57,9 @@ export const SERVER_LIMITS: Readonly<ServerLimits> = {
 
 /** Start within 10 s, and go when there is no call for a minute. */
 const STOP_MS = 3_000;
+/** Lines of log in a minute: anybody can connect, as often as they like. */
+const LOG_LINES = 60;
+const MINUTE_MS = 60_000;
 const SERVER_TIMERS: Partial<Timers> = {
   establish_ms: 10_000,
   callless_ms: 60_000,
@@ -101,6 +104,7 @@ export class PptpServer {
   readonly #limits: ServerLimits;
   readonly #members = new Set<Member>();
   readonly #calls = new WeakMap<Call, CallHandlers>();
+  #logged = { from_ms: 0, lines: 0 };
   readonly #counts = { accepted: 0, refusedFull: 0, refusedSource: 0, bad: 0 };
   #server: Server | undefined;
   #gone: (() => void) | undefined;
@@ -270,8 +274,17 @@ export class PptpServer {
     for (const { session } of [...this.#members]) session.control.transportClosed(reason);
   }
 
+  /** What is too much is left out, and the next minute begins with how much that was. */
   #log(message: string, fields: { source: string; [field: string]: unknown }): void {
-    this.#options.log?.(message, fields);
+    const now_ms = clock_ms();
+    const { from_ms, lines } = this.#logged;
+    if (from_ms === 0 || now_ms - from_ms >= MINUTE_MS) {
+      this.#logged = { from_ms: now_ms, lines: 0 };
+      const left = lines - LOG_LINES;
+      if (left > 0) this.#options.log?.(`${left} lines left out`, { source: "" });
+    }
+    this.#logged.lines += 1;
+    if (this.#logged.lines <= LOG_LINES) this.#options.log?.(message, fields);
   }
 }
 

@@ -95,8 +95,15 @@ function connects(from: string, address: string, port: number): string {
 }
 
 /** Sends packets behind an IP header, in hex. */
-function send(from: string, protocol: number, source: string, packets: string[]): void {
-  const [family, target] = source.includes(":") ? ["6", "fd99::1"] : ["4", "192.0.2.1"];
+function send(
+  from: string,
+  protocol: number,
+  source: string,
+  packets: string[],
+  to?: string,
+): void {
+  const [family, own] = source.includes(":") ? ["6", "fd99::1"] : ["4", "192.0.2.1"];
+  const target = to ?? own;
   const argv = [process.execPath, RAW_SEND, family, `${protocol}`, source, target];
   runSync(from, argv, { input: packets.join("\n") });
 }
@@ -182,6 +189,12 @@ rootTest(test, "only TCP 1723 and GRE of callers come in, and what is refused co
   assert.equal(await changes(host, elsewhere), { "no gre": 1 });
   const notPptp = () => send(outside, GRE, "192.0.2.9", OTHER_GRE);
   assert.equal(await changes(host, notPptp), { "no gre": 3 }, "GRE of other sorts");
+  const through = () => {
+    send(outside, GRE, "192.0.2.9", [CALL], "10.244.1.5");
+    send(outside, UDP, "192.0.2.9", [udp(67, 68)], "10.244.1.5");
+    send(outside, TCP, "192.0.2.9", [SYN.replace("1f56", "06bb")], "10.244.1.5");
+  };
+  assert.equal(await changes(host, through), { "no gre": 1, "no udp": 1, "no tcp": 1 });
   const six = () => send(outside, GRE, "fd99::9", [CALL]);
   assert.equal(await changes(host, six), { gre: 1 });
   await applyPptpFilter(OPTIONS, where);

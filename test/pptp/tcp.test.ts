@@ -206,6 +206,8 @@ test("bad clients are cut, each alone, while a good call goes on", async () => {
   await until("the good one is left", () => server.status.connections === 1);
   assert.equal([good.ends, good.up.length], [[], 1]);
   assert.ok(server.status.bad >= 10 * 5, JSON.stringify(server.status));
+  // Fifty bad ones and five rude ones: two lines each would be more than a minute may have.
+  assert.is(served.log.length, 60);
   await good.clear();
   await server.stop();
 });
