@@ -49,7 +49,7 @@ export class ReceiverModel {
   constructor(readonly stateful: boolean) {}
 
   skipped(count: number): void {
-    this.#missing = Math.min(this.#missing + count, SKIPPED_MAX);
+    this.#missing = count <= SKIPPED_MAX ? count : 0;
   }
 
   /** How far ahead the count is, at most what may be missing where that is more than a half. */
