@@ -120,7 +120,9 @@ export class Agent implements RunningAgent {
   private async begin(): Promise<void> {
     const { options, log, paths, engine } = this.running;
     await engine.apply(true);
-    const failure = engine.failureOf("publish") ?? engine.failureOf("host");
+    // Also a filter that cannot be put in place: who asked for it would think it stands.
+    const steps = ["publish", "host", "pptp filter"];
+    const failure = steps.map((step) => engine.failureOf(step)).find((one) => one !== undefined);
     if (failure !== undefined) {
       throw failure;
     }
