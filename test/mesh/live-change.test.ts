@@ -110,6 +110,8 @@ const CHANGES: [string, string, Partial<Form>][] = [
   ["greSequence", "true", { greKey: 7, greChecksum: true, greSequence: true }],
   ["greKey", "8", { greKey: 8, greChecksum: true, greSequence: true }],
   ["tunnelProtocol", "ipip", { protocol: "ipip", port: 0 }],
+  // Of five nodes each has four calls, and packets while they are made.
+  ["tunnelProtocol", "pptp", { protocol: "pptp", port: 0 }],
   ["tunnelProtocol", "vxlan", { protocol: "vxlan", port: 8472, vni: 6 }],
   ["tunnelPort", "4789", { protocol: "vxlan", port: 4789, vni: 6 }],
   // On one port: what comes there tells itself.
