@@ -21,7 +21,7 @@ const BRIDGE = "br0";
 const SERVER = "192.0.2.2";
 const ACCOUNT = { user: "alice", password: "s3cret pass" };
 const WORDS = [...only("mschap-v2"), "require-mppe-128"];
-const BYTES = 2_000_000;
+const BYTES = 1_000_000;
 let client: WiredGuest;
 let server: KernelPeer;
 
@@ -61,12 +61,12 @@ peerTest(
     const sent = await guest.exec(["sh", "-c", "sha256sum </tmp/data"]);
     assert.is(await receiving, sent);
     await wire.ask(HOSTILE);
-    const argv = ["ping", "-q", "-i", "0.01", "-c", "500", "-W", "2", ends.local];
+    const argv = ["ping", "-q", "-i", "0.01", "-c", "200", "-W", "2", ends.local];
     const { stdout } = await guest.tryExec(argv);
     const answered = Number(/(\d+) received/.exec(stdout)?.[1]);
     const { fromNode } = await wire.ask();
-    assert.ok(fromNode.lost > 0 && fromNode.reordered > 10, JSON.stringify(fromNode));
-    assert.ok(answered > 400, stdout);
+    assert.ok(fromNode.lost > 0 && fromNode.reordered > 5, JSON.stringify(fromNode));
+    assert.ok(answered > 150, stdout);
     await hangUp(guest, link);
   },
 );

@@ -96,15 +96,20 @@ export class Capture {
   }
 
   /** Lines that tshark prints for frames that match; "" = all. */
-  frames(filter: string): string[] {
+  frames(filter: string, columns: readonly string[] = []): string[] {
     const asNamed = [`${VXLAN_PORT},vxlan`, `${IP_IN_UDP_PORT},ip`];
     for (const port of this.#misread ?? this.#misreadPorts()) asNamed.push(`${port},geneve`);
     const decode = asNamed.flatMap((one) => ["-d", `udp.port==${one}`]);
     const only = filter === "" ? [] : ["-Y", filter];
     const settings = [...decode, "-o", "tcp.desegment_tcp_streams:FALSE", ...CHECKED];
     settings.push(...withoutGuesses());
-    const argv = ["-n", "-r", this.file, ...settings, ...only];
+    const argv = ["-n", "-r", this.file, ...settings, ...only, ...columns];
     return tshark(argv);
+  }
+
+  /** How each frame was read, once each: "eth:ethertype:ip:gre:ppp:lcp". One run for many questions. */
+  stacks(): Set<string> {
+    return new Set(this.frames("", ["-T", "fields", "-e", "frame.protocols"]));
   }
 
   /**
