@@ -107,7 +107,7 @@ export class Capture {
     return tshark(argv);
   }
 
-  /** How each frame was read, once each: "eth:ethertype:ip:gre:ppp:lcp". One run for many questions. */
+  /** How frames were read, once each ("eth:ip:gre:ppp:lcp"): one run for all questions. */
   stacks(): Set<string> {
     return new Set(this.frames("", ["-T", "fields", "-e", "frame.protocols"]));
   }
