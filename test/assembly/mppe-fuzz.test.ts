@@ -81,8 +81,10 @@ function next(pair: Pair): Packet {
   const lost = isLong ? random.between(200, 9000) : turn < 22 ? random.between(1, 3) : 0;
   for (let i = 0; i < lost; i++) send(pair);
   if (isLong || random.once(2)) {
-    pair.receives.skipped(lost);
-    kernels.mppeSkipped(pair.receiver.at, lost);
+    // Now and then as a forged number of the tunnel would say it.
+    const missing = random.once(1000) ? 1 << 30 : pair.receives.missing + lost;
+    pair.receives.skipped(missing);
+    kernels.mppeSkipped(pair.receiver.at, missing);
   }
   return send(pair);
 }

@@ -48,6 +48,11 @@ export class ReceiverModel {
 
   constructor(readonly stateful: boolean) {}
 
+  /** Packets that are known to be missing since the last one taken. */
+  get missing(): number {
+    return this.#missing;
+  }
+
   skipped(count: number): void {
     this.#missing = count <= SKIPPED_MAX ? count : 0;
   }
