@@ -1,7 +1,7 @@
 // What nftables counted of packets that cross the underlay bare: by peer, and what was dropped. The
 // hot path never sees them.
 import { type AdmissionCounters, readAdmission } from "../host/index.js";
-import type { PlannedPeer } from "./plan-types.js";
+import type { PlannedPeer } from "./plan/types.js";
 import { hostDropRows } from "./queue-drops.js";
 import type { BareTraffic, DropRow } from "./types.js";
 

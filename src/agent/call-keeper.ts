@@ -20,8 +20,8 @@ import type { Underlay } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import { readDials, type SavedDial, writeDials } from "./dials.js";
 import { AgentError, messageOf } from "./errors.js";
-import type { CallsInput, PlannedPair } from "./plan-calls.js";
-import type { Plan } from "./plan-types.js";
+import type { CallsInput, PlannedPair } from "./plan/calls.js";
+import type { Plan } from "./plan/types.js";
 import { containsAddress, firstAddress, parsePrefix } from "./prefix.js";
 import type { AgentLog, AgentOptions, PptpStatus } from "./types.js";
 

@@ -11,7 +11,7 @@ import type { Engine } from "./engine.js";
 import { AgentError } from "./errors.js";
 import { withLastDrops } from "./last-drops.js";
 import { metricsText } from "./metrics.js";
-import type { MtuExplanation } from "./pmtu-report.js";
+import type { MtuExplanation } from "./pmtu/report.js";
 import type { QueueDrops } from "./queue-drops.js";
 import { dropRows, fibRows, routeRows } from "./status.js";
 import type { AgentStatus, LeaveOptions } from "./types.js";

@@ -1,7 +1,7 @@
 // What is known of a change of encapsulation, kept over a restart of the agent: without it a peer
 // that is not reached in the next form would be sent to in that form all the same.
 import { parseForm } from "../../control/index.js";
-import type { Form } from "./plan-forms.js";
+import type { Form } from "./plan/forms.js";
 import { isTunnelProtocol } from "./protocols.js";
 
 export interface FlipState {

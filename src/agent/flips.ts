@@ -10,8 +10,8 @@ import {
   isSameForm,
   isSentByOthers,
   withWords,
-} from "./plan-forms.js";
-import type { Plan, PlannedChange } from "./plan-types.js";
+} from "./plan/forms.js";
+import type { Plan, PlannedChange } from "./plan/types.js";
 import { parseAddress } from "./prefix.js";
 import { decodeReply, encodeProbe } from "./probe-packets.js";
 import { askable } from "./probes.js";

@@ -28,7 +28,7 @@ import {
 import { messageOf } from "./errors.js";
 import { readText } from "./files.js";
 import { gsoMaxSize } from "./gso.js";
-import type { Plan, WantedAdmission, WantedMasquerade, WantedRoute } from "./plan-types.js";
+import type { Plan, WantedAdmission, WantedMasquerade, WantedRoute } from "./plan/types.js";
 
 /**
  * Packets the kernel keeps for a worker that waits for a CPU. Its default of 500 is 1.5 ms at 340

@@ -3,7 +3,7 @@
 export type { SessionView } from "../calls/index.js";
 export type { Pod } from "../pods/index.js";
 export { AgentError, type AgentErrorCode } from "./errors.js";
-export type { MtuExplanation, MtuTerm, PathExplanation } from "./pmtu-report.js";
+export type { MtuExplanation, MtuTerm, PathExplanation } from "./pmtu/report.js";
 export { runAgent, startAgent } from "./run.js";
 export type {
   AgentLog,

@@ -3,10 +3,10 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { FORMS_MAX, type MeshConfig, type NodeFacts } from "../../control/index.js";
 import type { Underlay } from "../host/index.js";
-import { checksumCapabilities } from "./plan-checksums.js";
-import { distinctForms } from "./plan-forms.js";
-import { sentForms } from "./plan-tables.js";
-import type { LocalFacts, Plan } from "./plan-types.js";
+import { checksumCapabilities } from "./plan/checksums.js";
+import { distinctForms } from "./plan/forms.js";
+import { sentForms } from "./plan/tables.js";
+import type { LocalFacts, Plan } from "./plan/types.js";
 import { spokenProtocols } from "./protocols.js";
 import type { AgentOptions } from "./types.js";
 

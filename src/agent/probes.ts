@@ -2,7 +2,7 @@
 // One turn a second, at most PROBES_PER_SECOND questions in it, however many peers there are; a
 // node that moves no packets asks seldom.
 import type { NeighbourWay } from "./neighbour-probes.js";
-import type { PlannedPeer } from "./plan-types.js";
+import type { PlannedPeer } from "./plan/types.js";
 import { parseAddress } from "./prefix.js";
 import { decodeReply, encodeEcho, encodeProbe, type ProbeReply } from "./probe-packets.js";
 import { LIVENESS, type Question, Questions } from "./questions.js";

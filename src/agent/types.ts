@@ -10,9 +10,9 @@ import type {
   WorkerHeap,
 } from "../datapath/index.js";
 import type { RefusedCounts } from "../host/index.js";
-import type { Form } from "./plan-forms.js";
-import type { Way } from "./plan-types.js";
-import type { PathPhase, PathTimers } from "./pmtu-search.js";
+import type { Form } from "./plan/forms.js";
+import type { Way } from "./plan/types.js";
+import type { PathPhase, PathTimers } from "./pmtu/search.js";
 import type { RawStatus } from "./raw-guard.js";
 
 /** Writes one structured log line; `event` is a stable dotted name, `fields` are flat values. */

@@ -4,9 +4,9 @@ import * as assert from "uvu/assert";
 import { PROBE_KIND_AT, PROBE_REPLY } from "../../assembly/shared/layout.js";
 import type { MeshConfig } from "../../control/index.js";
 import { Flips, type FlipsOptions } from "../../src/agent/flips.js";
-import { plan } from "../../src/agent/plan.js";
-import type { Form } from "../../src/agent/plan-forms.js";
-import type { Plan } from "../../src/agent/plan-types.js";
+import type { Form } from "../../src/agent/plan/forms.js";
+import { plan } from "../../src/agent/plan/plan.js";
+import type { Plan } from "../../src/agent/plan/types.js";
 import { facts, mesh, node, nodeIdOf } from "./mesh-records.js";
 
 export const VXLAN: Form = { protocol: "vxlan", port: 8472, vni: 1 };

@@ -4,7 +4,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { flipStateText, parseFlipState } from "../../src/agent/flip-state.js";
 import { TRIES_MAX } from "../../src/agent/flips.js";
-import type { Form } from "../../src/agent/plan-forms.js";
+import type { Form } from "../../src/agent/plan/forms.js";
 import { GRE, Node1, VXLAN } from "./flip-node.js";
 import { nodeIdOf } from "./mesh-records.js";
 

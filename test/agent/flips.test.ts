@@ -4,7 +4,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parseFlipState } from "../../src/agent/flip-state.js";
 import { TRIES_MAX } from "../../src/agent/flips.js";
-import type { Form } from "../../src/agent/plan-forms.js";
+import type { Form } from "../../src/agent/plan/forms.js";
 import { GENEVE, IPIP, Node1, replyTo, VXLAN } from "./flip-node.js";
 import { member, nodeIdOf } from "./mesh-records.js";
 

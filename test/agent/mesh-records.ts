@@ -7,7 +7,7 @@ import {
   type NodeRecord,
   type PeerRecord,
 } from "../../control/index.js";
-import type { LocalFacts } from "../../src/agent/plan-types.js";
+import type { LocalFacts } from "../../src/agent/plan/types.js";
 
 /** nodeIds that sort by number. */
 export function nodeIdOf(index: number): string {

@@ -2,9 +2,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { MeshSnapshot } from "../../control/index.js";
-import { plan } from "../../src/agent/plan.js";
-import { checksumCapabilities } from "../../src/agent/plan-checksums.js";
-import type { Plan } from "../../src/agent/plan-types.js";
+import { checksumCapabilities } from "../../src/agent/plan/checksums.js";
+import { plan } from "../../src/agent/plan/plan.js";
+import type { Plan } from "../../src/agent/plan/types.js";
 import { facts, member, mesh, node, nodeIdOf } from "./mesh-records.js";
 
 const OVER_6 = { family: 6, address: "fd77::1", interface: "eth0", mtu: 1500 } as const;

@@ -2,8 +2,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { MeshConfig } from "../../control/index.js";
-import { plan } from "../../src/agent/plan.js";
-import { identityOf } from "../../src/agent/plan-identity.js";
+import { identityOf } from "../../src/agent/plan/identity.js";
+import { plan } from "../../src/agent/plan/plan.js";
 import { type Prefix, parsePrefix } from "../../src/agent/prefix.js";
 import { GENEVE, Node1, VXLAN } from "./flip-node.js";
 import { facts, member, mesh, nodeIdOf, staticPeer } from "./mesh-records.js";

@@ -2,8 +2,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { MeshSnapshot } from "../../control/index.js";
-import { plan } from "../../src/agent/plan.js";
-import type { Plan } from "../../src/agent/plan-types.js";
+import { plan } from "../../src/agent/plan/plan.js";
+import type { Plan } from "../../src/agent/plan/types.js";
 import { facts, mesh, node, nodeIdOf, staticPeer } from "./mesh-records.js";
 
 function planOf(snapshot: MeshSnapshot, index = 1, changes = {}): Plan {

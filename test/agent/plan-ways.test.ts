@@ -3,9 +3,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { MeshSnapshot } from "../../control/index.js";
-import { plan } from "../../src/agent/plan.js";
-import type { Plan } from "../../src/agent/plan-types.js";
-import { walledPools } from "../../src/agent/plan-ways.js";
+import { plan } from "../../src/agent/plan/plan.js";
+import type { Plan } from "../../src/agent/plan/types.js";
+import { walledPools } from "../../src/agent/plan/ways.js";
 import { contains, type Prefix, parsePrefix, withoutPrefix } from "../../src/agent/prefix.js";
 import { facts, mesh, node, nodeIdOf, staticPeer } from "./mesh-records.js";
 

@@ -8,9 +8,9 @@ import {
   PROBE_REPLY,
   PROBE_SEQUENCE_AT,
 } from "../../assembly/shared/layout.js";
-import type { PlannedPeer } from "../../src/agent/plan-types.js";
-import { BUSY_PER_SECOND, IDLE_PER_SECOND, PathProber } from "../../src/agent/pmtu-prober.js";
-import { LOSSES_MAX, type PathLimits } from "../../src/agent/pmtu-search.js";
+import type { PlannedPeer } from "../../src/agent/plan/types.js";
+import { BUSY_PER_SECOND, IDLE_PER_SECOND, PathProber } from "../../src/agent/pmtu/prober.js";
+import { LOSSES_MAX, type PathLimits } from "../../src/agent/pmtu/search.js";
 import { encodeProbe } from "../../src/agent/probe-packets.js";
 
 const LIMITS = { least: 526, base: 1230, most: 1450 };

@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { LOSSES_MAX, PATH_TIMERS, PathSearch } from "../../src/agent/pmtu-search.js";
+import { LOSSES_MAX, PATH_TIMERS, PathSearch } from "../../src/agent/pmtu/search.js";
 
 const LIMITS = { least: 526, base: 1230, most: 1450 };
 

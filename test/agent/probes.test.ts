@@ -8,7 +8,7 @@ import {
   PROBE_PORT,
   PROBE_REPLY,
 } from "../../assembly/shared/layout.js";
-import type { PlannedPeer } from "../../src/agent/plan-types.js";
+import type { PlannedPeer } from "../../src/agent/plan/types.js";
 import {
   decodeReply,
   encodeEcho,

@@ -1,9 +1,7 @@
 // Which way a peer's prefixes go: encapsulated, straight to a neighbour on the same subnet, left to
 // the underlay's own routing, or nowhere (ADR 0027). Pure.
-import type { MeshConfig } from "../../control/index.js";
-import type { PrefixClaim } from "./overlap.js";
-import type { Candidate, Report } from "./plan-peers.js";
-import type { LocalFacts, PlannedPeer, Way } from "./plan-types.js";
+import type { MeshConfig } from "../../../control/index.js";
+import type { PrefixClaim } from "../overlap.js";
 import {
   addressPart,
   contains,
@@ -15,7 +13,9 @@ import {
   parseNetwork,
   parsePrefix,
   withoutPrefix,
-} from "./prefix.js";
+} from "../prefix.js";
+import type { Candidate, Report } from "./peers.js";
+import type { LocalFacts, PlannedPeer, Way } from "./types.js";
 
 /** The way of one prefix; `gateway` is the neighbour's address when it is direct. */
 export interface PrefixWay {

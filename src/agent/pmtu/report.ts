@@ -1,12 +1,12 @@
 // What is said of the way to a peer: every term of its MTU, and one line where it carries less than
 // it should.
-import type { TablePeer } from "../datapath/index.js";
-import type { Underlay } from "../host/index.js";
-import { MTU_MIN_IPV6 } from "./mtu.js";
-import type { Plan, PlannedPeer } from "./plan-types.js";
-import { isTunnelled } from "./plan-ways.js";
-import type { PathFinding } from "./pmtu-prober.js";
-import { defaultPortOf, overheadOf } from "./protocols.js";
+import type { TablePeer } from "../../datapath/index.js";
+import type { Underlay } from "../../host/index.js";
+import { MTU_MIN_IPV6 } from "../mtu.js";
+import type { Plan, PlannedPeer } from "../plan/types.js";
+import { isTunnelled } from "../plan/ways.js";
+import { defaultPortOf, overheadOf } from "../protocols.js";
+import type { PathFinding } from "./prober.js";
 
 /** A line of the sum; what takes something away is negative. */
 export interface MtuTerm {

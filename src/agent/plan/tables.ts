@@ -1,22 +1,22 @@
 // What the hot path's tables say of each peer: headers, sizes, prefixes, and entries that shadow
 // others while the mesh's encapsulation, its port or a word of its headers changes. Pure.
 
-import type { CallFact } from "../calls/index.js";
+import type { CallFact } from "../../calls/index.js";
 import {
   type ProtocolName,
   SHADOWS_MAX,
   type TableContents,
   type TablePeer,
   type UdpChecksums,
-} from "../datapath/index.js";
-import { callAddresses, callPeers, type PlannedCall, pptpOf } from "./plan-calls.js";
-import { type ChangeFacts, type Form, isSameButPort } from "./plan-forms.js";
-import { identityOf } from "./plan-identity.js";
-import type { Candidate } from "./plan-peers.js";
-import { leases, type Peered, type Shared, texts } from "./plan-routes.js";
-import type { LocalFacts, PlannedChange } from "./plan-types.js";
-import { firstAddress, type Prefix } from "./prefix.js";
-import { greOptionsOf, isUdp, overheadOf } from "./protocols.js";
+} from "../../datapath/index.js";
+import { firstAddress, type Prefix } from "../prefix.js";
+import { greOptionsOf, isUdp, overheadOf } from "../protocols.js";
+import { callAddresses, callPeers, type PlannedCall, pptpOf } from "./calls.js";
+import { type ChangeFacts, type Form, isSameButPort } from "./forms.js";
+import { identityOf } from "./identity.js";
+import type { Candidate } from "./peers.js";
+import { leases, type Peered, type Shared, texts } from "./routes.js";
+import type { LocalFacts, PlannedChange } from "./types.js";
 
 export interface Numbers {
   /** The mesh's own form, which members may send to us, and what they may still send beside it. */

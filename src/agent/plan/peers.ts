@@ -6,18 +6,18 @@ import type {
   MeshSnapshot,
   NodeRecord,
   PeerRecord,
-} from "../../control/index.js";
-import type { CallFact } from "../calls/index.js";
-import type { ClaimKind, PrefixClaim } from "./overlap.js";
-import { type ChangeFacts, decideForm, type Form, meshForm } from "./plan-forms.js";
-import type { LocalFacts, Problem } from "./plan-types.js";
+} from "../../../control/index.js";
+import type { CallFact } from "../../calls/index.js";
+import type { ClaimKind, PrefixClaim } from "../overlap.js";
 import {
   canonicalAddress,
   containsAddress,
   type Prefix,
   parseAddress,
   parsePrefix,
-} from "./prefix.js";
+} from "../prefix.js";
+import { type ChangeFacts, decideForm, type Form, meshForm } from "./forms.js";
+import type { LocalFacts, Problem } from "./types.js";
 
 /** A peer before its prefixes are decided. */
 export interface Candidate {

@@ -1,10 +1,10 @@
 // Outer UDP checksums: what this node sends and takes, by the mesh's setting. Over IPv6 a socket
 // drops datagrams without one until told otherwise (RFC 6935), so there all members take them first
 // and say so in their records, then each sends them; and the other way round. Pure.
-import type { MeshSnapshot, NodeRecord } from "../../control/index.js";
-import type { UdpChecksums } from "../datapath/index.js";
-import { mayForward, type Report } from "./plan-peers.js";
-import { parseAddress } from "./prefix.js";
+import type { MeshSnapshot, NodeRecord } from "../../../control/index.js";
+import type { UdpChecksums } from "../../datapath/index.js";
+import { parseAddress } from "../prefix.js";
+import { mayForward, type Report } from "./peers.js";
 
 /** Words in a node record's capabilities, while they are so. */
 const TAKES_ZEROES = "takes-zero-udp-checksums";

@@ -1,13 +1,13 @@
 // Asks each peer what size of packet gets through to it, within one rate for the whole node, and
-// tells when an answer changes what data may have. What is asked and believed is pmtu-search.ts'.
-import { BEAT_MS } from "./beat.js";
-import type { PlannedPeer } from "./plan-types.js";
-import { isTunnelled } from "./plan-ways.js";
-import { PATH_TIMERS, type PathLimits, PathSearch, type PathTimers } from "./pmtu-search.js";
-import { parseAddress } from "./prefix.js";
-import { decodeReply, encodeSized, type ProbeReply } from "./probe-packets.js";
-import { askable, isSameEnd, peerKey } from "./probes.js";
-import { PATH_MTU, type Question, Questions } from "./questions.js";
+// tells when an answer changes what data may have. What is asked and believed is search.ts'.
+import { BEAT_MS } from "../beat.js";
+import type { PlannedPeer } from "../plan/types.js";
+import { isTunnelled } from "../plan/ways.js";
+import { parseAddress } from "../prefix.js";
+import { decodeReply, encodeSized, type ProbeReply } from "../probe-packets.js";
+import { askable, isSameEnd, peerKey } from "../probes.js";
+import { PATH_MTU, type Question, Questions } from "../questions.js";
+import { PATH_TIMERS, type PathLimits, PathSearch, type PathTimers } from "./search.js";
 
 /** Questions a second of the whole node: to idle peers, and to those that packets go to. */
 export const IDLE_PER_SECOND = 20;

@@ -1,12 +1,12 @@
 // Between plan and tables: what each peer's path can be at most goes to the probes, and what they
 // found goes into the tables.
-import type { TablePeer } from "../datapath/index.js";
-import { MTU_MIN_IPV6 } from "./mtu.js";
-import type { Plan, PlannedPeer } from "./plan-types.js";
-import { isTunnelled } from "./plan-ways.js";
-import type { PathPeer } from "./pmtu-prober.js";
-import type { PathLimits } from "./pmtu-search.js";
-import { overheadOf } from "./protocols.js";
+import type { TablePeer } from "../../datapath/index.js";
+import { MTU_MIN_IPV6 } from "../mtu.js";
+import type { Plan, PlannedPeer } from "../plan/types.js";
+import { isTunnelled } from "../plan/ways.js";
+import { overheadOf } from "../protocols.js";
+import type { PathPeer } from "./prober.js";
+import type { PathLimits } from "./search.js";
 
 /** What every host takes in pieces (RFC 791 section 3.1); each router carries it in practice. */
 const LEAST_IPV4 = 576;

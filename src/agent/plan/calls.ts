@@ -1,13 +1,9 @@
 // What calls (PPTP sessions, ADR 0038) add to a plan: entries in the tables, routes, an address of
 // ours, and which members are to be called. Pure.
-import type { MeshSnapshot } from "../../control/index.js";
-import type { CallFact } from "../calls/index.js";
-import type { TablePeer } from "../datapath/index.js";
-import type { PrefixClaim } from "./overlap.js";
-import type { Form } from "./plan-forms.js";
-import type { Candidate, Report } from "./plan-peers.js";
-import { leases, type Shared } from "./plan-routes.js";
-import type { LocalFacts, WantedRoute } from "./plan-types.js";
+import type { MeshSnapshot } from "../../../control/index.js";
+import type { CallFact } from "../../calls/index.js";
+import type { TablePeer } from "../../datapath/index.js";
+import type { PrefixClaim } from "../overlap.js";
 import {
   contains,
   containsAddress,
@@ -16,7 +12,11 @@ import {
   hostPrefix,
   type Prefix,
   parsePrefix,
-} from "./prefix.js";
+} from "../prefix.js";
+import type { Form } from "./forms.js";
+import type { Candidate, Report } from "./peers.js";
+import { leases, type Shared } from "./routes.js";
+import type { LocalFacts, WantedRoute } from "./types.js";
 
 /** What plan must know of calls; src/calls has it. */
 export interface CallsInput {

@@ -1,11 +1,11 @@
 // Kernel routes, walls, masquerade's exceptions and admission: what the host is to do with the
 // prefixes that plan has decided. Pure.
-import type { MeshConfig } from "../../control/index.js";
-import type { PrefixClaim } from "./overlap.js";
-import type { Candidate } from "./plan-peers.js";
-import type { LocalFacts, WantedAdmission, WantedRoute } from "./plan-types.js";
-import { hasBareTraffic, type PrefixWay, walledPools, wayRules } from "./plan-ways.js";
-import { firstAddress, formatPrefix, type Prefix } from "./prefix.js";
+import type { MeshConfig } from "../../../control/index.js";
+import type { PrefixClaim } from "../overlap.js";
+import { firstAddress, formatPrefix, type Prefix } from "../prefix.js";
+import type { Candidate } from "./peers.js";
+import type { LocalFacts, WantedAdmission, WantedRoute } from "./types.js";
+import { hasBareTraffic, type PrefixWay, walledPools, wayRules } from "./ways.js";
 
 /** A peer with the prefixes it owns; `ways` has one entry for each of them. */
 export interface Peered {

@@ -1,8 +1,8 @@
 // Which ports this node listens on beside the tunnel's own: static peers may speak an encapsulation
 // that is not the mesh's, each on the port that it sends to.
-import type { ListeningPort } from "../datapath/index.js";
-import type { Candidate, Report } from "./plan-peers.js";
-import { isUdp } from "./protocols.js";
+import type { ListeningPort } from "../../datapath/index.js";
+import { isUdp } from "../protocols.js";
+import type { Candidate, Report } from "./peers.js";
 
 /** A worker's list of listening sockets has an end. */
 const PORTS_MAX = 7;

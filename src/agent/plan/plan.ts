@@ -1,9 +1,26 @@
 // The hinge of both planes, pure: records of the cluster in, table contents and host state out.
 // The same records give the same plan, in whatever order they came (test/agent/plan.test.ts).
-import type { MemberRecord, MeshSnapshot, PeerRecord } from "../../control/index.js";
-import type { ListeningPort } from "../datapath/index.js";
-import { tunnelMtu } from "./mtu.js";
-import { type PrefixClaim, resolveClaims } from "./overlap.js";
+import type { MemberRecord, MeshSnapshot, PeerRecord } from "../../../control/index.js";
+import type { ListeningPort } from "../../datapath/index.js";
+import { tunnelMtu } from "../mtu.js";
+import { type PrefixClaim, resolveClaims } from "../overlap.js";
+import {
+  comparePrefixes,
+  firstAddress,
+  firstInside,
+  formatAddress,
+  formatPrefix,
+  hostPrefix,
+  type Prefix,
+  parsePrefix,
+} from "../prefix.js";
+import {
+  defaultPortOf,
+  greOptionsOf,
+  isTunnelProtocol,
+  isUdp,
+  spokenProtocols,
+} from "../protocols.js";
 import {
   callAddresses,
   callNatOf,
@@ -13,10 +30,10 @@ import {
   pairCalls,
   pairsOf,
   planCalls,
-} from "./plan-calls.js";
-import { CHECKED, planChecksums } from "./plan-checksums.js";
-import { type Form, formsInUse, keptBeside, meshForm, NO_CHANGE } from "./plan-forms.js";
-import { identityIn } from "./plan-identity.js";
+} from "./calls.js";
+import { CHECKED, planChecksums } from "./checksums.js";
+import { type Form, formsInUse, keptBeside, meshForm, NO_CHANGE } from "./forms.js";
+import { identityIn } from "./identity.js";
 import {
   type Candidate,
   mayForward,
@@ -27,8 +44,8 @@ import {
   settleAddresses,
   staticCandidate,
   staticClaims,
-} from "./plan-peers.js";
-import { planPorts } from "./plan-ports.js";
+} from "./peers.js";
+import { planPorts } from "./ports.js";
 import {
   admissionOf,
   exceptions,
@@ -39,27 +56,10 @@ import {
   type Shared,
   texts,
   wallsAlone,
-} from "./plan-routes.js";
-import { changesOf, type Numbers, shadowsOf, tablesOf, withoutProof } from "./plan-tables.js";
-import type { LocalFacts, Plan, PlanInput, PlannedPeer, Way } from "./plan-types.js";
-import { type PrefixWay, wayRules, waysDecider } from "./plan-ways.js";
-import {
-  comparePrefixes,
-  firstAddress,
-  firstInside,
-  formatAddress,
-  formatPrefix,
-  hostPrefix,
-  type Prefix,
-  parsePrefix,
-} from "./prefix.js";
-import {
-  defaultPortOf,
-  greOptionsOf,
-  isTunnelProtocol,
-  isUdp,
-  spokenProtocols,
-} from "./protocols.js";
+} from "./routes.js";
+import { changesOf, type Numbers, shadowsOf, tablesOf, withoutProof } from "./tables.js";
+import type { LocalFacts, Plan, PlanInput, PlannedPeer, Way } from "./types.js";
+import { type PrefixWay, wayRules, waysDecider } from "./ways.js";
 
 export function poolsOf(snapshot: MeshSnapshot): string[] {
   const { clusterPoolIPv4PodCIDR: four, clusterPoolIPv6PodCIDR: six } = snapshot.config;

@@ -9,8 +9,8 @@ import {
   type TunnelForm,
   WORDS,
   wordsOf,
-} from "../../control/index.js";
-import { isTunnelProtocol, isUdp, type TunnelProtocol } from "./protocols.js";
+} from "../../../control/index.js";
+import { isTunnelProtocol, isUdp, type TunnelProtocol } from "../protocols.js";
 
 /** An encapsulation, the port it goes to (0 where it has none), and the words of its headers. */
 export interface Form extends TunnelForm {

@@ -1,8 +1,8 @@
 // What goes into plan and what comes out: plain values, nothing that touches the host.
-import type { MeshSnapshot } from "../../control/index.js";
-import type { ListeningPort, TableContents, UdpChecksums } from "../datapath/index.js";
-import type { CallsInput, PlannedCall, PlannedPair } from "./plan-calls.js";
-import type { ChangeFacts, Form } from "./plan-forms.js";
+import type { MeshSnapshot } from "../../../control/index.js";
+import type { ListeningPort, TableContents, UdpChecksums } from "../../datapath/index.js";
+import type { CallsInput, PlannedCall, PlannedPair } from "./calls.js";
+import type { ChangeFacts, Form } from "./forms.js";
 
 /**
  * tunnel: through the hot path. direct: a kernel route by the peer's own address. underlay: no

@@ -1,8 +1,8 @@
 // Security identities of nodes' pods, by the index of the node's PodCIDR in its pool (ADR 0031):
 // all nodes compute the same numbers from the same records. Pure.
-import type { PrefixClaim } from "./overlap.js";
-import type { Report } from "./plan-peers.js";
-import { containsAddress, firstAddress, type Prefix } from "./prefix.js";
+import type { PrefixClaim } from "../overlap.js";
+import { containsAddress, firstAddress, type Prefix } from "../prefix.js";
+import type { Report } from "./peers.js";
 
 /** Numbers of one cluster; those below are reserved. */
 const ALLOCATED_MIN = 256n;
