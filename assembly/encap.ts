@@ -9,6 +9,7 @@ import * as output from "./output";
 import * as packet from "./packet";
 import * as peers from "./peers";
 import * as pieces from "./pieces";
+import * as calls from "./pptp/encap";
 import * as protocols from "./protocols";
 import * as route from "./route";
 import {
@@ -224,7 +225,9 @@ export function pass(peerIndex: u32, innerAt: usize, total: u32, free: u32): i32
   const isLarge = total > mtu;
   const fragments = isLarge && mayFragment(peer, innerAt, total);
   const room = PASSED_BYTES + total;
-  if (output.wireRoom() < PASSED_DESCRIPTORS || output.wireArenaRoom() < room) return 0;
+  if (output.wireRoom() < PASSED_DESCRIPTORS || output.wireArenaRoom() < room) {
+    return -Drop.SEND_FAILED;
+  }
   countUse(peerIndex);
   if (isLarge && !fragments) return cutTcp(peerIndex, innerAt, total, mtu, INGRESS, PASSED_MAX);
   mss.clamp(innerAt, total, mtu);
@@ -275,6 +278,7 @@ function addHeaders(
     const innerLength = min<u32>(stride, bytes - done) - outer;
     const failed = protocols.encap(peer, at + done + outer, innerLength);
     if (failed === 0) continue;
+    if (failed === -Drop.WINDOW_FULL) calls.refused(peer, count - i - 1);
     counters.dropped(direction, -failed, count - i, bytes - done - (count - i) * outer);
     return i;
   }

@@ -6,6 +6,7 @@ import {
   CALL_BUFFERS,
   CALL_HELD,
   CALL_HELD_MAX,
+  CALL_NETWORK,
   CALLS_BUFFERS,
   CALLS_FREE,
   CALLS_FRESH,
@@ -18,6 +19,9 @@ import {
   HELD_UNTIL,
 } from "../shared/calls";
 import * as calls from "./calls";
+
+/** Of a call whose other end has not said who it is: others need buffers, too. */
+const UNPROVEN_MAX: u32 = 4;
 
 function bufferAt(index: u32): usize {
   return calls.region() + CALLS_BUFFERS + <usize>index * BUFFER_SIZE;
@@ -68,6 +72,8 @@ export function hold(
   tos: u32,
   until: f64,
 ): bool {
+  const most = calls.has(record, CALL_NETWORK) ? CALL_HELD_MAX : UNPROVEN_MAX;
+  if (load<u32>(record, CALL_HELD) >= most) return false;
   const buffer = length > HELD_BYTES_MAX ? 0 : take();
   if (buffer === 0) return false;
   const held = bufferAt(buffer - 1);

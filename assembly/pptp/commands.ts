@@ -18,6 +18,7 @@ import {
   CALL_KEYS_SIZE,
   CALL_NETWORK,
   CALL_NEXT,
+  CALL_NONSENSE,
   CALL_OPEN,
   CALL_PEER_ID,
   CALL_REQUIRES_MPPE,
@@ -129,6 +130,7 @@ function set(record: usize, at: usize): void {
   setKeys(record, CALL_DECRYPTS, receive, keys + KEYS_RECEIVE, keys + KEYS_RECEIVE_STAGED);
   if (receive === SET_ON) {
     store<f64>(record, 0, CALL_RESET_TOLD);
+    store<u32>(record, 0, CALL_NONSENSE);
     store<u32>(record, load<u32>(record, CALL_EXPECTED) - 1, CALL_HIDDEN);
   }
   const send: u32 = load<u8>(at, SET_SEND);

@@ -13,6 +13,7 @@ import {
   CALL_SENT_BYTES,
   CALL_SENT_PACKETS,
   CALL_STARTED,
+  CALL_WINDOW_DROPS,
   KEYS_SEND,
 } from "../shared/calls";
 import { Drop } from "../shared/drop";
@@ -48,6 +49,11 @@ function carries(record: usize, peer: usize): bool {
 function isAgreed(record: usize, encrypted: bool): bool {
   if (encrypted !== calls.has(record, CALL_ENCRYPTS)) return false;
   return encrypted || !calls.has(record, CALL_REQUIRES_MPPE);
+}
+
+/** So many packets more do not leave for want of a window. */
+export function refused(peer: usize, packets: u32): void {
+  calls.count(load<u32>(peer, P_SESSION), CALL_WINDOW_DROPS, packets);
 }
 
 /**

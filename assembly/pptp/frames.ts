@@ -12,6 +12,7 @@ import {
   CALL_FRAMES,
   CALL_HIDDEN,
   CALL_NETWORK,
+  CALL_NONSENSE,
   CALL_RECEIVED_BYTES,
   CALL_RECEIVED_PACKETS,
   CALL_REQUIRES_MPPE,
@@ -19,7 +20,14 @@ import {
   KEYS_RECEIVE,
 } from "../shared/calls";
 import { Drop } from "../shared/drop";
-import { PUNT_CALL_EVENT, PUNT_PPP, RING_ENTRIES, SOCKET_CALL, W_TABLES } from "../shared/layout";
+import {
+  PUNT_CALL_EVENT,
+  PUNT_CALL_LOST,
+  PUNT_PPP,
+  RING_ENTRIES,
+  SOCKET_CALL,
+  W_TABLES,
+} from "../shared/layout";
 import { CALL_ENTRY_ID, T_CALLS_AT } from "../shared/tables";
 import * as ppp from "../wire/ppp";
 import { worker } from "../worker";
@@ -36,6 +44,10 @@ const RING_SHARE: u32 = RING_ENTRIES / 2;
 /** Frames of one call for the control thread. */
 const FRAMES_PER_SECOND: f64 = 200;
 const FRAMES_BURST: f64 = 64;
+/** So many frames in a row that make no sense mean that the keys fit no more. */
+const NONSENSE_MAX: u32 = 128;
+/** Result of `decrypt`: the place in the key stream is lost (stateful). */
+const NEEDS_RESET: i32 = 1;
 /** The control thread hears so often that keys are lost, while they are. */
 const TELL_US: f64 = 1000000;
 
@@ -80,6 +92,27 @@ function tellReset(record: usize): void {
 }
 
 /**
+ * Counts what came encrypted and made no sense, since the last that did: keys that forged counts
+ * have moved away fit nothing any more, while the link's own frames, in clear text, go on.
+ */
+function judge(record: usize, makesSense: bool): void {
+  const run: u32 = makesSense ? 0 : load<u32>(record, CALL_NONSENSE) + 1;
+  const isLost = run >= NONSENSE_MAX;
+  store<u32>(record, isLost ? 0 : run, CALL_NONSENSE);
+  if (isLost) ring.puntUpTo(RING_SHARE, PUNT_CALL_LOST, calls.id(record), record, 0);
+}
+
+/** Whether what became of an IP packet says that it was none. */
+function isNoPacket(result: i32): bool {
+  return (
+    result === -Drop.BAD_IP_VERSION ||
+    result === -Drop.BAD_IP_HEADER ||
+    result === -Drop.BAD_LENGTH ||
+    result === -Drop.TOO_SHORT
+  );
+}
+
+/**
  * Decrypts what stands behind the protocol number. Returns 0 or -Drop. What is missing before it is
  * told by its number and that of the last one decrypted: forged numbers in between say nothing.
  */
@@ -94,23 +127,31 @@ function decrypt(record: usize, at: usize, length: u32): i32 {
   store<u8>(record, 0, CALL_BUSY);
   if (result <= 0) return result;
   tellReset(record);
-  return -Drop.MPPE_BAD_COUNT;
+  return NEEDS_RESET;
 }
 
 /** What was encrypted: IP, or a protocol that the control thread refuses. */
 function decrypted(record: usize, at: usize, length: u32, tos: u32, free: u32): i32 {
   const wrong = decrypt(record, at, length);
-  if (wrong !== 0) return wrong;
+  // Until there are keys, or the other end begins anew, nothing can make sense.
+  if (wrong === NEEDS_RESET) return -Drop.MPPE_BAD_COUNT;
+  if (wrong === -Drop.MPPE_NO_KEY) return wrong;
   const frame = at + COUNT_SIZE;
   const bytes = length - COUNT_SIZE;
-  const size = ppp.protocolLength(frame, bytes);
-  if (size === 0) return -Drop.BAD_PPP;
-  const protocol = ppp.protocol(frame, size);
-  const room = free === 0 ? 0 : free + COUNT_SIZE + size;
-  if (protocol === ppp.IPV4) return ip(record, 4, frame + size, bytes - size, tos, room);
-  if (protocol === ppp.IPV6) return ip(record, 6, frame + size, bytes - size, tos, room);
+  const size = wrong === 0 ? ppp.protocolLength(frame, bytes) : 0;
+  const protocol: u32 = size === 0 ? 0 : ppp.protocol(frame, size);
+  if (protocol === ppp.IPV4 || protocol === ppp.IPV6) {
+    const room = free === 0 ? 0 : free + COUNT_SIZE + size;
+    const version: u32 = protocol === ppp.IPV4 ? 4 : 6;
+    const result = ip(record, version, frame + size, bytes - size, tos, room);
+    judge(record, !isNoPacket(result));
+    return result;
+  }
+  judge(record, false);
+  if (wrong !== 0) return wrong;
   // Control frames travel in clear text (RFC 3078 section 3).
-  return protocol >= ppp.CONTROL_MIN ? -Drop.BAD_PPP : punt(record, frame, size, bytes);
+  const isControl = protocol >= ppp.CONTROL_MIN;
+  return size === 0 || isControl ? -Drop.BAD_PPP : punt(record, frame, size, bytes);
 }
 
 function mayPass(protocol: u32): bool {

@@ -80,6 +80,8 @@ export const CALL_LATE_NEXT: usize = 152; // u32: one more than the last of them
 export const CALL_HIDDEN: usize = 156;
 export const CALL_RESET_TOLD: usize = 160; // f64: when the control thread heard that keys are lost
 export const CALL_FRAMES: usize = 168; //   16 bytes: token bucket of punted frames
+// u32: encrypted frames that made no sense, since the last that did
+export const CALL_NONSENSE: usize = 184;
 // u16 each, by number modulo CALL_HELD_MAX: number + 1 of the buffer that holds it
 export const CALL_BUFFERS: usize = 192;
 export const CALL_HELD_MAX: u32 = 32;

@@ -288,6 +288,8 @@ export const INJECT_PACKET: u32 = 1;
  */
 export const PUNT_PPP: u32 = 2;
 export const PUNT_CALL_EVENT: u32 = 3;
+/** Of a call, too: nothing that came encrypted has made sense for some time (MPPE, stateless). */
+export const PUNT_CALL_LOST: u32 = 4;
 export const INJECT_CALL_FRAME: u32 = 2;
 export const INJECT_CALL_OPEN: u32 = 3;
 export const INJECT_CALL_SET: u32 = 4;

@@ -73,7 +73,8 @@ export function sequence(at: usize): u32 {
 
 /** What a header acknowledges that does. */
 export function ack(at: usize): u32 {
-  return bswap<u32>(load<u32>(at + (hasSequence(at) ? WORD : 0), FIRST));
+  const raw = hasSequence(at) ? load<u32>(at, FIRST + WORD) : load<u32>(at, FIRST);
+  return bswap<u32>(raw);
 }
 
 /** Fills in a header that has both optional words, and whose first four bytes are there. */

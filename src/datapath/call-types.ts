@@ -68,6 +68,12 @@ export interface CallStatistics {
   rtt_us: number | null;
 }
 
+/**
+ * "needs-reset": stateful MPPE has lost its place in the key stream. "lost-keys": 128 encrypted
+ * frames in a row made no sense; only new keys mend that, so the call is to end.
+ */
+export type CallEvent = "needs-reset" | "lost-keys";
+
 /** Calls of the hot path. Commands and frames of a call keep their order. */
 export interface CallPort {
   /**
@@ -89,6 +95,5 @@ export interface CallPort {
   statistics(slot: number): CallStatistics;
   /** Who gets frames that are not IP. One handler; the last counts. */
   onFrame(handler: (slot: number, frame: Uint8Array) => void): void;
-  /** "needs-reset": stateful MPPE has lost its place in the key stream. */
-  onEvent(handler: (slot: number, event: "needs-reset") => void): void;
+  onEvent(handler: (slot: number, event: CallEvent) => void): void;
 }

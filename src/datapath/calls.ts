@@ -1,5 +1,6 @@
 // Calls of the hot path, seen from the control thread: slots and ids, commands and frames by the
 // inject ring of the one worker that has all calls, keys by way of the key region.
+import { randomInt } from "node:crypto";
 import {
   CALL_ACKS_RECEIVED,
   CALL_ACKS_SENT,
@@ -55,10 +56,12 @@ import {
   INJECT_CALL_OPEN,
   INJECT_CALL_SET,
   PUNT_CALL_EVENT,
+  PUNT_CALL_LOST,
 } from "../../assembly/shared/layout.js";
 import { addressBytes, parseAddress } from "./address.js";
 import type {
   CallEnd,
+  CallEvent,
   CallPort,
   CallSettings,
   CallStatistics,
@@ -145,8 +148,7 @@ export class Calls implements CallPort {
       const why = `all ${CALLS_MAX} calls are in use`;
       throw new DatapathError("MESHD_CALLS_FULL", `${why}: end some, or use another node`);
     }
-    const salt =
-      ((this.#salts.get(slot) ?? Math.floor(Math.random() * CALL_SALTS)) % CALL_SALTS) + 1;
+    const salt = ((this.#salts.get(slot) ?? randomInt(CALL_SALTS)) % CALL_SALTS) + 1;
     this.#salts.set(slot, salt);
     const localId = slot + salt * CALLS_SALT;
     this.#slots.set(slot, { localId, state: "reserved", address: "" });
@@ -251,7 +253,7 @@ export class Calls implements CallPort {
     this.#frameHandler = handler;
   }
 
-  onEvent(handler: (slot: number, event: "needs-reset") => void): void {
+  onEvent(handler: (slot: number, event: CallEvent) => void): void {
     this.#eventHandler = handler;
   }
 
@@ -268,6 +270,7 @@ export class Calls implements CallPort {
     const call = this.#slots.get(slot);
     if (call?.state !== "open" || call.localId !== localId) return;
     if (kind === PUNT_CALL_EVENT) this.#eventHandler(slot, "needs-reset");
+    else if (kind === PUNT_CALL_LOST) this.#eventHandler(slot, "lost-keys");
     else this.#frameHandler(slot, packet);
   }
 
@@ -279,6 +282,10 @@ export class Calls implements CallPort {
   /** Forgets what waits. */
   stop(): void {
     clearTimeout(this.#retry);
+    for (const { receive, send } of this.#waiting) {
+      receive?.startKey.fill(0);
+      send?.startKey.fill(0);
+    }
     this.#waiting = [];
   }
 
@@ -344,6 +351,7 @@ export class Calls implements CallPort {
     this.#parts.bytes.set(startKey.subarray(0, STAGED_BITS), at);
     this.#view.setUint32(at + STAGED_STATEFUL, Number(stateful), true);
     Atomics.store(this.#parts.words, (at + STAGED_BITS) >>> 2, bits);
+    startKey.fill(0);
   }
 }
 

@@ -2,6 +2,7 @@
 
 export type {
   CallEnd,
+  CallEvent,
   CallPort,
   CallSettings,
   CallStatistics,

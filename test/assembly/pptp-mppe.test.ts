@@ -183,6 +183,23 @@ test("a lost place in a key stream is told, and not again at once", async () => 
   assert.is(room.module.counters().ingress.drops.MPPE_BAD_COUNT?.packets, 3);
 });
 
+test("keys that fit nothing any more are told after 128 frames in a row", async () => {
+  const { room, slot, localId, theirs } = await callOf2();
+  let sequence = 0;
+  const feed = (payload: Uint8Array) => room.feed(localId, 2, { sequence: sequence++, payload });
+  const stranger = new StatelessTwin(OURS, 128);
+  for (let i = 0; i < 127; i++) feed(hidden(stranger, podPacket(4, 2, 1)));
+  theirs.skip(127);
+  assert.is(feed(hidden(theirs, podPacket(4, 2, 1)))[0]?.tun.length, 1);
+  stranger.skip(1);
+  for (let i = 0; i < 127; i++) feed(hidden(stranger, podPacket(4, 2, 1)));
+  assert.equal(room.lost, [], "one that made sense was between");
+  feed(hidden(stranger, podPacket(4, 2, 1)));
+  assert.equal(room.lost, [slot]);
+  for (let i = 0; i < 127; i++) feed(hidden(stranger, podPacket(4, 2, 1)));
+  assert.equal(room.lost, [slot]);
+});
+
 /** Places where the bytes stand in memory. */
 function placesOf(memory: Uint8Array, wanted: Uint8Array): number[] {
   const all = Buffer.from(memory.buffer);

@@ -9,7 +9,15 @@ import { packetsInFlight } from "../../src/datapath/counters.js";
 import { loadModule, type TunOutput } from "../support/module.js";
 import { contentsOf, podPacket } from "../support/nodes.js";
 import { be16 } from "../support/packets.js";
-import { CallRoom, callPeer, enhanced, fromNode, ipFrame, parsed } from "../support/pptp.js";
+import {
+  CallRoom,
+  callPeer,
+  enhanced,
+  fromNode,
+  ipFrame,
+  parsed,
+  pppFrame,
+} from "../support/pptp.js";
 import { seededRandom } from "../support/random.js";
 
 const HOLD_US = 30_000;
@@ -135,6 +143,16 @@ test("where no buffer is left, what is missing is given up at once", async () =>
   room.module.now_us += HOLD_US;
   assert.is(room.run().tun.length, held);
   assert.equal(dropsOf(room), {});
+});
+
+test("before authentication a call holds four packets at most", async () => {
+  const room = new CallRoom(await loadModule({ peerCapacity: 8 }));
+  const { localId } = room.open(2);
+  for (const sequence of [0, 2, 4, 6, 8, 10]) {
+    room.feed(localId, 2, { sequence, payload: pppFrame(0xc021, new Uint8Array(4)) });
+  }
+  assert.is(room.frames.length, 6, "the sixth made all before it go on");
+  assert.is(room.module.view.getUint32(heldAt(room), true), 0);
 });
 
 test("a packet too large for a buffer does not wait", async () => {

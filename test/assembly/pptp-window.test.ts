@@ -134,6 +134,7 @@ test("of a super-packet as many segments leave as the window lets, others are dr
   room.module.feedTun(packet, { flags: 1, checksumStart: 20, checksumOffset: 16, ...gso });
   assert.is(room.run().wire.length, 0);
   assert.is(windowDrops(room), 136);
+  assert.is(room.calls.statistics(0).windowDrops, 136);
 });
 
 test("frames of the control thread leave whatever the window says", async () => {

@@ -92,6 +92,7 @@ export class CallRoom {
   readonly calls: Calls;
   readonly frames: { slot: number; frame: Uint8Array }[] = [];
   readonly events: number[] = [];
+  readonly lost: number[] = [];
 
   constructor(readonly module: TestModule) {
     const { views, base } = module;
@@ -103,7 +104,9 @@ export class CallRoom {
       onAddresses: () => undefined,
     });
     this.calls.onFrame((slot, frame) => this.frames.push({ slot, frame }));
-    this.calls.onEvent((slot) => this.events.push(slot));
+    this.calls.onEvent((slot, event) => {
+      (event === "lost-keys" ? this.lost : this.events).push(slot);
+    });
   }
 
   /** Opens a call with a node; it is in phase "link" then. */
