@@ -56,7 +56,7 @@ for (const [name, options] of [
       assertPings(mesh);
       await assertIntact(mesh, 4 << 20);
       const { sentPackets, acksReceived, windowDrops, rtt_us } = await mesh.statistics(0);
-      assert.ok(sentPackets > 6000 && acksReceived > 100, `${sentPackets}, ${acksReceived}`);
+      assert.ok(sentPackets > 5900 && acksReceived > 50, `${sentPackets}, ${acksReceived}`);
       assert.ok(rtt_us !== null && rtt_us > 0);
       assert.type(windowDrops, "number");
     });
