@@ -5,6 +5,7 @@ import {
   applyPptpFilter,
   deviceTowards,
   type FilteredMesh,
+  findLink,
   HostError,
   pptpFilterTable,
   readPptpFilter,
@@ -90,6 +91,8 @@ export class FilterKeeper {
   private facts: FilterFacts | null = null;
   private refused: PptpFilterStatus["refused"] = null;
   private problem: string | null = null;
+  /** The interface; a name that was mistyped must not look like protection. */
+  private isThere = true;
   /** A process before this one may have left its table. */
   private mayStand = true;
   /** One change of the table after the other. */
@@ -107,7 +110,9 @@ export class FilterKeeper {
     if (this.wish === null) return null;
     const { device: iface, withMesh } = this.wish;
     const table = this.mayStand ? pptpFilterTable(this.overlay) : null;
-    const { refused, problem } = this;
+    const { refused } = this;
+    const absent = `there is no interface ${iface}: the rules hold when it comes`;
+    const problem = this.problem ?? (this.isThere ? null : absent);
     return { interface: iface, withMesh, callers: [...this.callers], refused, table, problem };
   }
 
@@ -139,9 +144,14 @@ export class FilterKeeper {
     await this.inTurn(() => this.put()).catch(() => undefined);
   }
 
-  /** Reads the kernel's counters anew; what cannot be read is not known. */
+  /** Looks for the interface, and reads the kernel's counters; what cannot be read is not known. */
   async refresh(): Promise<void> {
     if (this.wish === null) return;
+    const { device } = this.wish;
+    this.isThere = await findLink(device, this.where).then(
+      (link) => link !== undefined,
+      () => true,
+    );
     const counts = await readPptpFilter(this.overlay, this.where).catch(() => undefined);
     this.refused = counts ?? null;
   }

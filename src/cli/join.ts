@@ -108,8 +108,9 @@ async function refuseChanges(
 
 function joinedText(status: AgentStatus): string {
   const { node, mesh, lease, device, mtu, underlay } = status;
+  const port = underlay.port === 0 ? "" : ` port ${underlay.port}`;
   return (
     `node ${node.name} of mesh ${mesh.name}: PodCIDR ${lease.podCIDRs.join(" and ")}, ` +
-    `${device} mtu ${mtu}, underlay ${underlay.address} port ${underlay.port}\n`
+    `${device} mtu ${mtu}, underlay ${underlay.address}${port}\n`
   );
 }

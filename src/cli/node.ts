@@ -35,6 +35,16 @@ function underlayText({ node }: NodeView): string | null {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
+function addressesText({
+  addresses,
+  port,
+}: {
+  addresses: readonly string[];
+  port: number;
+}): string {
+  return `${addresses.join(" ")}${port === 0 ? "" : ` port ${port}`}`;
+}
+
 async function show(invocation: Invocation, context: Context): Promise<undefined> {
   const node = await withAdmin(invocation.settings, (admin) => admin.nodes.show(word(invocation)));
   print(invocation, context, node, nodeText);
@@ -52,7 +62,7 @@ function nodeText(view: NodeView): string {
     ["PPTP", view.pptpServer ? "may serve accounts (insecure)" : undefined],
     ["joined", `${view.joined} (${agoText(view.joined)})`],
     ["last seen", agoText(view.lastSeen)],
-    ["underlay", node ? `${node.underlay.addresses.join(" ")} port ${node.underlay.port}` : null],
+    ["underlay", node ? addressesText(node.underlay) : null],
     ["VTEP MAC", node?.vtepMac],
     ["protocols", node?.protocols.join(" ")],
     ["receives", formsText(node?.receives)],

@@ -31,20 +31,30 @@ async function run(invocation: Invocation, context: Context): Promise<number> {
   const number = invocation.text("number");
   context.err(`${INSECURE}\n`);
   const { startNas } = await import("../nas/index.js");
+  let noCall = null as string | null;
   const nas = await startNas({
     ...{ server, line, log },
+    onNoCall: (reason) => {
+      noCall = reason;
+    },
     ...(localAddress === undefined ? {} : { localAddress }),
     ...(number === undefined ? {} : { number }),
   }).catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new CommandError("MESHD_NAS_START", `the line or the raw socket: ${why}`, { cause });
+    const todo = "see --line in 'meshd pptp nas --help', and run it as root";
+    throw new CommandError("MESHD_NAS_START", `the line or the raw socket: ${why}; ${todo}`, {
+      cause,
+    });
   });
   const signal = new Promise<void>((resolve) => {
     for (const name of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.once(name, resolve);
   });
   await Promise.race([nas.ended, signal]);
+  const failure = line.kind === "tcp" ? null : noCall;
   await nas.close();
-  return 0;
+  if (failure === null) return 0;
+  const todo = "check that a PPTP server is there, and that TCP 1723 and IP protocol 47 pass";
+  throw new CommandError("MESHD_NAS_NO_CALL", `no call to ${server}: ${failure}; ${todo}`);
 }
 
 export const nas: Command = {

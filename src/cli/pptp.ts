@@ -100,7 +100,7 @@ async function untilUp(invocation: Invocation, host: string): Promise<SessionVie
     if (found?.state === "up") return found;
     const problem = found?.problem ?? null;
     if (problem !== null || performance.now() > deadline) {
-      const what = `${host}: ${problem ?? "no call yet"}; the node goes on dialling`;
+      const what = `${host}: ${problem ?? whyNotYet(found)}; the node goes on dialling`;
       throw new CommandError(
         "MESHD_PPTP_NOT_UP",
         `${what}, 'meshd pptp hang-up ${host}' ends that`,
@@ -108,6 +108,16 @@ async function untilUp(invocation: Invocation, host: string): Promise<SessionVie
     }
     await sleep(LOOK_MS);
   }
+}
+
+/** What passes and what does not: TCP alone is what a NAT or firewall usually leaves of PPTP. */
+function whyNotYet(found: SessionView | undefined): string {
+  if (found?.state !== "link") return "no call yet";
+  if (found.statistics.receivedPackets > 0) return "the two are not yet agreed";
+  return (
+    "TCP 1723 answers, but nothing comes by GRE: let IP protocol 47 pass both ways; " +
+    "a NAT between must know PPTP"
+  );
 }
 
 async function hangUp(invocation: Invocation, context: Context): Promise<undefined> {

@@ -41,6 +41,17 @@ const nativeWays: Rule = (config) => {
 /** Whatever of PPTP is set: what it is worth. */
 const worthLittle: Rule = () => INSECURE;
 
+/** MPPE's keys come of MS-CHAP alone. */
+const somebodyMay: Rule = ({ pptpAuth, pptpEncryption }) => {
+  const isRequired = pptpEncryption === "required" || pptpEncryption === "required-128";
+  if (!isRequired || pptpAuth.some((method) => method.startsWith("ms-chap"))) return null;
+  const both = `pptpEncryption ${pptpEncryption} and pptpAuth ${pptpAuth.join(",")}`;
+  return (
+    `nobody can dial in with ${both}, which gives no key: ` +
+    "let ms-chap-v2 be one of pptpAuth, or set pptpEncryption off"
+  );
+};
+
 const RULES: Partial<Record<keyof MeshConfig, Rule[]>> = {
   tunnelPort: [inUdp("a port")],
   udpChecksum: [inUdp("a UDP checksum")],
@@ -54,8 +65,8 @@ const RULES: Partial<Record<keyof MeshConfig, Rule[]>> = {
       routingMode === "tunnel" ? null : "between nodes no effect with routingMode native",
     ({ tunnelProtocol }) => (tunnelProtocol === "pptp" ? INSECURE : null),
   ],
-  pptpAuth: [worthLittle],
-  pptpEncryption: [worthLittle],
+  pptpAuth: [worthLittle, somebodyMay],
+  pptpEncryption: [worthLittle, somebodyMay],
   pptpStateful: [worthLittle],
   routingMode: [nativeWays],
   autoDirectNodeRoutes: [onlyNative, nativeWays],

@@ -101,6 +101,7 @@ function warningsOf(user: UserView): string[] {
   return [
     INSECURE,
     ...(user.insecureClear ? ["its clear password is kept for CHAP-MD5: insecure"] : []),
+    ...(stateOf(user) === "expired" ? ["it has expired: it cannot dial in"] : []),
     ...(nowhere ? [`no node has ${address} in its PodCIDR: it can dial in nowhere`] : []),
   ];
 }

@@ -1,8 +1,7 @@
 // Lines that plain PPP comes by: a terminal, standard input and output, or TCP connections.
 import { closeSync, constants, openSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
-import type { Duplex } from "node:stream";
-import { Duplex as DuplexStream } from "node:stream";
+import { Duplex, type Readable, type Writable } from "node:stream";
 import { ReadStream } from "node:tty";
 
 /** Where lines are. */
@@ -33,7 +32,7 @@ export async function openLines(
   if (place.kind === "tcp") return listen(place, onLine);
   const line =
     place.kind === "standard"
-      ? DuplexStream.from({ readable: process.stdin, writable: process.stdout })
+      ? standardLine(process.stdin, process.stdout)
       : openTerminal(place.path);
   const ended = new Promise<void>((resolve) => {
     line.once("close", () => resolve());
@@ -43,6 +42,26 @@ export async function openLines(
     line.destroy();
   };
   return { port: null, ended, close };
+}
+
+/** Its end leaves the streams of the process whole: others write to them, too. */
+export function standardLine(input: Readable, output: Writable): Duplex {
+  const line = new Duplex({
+    read: () => void input.resume(),
+    write: (bytes, _encoding, done) => void output.write(bytes, done),
+    destroy: (error, done) => {
+      input.pause();
+      input.removeListener("data", take);
+      done(error);
+    },
+  });
+  const take = (bytes: Uint8Array) => {
+    if (!line.push(bytes)) input.pause();
+  };
+  input.on("data", take);
+  input.once("end", () => line.push(null));
+  input.once("error", (error) => line.destroy(error));
+  return line;
 }
 
 /** A terminal that changes no byte. */

@@ -17,6 +17,8 @@ export interface NasOptions {
   /** Told to the server as the number that was dialled. */
   number?: string;
   line: LinePlace;
+  /** A line's call did not come up: refused, or no answer. */
+  onNoCall?(reason: string): void;
   log(event: string, fields: Record<string, unknown>): void;
 }
 
@@ -108,7 +110,10 @@ class LineCall {
       { address, ...way, ...words, ...own },
       {
         connected: (end) => this.#up(end),
-        ended: ({ message }) => void this.end(message),
+        ended: ({ message }) => {
+          if (this.#end === null && !this.#isOver) options.onNoCall?.(message);
+          void this.end(message);
+        },
         linkInfo: ({ send }) => {
           this.#accm = send;
         },

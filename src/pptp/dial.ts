@@ -89,7 +89,7 @@ class Dialing implements Dialed {
     this.#socket.once("error", (error) => this.#failed(error.message));
     this.#socket.once("connect", () => this.#connected());
     this.#timeout = setTimeout(() => {
-      this.#end({ code: "MESHD_PPTP_TIMEOUT", message: "no call came up in time" });
+      this.#end({ code: "MESHD_PPTP_TIMEOUT", message: this.#whyLate() });
       void this.clear();
     }, options.timeout_ms);
   }
@@ -107,6 +107,13 @@ class Dialing implements Dialed {
     const late = setTimeout(() => session.control.transportClosed("no answer"), CLEAR_MS);
     await this.#gone;
     clearTimeout(late);
+  }
+
+  #whyLate(): string {
+    if (this.#session !== undefined) return "the server answers, but takes no call in time";
+    const { address, port = PPTP_PORT, localAddress } = this.#options;
+    const from = localAddress === undefined ? "" : ` (asked from ${localAddress})`;
+    return `no answer from ${address}, port ${port}${from}`;
   }
 
   tellErrors(errors: WanErrors): void {

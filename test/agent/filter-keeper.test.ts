@@ -93,6 +93,18 @@ rootTest(test, "an underlay that moves to a filtered interface opens it, and say
   assert.not(pings(caller, "198.51.100.1", 56, 1));
 });
 
+rootTest(test, "an interface that is not there is said", async () => {
+  const where = { netns: makeHost().host };
+  const problemOf = async (device: string) => {
+    const keeper = new FilterKeeper("mesh0", { device, withMesh: false }, where);
+    await keeper.apply({ underlayDevice: "eth0", servers: [], mesh: NOTHING });
+    await keeper.refresh();
+    return keeper.status()?.problem;
+  };
+  assert.is(await problemOf("eth1"), null);
+  assert.match((await problemOf("eth9")) ?? "", /there is no interface eth9/);
+});
+
 rootTest(test, "a node without the setting takes away what another process left", async () => {
   const { host } = makeHost();
   const facts = { underlayDevice: "eth0", servers: [], mesh: NOTHING };

@@ -38,7 +38,8 @@ test("an mtu that a node's underlay does not carry is said, node by node", async
 });
 
 test("a setting without effect as the mesh is set is said, and a mode that cuts off peers", () => {
-  const tunnel = { routingMode: "tunnel", tunnelProtocol: "ipip" } as MeshConfig;
+  const pptp: Partial<MeshConfig> = { pptpAuth: ["ms-chap-v2"], pptpEncryption: "required-128" };
+  const tunnel = { routingMode: "tunnel", tunnelProtocol: "ipip", ...pptp } as MeshConfig;
   const notes = (name: keyof MeshConfig, changes: Partial<MeshConfig> = {}) =>
     settingNotes(name, { ...tunnel, ...changes }).join();
   for (const name of ["tunnelPort", "udpChecksum", "vni", "greKey", "greChecksum"] as const) {
@@ -60,6 +61,10 @@ test("a setting without effect as the mesh is set is said, and a mode that cuts 
   assert.is(notes("dscp"), "");
   assert.match(notes("tunnelProtocol", { tunnelProtocol: "pptp" }), /PPTP is insecure/);
   assert.match(notes("pptpAuth"), /PPTP is insecure/);
+  assert.not.match(notes("pptpAuth"), /nobody can dial in/);
+  const unkeyed: Partial<MeshConfig> = { pptpAuth: ["chap-md5", "pap"] };
+  assert.match(notes("pptpEncryption", unkeyed), /nobody can dial in .* chap-md5,pap/);
+  assert.not.match(notes("pptpAuth", { ...unkeyed, pptpEncryption: "optional" }), /nobody/);
 });
 
 test("a static peer's networks inside the pools are said", () => {

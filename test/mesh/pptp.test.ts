@@ -210,6 +210,9 @@ rootTest(test, "plain PPP on a line reaches pods through an access server", asyn
   const piped = await runIn(namespace, ["bash", "-o", "pipefail", "-c", whole, lab.folder]);
   assert.is(piped.code, 0, piped.stderr);
   assert.match(piped.stderr, /"replies":3/);
+  const dead = await runIn(namespace, ["node", "bin/meshd", "pptp", "nas", "127.0.0.1"]);
+  assert.is(dead.code, 1);
+  assert.match(dead.stderr, /^meshd: no call to 127\.0\.0\.1: no TCP connection [^\n]+\n$/m);
   nas.kill("SIGTERM");
   await until("the access server ends", () => nas.exitCode === 0, 10_000);
   lab.admin("config", "set", "pptpEncryption", "required-128");

@@ -167,6 +167,7 @@ test("dialling tells why it came to nothing", async () => {
   const late = dial(port, { timeout_ms: 30 });
   await until("patience ends", () => late.ends.length === 1);
   assert.is(late.ends[0]?.code, "MESHD_PPTP_TIMEOUT");
+  assert.match(late.ends[0]?.message ?? "", /takes no call in time/);
   await late.clear();
   const early = dial(port);
   await early.clear();
