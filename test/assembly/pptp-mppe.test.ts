@@ -133,6 +133,41 @@ test("what comes or goes in clear text is dropped where it must be encrypted", a
   assertIdentity(room);
 });
 
+test("with keys nothing comes or goes in clear, though it need not be encrypted", async () => {
+  const { room, localId, slot } = await callOf2();
+  room.set(slot, { requireMppe: false });
+  room.feed(localId, 2, { sequence: 0, payload: ipFrame(podPacket(4, 2, 1)) });
+  assert.equal(Object.keys(room.module.counters().ingress.drops), ["CLEAR_REFUSED"]);
+  room.module.publish(contentsOf(1, [callPeer(2, slot)]));
+  room.module.feedTun(podPacket(4, 1, 2));
+  assert.is(room.run().wire.length, 0);
+  assert.equal(Object.keys(room.module.counters().egress.drops), ["NOT_ENCRYPTED"]);
+  assertIdentity(room);
+});
+
+test("a call that must be encrypted has no clear text before its first keys", async () => {
+  const room = new CallRoom(await loadModule({ peerCapacity: 8 }));
+  const { slot, localId } = room.open(2);
+  room.set(slot, { phase: "network", requireMppe: true });
+  room.module.publish(contentsOf(1, [callPeer(2, slot)]));
+  room.feed(localId, 2, { sequence: 0, payload: ipFrame(podPacket(4, 2, 1)) });
+  room.module.feedTun(podPacket(4, 1, 2));
+  assert.is(room.run().wire.length, 0);
+  const { ingress, egress } = room.module.counters();
+  assert.equal(
+    [Object.keys(ingress.drops), Object.keys(egress.drops)],
+    [["CLEAR_REFUSED"], ["NOT_ENCRYPTED"]],
+  );
+});
+
+test("control frames that come encrypted are nobody's", async () => {
+  const { room, localId, theirs } = await callOf2();
+  const inside = Uint8Array.of(0xc0, 0x21, 5, 1, 0, 4);
+  room.feed(localId, 2, { sequence: 0, payload: pppFrame(0xfd, theirs.encrypt(inside)) });
+  assert.equal(room.frames, []);
+  assert.equal(Object.keys(room.module.counters().ingress.drops), ["BAD_PPP"]);
+});
+
 test("an old count, and one too far ahead, are counted drops", async () => {
   const { room, localId, theirs } = await callOf2();
   const old = hidden(theirs, podPacket(4, 2, 1));
