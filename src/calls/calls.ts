@@ -67,6 +67,7 @@ export class Calls {
       void dialer.hangUp("not wanted any more");
     }
     for (const [key, target] of keys) {
+      this.dialers.get(key)?.setWindowMode(target.windowMode);
       if (this.dialers.has(key)) continue;
       const dialer = new Dialer(this.desk, target);
       this.dialers.set(key, dialer);
@@ -109,7 +110,10 @@ export class Calls {
   /** Why what is wanted cannot be had: one line each. */
   problems(): string[] {
     const { problem } = this.server;
-    return problem === null ? [] : [problem];
+    const given = [...this.dialers.values()].flatMap(({ gaveUp, session }) =>
+      gaveUp === null ? [] : [`PPTP server ${session.name}: ${gaveUp}`],
+    );
+    return [...(problem === null ? [] : [problem]), ...given];
   }
 
   /** Accounts are others than before, or time has passed. */
@@ -164,8 +168,8 @@ function dialTargets(wanted: CallsWanted): DialTarget[] {
   });
 }
 
-/** The same for the same wish alone. */
-function keyOf(target: DialTarget): string {
+/** The same for the same wish alone; another window waits for the next call. */
+function keyOf({ windowMode: _, ...target }: DialTarget): string {
   return JSON.stringify(target, (_, value: unknown) =>
     typeof value === "bigint"
       ? `${value}`

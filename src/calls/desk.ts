@@ -14,10 +14,15 @@ export interface DeskOptions {
 }
 
 /**
- * Packets that we take without having acknowledged one, as we tell the other end. Foreign ends may
- * take a large number for nonsense; of members we know that a socket's buffer holds as many.
+ * Packets that we take without having acknowledged one, as we tell the other end. A burst of large
+ * packets that were cut is some forty at once; foreign ends may take a huge number for nonsense.
+ * Of members we know that a socket's buffer holds as many.
  */
-export const OWN_WINDOW: Record<CallKind, number> = { "dial-in": 64, "dial-out": 64, pair: 8192 };
+const FOREIGN_WINDOW = 1024;
+export const OWN_WINDOW: Record<CallKind, number> = {
+  ...{ "dial-in": FOREIGN_WINDOW, "dial-out": FOREIGN_WINDOW },
+  pair: 8192,
+};
 
 /** A place in the hot path that is taken, before there is a link. */
 export interface Place {

@@ -37,6 +37,9 @@ export const PAUSES: Record<DialTarget["kind"], Pauses> = {
   "dial-out": { first_ms: 1000, longest_ms: 60_000, good_ms: 10_000 },
 };
 
+/** A foreign server locks an account, sooner or later, whose password is wrong time after time. */
+const REFUSALS_MAX = 3;
+
 interface Attempt {
   place: Place;
   began_ms: number;
@@ -49,6 +52,12 @@ export class Dialer {
   private pause_ms: number;
   private takeBack: () => void = () => undefined;
   private isWanted = true;
+  /**
+   * Proofs that a foreign server refused, since the last call that came up. Members are not
+   * counted: a record may still be on its way.
+   */
+  private refusals = 0;
+  private windowMode: WindowMode;
   private settle: () => void = () => undefined;
   private readonly over: Promise<void>;
 
@@ -60,6 +69,7 @@ export class Dialer {
     private readonly random: () => number = Math.random,
   ) {
     this.pause_ms = pauses.first_ms;
+    this.windowMode = target.windowMode;
     const { kind, name, nodeId, address: underlay, routes, underlayMtu } = target;
     const since = new Date();
     this.session = {
@@ -73,6 +83,20 @@ export class Dialer {
 
   start(): void {
     this.dial();
+  }
+
+  /** Holds for calls that begin from now on. */
+  setWindowMode(mode: WindowMode): void {
+    this.windowMode = mode;
+  }
+
+  /** Why it is dialled no more although it is wanted; null: it is. */
+  get gaveUp(): string | null {
+    return this.isRefused ? this.session.problem : null;
+  }
+
+  private get isRefused(): boolean {
+    return this.refusals >= REFUSALS_MAX;
   }
 
   /** Dials no more; resolves when the other end was told, or did not answer for seconds. */
@@ -127,7 +151,8 @@ export class Dialer {
     { peerCallId: peerId, window }: { peerCallId: number; window: number },
   ): void {
     if (this.attempt !== attempt || this.session.call !== null) return;
-    const { address, link, windowMode } = this.target;
+    const { windowMode } = this;
+    const { address, link } = this.target;
     const end = { peerId, address, window, windowMode };
     this.session.call = this.desk.open(attempt.place, end, link, this.events());
   }
@@ -137,14 +162,16 @@ export class Dialer {
     const { kind, name, address } = this.target;
     return {
       authenticated: () => undefined,
-      authFailed: ({ reason }) => {
-        this.session.problem = reason;
+      authFailed: ({ reason, kind: why }) => {
+        if (why === "denied" && kind === "dial-out") this.refusals++;
+        this.session.problem = this.isRefused ? refusedText(reason, name) : reason;
         log("pptp.dial.refused", { kind, name, address, reason });
       },
       changed: () => {
         const net = this.session.call?.net ?? null;
         if (net !== null) {
           this.session.problem = null;
+          this.refusals = 0;
           log("pptp.up", { kind, name, address: net.local, source: address, bits: net.mppe?.bits });
         }
         onChange();
@@ -178,8 +205,8 @@ export class Dialer {
     const { clock } = this.desk.options;
     const stood_ms = clock.now() - (attempt?.began_ms ?? 0);
     if (stood_ms >= this.pauses.good_ms) this.pause_ms = this.pauses.first_ms;
-    if (this.isWanted) this.later();
-    else this.settle();
+    if (!this.isWanted) this.settle();
+    else if (!this.isRefused) this.later();
   }
 
   private later(): void {
@@ -188,4 +215,9 @@ export class Dialer {
     this.pause_ms = Math.min(2 * this.pause_ms, this.pauses.longest_ms);
     this.takeBack = clock.at(clock.now() + wait_ms, () => this.dial());
   }
+}
+
+function refusedText(reason: string, host: string): string {
+  const what = `refused ${REFUSALS_MAX} times, so it is dialled no more`;
+  return `${reason}: ${what}; with the right password: meshd pptp dial ${host}`;
 }

@@ -43,12 +43,24 @@ test("a wrong password is said at both ends, and tries of one source have an end
   assert.equal(server.calls.facts(), []);
   assert.is(server.events("pptp.refused")[0]?.user, "alice");
   assert.ok(client.calls.list()[0]?.problem, "the dialling end says why");
-  world.clock.pass(55_000);
-  const tries = server.events("pptp.refused").length;
-  assert.is(tries, 5);
+  await client.update({ dials: [dialTo(SERVER, "alice", "wrong too")] });
+  world.clock.pass(15_000);
+  assert.is(server.events("pptp.refused").length, 5);
   assert.ok(server.events("pptp.source.refused").length > 0);
   assert.is(server.given.size, 0);
   assert.is(server.port.places.size, 0, "no place is lost");
+});
+
+test("who is refused three times in a row dials no more, and says how to go on", async () => {
+  const { world, server, client } = await dialled("wrong");
+  world.clock.pass(3_600_000);
+  assert.is(server.events("pptp.refused").length, 3);
+  assert.match(client.calls.problems()[0] ?? "", /refused 3 times.*meshd pptp dial 192\.0\.2\.1/);
+  assert.is(client.port.places.size, 0);
+  await client.update({ dials: [dialTo(SERVER, "alice", "right")] });
+  world.clock.pass(5000);
+  assert.is(client.calls.facts().length, 1);
+  assert.equal(client.calls.problems(), []);
 });
 
 test("an account that goes, is disabled, expires or is changed ends its session", async () => {
@@ -205,6 +217,15 @@ test("of two members the lower one dials, and both have the call", async () => {
   assert.equal([b?.kind, b?.nodeId, b?.encrypted], ["pair", "UA", true]);
   assert.equal([a?.mtu, b?.mtu], [1456, 1456]);
   assert.is(low.onCall !== null, true, "both listen: a third member may be lower");
+});
+
+test("another window or other rules for users end no call that stands", async () => {
+  const { world, low, high } = await paired();
+  await low.serve("optional");
+  for (const node of [low, high]) await node.update({ windowMode: "strict", stateful: true });
+  world.clock.pass(5000);
+  assert.equal([low.calls.facts().length, high.calls.facts().length], [1, 1]);
+  assert.equal([...low.events("pptp.ended"), ...high.events("pptp.ended")], []);
 });
 
 test("members with different secrets have no call", async () => {

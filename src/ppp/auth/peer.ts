@@ -2,7 +2,7 @@
 // request (RFC 1334). It answers later Challenges, too, as an authenticator may send at any time.
 import { randomBytes } from "node:crypto";
 import { isEqual, userOf } from "./checks.js";
-import { errorSentence, readErrorCode } from "./failure.js";
+import { ErrorCode, errorSentence, readErrorCode } from "./failure.js";
 import {
   authenticatorResponse,
   challengeResponse,
@@ -174,7 +174,8 @@ class ChapPeer extends Peer {
   #refused(data: Uint8Array): void {
     const code = readErrorCode(Buffer.from(data.subarray(0, 512)).toString("latin1"));
     const reason = code === null ? "refused" : errorSentence(code);
-    this.fail("denied", `the other side said: ${reason}`);
+    const kind = code === ErrorCode.RESTRICTED_HOURS ? "not-now" : "denied";
+    this.fail(kind, `the other side said: ${reason}`);
   }
 }
 

@@ -47,8 +47,8 @@ export interface AuthFailure {
   user: string | null;
   /** One line for a log; names no secret. */
   reason: string;
-  /** What failed, for limits and counters. */
-  kind: "denied" | "timeout" | "bad-authenticator";
+  /** What failed, for limits and counters; "not-now": the same proof may do at another hour. */
+  kind: "denied" | "not-now" | "timeout" | "bad-authenticator";
 }
 
 /** What a machine tells its link; also from inside `start`, `receive` and `tick`. */
