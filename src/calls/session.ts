@@ -50,7 +50,8 @@ function stateOf({ call }: Session): SessionView["state"] {
 
 const NOTHING = {
   ...{ sentPackets: 0, sentBytes: 0, receivedPackets: 0, receivedBytes: 0 },
-  ...{ lost: 0, late: 0, duplicates: 0, windowDrops: 0 },
+  ...{ lost: 0, late: 0, duplicates: 0, reordered: 0, windowDrops: 0, timeouts: 0 },
+  ...{ acksSent: 0, acksReceived: 0, badFrames: 0, rtt_us: null },
 };
 
 export function viewOf(session: Session, port: CallPort): SessionView {

@@ -38,7 +38,14 @@ export interface CallStatistics {
   lost: number;
   late: number;
   duplicates: number;
+  reordered: number;
   windowDrops: number;
+  timeouts: number;
+  acksSent: number;
+  acksReceived: number;
+  badFrames: number;
+  /** Microseconds to an acknowledgment; null while none was measured. */
+  rtt_us: number | null;
 }
 
 /** dial-in: a user at our server. dial-out: we at a foreign server. pair: another member. */

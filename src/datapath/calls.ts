@@ -245,7 +245,7 @@ export class Calls implements CallPort {
       acksSent: read(CALL_ACKS_SENT),
       acksReceived: read(CALL_ACKS_RECEIVED),
       badFrames: read(CALL_BAD_FRAMES),
-      rtt_us: rtt_us > 0 ? rtt_us : null,
+      rtt_us: rtt_us > 0 ? Math.round(rtt_us) : null,
     };
   }
 
