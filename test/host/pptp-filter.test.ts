@@ -13,7 +13,15 @@ import {
   run,
 } from "../../src/host/index.js";
 import { pptpFilterChange, pptpFilterText } from "../../src/host/pptp-filter.js";
-import { createNamespace, joinByVeth, pings, runSync, spawnIn, until } from "../support/netns.js";
+import {
+  cleanUp,
+  createNamespace,
+  joinByVeth,
+  pings,
+  runSync,
+  spawnIn,
+  until,
+} from "../support/netns.js";
 import { rootTest } from "../support/root.js";
 
 const RAW_SEND = fileURLToPath(new URL("../support/raw-send.js", import.meta.url));
@@ -272,4 +280,6 @@ test("the table's text is of its options alone, and refuses what is no address o
   assert.throws(() => pptpFilterText({ ...OPTIONS, device: 'e"0' }));
 });
 
+// Who listens would keep this process alive.
+test.after(cleanUp);
 test.run();
