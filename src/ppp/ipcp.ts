@@ -2,10 +2,10 @@
 // deprecated address pair are rejected.
 import type { Answer, Layer } from "./automaton.js";
 import type { Opinion } from "./judge.js";
-import { addressOf, addressText, judge } from "./judge.js";
+import { judge } from "./judge.js";
 import type { IpcpOptions } from "./types.js";
 import type { Option, Packet } from "./wire.js";
-import { be32, bytesOf, Protocol } from "./wire.js";
+import { addressOf, addressText, be32, bytesOf, Protocol } from "./wire.js";
 
 const ADDRESS = 3;
 const DNS = [129, 131];

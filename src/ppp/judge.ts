@@ -2,7 +2,7 @@
 // nak what does not fit, else ack (RFC 1661 sections 5.2 to 5.4).
 import type { Answer } from "./automaton.js";
 import type { Option } from "./wire.js";
-import { bytesOf, Code } from "./wire.js";
+import { Code } from "./wire.js";
 
 /** One option: fine, not known (or not wanted at all), or the value that we would take. */
 export type Opinion = "ack" | "reject" | Uint8Array;
@@ -31,13 +31,4 @@ export function judge(
   const wanted = mayNak ? missing.filter(({ type }) => !seen.has(type)) : [];
   if (naked.length + wanted.length === 0) return { code: Code.CONFIGURE_ACK, options };
   return { code: Code.CONFIGURE_NAK, options: [...naked, ...wanted] };
-}
-
-/** Four bytes of an address as a number; null when it is none. */
-export function addressOf(text: string): number {
-  return text.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
-}
-
-export function addressText(value: number): string {
-  return [...bytesOf(value, 4)].join(".");
 }

@@ -118,6 +118,16 @@ export function writeOptions(options: readonly Option[]): Uint8Array {
   return data;
 }
 
+/** Four bytes of an address as a number: of text that is one. */
+export function addressOf(text: string): number {
+  return text.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+}
+
+/** And back. */
+export function addressText(value: number): string {
+  return [...bytesOf(value, 4)].join(".");
+}
+
 /** Whether both are the same bytes. */
 export function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
