@@ -20,8 +20,7 @@ import type { Underlay } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
 import { readDials, type SavedDial, writeDials } from "./dials.js";
 import { AgentError, messageOf } from "./errors.js";
-import type { CallsInput, PlannedPair } from "./plan/calls.js";
-import type { Plan } from "./plan/types.js";
+import type { CallsInput, Plan, PlannedPair } from "./plan/types.js";
 import { containsAddress, firstAddress, parsePrefix } from "./prefix.js";
 import type { AgentLog, AgentOptions, PptpStatus } from "./types.js";
 
@@ -89,12 +88,13 @@ export class CallKeeper {
   }
 
   static async open(parts: CallKeeperParts): Promise<CallKeeper> {
-    return new CallKeeper(parts, await readDials(parts.path));
+    const log: AgentLog = (event, fields) => parts.log(event, { ...fields, warning: INSECURE });
+    return new CallKeeper({ ...parts, log }, await readDials(parts.path));
   }
 
   /** For plan. */
   input(snapshot: MeshSnapshot): CallsInput {
-    const open = this.serves(snapshot) || this.dials.length > 0;
+    const open = this.serves(snapshot) || this.dials.length > 0 || this.calls.isOpen;
     return { open, up: this.calls.facts() };
   }
 
@@ -163,7 +163,7 @@ export class CallKeeper {
       const what = `${dial.host} has no IPv4 address here`;
       throw new AgentError("MESHD_BAD_REQUEST", `${what}: check the name, or give an address`);
     }
-    await this.save([...this.dials.filter(({ host }) => host !== dial.host), dial]);
+    await this.save([...this.dials.filter(({ host }) => host !== dial.host), dial], dial.host);
   }
 
   /** @throws AgentError MESHD_NOT_FOUND */
@@ -173,7 +173,7 @@ export class CallKeeper {
       const what = `this node does not dial ${JSON.stringify(host)}`;
       throw new AgentError("MESHD_NOT_FOUND", `${what}; see: meshd pptp list`);
     }
-    await this.save(left);
+    await this.save(left, host);
   }
 
   /** Ends all calls in order, or within a second or two. */
@@ -181,9 +181,11 @@ export class CallKeeper {
     await this.calls.stop();
   }
 
-  private async save(dials: SavedDial[]): Promise<void> {
+  /** `changed`: the host whose call is over; lists must not show it as the new one's. */
+  private async save(dials: SavedDial[], changed: string): Promise<void> {
     await writeDials(this.parts.path, dials);
     this.dials = dials;
+    this.calls.dropDial(changed);
     this.onChange();
   }
 

@@ -1,12 +1,10 @@
 // Foreign PPTP servers that this node is to be connected to: kept over restarts, 0600, because a
 // password's hash is as good as the password.
-import { ntHash } from "../calls/index.js";
+import { type AuthMethod, type EncryptionRule, ntHash } from "../calls/index.js";
 import { replaceFile } from "../host/index.js";
 import { bad } from "./body.js";
 import { readText } from "./files.js";
 import { formatPrefix, parsePrefix } from "./prefix.js";
-
-export type DialAuth = "ms-chap-v2" | "ms-chap-v1" | "chap-md5" | "pap";
 
 /** One of them, as it stands in the file. */
 export interface SavedDial {
@@ -16,13 +14,13 @@ export interface SavedDial {
   /** NT hash in hex; the password itself where another method than MS-CHAP needs it. */
   ntHash: string | null;
   clear: string | null;
-  auth: DialAuth[];
-  encryption: "required-128" | "required" | "optional" | "off";
+  auth: AuthMethod[];
+  encryption: EncryptionRule;
   routes: string[];
 }
 
-const AUTHS: readonly string[] = ["ms-chap-v2", "ms-chap-v1", "chap-md5", "pap"];
-const ENCRYPTIONS: readonly string[] = ["required-128", "required", "optional", "off"];
+const AUTHS: readonly AuthMethod[] = ["ms-chap-v2", "ms-chap-v1", "chap-md5", "pap"];
+const ENCRYPTIONS: readonly EncryptionRule[] = ["required-128", "required", "optional", "off"];
 const TEXT_MAX = 255;
 const ROUTES_MAX = 256;
 
@@ -32,16 +30,16 @@ function textIn(fields: Record<string, unknown>, name: string): string {
   throw bad(`${name} must be text of 1 to ${TEXT_MAX} characters`);
 }
 
-function authsIn(value: unknown): DialAuth[] {
+function authsIn(value: unknown): AuthMethod[] {
   const list = value ?? ["ms-chap-v2"];
-  const isKnown = (one: unknown): one is DialAuth => AUTHS.includes(one as string);
+  const isKnown = (one: unknown): one is AuthMethod => AUTHS.includes(one as AuthMethod);
   if (Array.isArray(list) && list.length > 0 && list.every(isKnown)) return list;
   throw bad(`auth must be a list of ${AUTHS.join(", ")}`);
 }
 
-function encryptionIn(value: unknown): SavedDial["encryption"] {
-  const wanted = value ?? "required-128";
-  if (ENCRYPTIONS.includes(wanted as string)) return wanted as SavedDial["encryption"];
+function encryptionIn(value: unknown): EncryptionRule {
+  const wanted = (value ?? "required-128") as EncryptionRule;
+  if (ENCRYPTIONS.includes(wanted)) return wanted;
   throw bad(`encryption must be one of ${ENCRYPTIONS.join(", ")}`);
 }
 
@@ -78,7 +76,8 @@ function isSaved(value: unknown): value is SavedDial {
     (typeof one.clear === "string" || /^[0-9a-f]{32}$/.test(one.ntHash ?? "")) &&
     Array.isArray(one.auth) &&
     Array.isArray(one.routes) &&
-    ENCRYPTIONS.includes(one.encryption ?? "")
+    one.encryption !== undefined &&
+    ENCRYPTIONS.includes(one.encryption)
   );
 }
 

@@ -6,7 +6,7 @@ import { type Route, text } from "./api.js";
 import type { BareCounters } from "./bare-counters.js";
 import { bad, fieldsOf } from "./body.js";
 import type { CallKeeper } from "./call-keeper.js";
-import { callRoutes } from "./call-routes.js";
+import { callPaths } from "./call-paths.js";
 import type { Engine } from "./engine.js";
 import { AgentError } from "./errors.js";
 import { withLastDrops } from "./last-drops.js";
@@ -128,7 +128,7 @@ export function routesOf(agent: Answering): Route[] {
       handle: ([name = ""]) => explanation(agent, name),
     },
     get(/^\/pods$/, () => agent.pods.list()),
-    ...callRoutes(agent.calls),
+    ...callPaths(agent.calls),
     metricsRoute(agent),
     { method: "POST", path: /^\/pods$/, handle: (_, body) => addPod(agent, body) },
     {

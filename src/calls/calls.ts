@@ -1,5 +1,7 @@
 // All calls of a node: what is wanted of them comes in, what is up goes out (ADR 0038).
+import { createHash } from "node:crypto";
 import { type AuthMethod, ntHash, type PeerSecret } from "../ppp/index.js";
+import { PPTP_PORT } from "../pptp/index.js";
 import { Desk, type DeskOptions } from "./desk.js";
 import { Dialer, type DialTarget } from "./dialer.js";
 import { CallServer, type PairEnd, type ServerWanted } from "./server.js";
@@ -47,8 +49,10 @@ const STOP_MS = 1000;
 export class Calls {
   private readonly desk: Desk;
   private readonly server: CallServer;
-  /** By a text of what is dialled. */
+  /** By a hash of what is dialled. */
   private readonly dialers = new Map<string, Dialer>();
+  /** Dialled no more, but not over yet. */
+  private readonly ending = new Set<Dialer>();
   private isStopped = false;
 
   constructor(private readonly options: CallsOptions) {
@@ -62,9 +66,7 @@ export class Calls {
     const targets = [...this.pairTargets(wanted), ...dialTargets(wanted)];
     const keys = new Map(targets.map((target) => [keyOf(target), target]));
     for (const [key, dialer] of this.dialers) {
-      if (keys.has(key)) continue;
-      this.dialers.delete(key);
-      void dialer.hangUp("not wanted any more");
+      if (!keys.has(key)) this.drop(key, dialer);
     }
     for (const [key, target] of keys) {
       this.dialers.get(key)?.setWindowMode(target.windowMode);
@@ -95,6 +97,28 @@ export class Calls {
         },
       ];
     });
+  }
+
+  /** Ends what is dialled at that foreign server at once; it is dialled anew while it is wanted. */
+  dropDial(host: string): void {
+    for (const [key, dialer] of this.dialers) {
+      const { kind, name } = dialer.session;
+      if (kind === "dial-out" && name === host) this.drop(key, dialer);
+    }
+  }
+
+  private drop(key: string, dialer: Dialer): void {
+    this.dialers.delete(key);
+    this.ending.add(dialer);
+    void dialer.hangUp("not wanted any more").then(() => {
+      this.ending.delete(dialer);
+      this.options.onChange();
+    });
+  }
+
+  /** Whether a call is left whose packets must pass, if only to end it in order. */
+  get isOpen(): boolean {
+    return this.ending.size > 0 || this.server.sessions().length > 0;
   }
 
   /** Calls that are up. */
@@ -129,7 +153,7 @@ export class Calls {
   /** Ends every call in order, or after a second without. */
   async stop(): Promise<void> {
     this.isStopped = true;
-    const dialers = [...this.dialers.values()];
+    const dialers = [...this.dialers.values(), ...this.ending];
     this.dialers.clear();
     const ends = dialers.map((dialer) => dialer.hangUp("the node stops"));
     const { clock } = this.options;
@@ -145,8 +169,6 @@ export class Calls {
     return [...this.server.sessions(), ...[...this.dialers.values()].map(({ session }) => session)];
   }
 }
-
-const PPTP_PORT = 1723;
 
 /** Only those whose turn it is to dial are waited for. */
 function serverWanted(wanted: CallsWanted, ownId: string): ServerWanted | null {
@@ -168,13 +190,14 @@ function dialTargets(wanted: CallsWanted): DialTarget[] {
   });
 }
 
-/** The same for the same wish alone; another window waits for the next call. */
+/** The same for the same wish alone, hashed: it holds a secret. Another window waits for a call. */
 function keyOf({ windowMode: _, ...target }: DialTarget): string {
-  return JSON.stringify(target, (_, value: unknown) =>
+  const text = JSON.stringify(target, (_, value: unknown) =>
     typeof value === "bigint"
       ? `${value}`
       : value instanceof Uint8Array
         ? Buffer.from(value).toString("hex")
         : value,
   );
+  return createHash("sha256").update(text).digest("base64");
 }

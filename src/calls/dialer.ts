@@ -115,11 +115,6 @@ export class Dialer {
     this.session.call?.abort(reason);
   }
 
-  /** The other end is dead as far as we know: tried anew at once. */
-  redial(reason: string): void {
-    this.session.call?.abort(reason);
-  }
-
   private dial(): void {
     const { control, clock } = this.desk.options;
     const { localAddress, address, port, phoneNumber } = this.target;

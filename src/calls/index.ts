@@ -1,6 +1,6 @@
 // The door of calls: PPTP sessions of users, of foreign servers and between members, out of PPP
 // links and control connections (ADR 0038).
-export { ntHash } from "../ppp/index.js";
+export { type AuthMethod, ntHash } from "../ppp/index.js";
 export { INSECURE } from "../pptp/index.js";
 export { Calls, type CallsOptions, type CallsWanted, type Dial } from "./calls.js";
 export { systemClock } from "./clock.js";

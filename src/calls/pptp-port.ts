@@ -1,6 +1,6 @@
 // Control connections in truth: src/pptp's server and dials, on TCP 1723.
-import { Collisions, type Dialed, dialPptp, PptpServer } from "../pptp/index.js";
-import type { ControlPort } from "./control-port.js";
+import { Collisions, type Dialed, dialPptp, PptpServer, type ServerCall } from "../pptp/index.js";
+import type { ControlPort, OfferedCall } from "./control-port.js";
 import type { CallsLog } from "./types.js";
 
 /** Until a call is up; who does not answer is dialled again later. */
@@ -9,6 +9,17 @@ const HOST_NAME = "meshd";
 
 /** Told the addresses whose control connections are up, when they change. */
 export type OnCallers = (addresses: readonly string[]) => Promise<void> | void;
+
+function offered(call: ServerCall): OfferedCall {
+  return {
+    accept: ({ callId: id, window }) => call.accept({ id, window }),
+    refuse: (why) => call.refuse(why),
+    clear: (why) => call.clear(why),
+    onConnected: (handler) => call.onConnected(handler),
+    onEnd: (handler) => call.onEnd(handler),
+    onStatistics: (handler) => call.onStatistics(handler),
+  };
+}
 
 /** Calls wait until `onCallers` is done: what filters packets lets theirs in by then. */
 export function pptpPort(log: CallsLog, onCallers: OnCallers = () => undefined): ControlPort {
@@ -19,25 +30,29 @@ export function pptpPort(log: CallsLog, onCallers: OnCallers = () => undefined):
   const tell = () => {
     settled = onCallers([...new Set([...served, ...dialled.values()])].sort());
   };
+  /** What goes wrong with one call ends that call alone. */
+  const whenSettled = async (pass: () => void, giveUp: () => void) => {
+    try {
+      await settled;
+      pass();
+    } catch (error) {
+      log("pptp.call.failed", { error: String(error) });
+      giveUp();
+    }
+  };
   return {
     listen: async ({ address, onCall }) => {
       const server = await PptpServer.listen({
         ...{ address, collisions, hostName: HOST_NAME },
-        onCall: async (request, call) => {
+        onCall: (request, call) => {
           let isOver = false;
           call.onEnd(() => {
             isOver = true;
           });
-          await settled;
-          if (isOver) return;
-          onCall(request, {
-            accept: ({ callId: id, window }) => call.accept({ id, window }),
-            refuse: (why) => call.refuse(why),
-            clear: (why) => call.clear(why),
-            onConnected: (handler) => call.onConnected(handler),
-            onEnd: (handler) => call.onEnd(handler),
-            onStatistics: (handler) => call.onStatistics(handler),
-          });
+          const pass = () => {
+            if (!isOver) onCall(request, offered(call));
+          };
+          void whenSettled(pass, () => call.clear("lost"));
         },
         onPeers: (peers) => {
           served = peers;
@@ -56,9 +71,11 @@ export function pptpPort(log: CallsLog, onCallers: OnCallers = () => undefined):
             dialled.set(dial, address);
             tell();
           },
-          connected: async (end) => {
-            await settled;
-            if (dialled.has(dial)) events.connected(end);
+          connected: (end) => {
+            const pass = () => {
+              if (dialled.has(dial)) events.connected(end);
+            };
+            void whenSettled(pass, () => void dial.clear("lost"));
           },
           ended: ({ message }) => {
             if (dialled.delete(dial)) tell();

@@ -4,11 +4,11 @@ import { type AuthFailure, type AuthMethod, ntHash, type Verifier } from "../ppp
 import type { CallEvents } from "./call.js";
 import type { CallRequest, Listener, OfferedCall } from "./control-port.js";
 import { crowdedOut, isFull, oldestOf } from "./crowd.js";
-import { type Desk, OWN_WINDOW, type Place } from "./desk.js";
+import { OWN_WINDOW, type Place } from "./desk.js";
 import type { Session } from "./session.js";
 import { type LinkRules, mtuOver, pairLink, serverLink } from "./settings.js";
-import { FailedTries } from "./tries.js";
-import type { Account, AddressBook, WindowMode } from "./types.js";
+import type { WindowMode } from "./types.js";
+import { type UserFacts, Users, type UsersParts } from "./users.js";
 
 /** The caller's first frame is waited for so long. */
 const FIRST_MS = 250;
@@ -36,29 +36,17 @@ export interface ServerWanted {
   windowMode: WindowMode;
 }
 
-export interface ServerParts {
-  desk: Desk;
+export interface ServerParts extends UsersParts {
   ownName: string;
-  account: (user: string) => Account | null;
-  addresses: AddressBook;
   /** The secret that a member and we share; null: not known here yet. */
   secretOf: (nodeId: string) => string | null;
-  tries?: FailedTries;
-  /** Wall clock, for accounts that expire. */
-  today?: () => Date;
 }
 
-interface Served extends Session {
+interface Served extends Session, UserFacts {
   control: OfferedCall;
   place: Place;
   /** The other end knows its password, or the pair's secret. */
   isProven: boolean;
-  /** Proven: a user's name. */
-  user: string | null;
-  /** As the account had it when the user came: a new password ends the session. */
-  ntHash: Uint8Array | null;
-  /** Out of the address book, to be given back. */
-  taken: string | null;
 }
 
 export class CallServer {
@@ -70,10 +58,10 @@ export class CallServer {
   private changing: Promise<void> = Promise.resolve();
   private readonly served = new Set<Served>();
   private onEmpty: () => void = () => undefined;
-  private readonly tries: FailedTries;
+  private readonly users: Users;
 
   constructor(private readonly parts: ServerParts) {
-    this.tries = parts.tries ?? new FailedTries();
+    this.users = new Users(parts);
   }
 
   sessions(): readonly Session[] {
@@ -92,14 +80,16 @@ export class CallServer {
   /** Ends sessions whose account is gone, disabled, expired or has another password. */
   checkAccounts(): void {
     for (const session of this.served) {
-      const why = session.user === null ? null : this.whyNot(session, session.user);
+      const why = this.users.whyNot(session);
       if (why !== null) this.end(session, why);
     }
   }
 
-  /** Ends one by its place in the hot path; false: there is none. */
+  /** Ends a user's session by its place in the hot path; false: there is none. */
   disconnect(slot: number, reason: string): boolean {
-    const found = [...this.served].find((one) => one.place.slot === slot);
+    const found = [...this.served].find(
+      ({ kind, place }) => kind === "dial-in" && place.slot === slot,
+    );
     if (found !== undefined) this.end(found, reason);
     return found !== undefined;
   }
@@ -144,16 +134,6 @@ export class CallServer {
     }
   }
 
-  private now(): number {
-    return this.parts.desk.options.clock.now();
-  }
-
-  private admits(source: string): boolean {
-    if (!this.tries.refusesSource(source, this.now())) return true;
-    this.parts.desk.options.log("pptp.source.refused", { source, why: "too many failed tries" });
-    return false;
-  }
-
   /** The member that says it calls, from the address that is its own. */
   private memberOf({ source, phoneNumber }: CallRequest): PairEnd | undefined {
     const pairs = this.wanted?.pairs ?? [];
@@ -165,7 +145,7 @@ export class CallServer {
     const pair = this.memberOf(request);
     const isMeant = wanted !== null && (pair !== undefined || wanted.users !== null);
     // Nobody guesses a pair's secret, but who shares a member's address may cause failures.
-    if (!isMeant || (pair === undefined && !this.admits(request.source))) {
+    if (!isMeant || (pair === undefined && !this.users.admits(request.source))) {
       control.refuse("not-allowed");
       return;
     }
@@ -198,7 +178,14 @@ export class CallServer {
   /** The control connection says that the call is over. */
   private hungUp(session: Served, reason: string): void {
     if (session.call !== null) session.call.abort(reason);
-    else if (this.served.delete(session)) this.parts.desk.options.port.close(session.place.slot);
+    else if (this.served.delete(session)) {
+      this.parts.desk.options.port.close(session.place.slot);
+      this.sayIfEmpty();
+    }
+  }
+
+  private sayIfEmpty(): void {
+    if (this.served.size === 0) this.onEmpty();
   }
 
   private statisticsOf({ place }: Served): string {
@@ -226,8 +213,8 @@ export class CallServer {
     if (users === null) throw new Error("a user's call where none is served");
     return serverLink({
       ...{ name: this.parts.ownName, rules: users.rules, local: users.local, underlayMtu },
-      verifier: { lookup: (user) => this.lookUp(session, user) },
-      addressFor: (user) => this.addressFor(session, user),
+      verifier: { lookup: (user) => this.users.lookUp(session.underlay, user) },
+      addressFor: (user) => this.users.addressFor(session, user, this.served),
     });
   }
 
@@ -259,77 +246,33 @@ export class CallServer {
       },
       ended: (reason) => {
         this.served.delete(session);
-        if (session.taken !== null) this.parts.addresses.release(session.taken);
+        this.users.left(session);
         session.control.clear("lost");
         log("pptp.ended", { kind, name: session.name, source, reason });
-        if (this.served.size === 0) this.onEmpty();
+        this.sayIfEmpty();
         onChange();
       },
     };
   }
 
-  private lookUp({ underlay }: Served, user: string): ReturnType<Verifier["lookup"]> {
-    const now_ms = this.now();
-    // Calls that were let in before the first try failed are no more tries.
-    const isOver = this.tries.refusesSource(underlay, now_ms);
-    if (isOver || this.tries.refusesUser(user, underlay, now_ms)) {
-      const why = "too many failed tries";
-      this.parts.desk.options.log("pptp.user.refused", { user, source: underlay, why });
-      return null;
-    }
-    const account = this.parts.account(user);
-    if (account === null) return null;
-    const { ntHash: hash, clear } = account;
-    const refused = this.standing(account);
-    return {
-      ntHash: hash,
-      ...(clear === undefined ? {} : { clear }),
-      ...(refused === null ? {} : { refused }),
-    };
-  }
-
-  private standing({ disabled, expires }: Account): "disabled" | "expired" | null {
-    const today = (this.parts.today ?? (() => new Date()))();
-    if (disabled) return "disabled";
-    return expires !== null && new Date(expires) <= today ? "expired" : null;
-  }
-
   private welcome(session: Served, user: string, method: AuthMethod): void {
-    const { desk, account } = this.parts;
-    desk.options.log("pptp.authenticated", { user, source: session.underlay, method });
+    const { log } = this.parts.desk.options;
+    log("pptp.authenticated", { user, source: session.underlay, method });
     session.isProven = true;
     if (session.kind === "pair") {
       this.endOlder(session);
       return;
     }
-    this.tries.succeeded(user, session.underlay);
-    session.user = user;
+    this.users.proven(session, user);
     session.name = user;
-    session.ntHash = account(user)?.ntHash ?? null;
     this.cut(oldestOf(this.served, user), `${user} has too many sessions`);
   }
 
   private refuse(session: Served, { user, reason, method, kind }: AuthFailure): void {
     const { underlay: source } = session;
     const isTry = kind === "denied" && session.kind === "dial-in";
-    if (isTry) this.tries.failed(user, source, this.now());
+    if (isTry) this.users.failed(user, source);
     this.parts.desk.options.log("pptp.refused", { user, source, method, reason });
-  }
-
-  /** A fixed address goes to the newest session: the one before is dead as a rule. */
-  private addressFor(session: Served, user: string): string | null {
-    const { account, addresses, desk } = this.parts;
-    const fixed = account(user)?.address ?? null;
-    const older = [...this.served].find((one) => fixed !== null && one.taken === fixed);
-    older?.call?.abort(`${user} dialled in again`);
-    try {
-      session.taken ??= addresses.take(fixed);
-      return session.taken;
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      desk.options.log("pptp.no-address", { user, source: session.underlay, why });
-      return null;
-    }
   }
 
   /** A member has one call: a new one that is proven says that the one before is dead. */
@@ -349,18 +292,6 @@ export class CallServer {
   private end(session: Served, reason: string): void {
     if (session.call === null) session.control.clear("admin");
     else session.call.close(reason);
-  }
-
-  private whyNot(session: Served, user: string): string | null {
-    const account = this.parts.account(user);
-    if (account === null) return "the account was removed";
-    const standing = this.standing(account);
-    if (standing !== null) return `the account is ${standing}`;
-    const isSame = session.ntHash !== null && Buffer.compare(session.ntHash, account.ntHash) === 0;
-    if (!isSame) return "the password was changed";
-    const { taken } = session;
-    const isMoved = account.address !== null && taken !== null && taken !== account.address;
-    return isMoved ? "the account's address was changed" : null;
   }
 
   private endUnwanted(): void {

@@ -2,10 +2,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { MeshSnapshot } from "../../control/index.js";
-import type { CallsInput } from "../../src/agent/plan/calls.js";
 import type { ChangeFacts } from "../../src/agent/plan/forms.js";
 import { plan } from "../../src/agent/plan/plan.js";
-import type { Plan } from "../../src/agent/plan/types.js";
+import type { CallsInput, Plan } from "../../src/agent/plan/types.js";
 import type { CallFact } from "../../src/calls/index.js";
 import { facts, mesh, node, nodeIdOf } from "./mesh-records.js";
 

@@ -183,6 +183,29 @@ test("an administrator ends one session; hanging up ends a dial for good", async
   assert.is(client.port.places.size, 0);
 });
 
+test("a dial that is dropped is in no list at once, and the next one has no past", async () => {
+  const { world, client } = await dialled("wrong");
+  assert.ok(client.calls.list()[0]?.problem);
+  client.calls.dropDial("192.0.2.99");
+  assert.is(client.calls.list().length, 1, "of another server: nothing");
+  client.calls.dropDial(SERVER);
+  assert.equal(client.calls.list(), []);
+  await client.update({ dials: [dialTo(SERVER, "alice", "right")] });
+  assert.is(client.calls.list()[0]?.problem, null);
+  world.clock.pass(5000);
+  assert.is(client.calls.facts().length, 1);
+});
+
+test("packets of a call that is hung up pass until it is over", async () => {
+  const { world, client } = await dialled();
+  await client.update({ dials: [] });
+  assert.is(client.calls.isOpen, true);
+  world.clock.pass(200);
+  await client.update({ dials: [] });
+  assert.is(client.calls.isOpen, false);
+  assert.match(String(client.events("pptp.ended")[0]?.reason), "not wanted any more");
+});
+
 test("a node that stops tells its clients by PPP, and they dial again", async () => {
   const { world, server, client } = await dialled();
   const stopped = server.calls.stop();
@@ -226,6 +249,14 @@ test("another window or other rules for users end no call that stands", async ()
   world.clock.pass(5000);
   assert.equal([low.calls.facts().length, high.calls.facts().length], [1, 1]);
   assert.equal([...low.events("pptp.ended"), ...high.events("pptp.ended")], []);
+});
+
+test("an administrator ends users' sessions alone, not a member's call", async () => {
+  const { world, high } = await paired();
+  const [fact] = high.calls.facts();
+  assert.is(high.calls.disconnect(fact?.slot ?? -1), false);
+  world.clock.pass(100);
+  assert.is(high.calls.facts().length, 1);
 });
 
 test("members with different secrets have no call", async () => {

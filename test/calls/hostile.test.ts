@@ -178,4 +178,14 @@ interface TestBook {
   release: (address: string) => void;
 }
 
+test("a node that stops does not wait for callers that never began", async () => {
+  const { server } = await served("alice");
+  for (let i = 0; i < 3; i++) silent(server, ATTACKER);
+  assert.is(server.calls.list().length, 3);
+  // No time passes here: what is waited for must have come.
+  await server.calls.stop();
+  assert.equal(server.calls.list(), []);
+  assert.is(server.port.places.size, 0);
+});
+
 test.run();

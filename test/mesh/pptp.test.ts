@@ -2,7 +2,7 @@
 // on another node, and is reached; accounts, disconnects, restarts; members' own calls meanwhile.
 //
 //   gate (another mesh, one pod) --- bridge --- <lab>-n1 (pptpServer), <lab>-n2, a pod each
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
@@ -116,6 +116,14 @@ rootTest(test, "a user dials in: pods of all nodes, both ways, and a pod behind 
   assert.match(session?.encryption ?? "", /MPPE 128-bit stateless \(insecure\)/);
   // The highest address of the node's /24: pods have theirs from below.
   assert.match(session?.address ?? "", /^10\.244\.\d+\.254$/);
+  const log = readFileSync(join(lab.node("n1").stateDir, "agent.log"), "utf8");
+  const lines = log.split("\n").filter((line) => line.includes("pptp."));
+  assert.ok(lines.some((line) => line.includes("pptp.up")));
+  assert.equal(
+    lines.filter((line) => !line.includes(INSECURE)),
+    [],
+    "each line says what it is worth",
+  );
   await assertReach();
   await lab.counters("n1");
 });
@@ -175,7 +183,8 @@ rootTest(test, "hanging up takes addresses, routes and rules away at both ends",
   const left = () =>
     runSync(gate.namespace, ["ip", "route"]) + runSync(gate.namespace, ["ip", "address"]);
   await until("the gate is as before", () => !left().includes("10.244."), 10_000);
-  assert.not.match(runSync(gate.namespace, ["nft", "list", "tables"]), /calls/);
+  const tables = () => runSync(gate.namespace, ["nft", "list", "tables"]);
+  await until("its rules are gone", () => !tables().includes("calls"), 10_000);
   const routes = () => runSync(lab.node("n1").namespace, ["ip", "route"]);
   await until("the server, too", () => !routes().includes(".254 dev mesh0"), 10_000);
 });

@@ -260,7 +260,7 @@ export class TestNode {
     this.accounts.set(user, { ...account, disabled: false, ...more });
   }
 
-  /** Loses every control connection, as a host that is switched off does. */
+  /** What was logged under that name. */
   events(event: string): Record<string, unknown>[] {
     return this.lines.filter((line) => line.event === event).map(({ fields }) => fields);
   }

@@ -16,45 +16,9 @@ import {
 import type { Form } from "./forms.js";
 import type { Candidate, Report } from "./peers.js";
 import { leases, type Shared } from "./routes.js";
-import type { LocalFacts, WantedRoute } from "./types.js";
-
-/** What plan must know of calls; src/calls has it. */
-export interface CallsInput {
-  /** Calls may come or go: users are served, or a foreign server is dialled. */
-  open: boolean;
-  up: readonly CallFact[];
-}
+import type { CallsInput, LocalFacts, PlannedCall, PlannedPair, WantedRoute } from "./types.js";
 
 export const NO_CALLS: CallsInput = { open: false, up: [] };
-
-/** An entry of the tables behind the peers: a user's, or a foreign server's. */
-export interface PlannedCall {
-  name: string;
-  kind: "dial-in" | "dial-out";
-  slot: number;
-  /** Underlay address of the other end. */
-  address: string;
-  mtu: number;
-  encrypted: boolean;
-  acfc: boolean;
-  pfc: boolean;
-  /** What is routed to it. */
-  prefixes: string[];
-  /** dial-out: our address there; else null. */
-  local: string | null;
-}
-
-/** A member with which this node is to have a call. */
-export interface PlannedPair {
-  nodeId: string;
-  name: string;
-  address: string;
-  /** IPv4 node addresses of both; null: one has none. */
-  local: string | null;
-  remote: string | null;
-  /** Both have IPv6. */
-  ipv6: boolean;
-}
 
 /** By nodeId: calls between members that are up. */
 export function pairCalls({ up }: CallsInput): ReadonlyMap<string, CallFact> {
@@ -91,7 +55,10 @@ export function planCalls(
   });
 }
 
-function base(fact: CallFact, kind: PlannedCall["kind"]): Omit<PlannedCall, "prefixes" | "local"> {
+function entryOf(
+  fact: CallFact,
+  kind: PlannedCall["kind"],
+): Omit<PlannedCall, "prefixes" | "local"> {
   const { name, slot, address, mtu, encrypted, acfc, pfc } = fact;
   return { name, kind, slot, address, mtu, encrypted, acfc, pfc };
 }
@@ -105,7 +72,7 @@ function dialIn(fact: CallFact, { own }: Shared, report: Report): PlannedCall | 
     report("MESHD_CALL_ADDRESS", `calls.${fact.slot}`, `${why}: not routed`);
     return null;
   }
-  return { ...base(fact, "dial-in"), prefixes: [formatPrefix(prefix)], local: null };
+  return { ...entryOf(fact, "dial-in"), prefixes: [formatPrefix(prefix)], local: null };
 }
 
 function dialOut(
@@ -138,7 +105,7 @@ function dialOut(
   const isApart = far !== null && whoHas(far, shared, pools, [...taken, ...accepted]) === null;
   const isUnderlay = [...underlays, fact.address].includes(remote ?? "");
   const prefixes = isApart && !isUnderlay ? [far, ...accepted] : accepted;
-  return { ...base(fact, "dial-out"), prefixes: prefixes.map(formatPrefix), local: fact.local };
+  return { ...entryOf(fact, "dial-out"), prefixes: prefixes.map(formatPrefix), local: fact.local };
 }
 
 function overlaps(a: Prefix, b: Prefix): boolean {
@@ -194,7 +161,7 @@ export function callRoutes(calls: readonly PlannedCall[], own: Shared["own"]): W
 }
 
 /** What lies behind foreign servers. */
-export function foreign(calls: readonly PlannedCall[]): string[] {
+export function foreignPrefixes(calls: readonly PlannedCall[]): string[] {
   return calls.flatMap(({ kind, prefixes }) => (kind === "dial-out" ? prefixes : []));
 }
 

@@ -25,7 +25,7 @@ import {
   callAddresses,
   callNatOf,
   callRoutes,
-  foreign,
+  foreignPrefixes,
   NO_CALLS,
   pairCalls,
   pairsOf,
@@ -326,16 +326,16 @@ export function plan(input: PlanInput): Plan {
   const { family } = local.underlay;
   const checksums = planChecksums(snapshot, local.nodeId, family, problems.report);
   const sizes = numbersOf(input, problems.report);
-  const { calls: open = NO_CALLS } = input;
-  const numbers = { ...tunnel, ...sizes, family, isNative, checksums, pairs: pairCalls(open) };
+  const { calls: known = NO_CALLS } = input;
+  const numbers = { ...tunnel, ...sizes, family, isNative, checksums, pairs: pairCalls(known) };
   const shared = share(input, numbers, problems.report);
-  const calls = planCalls(open, shared, tunnel.pools, local, problems.report);
+  const calls = planCalls(known, shared, tunnel.pools, local, problems.report);
   const receives = [numbers.own, ...numbers.kept];
   const shadows = shadowsOf(shared.peers, input.change ?? NO_CHANGE);
   const pools = poolsOf(snapshot);
   const podCIDRs = texts(leases(shared.own));
   const sources = snapshot.config.masquerade ? podCIDRs : [];
-  const except = exceptions(shared, [...pools, ...base.leftToUnderlay, ...foreign(calls)]);
+  const except = exceptions(shared, [...pools, ...base.leftToUnderlay, ...foreignPrefixes(calls)]);
   return {
     ...base,
     tables: tablesOf(shared, calls, shadows, local, numbers),
@@ -356,7 +356,7 @@ export function plan(input: PlanInput): Plan {
     callNat: callNatOf(podCIDRs, calls),
     checksums,
     identity: identityIn(numbers, shared.own, problems.report),
-    ordered: open.open || isOrdered(shared, numbers),
+    ordered: known.open || isOrdered(shared, numbers),
     mtu: numbers.mtu,
     pathMtu: numbers.pathMtu,
     problems: problems.sorted(),

@@ -11,12 +11,12 @@ import {
 } from "../../datapath/index.js";
 import { firstAddress, type Prefix } from "../prefix.js";
 import { greOptionsOf, isUdp, overheadOf } from "../protocols.js";
-import { callAddresses, callPeers, type PlannedCall, pptpOf } from "./calls.js";
+import { callAddresses, callPeers, pptpOf } from "./calls.js";
 import { type ChangeFacts, type Form, isSameButPort } from "./forms.js";
 import { identityOf } from "./identity.js";
 import type { Candidate } from "./peers.js";
 import { leases, type Peered, type Shared, texts } from "./routes.js";
-import type { LocalFacts, PlannedChange } from "./types.js";
+import type { LocalFacts, PlannedCall, PlannedChange } from "./types.js";
 
 export interface Numbers {
   /** The mesh's own form, which members may send to us, and what they may still send beside it. */

@@ -1,7 +1,7 @@
 // What goes into plan and what comes out: plain values, nothing that touches the host.
 import type { MeshSnapshot } from "../../../control/index.js";
+import type { CallFact } from "../../calls/index.js";
 import type { ListeningPort, TableContents, UdpChecksums } from "../../datapath/index.js";
-import type { CallsInput, PlannedCall, PlannedPair } from "./calls.js";
 import type { ChangeFacts, Form } from "./forms.js";
 
 /**
@@ -9,6 +9,42 @@ import type { ChangeFacts, Form } from "./forms.js";
  * route of ours, the underlay's routing knows. none: neither, and `problems` says so.
  */
 export type Way = "tunnel" | "direct" | "underlay" | "none";
+
+/** What plan must know of calls; src/calls has it. */
+export interface CallsInput {
+  /** Calls may come or go: users are served, a foreign server is dialled, or a call is ending. */
+  open: boolean;
+  up: readonly CallFact[];
+}
+
+/** An entry of the tables behind the peers: a user's, or a foreign server's. */
+export interface PlannedCall {
+  name: string;
+  kind: "dial-in" | "dial-out";
+  slot: number;
+  /** Underlay address of the other end. */
+  address: string;
+  mtu: number;
+  encrypted: boolean;
+  acfc: boolean;
+  pfc: boolean;
+  /** What is routed to it. */
+  prefixes: string[];
+  /** dial-out: our address there; else null. */
+  local: string | null;
+}
+
+/** A member with which this node is to have a call. */
+export interface PlannedPair {
+  nodeId: string;
+  name: string;
+  address: string;
+  /** IPv4 node addresses of both; null: one has none. */
+  local: string | null;
+  remote: string | null;
+  /** Both have IPv6. */
+  ipv6: boolean;
+}
 
 /** What plan must know of this host; measured by the agent before each plan. */
 export interface LocalFacts {

@@ -7,7 +7,7 @@ import { AgentError } from "./errors.js";
 
 const FIELDS = ["host", "user", "password", "auth", "encryption", "routes"];
 
-export function callRoutes(calls: CallKeeper): Route[] {
+export function callPaths(calls: CallKeeper): Route[] {
   return [
     { method: "GET", path: /^\/calls$/, handle: () => calls.list() },
     {
