@@ -46,17 +46,25 @@ function tshark(argv: string[]): string[] {
 
 let guesses: string[] | undefined;
 
+/** From here on a system gives out ports of its own choice: they say nothing of what is carried. */
+const CHOSEN_PORT_MIN = 32768;
+
 /**
- * What tshark guesses from bytes that TCP and UDP carry: ours are random, and a wrong guess would
- * count as a malformed packet.
+ * What tshark guesses from bytes that TCP and UDP carry, and from ports that nobody asked for: ours
+ * are random, and a wrong guess would count as a malformed packet.
  */
 function withoutGuesses(): string[] {
   if (guesses !== undefined) return guesses;
-  const rows = tshark(["-G", "heuristic-decodes"]).map((line) => line.split("\t"));
-  const guessed = rows.flatMap(([below, name]) =>
+  const columns = (kind: string) => tshark(["-G", kind]).map((line) => line.split("\t"));
+  const guessed = columns("heuristic-decodes").flatMap(([below, name]) =>
     (below === "tcp" || below === "udp") && name !== undefined ? [name] : [],
   );
-  guesses = [...new Set(guessed)].flatMap((name) => ["--disable-protocol", name]);
+  const byPort = columns("decodes").flatMap(([below, port, name]) => {
+    const isPort = below === "tcp.port" || below === "udp.port";
+    return isPort && Number(port) >= CHOSEN_PORT_MIN && name !== undefined ? [name] : [];
+  });
+  const names = new Set([...guessed, ...byPort]);
+  guesses = [...names].flatMap((name) => ["--disable-protocol", name]);
   return guesses;
 }
 
