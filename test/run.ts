@@ -24,7 +24,7 @@ const HEAVY = new Set([
   "package",
 ]);
 const HEAVY_AT_ONCE = 2;
-/** Of these, suites with a guest under emulation, which takes a processor: one beside the others. */
+/** Of these, suites with a guest under emulation, which takes a whole processor: one at a time. */
 const GUESTS = new Set(["interop", "peers"]);
 
 interface SuiteResult {

@@ -13,6 +13,8 @@ import {
   nftTable,
   objectsOf,
   ofFamily,
+  removeTable,
+  setChange,
   setText,
 } from "./nft.js";
 import type { Family } from "./prefix.js";
@@ -128,20 +130,10 @@ export function admissionChange(
   listed: readonly JsonObject[] | undefined,
 ): string {
   if (listed === undefined || !hasRules(options, listed)) return admissionText(options);
-  const table = `inet ${admissionTable(options.overlay)}`;
-  const sets = objectsOf(listed, "set");
-  const lines = SETS.flatMap(({ name, family }) => {
-    const set = sets.find((item) => textAt(item, "name") === name) ?? {};
-    const present = elementsOf(set).map(elementText);
-    const wanted = elementsWanted(options, name, family);
-    const less = present.filter((element) => !wanted.includes(element));
-    const more = wanted.filter((element) => !present.includes(element));
-    // Away first: sets refuse elements that overlap, also on the way. It is one transaction.
-    return [
-      ...(less.length === 0 ? [] : [`delete element ${table} ${name} { ${less.join(", ")} }`]),
-      ...(more.length === 0 ? [] : [`add element ${table} ${name} { ${more.join(", ")} }`]),
-    ];
-  });
+  const table = admissionTable(options.overlay);
+  const lines = SETS.flatMap(({ name, family }) =>
+    setChange(table, name, listed, elementsWanted(options, name, family)),
+  );
   return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
 }
 
@@ -179,11 +171,8 @@ export async function applyAdmission(
 }
 
 /** Removes the table. False when there was none. */
-export async function removeAdmission(overlay: string, where: Where = {}): Promise<boolean> {
-  const table = admissionTable(overlay);
-  if ((await listTable(table, where)) === undefined) return false;
-  await run(["nft", "delete", "table", "inet", table], where);
-  return true;
+export function removeAdmission(overlay: string, where: Where = {}): Promise<boolean> {
+  return removeTable(admissionTable(overlay), where);
 }
 
 /** What was counted; undefined when there is no table. */

@@ -4,12 +4,12 @@ import { createHash } from "node:crypto";
 import { run, type Where } from "./command.js";
 import { type JsonObject, textAt } from "./json.js";
 import {
-  elementsOf,
-  elementText,
   listTable,
   nftTable,
   objectsOf,
   ofFamily,
+  removeTable,
+  sameElements,
   setText,
 } from "./nft.js";
 import { canonicalAddress } from "./prefix.js";
@@ -68,11 +68,8 @@ function isAsWanted({ sources, calls }: CallNatOptions, listed: readonly JsonObj
   const wanted = mark(sources, calls);
   const rules = objectsOf(listed, "rule").map((rule) => textAt(rule, "comment"));
   const sets = objectsOf(listed, "set");
-  const holds = (name: string, prefixes: readonly string[]) => {
-    const set = sets.find((one) => textAt(one, "name") === name);
-    const elements = set === undefined ? [] : elementsOf(set).map(elementText).sort();
-    return elements.join() === ofFamily(prefixes, 4).join();
-  };
+  const holds = (name: string, prefixes: readonly string[]) =>
+    sameElements(sets, name, ofFamily(prefixes, 4));
   return (
     rules.length === calls.length &&
     rules.every((rule) => rule === wanted) &&
@@ -84,12 +81,8 @@ function isAsWanted({ sources, calls }: CallNatOptions, listed: readonly JsonObj
 /** Puts the table in place, or takes it away when there are no calls. False: it was so already. */
 export async function applyCallNat(options: CallNatOptions, where: Where = {}): Promise<boolean> {
   const { device, calls } = options;
+  if (calls.length === 0) return removeTable(tableName(device), where);
   const listed = await listTable(tableName(device), where);
-  if (calls.length === 0) {
-    if (listed === undefined) return false;
-    await run(["nft", "delete", "table", "inet", tableName(device)], where);
-    return true;
-  }
   if (listed !== undefined && isAsWanted(options, listed)) return false;
   await run(["nft", "-f", "-"], { ...where, input: callNatText(options) });
   return true;

@@ -60,6 +60,7 @@ export {
   setLink,
   type VethOptions,
 } from "./links.js";
+export { applyMasquerade, type MasqueradeOptions, removeMasquerade } from "./masquerade.js";
 export {
   createNamespace,
   deleteNamespace,
@@ -68,7 +69,7 @@ export {
   needNamespace,
   runInNamespace,
 } from "./namespaces.js";
-export { applyMasquerade, type MasqueradeOptions, nftTable, removeMasquerade } from "./nft.js";
+export { nftTable } from "./nft.js";
 export {
   applyPptpFilter,
   type FilteredMesh,

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { run, type Where } from "./command.js";
 import { textAt } from "./json.js";
 import { listLinks } from "./links.js";
-import { listTable, nftTable, objectsOf } from "./nft.js";
+import { listTable, nftTable, objectsOf, removeTable } from "./nft.js";
 import { canonicalPrefix, type Family, needAddress, needPrefix } from "./prefix.js";
 
 /** What raw sockets of ours read: packets of these protocols to this address. */
@@ -171,9 +171,6 @@ export async function applySilence(options: SilenceOptions, where: Where = {}): 
 }
 
 /** Removes the table. False when there was none. */
-export async function removeSilence(device: string, where: Where = {}): Promise<boolean> {
-  const table = silenceTable(device);
-  if ((await listTable(table, where)) === undefined) return false;
-  await run(["nft", "delete", "table", "inet", table], where);
-  return true;
+export function removeSilence(device: string, where: Where = {}): Promise<boolean> {
+  return removeTable(silenceTable(device), where);
 }

@@ -1,6 +1,4 @@
-// Our own nftables table: masquerade for pods that talk to the world outside the pools. Made from
-// checked values, replaced in one transaction, left alone when it is what it should be.
-import { createHash } from "node:crypto";
+// What our nftables tables have in common: names, sets of prefixes, what the kernel lists, removal.
 import { run, runJson, type Where } from "./command.js";
 import { HostError } from "./errors.js";
 import { isPlainObject, type JsonObject, numberAt, objectsIn, textAt } from "./json.js";
@@ -14,84 +12,12 @@ import {
   parsePrefix,
 } from "./prefix.js";
 
-/** What is masqueraded: packets from `sources` (this node's PodCIDRs) to anywhere but `pools`. */
-export interface MasqueradeOptions {
-  /** The overlay device; it names the table, so that several agents do not share one. */
-  device: string;
-  sources: readonly string[];
-  pools: readonly string[];
-}
-
 export const FAMILIES: readonly Family[] = [4, 6];
-/** Raised when the rules' text changes its meaning, so that older tables are replaced. */
-const RULES_VERSION = 1;
 
 /** `meshd_<device>`, with what an nft name cannot hold written as two hex digits. */
 export function nftTable(device: string): string {
   const plain = checkDeviceName(device).replace(/[^A-Za-z0-9]/g, (c) => `_${hex(c)}`);
   return `meshd_${plain}`;
-}
-
-/** The rule set as text for `nft -f`. The same options in any order give the same text. */
-export function masqueradeText(options: MasqueradeOptions): string {
-  const table = `inet ${nftTable(options.device)}`;
-  return [
-    // Adding it first makes the deletion good whether or not there is one: one transaction.
-    `add table ${table}`,
-    `delete table ${table}`,
-    `table ${table} {`,
-    ...FAMILIES.flatMap((family) => [
-      setText(`sources${family}`, family, options.sources),
-      setText(`pools${family}`, family, options.pools),
-    ]),
-    "  chain postrouting {",
-    "    type nat hook postrouting priority 100; policy accept;",
-    ...ruleTexts(options).map((rule) => `    ${rule}`),
-    "  }",
-    "}",
-    "",
-  ].join("\n");
-}
-
-/** Puts the table in place. False when it was there already as wanted (nothing is written then). */
-export async function applyMasquerade(
-  options: MasqueradeOptions,
-  where: Where = {},
-): Promise<boolean> {
-  const listed = await listTable(nftTable(options.device), where);
-  if (listed !== undefined && isAsWanted(options, listed)) return false;
-  await run(["nft", "-f", "-"], { ...where, input: masqueradeText(options) });
-  return true;
-}
-
-/** Removes the table. False when there was none. */
-export async function removeMasquerade(device: string, where: Where = {}): Promise<boolean> {
-  const table = nftTable(device);
-  if ((await listTable(table, where)) === undefined) return false;
-  await run(["nft", "delete", "table", "inet", table], where);
-  return true;
-}
-
-/** Compares a listed table (the objects of `nft -j list table`) with what is wanted. Pure. */
-export function isAsWanted(options: MasqueradeOptions, listed: readonly JsonObject[]): boolean {
-  const sets = objectsOf(listed, "set");
-  const chains = objectsOf(listed, "chain");
-  const rules = objectsOf(listed, "rule").map((rule) => textAt(rule, "comment"));
-  const chain = chains[0];
-  return (
-    chains.length === 1 &&
-    chain !== undefined &&
-    textAt(chain, "name") === "postrouting" &&
-    textAt(chain, "hook") === "postrouting" &&
-    textAt(chain, "type") === "nat" &&
-    rules.join() === FAMILIES.map((family) => mark(options, family)).join() &&
-    sets.length === 2 * FAMILIES.length &&
-    FAMILIES.every(
-      (family) =>
-        sameElements(sets, `sources${family}`, ofFamily(options.sources, family)) &&
-        sameElements(sets, `pools${family}`, ofFamily(options.pools, family)),
-    )
-  );
 }
 
 /** The objects of a table, or undefined when there is none. */
@@ -103,6 +29,31 @@ export async function listTable(table: string, where: Where): Promise<JsonObject
     if (error instanceof HostError && absent.test(error.stderr)) return undefined;
     throw error;
   }
+}
+
+/** Removes a table of ours. False when there was none. */
+export async function removeTable(table: string, where: Where): Promise<boolean> {
+  if ((await listTable(table, where)) === undefined) return false;
+  await run(["nft", "delete", "table", "inet", table], where);
+  return true;
+}
+
+/** Lines for `nft -f` that lead a listed set to the wanted elements; none where they are there. */
+export function setChange(
+  table: string,
+  name: string,
+  listed: readonly JsonObject[],
+  wanted: readonly string[],
+): string[] {
+  const set = objectsOf(listed, "set").find((item) => textAt(item, "name") === name) ?? {};
+  const present = elementsOf(set).map(elementText);
+  const less = present.filter((element) => !wanted.includes(element));
+  const more = wanted.filter((element) => !present.includes(element));
+  // Away first: sets refuse elements that overlap, also on the way. It is one transaction.
+  return [
+    ...(less.length === 0 ? [] : [`delete element inet ${table} ${name} { ${less.join(", ")} }`]),
+    ...(more.length === 0 ? [] : [`add element inet ${table} ${name} { ${more.join(", ")} }`]),
+  ];
 }
 
 /** The list inside `{"nftables": [...]}`. */
@@ -130,21 +81,6 @@ export function setText(
   return `  set ${name} { type ipv${family}_addr; flags interval;${more}${list} }`;
 }
 
-function ruleTexts(options: MasqueradeOptions): string[] {
-  return FAMILIES.map((family) => {
-    const ip = family === 4 ? "ip" : "ip6";
-    const match = `${ip} saddr @sources${family} ${ip} daddr != @pools${family}`;
-    return `${match} masquerade fully-random comment "${mark(options, family)}"`;
-  });
-}
-
-/** Marks a rule with a hash of what it was made from. */
-function mark(options: MasqueradeOptions, family: Family): string {
-  const made = [RULES_VERSION, ofFamily(options.sources, family), ofFamily(options.pools, family)];
-  const hash = createHash("sha256").update(JSON.stringify(made)).digest("hex").slice(0, 16);
-  return `meshd masquerade ${hash}`;
-}
-
 /**
  * Prefixes of one family, canonical and sorted, without those inside others: sets refuse overlaps.
  */
@@ -157,7 +93,12 @@ export function ofFamily(prefixes: readonly string[], family: Family): string[] 
   return [...new Set(widest.map(formatPrefix))].sort();
 }
 
-function sameElements(sets: readonly JsonObject[], name: string, wanted: string[]): boolean {
+/** Whether a listed set is there and holds just these, sorted as `ofFamily` gives them. */
+export function sameElements(
+  sets: readonly JsonObject[],
+  name: string,
+  wanted: readonly string[],
+): boolean {
   const set = sets.find((item) => textAt(item, "name") === name);
   return set !== undefined && elementsOf(set).map(elementText).sort().join() === wanted.join();
 }

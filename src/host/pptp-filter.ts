@@ -6,13 +6,13 @@ import { run, type Where } from "./command.js";
 import { type JsonObject, numberAt, textAt } from "./json.js";
 import { checkDeviceName } from "./links.js";
 import {
-  elementsOf,
-  elementText,
   FAMILIES,
   listTable,
   nftTable,
   objectsOf,
   ofFamily,
+  removeTable,
+  setChange,
   setText,
 } from "./nft.js";
 import type { Family } from "./prefix.js";
@@ -169,19 +169,10 @@ export function pptpFilterChange(
   listed: readonly JsonObject[] | undefined,
 ): string {
   if (listed === undefined || !hasRules(options, listed)) return pptpFilterText(options);
-  const table = `inet ${pptpFilterTable(options.overlay)}`;
-  const sets = objectsOf(listed, "set");
-  const lines = SETS.flatMap(({ name, family }) => {
-    const set = sets.find((item) => textAt(item, "name") === name) ?? {};
-    const present = elementsOf(set).map(elementText);
-    const wanted = elementsWanted(options, name, family);
-    const less = present.filter((element) => !wanted.includes(element));
-    const more = wanted.filter((element) => !present.includes(element));
-    return [
-      ...(less.length === 0 ? [] : [`delete element ${table} ${name} { ${less.join(", ")} }`]),
-      ...(more.length === 0 ? [] : [`add element ${table} ${name} { ${more.join(", ")} }`]),
-    ];
-  });
+  const table = pptpFilterTable(options.overlay);
+  const lines = SETS.flatMap(({ name, family }) =>
+    setChange(table, name, listed, elementsWanted(options, name, family)),
+  );
   return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
 }
 
@@ -218,11 +209,8 @@ export async function applyPptpFilter(
 }
 
 /** Removes the table. False when there was none. */
-export async function removePptpFilter(overlay: string, where: Where = {}): Promise<boolean> {
-  const table = pptpFilterTable(overlay);
-  if ((await listTable(table, where)) === undefined) return false;
-  await run(["nft", "delete", "table", "inet", table], where);
-  return true;
+export function removePptpFilter(overlay: string, where: Where = {}): Promise<boolean> {
+  return removeTable(pptpFilterTable(overlay), where);
 }
 
 /** What was refused; undefined when there is no table. */

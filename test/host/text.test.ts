@@ -5,7 +5,7 @@ import { namespacePath } from "../../src/host/command.js";
 import { legacyObstacles, rulesetObstacles } from "../../src/host/firewall.js";
 import { diffAddresses, nftTable } from "../../src/host/index.js";
 import { checkDeviceName, type Link, linkChanges } from "../../src/host/links.js";
-import { isAsWanted, masqueradeText } from "../../src/host/nft.js";
+import { isAsWanted, masqueradeText } from "../../src/host/masquerade.js";
 import { sysctlPath } from "../../src/host/sysctl.js";
 
 const LINK: Link = {

@@ -100,7 +100,7 @@ export class StatelessTwin {
   }
 
   /** As if the next `count` packets had been sent, and lost. */
-  skip(count: number): void {
+  lose(count: number): void {
     for (let i = 0; i < count; i++) this.chain.change();
     this.#count += count;
   }
