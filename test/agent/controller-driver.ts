@@ -7,6 +7,7 @@ import { createInterface } from "node:readline";
 import { connect, credsAuthenticator } from "nats";
 import { AdminClient, Controller, createMesh, type PeerRecord } from "../../control/index.js";
 import { startNatsServer } from "../../src/natsd/index.js";
+import { atEnd, clearDirectory } from "../support/ends.js";
 
 interface Asked {
   do: keyof typeof answers;
@@ -16,6 +17,8 @@ interface Asked {
 }
 
 const [directory = "", host = "", port = "0", config = "{}"] = process.argv.slice(2);
+// Whoever made the directory may be gone when a signal ends this process.
+atEnd(() => clearDirectory(directory));
 const servers = [`nats://${host}:${port}`];
 const mesh = await createMesh(directory, { name: "e2e", servers, config: JSON.parse(config) });
 const start = () => startNatsServer({ mesh, dir: `${directory}/nats`, host, port: Number(port) });

@@ -2,12 +2,11 @@
 //
 //   ns one --192.168.77.1/24-- hub (router, nats-server, controller) --192.168.78.1/24-- ns two
 //   pods p1, p2 behind one and two; VXLAN crosses the hub as ordinary UDP
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import type { AgentOptions } from "../../src/agent/index.js";
 import type { Pod } from "../../src/pods/index.js";
+import { clearDirectory, makeDirectory } from "../support/ends.js";
 import {
   adoptNamespace,
   createNamespace,
@@ -31,7 +30,7 @@ const config = {
 export const WITHOUT_RAW = ["setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw"];
 
 export class TwoHosts {
-  private readonly directory = mkdtempSync(join(tmpdir(), "meshd-e2e-"));
+  private readonly directory = makeDirectory("e2e");
   private readonly hub = createNamespace("hub");
   private readonly agents: DrivenAgent[] = [];
   private readonly pods: Pod[] = [];
@@ -62,7 +61,7 @@ export class TwoHosts {
     for (const one of this.agents) if (one.child.exitCode === null) await one.end("SIGKILL");
     await this.controller.stop();
     for (const one of this.pods) deleteNamespace(one.netns);
-    rmSync(this.directory, { recursive: true, force: true });
+    clearDirectory(this.directory);
   }
 
   optionsOf(name: string, token?: string): AgentOptions {

@@ -1,6 +1,5 @@
 // Administration: as the command line does it, and as the stock NATS tools do.
-import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { StringCodec } from "nats";
 import { test } from "uvu";
@@ -8,6 +7,7 @@ import * as assert from "uvu/assert";
 import { serviceError } from "../../control/answer.js";
 import { AdminClient, type ControlError, createMesh, natsClientHelp } from "../../control/index.js";
 import { signingKey } from "../../control/nats/index.js";
+import { clearDirectory, makeDirectory } from "../support/ends.js";
 import { codeOf, eventually, factsOf, joinNode, withMesh } from "./fixture.js";
 import { connectFile } from "./raw.js";
 
@@ -290,19 +290,19 @@ test("without a controller and without a server the client says so", async () =>
 });
 
 test("a mesh of settings that no agent can carry out is not begun", async () => {
-  const dir = await mkdtemp(join(tmpdir(), "meshd-test-"));
+  const dir = makeDirectory("test");
   try {
     const config = { underlayAddress: "192.0.2.1" } as const;
     const made = createMesh(join(dir, "mesh"), { servers: [], config });
     assert.is(await codeOf(made), "MESHD_BAD_SETTING");
     assert.equal(await readdir(dir), [], "no key was written");
   } finally {
-    await rm(dir, { recursive: true, force: true });
+    clearDirectory(dir);
   }
 });
 
 test("of two meshes made at once in one directory one stands, whole", async () => {
-  const dir = await mkdtemp(join(tmpdir(), "meshd-test-"));
+  const dir = makeDirectory("test");
   try {
     const make = () => createMesh(join(dir, "mesh"), { servers: [] });
     const [one, two] = await Promise.allSettled([make(), make()]);
@@ -312,7 +312,7 @@ test("of two meshes made at once in one directory one stands, whole", async () =
     const grant = await readFile(join(dir, "mesh", "grant.nk"), "utf8");
     assert.is(signingKey(grant.trim()).publicKey, made[0]?.grantKey);
   } finally {
-    await rm(dir, { recursive: true, force: true });
+    clearDirectory(dir);
   }
 });
 

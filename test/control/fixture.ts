@@ -1,7 +1,5 @@
 // A mesh with a real nats-server on a free port of loopback, in a directory of its own; taken down
-// by close().
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+// by close(), and at the latest when the process ends.
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -21,6 +19,7 @@ import {
   setMeshServers,
 } from "../../control/index.js";
 import { type NatsServer, startNatsServer } from "../../src/natsd/index.js";
+import { clearDirectory, makeDirectory } from "../support/ends.js";
 
 export type LogLine = { event: string; fields: Record<string, unknown> };
 
@@ -34,7 +33,7 @@ export class TestMesh {
   ) {}
 
   static async start(options: Partial<CreateMeshOptions> = {}): Promise<TestMesh> {
-    const dir = await mkdtemp(join(tmpdir(), "meshd-test-"));
+    const dir = makeDirectory("test");
     const made = await createMesh(join(dir, "mesh"), { servers: [], ...options });
     const server = await startNatsServer({ mesh: made, dir: join(dir, "nats"), port: 0 });
     const mesh = await setMeshServers(made.dir, [server.url]);
@@ -80,7 +79,7 @@ export class TestMesh {
   async close(): Promise<void> {
     for (const close of this.#closers.reverse()) await close().catch(() => undefined);
     await this.server.stop();
-    await rm(this.dir, { recursive: true, force: true });
+    clearDirectory(this.dir);
   }
 }
 

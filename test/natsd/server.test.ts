@@ -1,19 +1,19 @@
 // natsd: a real nats-server, started, found again, stopped; and the errors that an operator meets.
-import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createMesh, type Mesh } from "../../control/index.js";
 import { NatsdError, startNatsServer, stopNatsServer } from "../../src/natsd/index.js";
+import { clearDirectory, makeDirectory } from "../support/ends.js";
 
 async function inDirectory(work: (dir: string, mesh: Mesh) => Promise<void>): Promise<void> {
-  const dir = await mkdtemp(join(tmpdir(), "meshd-natsd-"));
+  const dir = makeDirectory("natsd");
   try {
     await work(dir, await createMesh(join(dir, "mesh"), { servers: [] }));
   } finally {
-    await rm(dir, { recursive: true, force: true });
+    clearDirectory(dir);
   }
 }
 

@@ -3,6 +3,7 @@
 // next one.
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
+import { atEnd } from "./ends.js";
 
 const NAMESPACE_DIR = "/run/netns";
 /**
@@ -204,12 +205,5 @@ function guard(): void {
   if (guarded) return;
   guarded = true;
   sweepLeftovers();
-  process.once("exit", cleanUp);
-  for (const [signal, number] of [
-    ["SIGINT", 2],
-    ["SIGTERM", 15],
-    ["SIGHUP", 1],
-  ] as const) {
-    process.once(signal, () => process.exit(128 + number));
-  }
+  atEnd(cleanUp);
 }
