@@ -39,6 +39,8 @@ export function nodePermissions(
       subjects.heartbeat(nodeId),
       ...verbs.map((verb) => subjects.member(nodeId, verb)),
       ...watching(subjects.bucket, nodeId),
+      // What the store has that the watch did not bring: one record from the stream's leader.
+      `$JS.API.STREAM.MSG.GET.KV_${subjects.bucket}`,
     ],
     subscribe: [
       `${inboxOf.node(nodeId)}.>`,

@@ -42,7 +42,7 @@ export interface MemberSessionOptions {
   beatMissing_ms?: number;
 }
 
-const defaults = { heartbeat_ms: 5_000, relist_ms: 300_000, beatMissing_ms: 15_000 };
+const defaults = { heartbeat_ms: 5_000, relist_ms: 300_000, beatMissing_ms: 7_000 };
 
 /**
  * Events: "snapshot" (MeshSnapshot), only when its contents changed; "connected"; "disconnected";

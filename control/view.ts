@@ -1,10 +1,12 @@
-// Keeps a ledger current: one watch, replaced when it is lost, falls silent, after a reconnect and
-// on a timer. The store's heartbeat key tells how old the view is. Nothing is forgotten because a
-// watch ended.
+// Keeps a ledger current: one watch, replaced when it is lost, falls silent, after a reconnect, on
+// a timer, and when the store has what it did not bring. The store's heartbeat key tells how old
+// the view is. Nothing is forgotten because a watch ended.
 import { EventEmitter } from "node:events";
+import { ControlError } from "./errors.js";
+import { keyOf } from "./keys.js";
 import type { Ledger } from "./ledger.js";
 import type { Bucket, Entry, Link } from "./nats/index.js";
-import { Watch } from "./nats/index.js";
+import { Watch, type WatchHandlers } from "./nats/index.js";
 import type { Refusal } from "./records.js";
 
 export interface ViewOptions {
@@ -14,10 +16,12 @@ export interface ViewOptions {
   /** Milliseconds between full listings when nothing else asks for one. */
   relist_ms: number;
   /**
-   * Milliseconds without a heartbeat key after which the watch is replaced; Infinity when the
-   * bucket has none.
+   * Milliseconds without a sign that the view is current, after which the store is asked what it
+   * has that is newer.
    */
   beatMissing_ms: number;
+  /** That sign is the heartbeat key; a bucket without one is asked each time. Default true. */
+  hasBeat?: boolean;
 }
 
 const retry_min_ms = 200;
@@ -27,6 +31,14 @@ const listing_max_ms = 15_000;
 /** Between two looks at what may be due. */
 const check_min_ms = 1_000;
 const check_max_ms = 60_000;
+/** A question to the store, to the server, and a new watch after one that fell silent. */
+const answer_max_ms = 1_500;
+const watch_max_ms = 2_000;
+/** Between two connections that are given up because JetStream does not answer over them. */
+const reconnect_min_ms = 30_000;
+const reconnect_max_ms = 300_000;
+/** Members do not ask all at the same moment. */
+const spread_ms = 500;
 /** Changes within this time are told as one. */
 const gather_ms = 20;
 
@@ -47,8 +59,13 @@ export class View extends EventEmitter {
   #gather: NodeJS.Timeout | null = null;
   #clock: NodeJS.Timeout | undefined;
   #round = 0;
-  /** Listings since a heartbeat last came as a change (not as part of a listing). */
+  /** Questions to the store since a heartbeat last came as a change (not in a listing). */
   #beatless = 0;
+  #comparedAt = Number.NEGATIVE_INFINITY;
+  #comparing = false;
+  #wasSilent = false;
+  #reconnectAt = 0;
+  #reconnect_ms = reconnect_min_ms;
   #ended = false;
 
   constructor(options: ViewOptions) {
@@ -111,17 +128,48 @@ export class View extends EventEmitter {
     const round = ++this.#round;
     const current = () => round === this.#round && !this.#ended;
     this.#options.ledger.beginListing();
+    const handlers: WatchHandlers = {
+      entry: (entry) => current() && this.#take(entry),
+      listed: () => current() && this.#listed(),
+      lost: (reason, isSilent) => current() && this.#lost(reason, isSilent),
+    };
+    const limit_ms = this.#wasSilent ? watch_max_ms : undefined;
     try {
-      const watch = await Watch.start(bucket, this.#options.consumer, {
-        entry: (entry) => current() && this.#take(entry),
-        listed: () => current() && this.#listed(),
-        lost: (reason) => current() && this.#fail(reason),
-      });
+      const watch = await Watch.start(bucket, this.#options.consumer, handlers, limit_ms);
       if (current()) this.#watch = watch;
       else await watch.stop(this.#ended);
     } catch (error) {
-      if (current()) this.#fail(error instanceof Error ? error.message : String(error));
+      if (!current()) return;
+      this.#fail(error instanceof Error ? error.message : String(error));
+      if (this.#wasSilent && isTimeout(error)) this.#reconnectSparingly(bucket.link);
     }
+  }
+
+  /** A watch that fell silent may be one of a server that is gone without a word. */
+  #lost(reason: string, isSilent: boolean): void {
+    this.#wasSilent = isSilent;
+    this.#fail(reason);
+    const link = this.#bucket?.link;
+    if (!link) return;
+    if (this.#listedAt < this.#startedAt) this.#reconnectSparingly(link);
+    if (!isSilent) return;
+    void link.answers(answer_max_ms).then((answered) => {
+      if (!answered && !this.#ended && link.connected) void this.#reconnect(link);
+    });
+  }
+
+  async #reconnect(link: Link): Promise<void> {
+    this.emit("trouble", "the server does not answer; connecting anew");
+    await link.reconnect().catch(() => undefined);
+  }
+
+  /** The server lives, but nothing of JetStream comes: another connection or server may do. */
+  #reconnectSparingly(link: Link): void {
+    const now = performance.now();
+    if (now < this.#reconnectAt || !link.connected) return;
+    this.#reconnectAt = now + this.#reconnect_ms;
+    this.#reconnect_ms = Math.min(this.#reconnect_ms * 2, reconnect_max_ms);
+    void this.#reconnect(link);
   }
 
   #fail(reason: string): void {
@@ -160,6 +208,8 @@ export class View extends EventEmitter {
 
   #listed(): void {
     this.#retry_ms = retry_min_ms;
+    this.#reconnect_ms = reconnect_min_ms;
+    this.#wasSilent = false;
     this.#freshAt = performance.now();
     this.#listedAt = this.#freshAt;
     const gone: Refusal[] = this.#options.ledger.endListing();
@@ -169,10 +219,7 @@ export class View extends EventEmitter {
 
   /** Looks again when something can be due at the earliest: an idle node hardly wakes. */
   #arm(): void {
-    const { relist_ms, beatMissing_ms } = this.#options;
-    const listing = Math.max(this.#listedAt + relist_ms, this.#startedAt + listing_max_ms);
-    const beat = beatMissing_ms === Infinity ? Infinity : this.#freshAt + beatMissing_ms;
-    const wait_ms = Math.min(listing, beat) - performance.now();
+    const wait_ms = Math.min(this.#listingDue(), this.#compareDue()) - performance.now();
     const bounded_ms = Math.min(Math.max(wait_ms, check_min_ms), check_max_ms);
     this.#clock = setTimeout(() => {
       this.#check();
@@ -181,20 +228,73 @@ export class View extends EventEmitter {
     this.#clock.unref();
   }
 
-  /** Is a full listing due, or has the heartbeat key been missing for too long? */
+  #listingDue(): number {
+    return Math.max(this.#listedAt + this.#options.relist_ms, this.#startedAt + listing_max_ms);
+  }
+
+  /**
+   * The heartbeat key may be missing because no controller runs: then each question without a
+   * newer answer doubles the wait, for a thousand members ask.
+   */
+  #compareDue(): number {
+    const { beatMissing_ms } = this.#options;
+    const pause_ms = Math.min(beatMissing_ms * 2 ** this.#beatless, check_max_ms);
+    const since = Math.max(this.#comparedAt, this.#startedAt);
+    return Math.max(this.#freshAt + beatMissing_ms, since + pause_ms);
+  }
+
+  /** Is a full listing due, or a question to the store? */
   #check(): void {
     if (this.#restart || !this.#bucket?.link.connected) return;
-    const { relist_ms, beatMissing_ms } = this.#options;
     const now = performance.now();
-    const due = now - this.#listedAt > relist_ms;
-    const stale = now - this.#freshAt > beatMissing_ms;
-    // It may be missing because no controller runs. Then a thousand members that list every few
-    // seconds would be the next outage: each listing without a heartbeat doubles the wait.
-    const patience_ms = Math.min(beatMissing_ms * 2 ** this.#beatless, relist_ms);
-    const waited_ms = now - this.#startedAt;
-    if ((due && waited_ms > listing_max_ms) || (stale && waited_ms > patience_ms)) {
-      if (stale) this.#beatless++;
-      this.#schedule(Math.random() * 500);
+    if (now >= this.#listingDue()) this.#schedule(Math.random() * spread_ms);
+    else if (now >= this.#compareDue() && !this.#comparing) {
+      this.#comparing = true;
+      setTimeout(() => void this.#compare(), Math.random() * spread_ms).unref();
     }
   }
+
+  /** Has the store what this watch did not bring? Then the watch is dead, whatever it says. */
+  async #compare(): Promise<void> {
+    const [watch, bucket, round] = [this.#watch, this.#bucket, this.#round];
+    const isAsked = () => round === this.#round && !this.#ended && watch === this.#watch;
+    this.#comparedAt = performance.now();
+    try {
+      const newest = bucket && watch ? await this.#newest(bucket) : 0;
+      if (!isAsked() || !watch) return;
+      if (newest > watch.revision) this.#replace("the store has what was not delivered");
+      else if (this.#options.hasBeat === false) this.#freshAt = this.#comparedAt;
+      else this.#beatless++;
+    } catch (error) {
+      if (!isAsked()) return;
+      this.#beatless++;
+      if (isTimeout(error)) this.#replace("the store does not answer");
+      // Credentials of an earlier version may not ask: a listing tells it, too.
+      else if (isDenied(error)) this.#schedule(0);
+    } finally {
+      this.#comparing = false;
+    }
+  }
+
+  /** The heartbeat key alone: as small as an answer can be. */
+  async #newest(bucket: Bucket): Promise<number> {
+    if (this.#options.hasBeat === false) return bucket.newest(answer_max_ms);
+    return (await bucket.get(keyOf.heartbeat(), answer_max_ms))?.revision ?? 0;
+  }
+
+  /** Without the wait that a failure brings: this one is sure. */
+  #replace(reason: string): void {
+    this.#wasSilent = true;
+    this.#dropWatch(false);
+    this.emit("trouble", reason);
+    this.#schedule(0);
+  }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof ControlError && error.code === "MESHD_TIMEOUT";
+}
+
+function isDenied(error: unknown): boolean {
+  return error instanceof ControlError && error.code === "MESHD_PERMISSION";
 }

@@ -48,6 +48,7 @@ export interface ControllerOptions {
 }
 
 const relist_ms = 300_000;
+const beatMissing_ms = 7_000;
 
 export class Controller {
   readonly controllerId: string;
@@ -75,10 +76,10 @@ export class Controller {
     const buckets = { mesh: new Bucket(link, bucket), secrets: new Bucket(link, secretBucket) };
     const store = new Store(trust, secrets.grant, ledgers, buckets);
     const consumer = `${id}-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
-    const view = { consumer, relist_ms };
+    const view = { consumer, relist_ms, beatMissing_ms };
     this.#views = {
-      mesh: new View({ ...view, ledger: ledgers.mesh, beatMissing_ms: 15_000 }),
-      secrets: new View({ ...view, ledger: ledgers.secrets, beatMissing_ms: Infinity }),
+      mesh: new View({ ...view, ledger: ledgers.mesh }),
+      secrets: new View({ ...view, ledger: ledgers.secrets, hasBeat: false }),
     };
     const servers = options.servers ?? mesh.servers;
     this.#revocation = new Revocation(mesh, secrets, servers, log);
@@ -207,6 +208,9 @@ export class Controller {
     const subjects = subjectsOf(this.#core.mesh.name);
     mesh.on("refused", (refusal: Refusal) => void this.#mend(refusal));
     secrets.on("refused", (refusal: Refusal) => void this.#mend(refusal));
+    for (const view of [mesh, secrets]) {
+      view.on("trouble", (reason) => this.#log("watch-lost", { reason }));
+    }
     mesh.on("entry", (entry: { key: string }, applied: string) => {
       const place = applied === "changed" ? parseKey(entry.key) : null;
       if (place?.kind === "nodes" && place.writer) void this.#followNode(place.writer);

@@ -2,7 +2,7 @@
 // reads from the stream's leader, and one watch under a fixed consumer name. The package's own
 // watch() takes random consumer names, which no permission can name.
 import { AckPolicy, DeliverPolicy, DiscardPolicy, NatsError, StorageType } from "nats";
-import { ControlError } from "../errors.js";
+import { ControlError, type ControlErrorCode } from "../errors.js";
 import { expectRevision, type Link } from "./link.js";
 
 /** JetStream error codes. */
@@ -10,8 +10,9 @@ const wrongRevision = new Set([10071, 10164]);
 const noMessage = 10037;
 const noStream = 10059;
 const streamExists = 10058;
-/** The client waits five seconds for each. */
+/** How often a question is asked, and how long each waits for an answer. */
 const asks_max = 3;
+const request_max_ms = 5_000;
 
 export interface Entry {
   key: string;
@@ -26,12 +27,15 @@ export function apiCode(error: unknown): number {
   return error instanceof NatsError ? (error.api_error?.err_code ?? 0) : 0;
 }
 
+const codes: Readonly<Record<string, ControlErrorCode>> = {
+  PERMISSIONS_VIOLATION: "MESHD_PERMISSION",
+  TIMEOUT: "MESHD_TIMEOUT",
+};
+
 function wrap(what: string, cause: unknown): ControlError {
   const why = cause instanceof Error ? cause.message : String(cause);
-  const denied = cause instanceof NatsError && cause.code === "PERMISSIONS_VIOLATION";
-  return new ControlError(denied ? "MESHD_PERMISSION" : "MESHD_NO_NATS", `${what}: ${why}`, {
-    cause,
-  });
+  const code = (cause instanceof NatsError && codes[cause.code]) || "MESHD_NO_NATS";
+  return new ControlError(code, `${what}: ${why}`, { cause });
 }
 
 export class Bucket {
@@ -102,9 +106,10 @@ export class Bucket {
 
   /**
    * Last value from the stream's leader, never from a replica that lags; null when there is none.
+   * MESHD_TIMEOUT, MESHD_PERMISSION, MESHD_NO_NATS.
    */
-  async get(key: string): Promise<Entry | null> {
-    const manager = await this.link.connection.jetstreamManager({ checkAPI: false });
+  async get(key: string, timeout_ms = request_max_ms): Promise<Entry | null> {
+    const manager = await this.#manager(timeout_ms);
     try {
       const found = await manager.streams.getMessage(this.stream, {
         last_by_subj: this.subject(key),
@@ -117,14 +122,34 @@ export class Bucket {
     }
   }
 
+  /** Revision of the newest value, from the stream's leader; 0 when there is none. */
+  async newest(timeout_ms = request_max_ms): Promise<number> {
+    const manager = await this.#manager(timeout_ms);
+    try {
+      return (await manager.streams.info(this.stream)).state.last_seq;
+    } catch (error) {
+      throw wrap(`bucket ${this.name}`, error);
+    }
+  }
+
+  #manager(timeout_ms: number) {
+    return this.link.connection.jetstreamManager({ checkAPI: false, timeout: timeout_ms });
+  }
+
   /**
    * Makes a push consumer under a fixed name, delivering the last value of each key, then changes.
    */
-  async addConsumer(name: string, deliver: string): Promise<{ pending: number }> {
-    const manager = await this.link.connection.jetstreamManager({ checkAPI: false });
-    // An earlier one of this name may be left from before a reconnect or a restart.
-    await manager.consumers.delete(this.stream, name).catch(() => false);
+  async addConsumer(
+    name: string,
+    deliver: string,
+    timeout_ms = request_max_ms,
+  ): Promise<{ pending: number }> {
+    const manager = await this.#manager(timeout_ms);
     try {
+      // An earlier one of this name may be left from before a reconnect or a restart.
+      await manager.consumers.delete(this.stream, name).catch((error: unknown) => {
+        if (error instanceof NatsError && error.code === "TIMEOUT") throw error;
+      });
       const info = await manager.consumers.add(this.stream, {
         name,
         filter_subject: this.subject(">"),

@@ -145,6 +145,16 @@ export class Link extends EventEmitter {
     return this.connection.reconnect();
   }
 
+  /** Whether the server answers at all within that time: a connection may hang for long. */
+  async answers(timeout_ms: number): Promise<boolean> {
+    let answered = false;
+    const asked = this.connection.flush().then(() => {
+      answered = true;
+    });
+    await atMost(timeout_ms, asked);
+    return answered;
+  }
+
   /** host:port of the server in use. */
   get server(): string | null {
     return this.#connected ? this.connection.getServer() : null;

@@ -8,12 +8,12 @@ export interface WatchHandlers {
   entry(entry: Entry): void;
   /** Every key's last value was delivered. */
   listed(): void;
-  /** The watch is of no more use. */
-  lost(reason: string): void;
+  /** The watch is of no more use. `isSilent`: nothing at all came of it. */
+  lost(reason: string, isSilent: boolean): void;
 }
 
 /** Idle heartbeats come every 3 s (bucket.ts): two were missed. */
-const silence_max_ms = 7_000;
+const silence_max_ms = 6_500;
 let generation = 0;
 
 /**
@@ -38,6 +38,7 @@ export class Watch {
   #silence: NodeJS.Timeout | undefined;
   #heard = performance.now();
   #last = 0;
+  #revision = 0;
   #listed = false;
   #ended = false;
 
@@ -51,19 +52,32 @@ export class Watch {
     this.#checkSilence();
   }
 
-  /** Starts one under the consumer name given; an earlier one of that name ends. */
-  static async start(bucket: Bucket, consumer: string, handlers: WatchHandlers): Promise<Watch> {
+  /**
+   * Starts one under the consumer name given; an earlier one of that name ends. MESHD_TIMEOUT when
+   * the server does not answer.
+   */
+  static async start(
+    bucket: Bucket,
+    consumer: string,
+    handlers: WatchHandlers,
+    timeout_ms?: number,
+  ): Promise<Watch> {
     generation++;
     const deliver = `${bucket.link.inbox}.watch.${process.pid}-${generation}`;
     const watch = new Watch(bucket, consumer, deliver, handlers);
     try {
-      const { pending } = await bucket.addConsumer(consumer, deliver);
+      const { pending } = await bucket.addConsumer(consumer, deliver, timeout_ms);
       if (pending === 0) watch.#markListed();
     } catch (error) {
       watch.#end();
       throw error;
     }
     return watch;
+  }
+
+  /** Highest revision that it delivered: a store with a higher one has what we did not get. */
+  get revision(): number {
+    return this.#revision;
   }
 
   /** Ends it; `remove` also takes the consumer off the server. */
@@ -79,21 +93,32 @@ export class Watch {
     this.#subscription.unsubscribe();
   }
 
-  #lose(reason: string): void {
+  #lose(reason: string, isSilent = false): void {
     if (this.#ended) return;
     this.#end();
-    this.#handlers.lost(reason);
+    this.#handlers.lost(reason, isSilent);
   }
 
   /** Looks again when the silence could be long enough, not before: an idle node hardly wakes. */
   #checkSilence(): void {
-    const left_ms = this.#heard + silence_max_ms - performance.now();
+    const left_ms = this.#leftOfSilence_ms();
     if (left_ms <= 0) {
-      this.#lose("it fell silent");
+      // A process that was held up reads first what came meanwhile.
+      setImmediate(() => setImmediate(() => this.#endSilence()));
       return;
     }
     this.#silence = setTimeout(() => this.#checkSilence(), Math.ceil(left_ms));
     this.#silence.unref();
+  }
+
+  #leftOfSilence_ms(): number {
+    return this.#heard + silence_max_ms - performance.now();
+  }
+
+  #endSilence(): void {
+    if (this.#ended) return;
+    if (this.#leftOfSilence_ms() <= 0) this.#lose("it fell silent", true);
+    else this.#checkSilence();
   }
 
   #markListed(): void {
@@ -116,6 +141,7 @@ export class Watch {
       return;
     }
     this.#last = delivery.index;
+    this.#revision = Math.max(this.#revision, delivery.revision);
     const key = message.subject.slice(this.#bucket.subject("").length);
     const deleted = message.headers?.has("KV-Operation") ?? false;
     const value = Buffer.from(message.data).toString("utf8");

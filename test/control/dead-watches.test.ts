@@ -1,0 +1,117 @@
+// Watches and connections that die without a word, each in its own way, against a real server: the
+// reader finds out and follows again within ten seconds.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { MemberSession } from "../../control/index.js";
+import { eventually, type Joined, joinNode, type TestMesh, withMesh } from "./fixture.js";
+import { connectAs } from "./raw.js";
+import { type Frame, type Valve, type ValvedWire, valvedWire, withHeader } from "./valve.js";
+
+/** Promised: 10 s. The rest is for a machine that is busy. */
+const FOUND_MAX_MS = 13_000;
+
+const isDelivery = ({ reply }: Frame) => reply.startsWith("$JS.ACK.");
+const isOfWatch = (frame: Frame) => isDelivery(frame) || frame.subject.includes(".watch.");
+
+/** Keeps back what `picks` finds of the one subscription that it meets first. */
+function withoutOne(picks: (frame: Frame) => boolean): Valve {
+  let only: number | undefined;
+  return (frame) => {
+    if (!picks(frame)) return frame.bytes;
+    only ??= frame.subscription;
+    return frame.subscription === only ? null : frame.bytes;
+  };
+}
+
+/** As a paused consumer: alive, and it says that nothing is left to deliver. */
+function paused(): Valve {
+  let last: number | undefined;
+  const without = withoutOne(isDelivery);
+  return (frame) => {
+    const passed = without(frame);
+    // $JS.ACK.<stream>.<consumer>.<tries>.<stream sequence>.<consumer sequence>...
+    if (passed === null) last ??= Number(frame.reply.split(".")[6]) - 1;
+    if (last === undefined || !frame.headers.includes("Nats-Last-Consumer")) return passed;
+    return withHeader(frame, "Nats-Last-Consumer", last);
+  };
+}
+
+const withoutMessages: Valve = (frame) => (/^H?MSG$/.test(frame.verb) ? null : frame.bytes);
+const withoutAnything: Valve = () => null;
+
+interface Case {
+  what: string;
+  break(wire: ValvedWire, mesh: TestMesh, member: Joined): Promise<void> | void;
+}
+
+const cases: Case[] = [
+  {
+    what: "its consumer is deleted",
+    break: async (_, mesh, member) => {
+      const { connection } = await connectAs(mesh, member);
+      const manager = await connection.jetstreamManager({ checkAPI: false });
+      assert.ok(await manager.consumers.delete("KV_mesh", member.identity.nodeId));
+    },
+  },
+  { what: "deliveries are lost", break: (wire) => wire.set(withoutOne(isDelivery)) },
+  {
+    what: "deliveries are lost for good",
+    break: (wire) => wire.set((frame) => (isDelivery(frame) ? null : frame.bytes), "these"),
+  },
+  { what: "its consumer is paused", break: (wire) => wire.set(paused()) },
+  { what: "nothing of the watch comes", break: (wire) => wire.set(withoutOne(isOfWatch)) },
+  { what: "no message comes at all", break: (wire) => wire.set(withoutMessages, "these") },
+  { what: "the connection hangs", break: (wire) => wire.set(withoutAnything, "these") },
+];
+
+interface Watched extends Case {
+  member: Joined;
+  session: MemberSession;
+  wire: ValvedWire;
+}
+
+/** A member whose session runs over a wire of its own. */
+async function watched(mesh: TestMesh, token: string, index: number, one: Case): Promise<Watched> {
+  const member = await joinNode(token, index);
+  const wire = await valvedWire(mesh.server.port);
+  mesh.later(() => wire.close());
+  const session = await mesh.session(member, { servers: [wire.url] });
+  await session.ready(10_000);
+  return { ...one, member, session, wire };
+}
+
+/** Milliseconds until a session knows the MTU. */
+async function found(session: MemberSession, mtu: number): Promise<number> {
+  const begun = performance.now();
+  await eventually("it follows", () => session.snapshot()?.config.mtu === mtu, 30_000);
+  return performance.now() - begun;
+}
+
+test("a watch that dies without a word is replaced within ten seconds", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller({ beat_ms: 5_000 });
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create({ uses: cases.length });
+    const all = await Promise.all(cases.map((one, at) => watched(mesh, token, at + 1, one)));
+    await eventually("all have heard a heartbeat", () =>
+      all.every(({ session }) => session.viewAge_ms() < 4_000),
+    );
+    await Promise.all(all.map((one) => one.break(one.wire, mesh, one.member)));
+    await admin.config.set("mtu", 1300);
+    const times = await Promise.all(all.map(({ session }) => found(session, 1300)));
+    const said = times.map((ms, at) => `${all[at]?.what}: ${(ms / 1000).toFixed(1)} s`);
+    console.log(`    ${said.join("; ")}`);
+    assert.ok(
+      times.every((ms) => ms < FOUND_MAX_MS),
+      said.join("; "),
+    );
+    const anew = all.filter(({ wire }) => wire.connections > 1).map(({ what }) => what);
+    const hopeless = cases.filter(({ what }) => /for good|at all|hangs/.test(what));
+    assert.equal(
+      anew,
+      hopeless.map(({ what }) => what),
+    );
+  });
+});
+
+test.run();
