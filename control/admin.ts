@@ -2,6 +2,7 @@
 // controller.
 import { readFile } from "node:fs/promises";
 import { ask } from "./answer.js";
+import type { StoreView } from "./controller/store-view.js";
 import type { MadeToken, TokenOptions, TokenView } from "./controller/tokens.js";
 import {
   boxKeyProof,
@@ -172,6 +173,13 @@ export class AdminClient {
     }
     return sealFor(key, JSON.stringify(secret), USER_SECRET_CONTEXT);
   }
+
+  /** What the store lacked when it came back empty or older, and who put it back. */
+  readonly store = {
+    report: () => this.#ask<StoreView>("store.report"),
+    /** Ends the time in which nothing new is given. */
+    accept: () => this.#ask<StoreView>("store.accept"),
+  };
 
   readonly routes = { list: () => this.#ask<RouteView[]>("routes.list") };
 

@@ -11,6 +11,8 @@ export {
   peerProtocols,
 } from "./built.js";
 export { Controller, type ControllerOptions } from "./controller/controller.js";
+export { readIncident, type StoreIncident, storeReportFile } from "./controller/losses.js";
+export type { StoreView } from "./controller/store-view.js";
 export type { TokenOptions, TokenView } from "./controller/tokens.js";
 export type { UserChange, UserView } from "./controller/users.js";
 export type { LeaseFinding, LeaseView, NodeView, RouteView } from "./controller/views.js";

@@ -85,7 +85,9 @@ export class Ledger {
   #refuse(refusal: Refusal): Applied {
     const before = this.#refused.get(refusal.key);
     if (before?.reason === refusal.reason && before.revision === refusal.revision) return "same";
-    if (!before && this.#refused.size >= refused_max) return "refused";
+    // Keys that nobody ever wrote well may be without number; those that are held are not.
+    const isBounded = before !== undefined || this.#held.has(refusal.key);
+    if (!isBounded && this.#refused.size >= refused_max) return "refused";
     this.#refused.set(refusal.key, refusal);
     return "refused";
   }
@@ -128,6 +130,11 @@ export class Ledger {
 
   get<K extends RecordKind>(key: string): Held<K> | undefined {
     return this.#held.get(key) as Held<K> | undefined;
+  }
+
+  /** Everything held, removals included. */
+  all(): Iterable<Held> {
+    return this.#held.values();
   }
 
   /** Held values of a kind, removals included. */

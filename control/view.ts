@@ -87,6 +87,16 @@ export class View extends EventEmitter {
     return performance.now() - this.#freshAt;
   }
 
+  /** Whether the values that come now are those of a listing. */
+  get isListing(): boolean {
+    return this.#listedAt < this.#startedAt;
+  }
+
+  /** Keys whose value in the store is refused now. */
+  refusedKeys(): string[] {
+    return this.#options.ledger.refused.map(({ key }) => key);
+  }
+
   /** Takes in a full listing by a new watch. */
   relist(): void {
     this.#retry_ms = retry_min_ms;
@@ -151,7 +161,7 @@ export class View extends EventEmitter {
     this.#fail(reason);
     const link = this.#bucket?.link;
     if (!link) return;
-    if (this.#listedAt < this.#startedAt) this.#reconnectSparingly(link);
+    if (this.isListing) this.#reconnectSparingly(link);
     if (!isSilent) return;
     void link.answers(answer_max_ms).then((answered) => {
       if (!answered && !this.#ended && link.connected) void this.#reconnect(link);
@@ -210,10 +220,10 @@ export class View extends EventEmitter {
     this.#retry_ms = retry_min_ms;
     this.#reconnect_ms = reconnect_min_ms;
     this.#wasSilent = false;
-    this.#freshAt = performance.now();
-    this.#listedAt = this.#freshAt;
     const gone: Refusal[] = this.#options.ledger.endListing();
     for (const refusal of gone) this.emit("refused", refusal);
+    this.#freshAt = performance.now();
+    this.#listedAt = this.#freshAt;
     this.emit("listed");
   }
 

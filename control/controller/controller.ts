@@ -19,7 +19,9 @@ import { type Core, configOf } from "./core.js";
 import { ensureBuckets } from "./creation.js";
 import { endpointsOf } from "./endpoints.js";
 import { Leases } from "./leases.js";
+import { Losses } from "./losses.js";
 import { Members } from "./members.js";
+import { isKept, Memory } from "./memory.js";
 import { Revocation } from "./revocation.js";
 import { Store } from "./store.js";
 import { Tokens } from "./tokens.js";
@@ -49,6 +51,9 @@ export interface ControllerOptions {
 
 const relist_ms = 300_000;
 const beatMissing_ms = 7_000;
+const holdOff_ms = 60_000;
+/** Records that are put back at once. */
+const mends_max = 50;
 
 export class Controller {
   readonly controllerId: string;
@@ -62,7 +67,10 @@ export class Controller {
   readonly #roster = new Roster();
   #beat: NodeJS.Timeout | null = null;
   #configLater: NodeJS.Timeout | null = null;
-  #holdOffEnd: number | null = null;
+  readonly #memory: Memory;
+  /** Views whose connection is a new one: what they list first may be of another store. */
+  readonly #unlisted: Set<View>;
+  #isListed = false;
   #stopService: (() => Promise<void>) | null = null;
 
   private constructor(options: ControllerOptions, secrets: MeshSecrets, link: Link, id: string) {
@@ -81,14 +89,16 @@ export class Controller {
       mesh: new View({ ...view, ledger: ledgers.mesh }),
       secrets: new View({ ...view, ledger: ledgers.secrets, hasBeat: false }),
     };
+    this.#unlisted = new Set([this.#views.mesh, this.#views.secrets]);
     const servers = options.servers ?? mesh.servers;
+    this.#memory = new Memory(mesh, ledgers, log);
     this.#revocation = new Revocation(mesh, secrets, servers, log);
     this.#core = {
       mesh,
       secrets,
       store,
       log,
-      holdOffEnd: () => this.#holdOffEnd,
+      losses: new Losses(mesh, options.holdOff_ms ?? holdOff_ms, log),
       leases: new Leases(store, () => configOf(store)),
       revoke: (keys) => this.#revocation.add(keys),
       revokedAt: (key) => this.#revocation.at(key),
@@ -131,13 +141,16 @@ export class Controller {
     await this.#link.close(() =>
       Promise.all([this.#stopService?.(), mesh.close(), secrets.close()]),
     );
+    await Promise.all([this.#memory.close(), this.#core.losses.close()]);
   }
 
   async #start(timeout_ms: number): Promise<void> {
+    await Promise.all([this.#memory.load(), this.#core.losses.load()]);
     await this.#ensureBuckets();
-    // A server may come back without its store: what this controller remembers is then put back
-    // (mend).
+    // A server may come back without its store or with an older one: what this controller remembers
+    // is then put back.
     this.#link.on("connected", () => {
+      for (const view of Object.values(this.#views)) this.#unlisted.add(view);
       this.#ensureBuckets().catch((error) =>
         this.#log("buckets-missing", { reason: String(error) }),
       );
@@ -158,16 +171,14 @@ export class Controller {
 
   async #ensureBuckets(): Promise<void> {
     const { bucket, secrets, creation } = subjectsOf(this.#core.mesh.name);
-    const { replicas = 1, holdOff_ms = 60_000 } = this.#options;
+    const { replicas = 1 } = this.#options;
     const buckets = [bucket, secrets].map((one) => new Bucket(this.#link, one));
     const options = { replicas, value_max: valueLength_max };
     // Asked first: of two controllers that begin a mesh together, neither is to think it lost.
     const had = await hadStore(this.#core.mesh);
     const isNew = await ensureBuckets(this.#link, creation, buckets, options);
-    if (had && isNew && this.#members.all().length === 0) {
-      this.#holdOffEnd = Date.now() + holdOff_ms;
-      this.#log("store-lost", { holdOff_ms });
-    }
+    // Who ran until then remembers all of it.
+    if (had && isNew) this.#core.losses.found("empty", !this.#isListed);
     await rememberStore(this.#core.mesh);
   }
 
@@ -176,11 +187,13 @@ export class Controller {
    * those in force first.
    */
   async #beginConfig(): Promise<void> {
-    const wait_ms = (this.#holdOffEnd ?? 0) - Date.now();
+    const wait_ms = this.#core.losses.holdOff_ms;
     if (wait_ms > 0) {
+      // An administrator may end it earlier.
+      const look_ms = Math.min(wait_ms, 1_000);
       this.#configLater = setTimeout(() => {
         this.#beginConfig().catch((error) => this.#log("config-failed", { reason: String(error) }));
-      }, wait_ms);
+      }, look_ms);
       return;
     }
     const { config } = this.#core.mesh;
@@ -206,10 +219,11 @@ export class Controller {
   async #follow(timeout_ms: number): Promise<void> {
     const { mesh, secrets } = this.#views;
     const subjects = subjectsOf(this.#core.mesh.name);
-    mesh.on("refused", (refusal: Refusal) => void this.#mend(refusal));
-    secrets.on("refused", (refusal: Refusal) => void this.#mend(refusal));
     for (const view of [mesh, secrets]) {
       view.on("trouble", (reason) => this.#log("watch-lost", { reason }));
+      view.on("entry", ({ key }: { key: string }) => this.#memory.notice(key));
+      view.on("refused", (refusal: Refusal) => this.#refused(view, refusal));
+      view.on("listed", () => this.#compare(view));
     }
     mesh.on("entry", (entry: { key: string }, applied: string) => {
       const place = applied === "changed" ? parseKey(entry.key) : null;
@@ -226,6 +240,7 @@ export class Controller {
       timer = setTimeout(() => reject(new ControlError("MESHD_TIMEOUT", what)), timeout_ms);
     });
     await Promise.race([Promise.all(listed), late]).finally(() => clearTimeout(timer));
+    this.#isListed = true;
   }
 
   async #serve(): Promise<void> {
@@ -262,13 +277,37 @@ export class Controller {
     await this.#core.store.beat({ controllerId, time: new Date().toISOString() });
   }
 
-  /** A spoiled record under a controller's key gets its last good value back. */
-  async #mend({ key, revision, reason }: Refusal): Promise<void> {
+  /** Those of a listing wait for its end: by all of them it is known what became of the store. */
+  #refused(view: View, { key, revision, reason }: Refusal): void {
     this.#log("record-refused", { key, revision, reason });
-    try {
-      if (await this.#core.store.mend(key, revision)) this.#log("record-mended", { key });
-    } catch (error) {
-      this.#log("record-not-mended", { key, reason: String(error) });
+    if (!view.isListing) void this.#mend([key]);
+  }
+
+  /** What the store has, against what this controller saw of it. */
+  #compare(view: View): void {
+    const isNew = this.#unlisted.delete(view);
+    const short = view.refusedKeys().filter(isKept);
+    if (short.length === 0) return;
+    if (isNew) this.#core.losses.found("older", !this.#isListed);
+    void this.#mend(short);
+  }
+
+  /** A spoiled, older or missing record of a controller gets its last good value back. */
+  async #mend(keys: string[]): Promise<void> {
+    const { store, losses } = this.#core;
+    const one = async (key: string) => {
+      try {
+        const was = await store.mend(key);
+        if (was === null) return;
+        this.#log("record-mended", { key, was });
+        losses.restored(key, was, "controller");
+      } catch (error) {
+        this.#log("record-not-mended", { key, reason: String(error) });
+        losses.failed(key, String(error));
+      }
+    };
+    for (let at = 0; at < keys.length; at += mends_max) {
+      await Promise.all(keys.slice(at, at + mends_max).map(one));
     }
   }
 

@@ -3,6 +3,7 @@ import { ControlError, type ControlLog } from "../errors.js";
 import type { Mesh, MeshSecrets } from "../mesh.js";
 import { defaultConfig, type MeshConfig } from "../settings.js";
 import type { Leases } from "./leases.js";
+import type { Losses } from "./losses.js";
 import type { Store } from "./store.js";
 
 export interface Core {
@@ -11,8 +12,8 @@ export interface Core {
   store: Store;
   leases: Leases;
   log: ControlLog;
-  /** Unix milliseconds; null: the store was never lost. */
-  holdOffEnd(): number | null;
+  /** What a store that came back lacked, and until when nothing new is given. */
+  losses: Losses;
   /** Unix seconds of a user key's revocation, or null. */
   revokedAt(userKey: string): number | null;
   /** Ends the credentials of user keys, on all servers, for good; does not wait. */
@@ -21,12 +22,11 @@ export interface Core {
 
 /** Refuses while nodes may still hand back what a lost store had. MESHD_HOLD_OFF. */
 export function refuseInHoldOff(core: Core): void {
-  const end = core.holdOffEnd();
-  if (end === null || Date.now() >= end) return;
+  const left_s = Math.ceil(core.losses.holdOff_ms / 1000);
+  if (left_s === 0) return;
   const what =
-    "the store was lost: until " +
-    `${new Date(end).toISOString()} nodes hand back what it had, and nothing new is given; try ` +
-    "again then";
+    "the store was lost or came back older: nodes hand back what it had, and nothing new is " +
+    `given for another ${left_s} s; try again then, or end it with 'meshd store accept'`;
   throw new ControlError("MESHD_HOLD_OFF", what);
 }
 

@@ -60,7 +60,7 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
       if (!isOwnReply(request.reply, inboxOf.node(nodeId))) return refuseReply(request);
       if (verb === "renew") return JSON.stringify(await parts.admission.renew(nodeId));
       if (verb === "leave") return JSON.stringify(await parts.admission.leave(nodeId));
-      if (verb === "present") return JSON.stringify(await adopt(core, request.text));
+      if (verb === "present") return JSON.stringify(await adopt(core, nodeId, request.text));
       const { answers } = parts.confidant;
       const confided = Object.hasOwn(answers, verb) ? answers[verb] : undefined;
       if (confided) return JSON.stringify(await confided(nodeId, readArguments(request.text)));
@@ -71,7 +71,7 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
 }
 
 /** Signed records that a member hands back after the store lost them: never older ones. */
-async function adopt(core: Core, text: string): Promise<{ adopted: number }> {
+async function adopt(core: Core, nodeId: string, text: string): Promise<{ adopted: number }> {
   const { records } = readArguments(text);
   if (!Array.isArray(records) || records.length > batchCount_max) {
     const what = `records: a list of at most ${batchCount_max} is needed`;
@@ -81,8 +81,11 @@ async function adopt(core: Core, text: string): Promise<{ adopted: number }> {
   for (const one of records) {
     const { key, value } = fieldsOf(one, "a record");
     if (typeof key !== "string" || typeof value !== "string") continue;
-    if (await core.store.adopt(key, value)) adopted++;
+    const was = await core.store.adopt(key, value);
+    if (was === null) continue;
+    adopted++;
+    core.losses.handedBack(key, was, nodeId);
   }
-  if (adopted > 0) core.log("records-adopted", { adopted });
+  if (adopted > 0) core.log("records-adopted", { adopted, by: nodeId });
   return { adopted };
 }

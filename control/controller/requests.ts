@@ -11,6 +11,7 @@ import { refuseInPool } from "./leases.js";
 import type { Members } from "./members.js";
 import { grantPrefix, refuseEndpoint, refuseOverlap } from "./prefixes.js";
 import { changeSetting } from "./settings.js";
+import { storeView } from "./store-view.js";
 import type { Tokens } from "./tokens.js";
 import { auditLeases, leaseViews, nodeView, type Roster, routeViews } from "./views.js";
 
@@ -28,6 +29,7 @@ export function adminRequests(
     ...leaseRequests(core, members),
     ...tokenRequests(tokens),
     ...peerRequests(core, members),
+    ...storeRequests(core, roster),
     "config.get": async () => configOf(core.store),
     "config.set": async (fields) =>
       changeSetting(core, check.text(fields, "name"), fields.value ?? null),
@@ -125,6 +127,17 @@ async function reclaimFound(core: Core, members: Members) {
     else if (await core.leases.end(cidr, { nodeId })) reclaimed.push(cidr);
   }
   return { reclaimed, findings: auditLeases(core) };
+}
+
+/** What became of a store that came back empty or older, and the end of the hold-off. */
+function storeRequests(core: Core, roster: Roster): Requests {
+  return {
+    "store.report": async () => storeView(core, roster),
+    "store.accept": async () => {
+      core.losses.accept();
+      return storeView(core, roster);
+    },
+  };
 }
 
 function tokenRequests(tokens: Tokens): Requests {

@@ -5,8 +5,9 @@ import { nextSerial, open, seal, type Trust } from "../envelope.js";
 import { ControlError } from "../errors.js";
 import { keyOf, parseKey, type RecordKind } from "../keys.js";
 import type { Ledger } from "../ledger.js";
-import type { Bucket, SigningKey } from "../nats/index.js";
+import type { Bucket, Entry, SigningKey } from "../nats/index.js";
 import type { RecordOfKind } from "../validate.js";
+import type { Fault } from "./losses.js";
 
 /** A record as read, with what a compare-and-set needs. `record` null: there is none. */
 export interface Stored<K extends RecordKind> {
@@ -127,39 +128,47 @@ export class Store {
   }
 
   /**
-   * Puts the last good value of a key back: over a spoiled one of that revision, or where the store
-   * lost it.
+   * Puts the last good value of a key back where the store has none, an older or a spoiled one; says
+   * which. null: the store has what we have or better, or we have nothing.
    */
-  async mend(key: string, revision: number): Promise<boolean> {
+  async mend(key: string): Promise<Fault | null> {
     const place = this.#place(key);
     const held = this.ledgers[place].get(key);
-    if (!held || parseKey(key)?.writer !== null) return false;
-    for (const expected of [revision, 0]) {
-      const written = await this.#buckets[place].put(key, held.raw, expected);
-      if (written === null) continue;
-      this.ledgers[place].apply({ key, revision: written, value: held.raw, deleted: false });
-      return true;
-    }
-    return false;
+    if (!held || parseKey(key)?.writer !== null) return null;
+    const entry = await this.#buckets[place].get(key);
+    const fault = this.#faultOf(entry, held.serial);
+    if (fault === null) return null;
+    const written = await this.#buckets[place].put(key, held.raw, entry?.revision ?? 0);
+    // Another controller mended it, or wrote something newer.
+    if (written === null) return null;
+    this.ledgers[place].apply({ key, revision: written, value: held.raw, deleted: false });
+    return fault;
+  }
+
+  #faultOf(entry: Entry | null, serial: number): Fault | null {
+    if (entry === null) return "missing";
+    const opened = entry.deleted ? "deleted" : open(this.trust, entry.key, entry.value);
+    if (typeof opened === "string") return "spoiled";
+    return opened.serial < serial ? "older" : null;
   }
 
   /**
-   * Takes a signed record that a member held when the store lost it, or has an older one. True when
-   * it was written.
+   * Takes a signed record that a member held when the store lost it, or has an older one; says
+   * which. null when nothing was written.
    */
-  async adopt(key: string, value: string): Promise<boolean> {
+  async adopt(key: string, value: string): Promise<Fault | null> {
     const place = parseKey(key);
     const opened = open(this.trust, key, value);
-    if (typeof opened === "string" || place?.writer !== null) return false;
+    if (typeof opened === "string" || place?.writer !== null) return null;
     // Nobody but controllers has tokens: what is presented as one is a replay.
-    if (opened.kind === "tokens" || opened.kind === "heartbeat") return false;
+    if (opened.kind === "tokens" || opened.kind === "heartbeat") return null;
     const bucket = this.#place(key);
     const before = await this.read(key);
-    if (opened.serial <= before.serial) return false;
+    if (opened.serial <= before.serial) return null;
     const revision = await this.#buckets[bucket].put(key, value, before.revision);
-    if (revision === null) return false;
+    if (revision === null) return null;
     this.ledgers[bucket].apply({ key, revision, value, deleted: false });
-    return true;
+    return before.serial === 0 ? "missing" : "older";
   }
 
   /** A record's signed text as stored, for a node to keep. */

@@ -80,6 +80,9 @@ function stayingProblem(peer: PlannedPeer, change: ChangeStatus | null): string 
   return `no answer by ${formText(change)}, so packets still go by ${still}: look at firewalls`;
 }
 
+/** A store that was lost has thousands: the answer must stay one that NATS carries. */
+const REFUSED_SHOWN = 500;
+
 type Direction = "egress" | "ingress";
 
 function total(parts: StatusParts, direction: Direction): { packets: number; bytes: number } {
@@ -171,7 +174,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     drops: drops(parts),
     offloads: { ...datapath.offloads() },
     raw: rawStatus(parts),
-    refused: session.snapshot()?.refused ?? [],
+    refused: (session.snapshot()?.refused ?? []).slice(0, REFUSED_SHOWN),
     change,
     pptp: parts.calls.status(plan, session.snapshot()),
     pptpFilter: engine.filter.status(),

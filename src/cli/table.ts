@@ -15,6 +15,7 @@ export const COMMANDS: Readonly<Record<string, TableEntry>> = {
   controller: { summary: "run one more controller", load: () => import("./controller.js") },
   node: { summary: "list, show, drain, remove, grant, rename", load: () => import("./node.js") },
   lease: { summary: "list, audit, reclaim or reserve PodCIDRs", load: () => import("./lease.js") },
+  store: { summary: "what a lost or older store lacked", load: () => import("./store.js") },
   route: { summary: "list the routes of the mesh", load: () => import("./route.js") },
   token: { summary: "create, list or revoke join tokens", load: () => import("./token.js") },
   config: { summary: "get or set settings of the mesh", load: () => import("./settings.js") },

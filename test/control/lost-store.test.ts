@@ -3,6 +3,7 @@
 import { rm } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { rememberedFile } from "../../control/controller/memory.js";
 import { type MeshSnapshot, serializeSnapshot } from "../../control/index.js";
 import { Ledger } from "../../control/ledger.js";
 import { type Presented, Presenter } from "../../control/present.js";
@@ -32,12 +33,14 @@ test("one node hands back the whole mesh; new leases wait for the hold-off", asy
     await admin.nodes.remove("n3");
     await admin.nodes.grant("n2", "10.9.0.0/24");
     await admin.config.set("mtu", 1400);
-    const session = await mesh.session(a);
+    const session = await mesh.session(a, { heartbeat_ms: 200 });
     await session.ready(10_000);
     await session.writeNode(factsOf(1));
     const before = await admin.leases.list();
     await first.close();
     await loseStore(mesh);
+    // Nor does the next controller remember anything.
+    await rm(rememberedFile(mesh.mesh));
     const holdOff_ms = 15_000;
     await mesh.controller({ holdOff_ms });
     const late = (await admin.tokens.create()).token;
@@ -50,6 +53,14 @@ test("one node hands back the whole mesh; new leases wait for the hold-off", asy
     assert.is((await admin.config.get()).mtu, 1400);
     assert.equal(await admin.leases.audit(), []);
     assert.equal(session.snapshot()?.refused, []);
+    const { incident, unheard } = await admin.store.report();
+    assert.is(incident?.kind, "empty");
+    assert.ok(incident?.counts.every(({ was, by }) => was === "missing" && by === "n1"));
+    assert.equal(incident?.counts.find(({ kind }) => kind === "leases")?.records, 3);
+    assert.equal(
+      unheard.map(({ name, own }) => ({ name, own })),
+      [{ name: "n2", own: true }],
+    );
     await eventually(
       "the hold-off is over",
       async () => (await codeOf(joinNode(late, 4))) === "",
