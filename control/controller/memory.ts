@@ -81,7 +81,8 @@ export class Memory {
 
   #text(): string {
     const { mesh, secrets } = this.#ledgers;
-    return `${JSON.stringify({ version: 1, mesh: this.#kept(mesh), secrets: this.#kept(secrets) })}\n`;
+    const kept = { version: 1, mesh: this.#kept(mesh), secrets: this.#kept(secrets) };
+    return `${JSON.stringify(kept)}\n`;
   }
 
   /** As Ledger.load takes it. Revisions are the store's, and not those of the next one. */

@@ -13,8 +13,8 @@ export interface StoreView {
   /** Leases and members that do not fit together now: traces of records that nobody handed back. */
   findings: LeaseFinding[];
   /**
-   * Members that were not heard since the answering controller started: they may hold newer records,
-   * and hand them back when they return. `own`: their own record is missing, too.
+   * Members that were not heard since the answering controller started: they may hold newer
+   * records, and hand them back when they return. `own`: their own record is missing, too.
    */
   unheard: { name: string; nodeId: string; own: boolean }[];
 }

@@ -128,8 +128,8 @@ export class Store {
   }
 
   /**
-   * Puts the last good value of a key back where the store has none, an older or a spoiled one; says
-   * which. null: the store has what we have or better, or we have nothing.
+   * Puts the last good value of a key back where the store has none, an older or a spoiled one;
+   * says which. null: the store has what we have or better, or we have nothing.
    */
   async mend(key: string): Promise<Fault | null> {
     const place = this.#place(key);

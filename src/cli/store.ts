@@ -48,8 +48,8 @@ function unheardText(unheard: StoreView["unheard"]): string {
 
 export const command: CommandGroup = {
   about:
-    "What became of the NATS store when it came back empty or older, as from a backup: controllers " +
-    "and members put back what they remember.",
+    "What became of the NATS store when it came back empty or older, as from a backup: " +
+    "controllers and members put back what they remember.",
   commands: {
     report: {
       usage: "",
