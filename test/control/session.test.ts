@@ -3,6 +3,7 @@
 import { rm } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { rememberedFile } from "../../control/controller/memory.js";
 import {
   type ControlError,
   MemberSession,
@@ -200,6 +201,7 @@ test("a store that came back empty tears nothing down, and says so", async () =>
     const session = await mesh.session(a);
     await session.ready(10_000);
     await controller.close();
+    await rm(rememberedFile(mesh.mesh));
     await mesh.restartServer(() =>
       rm(`${mesh.dir}/nats/jetstream`, { recursive: true, force: true }),
     );
