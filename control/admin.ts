@@ -2,6 +2,8 @@
 // controller.
 import { readFile } from "node:fs/promises";
 import { ask } from "./answer.js";
+import type { GivenAdmin } from "./controller/admin-list-requests.js";
+import type { AdminView } from "./controller/admins.js";
 import type { StoreView } from "./controller/store-view.js";
 import type { MadeToken, TokenOptions, TokenView } from "./controller/tokens.js";
 import {
@@ -11,10 +13,29 @@ import {
   type UserView,
 } from "./controller/users.js";
 import type { LeaseFinding, LeaseView, NodeView, RouteView } from "./controller/views.js";
+import {
+  adminCredentials,
+  createAdminKey,
+  grantText,
+  isHalfOver,
+  placeBlock,
+  seedIn,
+} from "./credentials.js";
 import { ControlError } from "./errors.js";
+import { writeSecretFile } from "./files.js";
 import type { Mesh } from "./mesh.js";
-import { createKey, Link, parseCredentials, signingKey, verifySignature } from "./nats/index.js";
+import {
+  createKey,
+  credentialsText,
+  Link,
+  parseCredentials,
+  readUserJwt,
+  signingKey,
+  type User,
+  verifySignature,
+} from "./nats/index.js";
 import type { PeerRecord, Refusal } from "./records.js";
+import type { AdminRole } from "./roles.js";
 import { isBoxPublicKey, sealFor } from "./secrets.js";
 import type { MeshConfig } from "./settings.js";
 import { inboxOf, subjectsOf } from "./subjects.js";
@@ -32,6 +53,14 @@ export interface AdminOptions {
   timeout_ms?: number;
 }
 
+/** An administrator to be. */
+export interface AdminChoice {
+  name: string;
+  role: AdminRole;
+  /** Seconds that the credentials last; null = for ever; default 90 days. */
+  expires_s?: number | null;
+}
+
 /**
  * A node is named by its name or nodeId. Every method may fail with MESHD_NO_NATS,
  * MESHD_NO_CONTROLLER, MESHD_TIMEOUT, MESHD_PERMISSION and with the errors of the controller's part
@@ -40,11 +69,14 @@ export interface AdminOptions {
 export class AdminClient {
   readonly #link: Link;
   readonly #mesh: string;
+  /** The administrator's, as his credentials say it: his requests go out under it. */
+  readonly #name: string;
   readonly #timeout_ms: number;
   readonly #trust: AdminOptions["trust"];
 
-  private constructor(link: Link, options: AdminOptions) {
+  private constructor(link: Link, options: AdminOptions, name: string) {
     this.#link = link;
+    this.#name = name;
     this.#mesh = options.mesh;
     this.#trust = options.trust;
     this.#timeout_ms = options.timeout_ms ?? 10_000;
@@ -65,7 +97,10 @@ export class AdminClient {
       inbox: inboxOf.admin(signingKey(user.seed).publicKey),
       name: "meshd admin",
     });
-    return new AdminClient(link, options);
+    const name = readUserJwt(user.jwt)?.name ?? "";
+    const client = new AdminClient(link, options, name);
+    if (isHalfOver(user.jwt)) await client.#renew(options.credentials, user);
+    return client;
   }
 
   /** As on the host of a controller: with the admin credentials of the mesh directory. */
@@ -75,8 +110,19 @@ export class AdminClient {
     return AdminClient.connect({ servers, credentials: adminCredentials, mesh: name, trust });
   }
 
+  /** Credentials past half of their time are renewed in their file; what fails is tried again. */
+  async #renew(path: string, { seed }: User): Promise<void> {
+    try {
+      const { jwt, place } = await this.#ask<GivenAdmin>("admins.renew");
+      await writeSecretFile(path, credentialsText(jwt, seed) + placeBlock(place));
+    } catch (error) {
+      // They are good for as long again: the next command may find a controller.
+      if (!(error instanceof Error)) throw error;
+    }
+  }
+
   async #ask<T>(path: string, request: object = {}): Promise<T> {
-    const subject = subjectsOf(this.#mesh).admin(path);
+    const subject = subjectsOf(this.#mesh).adminAs(this.#name, path);
     return (await ask(this.#link, subject, request, this.#timeout_ms)) as T;
   }
 
@@ -143,6 +189,23 @@ export class AdminClient {
     add: (peer: PeerRecord) => this.#ask<PeerRecord>("peers.add", peer),
     list: () => this.#ask<PeerRecord[]>("peers.list"),
     remove: (name: string) => this.#ask<{ removed: string }>("peers.remove", { name }),
+  };
+
+  readonly admins = {
+    list: () => this.#ask<AdminView[]>("admins.list"),
+    /** The seed is made here and stays here. `text`: the credentials file, which is secret. */
+    add: async (wish: AdminChoice): Promise<{ text: string; view: AdminView }> => {
+      const { publicKey, text } = createAdminKey();
+      const given = await this.#ask<GivenAdmin>("admins.add", { ...wish, key: publicKey });
+      const granted = grantText(given.jwt, given.place);
+      return { text: adminCredentials(seedIn(text, "the key"), granted), view: given.view };
+    },
+    /** For a public key that was made elsewhere. `text` is no secret. */
+    addKey: async (wish: AdminChoice, key: string): Promise<{ text: string; view: AdminView }> => {
+      const { jwt, place, view } = await this.#ask<GivenAdmin>("admins.add", { ...wish, key });
+      return { text: grantText(jwt, place), view };
+    },
+    remove: (name: string) => this.#ask<{ removed: string }>("admins.remove", { name }),
   };
 
   /** Accounts of PPTP clients. A secret is put in a box here: it does not cross the wire bare. */

@@ -2,7 +2,7 @@
 // (validate.ts) turns that into a value.
 import { isIPv4 } from "node:net";
 import { canonicalAddress, canonicalPrefix, parsePrefix } from "./cidr.js";
-import { isLabel, isUserName } from "./keys.js";
+import { isLabel, isTokenId, isUserName } from "./keys.js";
 import { isPublicKey } from "./nats/index.js";
 
 /** Why a value is no record. Never leaves the room: it becomes a Refusal. */
@@ -58,6 +58,11 @@ export function choice<T extends string>(fields: Fields, name: string, choices: 
 export function userKey(fields: Fields, name: string): string {
   const value = fields[name];
   return isPublicKey(value, "U") ? value : refuse(name, value, "a public user NKey");
+}
+
+export function tokenId(fields: Fields, name: string): string {
+  const value = fields[name];
+  return isTokenId(value) ? value : refuse(name, value, "a token's id (32 hexadecimal digits)");
 }
 
 /** RFC 3339 in UTC, as Date writes it. */

@@ -1,7 +1,7 @@
 // The door of the control plane: records, settings, mesh creation, joining, member sessions, the
 // controller and its client.
 export type { PptpUser } from "./accounts.js";
-export { AdminClient, type AdminOptions } from "./admin.js";
+export { type AdminChoice, AdminClient, type AdminOptions } from "./admin.js";
 export {
   type BuiltProtocol,
   builtProtocols,
@@ -10,12 +10,20 @@ export {
   type PeerProtocol,
   peerProtocols,
 } from "./built.js";
+export type { AdminView } from "./controller/admins.js";
 export { Controller, type ControllerOptions } from "./controller/controller.js";
 export { readIncident, type StoreIncident, storeReportFile } from "./controller/losses.js";
 export type { StoreView } from "./controller/store-view.js";
 export type { TokenOptions, TokenView } from "./controller/tokens.js";
 export type { UserChange, UserView } from "./controller/users.js";
 export type { LeaseFinding, LeaseView, NodeView, RouteView } from "./controller/views.js";
+export {
+  adminCredentials,
+  createAdminKey,
+  type MeshPlace,
+  readPlace,
+  seedIn,
+} from "./credentials.js";
 export { ControlError, type ControlErrorCode, type ControlLog } from "./errors.js";
 export { formText, parseForm, WORDS, wordsOf } from "./forms.js";
 export { createIdentity, type Identity, loadOrCreateIdentity } from "./identity.js";
@@ -31,12 +39,12 @@ export {
   type NatsServerSettings,
   natsClientHelp,
   natsServerConfig,
-  renewCredentials,
   setMeshServers,
   unmakeMesh,
 } from "./mesh.js";
 export type * from "./records.js";
 export { FORMS_MAX, roles } from "./records.js";
+export { type AdminRole, adminRoles } from "./roles.js";
 export {
   type EndpointFacts,
   MemberSession,

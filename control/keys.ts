@@ -31,6 +31,7 @@ export const keyOf = {
   endpoint: (nodeId: string, pod: string) => `endpoints.${nodeId}.${pod}`,
   peer: (name: string) => `peers.${name}`,
   token: (tokenId: string) => `tokens.${tokenId}`,
+  admin: (name: string) => `admins.${name}`,
   accounts: () => "accounts",
   /** A dot would begin another part of the key; "=" is in no name. */
   user: (name: string) => `users.${name.replaceAll(".", "=")}`,
@@ -47,11 +48,12 @@ export type RecordKind =
   | "endpoints"
   | "peers"
   | "tokens"
+  | "admins"
   | "accounts"
   | "users";
 
 const singleKinds = new Set(["config", "heartbeat", "accounts"]);
-const labelKinds = new Set(["names", "peers"]);
+const labelKinds = new Set(["names", "peers", "admins"]);
 const addressKinds = new Set(["leases", "claims"]);
 
 /**

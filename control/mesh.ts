@@ -3,19 +3,16 @@ import { randomUUID } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { refuseUnbuiltConfig } from "./built.js";
+import { ADMIN_LASTS_S, FIRST_ADMIN, renewControllerRights, writeUser } from "./credentials.js";
 import { ControlError } from "./errors.js";
 import { readTextFile, writeSecretFile } from "./files.js";
 import {
   accountJwt,
   createKey,
-  credentialsText,
-  haveSameRights,
   operatorJwt,
-  type Permissions,
   parseCredentials,
   type SigningKey,
   signingKey,
-  userJwt,
 } from "./nats/index.js";
 import { adminPermissions, controllerPermissions, systemPermissions } from "./permissions.js";
 import { completeConfig } from "./setting-rules.js";
@@ -87,21 +84,6 @@ const files = {
   controller: "controller.creds",
   admin: "admin.creds",
 };
-
-interface UserFile {
-  name: string;
-  account: string;
-  signer: SigningKey;
-  permissions: (key: string) => Permissions;
-}
-
-async function writeUser(path: string, user: UserFile): Promise<void> {
-  const key = createKey("user");
-  const { name, account, signer } = user;
-  const permissions = user.permissions(key.publicKey);
-  const jwt = await userJwt({ name, key: key.publicKey, account, signer, permissions });
-  await writeSecretFile(path, credentialsText(jwt, key.seed));
-}
 
 /**
  * Makes operator, system and mesh account, signing keys, controller and admin credentials and the
@@ -195,8 +177,9 @@ async function writeKeys(
   });
   await writeUser(join(dir, files.admin), {
     ...users,
-    name: "admin",
-    permissions: (key) => adminPermissions(start.name, key),
+    name: FIRST_ADMIN,
+    lasts_s: ADMIN_LASTS_S,
+    permissions: (key) => adminPermissions(start.name, { name: FIRST_ADMIN, key, role: "admin" }),
   });
   await writeSecretFile(join(dir, files.mesh), `${JSON.stringify(contents, null, 2)}\n`);
 }
@@ -257,29 +240,12 @@ export async function unmakeMesh(mesh: Mesh): Promise<boolean> {
 }
 
 /**
- * Gives the credentials of a mesh that an earlier version made the rights of this one; their keys
- * stay. Without the account's signing key nothing is done. Gives the paths of those changed.
+ * Gives a controller's credentials that an earlier version made the rights of this one. Without the
+ * account's signing key nothing is done. True when they were changed.
  */
-export async function renewCredentials(mesh: Mesh): Promise<string[]> {
+export async function renewCredentials(mesh: Mesh): Promise<boolean> {
   const signer = await readKey(join(mesh.dir, files.signer));
-  if (signer === null) return [];
-  const rights = {
-    [mesh.adminCredentials]: { name: "admin", of: adminPermissions },
-    [mesh.controllerCredentials]: { name: "controller", of: controllerPermissions },
-  };
-  const changed: string[] = [];
-  for (const [path, { name, of }] of Object.entries(rights)) {
-    const text = await readTextFile(path);
-    if (text === null) continue;
-    const { jwt, seed } = parseCredentials(text);
-    const key = signingKey(seed).publicKey;
-    const user = { name, key, account: mesh.accountKey, signer };
-    const now = await userJwt({ ...user, permissions: of(mesh.name, key) });
-    if (haveSameRights(jwt, now)) continue;
-    await writeSecretFile(path, credentialsText(now, seed));
-    changed.push(path);
-  }
-  return changed;
+  return signer !== null && (await renewControllerRights(mesh, signer));
 }
 
 async function readKey(path: string): Promise<SigningKey | null> {
@@ -364,7 +330,10 @@ export interface NatsClientHelp {
 export function natsClientHelp(mesh: Mesh): NatsClientHelp {
   const url = mesh.servers.join(",");
   const nats = `nats -s ${url} --creds ${mesh.adminCredentials}`;
-  const asks = ["micro ls", `req ${mesh.name}.admin.nodes.list ''`, `kv get ${mesh.name} config`];
+  const { name } = mesh;
+  // What changes something is asked in the administrator's own name.
+  const drain = `req ${name}.admin.${FIRST_ADMIN}.nodes.drain '{"node":"n1"}'`;
+  const asks = ["micro ls", `req ${name}.admin.nodes.list ''`, `kv get ${name} config`, drain];
   const examples = asks.map((ask) => `${nats} ${ask}`);
   return { url, credentials: mesh.adminCredentials, examples };
 }

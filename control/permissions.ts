@@ -1,6 +1,7 @@
 // Who may publish and subscribe what. Least privilege: no `$JS.API.>`, no `_INBOX.>` but for
 // administrators; a consumer only under the user's own name.
 import type { Permissions } from "./nats/index.js";
+import { type AdminRole, namelessPaths, pathsOf } from "./roles.js";
 import { agentServiceName, inboxOf, STOCK_INBOX, serviceName, subjectsOf } from "./subjects.js";
 
 function service(name: string): string[] {
@@ -74,6 +75,7 @@ export function controllerPermissions(mesh: string, key: string): Permissions {
   const api = [subjects.bucket, subjects.secrets].flatMap((bucket) => [
     `$JS.API.STREAM.CREATE.KV_${bucket}`,
     `$JS.API.STREAM.INFO.KV_${bucket}`,
+    `$JS.API.STREAM.UPDATE.KV_${bucket}`,
     `$JS.API.STREAM.MSG.GET.KV_${bucket}`,
     ...watching(bucket, "*"),
   ]);
@@ -100,19 +102,31 @@ export function controllerPermissions(mesh: string, key: string): Permissions {
   };
 }
 
-/**
- * An administrator: the admin service, the agents' status and bench, and the members' bucket to
- * read. Replies may also go where the stock `nats` client expects them without being told; no other
- * role may listen there.
- */
-export function adminPermissions(mesh: string, key: string): Permissions {
+/** Requests of an administrator: in his own name alone; without one what changes nothing. */
+function asking(mesh: string, name: string, role: AdminRole): string[] {
   const subjects = subjectsOf(mesh);
-  const stream = `KV_${subjects.bucket}`;
+  const named = role === "admin" ? [">"] : pathsOf(role);
+  return [
+    ...named.map((path) => subjects.adminAs(name, path)),
+    ...namelessPaths.map((path) => subjects.admin(path)),
+    subjects.agent("*", "status"),
+    ...(role === "observer" ? [] : [subjects.agent("*", "bench")]),
+  ];
+}
+
+/**
+ * An administrator: the admin service as far as his role goes, the agents' status and bench, and
+ * the members' bucket to read. Replies may also go where the stock `nats` client expects them
+ * without being told; nobody else may listen there.
+ */
+export function adminPermissions(
+  mesh: string,
+  { name, key, role }: { name: string; key: string; role: AdminRole },
+): Permissions {
+  const stream = `KV_${subjectsOf(mesh).bucket}`;
   return {
     publish: [
-      subjects.admin(">"),
-      subjects.agent("*", "status"),
-      subjects.agent("*", "bench"),
+      ...asking(mesh, name, role),
       "$SRV.>",
       "$JS.API.INFO",
       "$JS.API.STREAM.NAMES",

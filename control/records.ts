@@ -2,6 +2,7 @@
 // Values on the wire are signed envelopes (envelope.ts); these are the contents after every check
 // passed.
 import type { PeerProtocol } from "./built.js";
+import type { AdminRole } from "./roles.js";
 import type { MeshConfig } from "./settings.js";
 
 /** What a node may be. Records of any other one are read, but none is given. */
@@ -33,6 +34,8 @@ export interface MemberRecord {
   pptpServer?: boolean;
   /** RFC 3339, UTC. */
   joined: string;
+  /** The token that it joined with. Absent: a controller of an earlier version admitted it. */
+  tokenId?: string;
   /** Signature of the grant key over the record, base64url. */
   signature: string;
 }
@@ -209,6 +212,28 @@ export interface TokenRecord {
   revoked: boolean;
   /** Whether nodes that join with it may serve PPTP accounts. Absent: no. */
   pptpServer?: boolean;
+}
+
+/**
+ * `admins.<name>` in the bucket of secrets: an administrator. It stays when he is removed, so that
+ * his keys stay revoked.
+ */
+export interface AdminRecord {
+  /** One DNS label. */
+  name: string;
+  /** Public key of his credentials. */
+  key: string;
+  role: AdminRole;
+  created: string;
+  /** Who made him one; "" for the first, whom the mesh began with. */
+  createdBy: string;
+  /** Seconds that his credentials last, each time they are renewed; null = for ever. */
+  lasts_s: number | null;
+  /** End of what was given last; null = never. */
+  expires: string | null;
+  removed: boolean;
+  /** Keys of removed ones that had this name before. */
+  formerKeys: string[];
 }
 
 /**

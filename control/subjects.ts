@@ -17,7 +17,10 @@ export function subjectsOf(mesh: string) {
     member: (nodeId: string, verb: string) => `${mesh}.node.${nodeId}.${verb}`,
     heartbeat: (nodeId: string) => `${mesh}.heartbeat.${nodeId}`,
     agent: (nodeId: string, verb: string) => `${mesh}.agent.${nodeId}.${verb}`,
+    /** Without a name: what changes nothing. */
     admin: (path: string) => `${mesh}.admin.${path}`,
+    /** In the name of an administrator, who alone may publish it. */
+    adminAs: (name: string, path: string) => `${mesh}.admin.${name}.${path}`,
   };
 }
 

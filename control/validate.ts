@@ -8,6 +8,7 @@ import { form } from "./forms.js";
 import { keyOf, type RecordKind } from "./keys.js";
 import type {
   AccountsRecord,
+  AdminRecord,
   BeatRecord,
   ClaimRecord,
   EndpointRecord,
@@ -20,6 +21,7 @@ import type {
   UserRecord,
 } from "./records.js";
 import { FORMS_MAX } from "./records.js";
+import { adminRoles } from "./roles.js";
 import { completeConfig } from "./setting-rules.js";
 import type { MeshConfig } from "./settings.js";
 
@@ -38,6 +40,7 @@ export interface RecordOfKind {
   endpoints: EndpointRecord;
   peers: PeerRecord;
   tokens: TokenRecord;
+  admins: AdminRecord;
   accounts: AccountsRecord;
   users: UserRecord;
 }
@@ -57,6 +60,7 @@ function member(fields: Fields): MemberRecord {
     grantedPrefixes: check.list(fields, "grantedPrefixes", 256, check.prefix),
     ...pptpServer(fields),
     joined: check.time(fields, "joined"),
+    ...(fields.tokenId === undefined ? {} : { tokenId: check.tokenId(fields, "tokenId") }),
     signature: "",
   };
 }
@@ -210,6 +214,24 @@ function token(fields: Fields): TokenRecord {
   };
 }
 
+/** Keys of one name that are remembered as removed. */
+export const formerKeys_max = 64;
+
+function admin(fields: Fields): AdminRecord {
+  const seconds = (all: Fields, key: string) => check.whole(all, key, 1, 1_000_000_000);
+  return {
+    name: check.label(fields, "name"),
+    key: check.userKey(fields, "key"),
+    role: check.choice(fields, "role", adminRoles),
+    created: check.time(fields, "created"),
+    createdBy: check.text(fields, "createdBy", 63),
+    lasts_s: check.nullable(fields, "lasts_s", seconds),
+    expires: check.nullable(fields, "expires", check.time),
+    removed: check.flag(fields, "removed"),
+    formerKeys: check.list(fields, "formerKeys", formerKeys_max, check.userKey),
+  };
+}
+
 function accounts(fields: Fields): AccountsRecord {
   return { latest: check.whole(fields, "latest", 0, Number.MAX_SAFE_INTEGER) };
 }
@@ -246,6 +268,7 @@ const validators: { [kind in RecordKind]: (fields: Fields) => RecordOfKind[kind]
   endpoints: endpoint,
   peers: peer,
   tokens: token,
+  admins: admin,
   accounts,
   users: user,
 };
@@ -263,6 +286,7 @@ function homeOf(kind: RecordKind, record: unknown): string {
     endpoints: (one: EndpointRecord) => keyOf.endpoint(one.nodeId, one.pod),
     peers: (one: PeerRecord) => keyOf.peer(one.name),
     tokens: (one: TokenRecord) => keyOf.token(one.tokenId),
+    admins: (one: AdminRecord) => keyOf.admin(one.name),
     accounts: keyOf.accounts,
     users: (one: UserRecord) => keyOf.user(one.name),
   };

@@ -117,6 +117,7 @@ export class Admission {
         grantedPrefixes: [],
         ...(token.pptpServer === true ? { pptpServer: true } : {}),
         joined: new Date().toISOString(),
+        tokenId: token.tokenId,
         signature: "",
       };
     });
@@ -236,8 +237,8 @@ export class Admission {
  * A revocation ends everything issued up to its second: credentials for one who comes back must be
  * younger.
  */
-async function afterRevocation(nodeId: string, core: Core): Promise<void> {
-  const revoked_s = core.revokedAt(nodeId);
+export async function afterRevocation(userKey: string, core: Core): Promise<void> {
+  const revoked_s = core.revokedAt(userKey);
   if (revoked_s === null) return;
   const left_ms = () => (revoked_s + 1) * 1000 - Date.now();
   // Asked again: a timer may fire a millisecond before the wall clock is there.

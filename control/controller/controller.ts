@@ -8,11 +8,19 @@ import { valueLength_max } from "../envelope.js";
 import { ControlError, type ControlLog } from "../errors.js";
 import { keyOf, parseKey } from "../keys.js";
 import { Ledger } from "../ledger.js";
-import { hadStore, loadSecrets, type Mesh, type MeshSecrets, rememberStore } from "../mesh.js";
+import {
+  hadStore,
+  loadSecrets,
+  type Mesh,
+  type MeshSecrets,
+  rememberStore,
+  renewCredentials,
+} from "../mesh.js";
 import { Bucket, Link, parseCredentials, serve, signingKey } from "../nats/index.js";
 import type { Refusal } from "../records.js";
 import { inboxOf, serviceName, subjectsOf } from "../subjects.js";
 import { View } from "../view.js";
+import { Admins } from "./admins.js";
 import { Admission } from "./admission.js";
 import { Confidant } from "./confidant.js";
 import { type Core, configOf } from "./core.js";
@@ -54,6 +62,8 @@ const beatMissing_ms = 7_000;
 const holdOff_ms = 60_000;
 /** Records that are put back at once. */
 const mends_max = 50;
+/** How often the credentials of the mesh's folder are looked at: far below half of a day. */
+const keep_ms = 3_600_000;
 
 export class Controller {
   readonly controllerId: string;
@@ -63,9 +73,11 @@ export class Controller {
   readonly #core: Core;
   readonly #members: Members;
   readonly #users: Users;
+  readonly #admins: Admins;
   readonly #revocation: Revocation;
   readonly #roster = new Roster();
   #beat: NodeJS.Timeout | null = null;
+  #keeping: NodeJS.Timeout | null = null;
   #configLater: NodeJS.Timeout | null = null;
   readonly #memory: Memory;
   /** Views whose connection is a new one: what they list first may be of another store. */
@@ -105,6 +117,7 @@ export class Controller {
     };
     this.#members = new Members(this.#core);
     this.#users = new Users(this.#core);
+    this.#admins = new Admins(this.#core);
   }
 
   /**
@@ -115,6 +128,7 @@ export class Controller {
   static async start(options: ControllerOptions): Promise<Controller> {
     const { mesh, timeout_ms = 15_000 } = options;
     const secrets = await loadSecrets(mesh);
+    await renewCredentials(mesh);
     const user = parseCredentials(await readFile(mesh.controllerCredentials, "utf8"));
     const id = signingKey(user.seed).publicKey;
     const link = await Link.open({
@@ -135,6 +149,7 @@ export class Controller {
 
   async close(): Promise<void> {
     if (this.#beat) clearInterval(this.#beat);
+    if (this.#keeping) clearInterval(this.#keeping);
     if (this.#configLater) clearTimeout(this.#configLater);
     this.#revocation.close();
     const { mesh, secrets } = this.#views;
@@ -161,6 +176,8 @@ export class Controller {
     this.#beat = setInterval(() => {
       this.#sendBeat().catch((error) => this.#log("beat-failed", { reason: String(error) }));
     }, this.#options.beat_ms ?? 5_000);
+    await this.#admins.keepFirst();
+    this.#keeping = setInterval(() => void this.#keepFirst(), keep_ms);
     await this.#serve();
     await this.#members.finishRemovals();
     // A controller may have ended between a change and its announcement.
@@ -177,6 +194,9 @@ export class Controller {
     // Asked first: of two controllers that begin a mesh together, neither is to think it lost.
     const had = await hadStore(this.#core.mesh);
     const isNew = await ensureBuckets(this.#link, creation, buckets, options);
+    for (const bucket of isNew ? [] : buckets) {
+      if (await bucket.harden()) this.#log("bucket-hardened", { bucket: bucket.name });
+    }
     // Who ran until then remembers all of it.
     if (had && isNew) this.#core.losses.found("empty", !this.#isListed);
     await rememberStore(this.#core.mesh);
@@ -208,6 +228,7 @@ export class Controller {
     const removed = this.#members.all().filter((member) => member.state === "removed");
     const tokens = [...this.#core.store.ledgers.secrets.records("tokens")];
     return [
+      ...this.#admins.owed(),
       ...removed.map((member) => ({ key: member.nodeId, since_s: seconds(member.joined) })),
       ...tokens
         .filter((token) => token.revoked)
@@ -260,6 +281,7 @@ export class Controller {
         admission,
         members: this.#members,
         tokens,
+        admins: this.#admins,
         users: this.#users,
         confidant: new Confidant(this.#core, this.#users),
         roster: this.#roster,
@@ -269,6 +291,14 @@ export class Controller {
           error instanceof Refused ? new ControlError("MESHD_BAD_REQUEST", error.message) : error,
         ),
     });
+  }
+
+  async #keepFirst(): Promise<void> {
+    try {
+      await this.#admins.keepFirst();
+    } catch (error) {
+      this.#log("admin-not-renewed", { reason: String(error) });
+    }
   }
 
   async #sendBeat(): Promise<void> {

@@ -5,7 +5,10 @@ import { fieldsOf } from "../check.js";
 import { ControlError } from "../errors.js";
 import type { Endpoint, Message } from "../nats/index.js";
 import { batchCount_max } from "../present.js";
-import { inboxOf, isAdminReply, isOwnReply, subjectsOf } from "../subjects.js";
+import { inboxOf, isOwnReply, subjectsOf } from "../subjects.js";
+import { adminEndpoints } from "./admin-endpoints.js";
+import { adminListRequests } from "./admin-list-requests.js";
+import type { Admins } from "./admins.js";
 import type { Admission } from "./admission.js";
 import type { Confidant } from "./confidant.js";
 import type { Core } from "./core.js";
@@ -20,6 +23,7 @@ export interface Parts {
   admission: Admission;
   members: Members;
   tokens: Tokens;
+  admins: Admins;
   users: Users;
   confidant: Confidant;
   roster: Roster;
@@ -34,15 +38,8 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
   const requests = {
     ...adminRequests(core, parts.members, parts.tokens, parts.roster),
     ...userRequests(parts.users),
+    ...adminListRequests(parts.admins, core.mesh),
   };
-  const admin = Object.entries(requests).map(([path, answer]) => ({
-    name: path.replace(".", "-"),
-    subject: subjects.admin(path),
-    handle: async (request: Message) => {
-      if (!isAdminReply(request.reply)) return refuseReply(request);
-      return JSON.stringify((await answer(readArguments(request.text))) ?? null);
-    },
-  }));
   const join: Endpoint = {
     name: "join",
     subject: subjects.join("*"),
@@ -67,7 +64,7 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
       throw new ControlError("MESHD_BAD_REQUEST", `no member may ask for ${verb}`);
     },
   };
-  return [join, member, ...admin];
+  return [join, member, ...adminEndpoints(core, requests, parts.admins)];
 }
 
 /** Signed records that a member hands back after the store lost them: never older ones. */

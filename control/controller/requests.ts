@@ -5,7 +5,9 @@ import { canonicalAddress, canonicalPrefix } from "../cidr.js";
 import { ControlError } from "../errors.js";
 import { keyOf } from "../keys.js";
 import { type PeerRecord, roles } from "../records.js";
+import { mayAsk } from "../roles.js";
 import { checkRecord } from "../validate.js";
+import type { Asker } from "./admins.js";
 import { type Core, configOf } from "./core.js";
 import { refuseInPool } from "./leases.js";
 import type { Members } from "./members.js";
@@ -16,7 +18,7 @@ import type { Tokens } from "./tokens.js";
 import { auditLeases, leaseViews, nodeView, type Roster, routeViews } from "./views.js";
 
 /** Path below `<mesh>.admin.` -> what answers it. Empty or "" as a request is {}. */
-export type Requests = Record<string, (fields: Fields) => Promise<unknown>>;
+export type Requests = Record<string, (fields: Fields, asker: Asker) => Promise<unknown>>;
 
 export function adminRequests(
   core: Core,
@@ -142,15 +144,20 @@ function storeRequests(core: Core, roster: Roster): Requests {
 
 function tokenRequests(tokens: Tokens): Requests {
   return {
-    "tokens.create": async (fields) => {
+    "tokens.create": async (fields, asker) => {
       const given = (name: string) => fields[name] !== undefined;
+      const pptpServer = given("pptpServer") && check.flag(fields, "pptpServer");
+      if (pptpServer && !mayAsk(asker.role, "nodes.pptp")) {
+        const what = "only role admin lets nodes serve PPTP accounts; ask one who has it";
+        throw new ControlError("MESHD_NOT_ALLOWED", what);
+      }
       const whole = (all: Fields, name: string) => check.whole(all, name, 1, 1_000_000_000);
       return tokens.create(check.userKey(fields, "bootstrapKey"), {
         description: given("description") ? check.text(fields, "description") : "",
         role: given("role") ? check.choice(fields, "role", roles) : "node",
         expires_s: given("expires_s") ? check.nullable(fields, "expires_s", whole) : 86_400,
         uses: given("uses") ? check.nullable(fields, "uses", usesOf) : 1,
-        pptpServer: given("pptpServer") && check.flag(fields, "pptpServer"),
+        pptpServer,
       });
     },
     "tokens.list": async () => tokens.list(),

@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ControlError, type ControlLog } from "../errors.js";
 import type { Mesh, MeshSecrets } from "../mesh.js";
-import { accountJwt, Link, readAccountJwt, signingKey } from "../nats/index.js";
+import { accountJwt, hasBucketLimits, Link, readAccountJwt, signingKey } from "../nats/index.js";
 import { inboxOf } from "../subjects.js";
 
 /** Between two looks when all goes well, and at most when it does not. */
@@ -26,6 +26,8 @@ export class Revocation {
   #link: Link | null = null;
   #failures = 0;
   #ended = false;
+  /** The servers' account JWT was seen to have this version's limits. */
+  #isOfToday = false;
 
   constructor(mesh: Mesh, secrets: MeshSecrets, servers: string[], log: ControlLog) {
     this.#mesh = mesh;
@@ -67,7 +69,7 @@ export class Revocation {
   }
 
   #work(): void {
-    if (this.#ended || this.#waiting.size + this.#owed.size === 0) return;
+    if (this.#ended || !this.#isDue()) return;
     this.#working ??= this.#send()
       .then(
         () => {
@@ -82,6 +84,12 @@ export class Revocation {
         this.#working = null;
         this.#workLater();
       });
+  }
+
+  /** Who cannot sign has nothing to look at, as long as nothing is to be revoked. */
+  #isDue(): boolean {
+    const canSign = this.#secrets.operator !== null && this.#secrets.system !== null;
+    return this.#waiting.size + this.#owed.size > 0 || (canSign && !this.#isOfToday);
   }
 
   /** A failure in a row doubles the wait: a key that is missing must not fill the log. */
@@ -121,13 +129,15 @@ export class Revocation {
     const mesh = this.#mesh;
     const secrets = this.#secrets;
     const subject = `$SYS.REQ.ACCOUNT.${mesh.accountKey}.CLAIMS.LOOKUP`;
-    const current = readAccountJwt((await link.request(subject, "", 5_000)).text);
+    const { text } = await link.request(subject, "", 5_000);
+    const current = readAccountJwt(text);
+    this.#isOfToday = hasBucketLimits(text);
     const owed = [...this.#owed]
       .filter(([key, { since_s }]) => (current.revoked[key] ?? -1) < since_s)
       .map(([key, { at_s }]) => [key, at_s] as const);
     const batch = new Map([...owed, ...this.#waiting]);
     for (const [key, at] of Object.entries(current.revoked)) this.#revoked.set(key, at);
-    if (batch.size === 0) {
+    if (batch.size === 0 && this.#isOfToday) {
       this.#owed.clear();
       return;
     }
@@ -154,6 +164,7 @@ export class Revocation {
       // look again.
       this.#owed.set(key, { since_s: at, at_s: at });
     }
-    this.#log("credentials-revoked", { keys: [...batch.keys()] });
+    this.#isOfToday = true;
+    if (batch.size > 0) this.#log("credentials-revoked", { keys: [...batch.keys()] });
   }
 }

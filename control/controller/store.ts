@@ -18,6 +18,10 @@ export interface Stored<K extends RecordKind> {
 }
 
 const attempts_max = 50;
+/** Kinds in the bucket of secrets. */
+const secretKinds = new Set<RecordKind>(["tokens", "admins", "users"]);
+/** Nobody but controllers has these: what is presented as one is a replay. */
+const neverPresented = new Set<RecordKind>(["tokens", "admins", "heartbeat"]);
 
 type Decide<K extends RecordKind> = (
   record: RecordOfKind[K] | null,
@@ -40,7 +44,7 @@ export class Store {
 
   #place(key: string): "mesh" | "secrets" {
     const kind = parseKey(key)?.kind;
-    return kind === "tokens" || kind === "users" ? "secrets" : "mesh";
+    return kind !== undefined && secretKinds.has(kind) ? "secrets" : "mesh";
   }
 
   /**
@@ -160,8 +164,7 @@ export class Store {
     const place = parseKey(key);
     const opened = open(this.trust, key, value);
     if (typeof opened === "string" || place?.writer !== null) return null;
-    // Nobody but controllers has tokens: what is presented as one is a replay.
-    if (opened.kind === "tokens" || opened.kind === "heartbeat") return null;
+    if (neverPresented.has(opened.kind)) return null;
     const bucket = this.#place(key);
     const before = await this.read(key);
     if (opened.serial <= before.serial) return null;

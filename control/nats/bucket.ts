@@ -79,12 +79,27 @@ export class Bucket {
         storage: StorageType.File,
         num_replicas: options.replicas,
         deny_delete: true,
+        // The server acknowledges to any subject that a writer names: "$JS.API.STREAM.PURGE..." too.
+        deny_purge: true,
         // A rollup header on a member's own key would empty the whole bucket ("Nats-Rollup: all").
         allow_rollup_hdrs: false,
         allow_direct: true,
       });
     } catch (error) {
       if (apiCode(error) !== streamExists) throw wrap(`bucket ${this.name}`, error);
+    }
+  }
+
+  /** Gives a stream that an earlier version made what this one's have. True when it lacked it. */
+  async harden(): Promise<boolean> {
+    const manager = await this.link.connection.jetstreamManager({ checkAPI: false });
+    try {
+      const { config } = await manager.streams.info(this.stream);
+      if (config.deny_purge) return false;
+      await manager.streams.update(this.stream, { ...config, deny_purge: true });
+      return true;
+    } catch (error) {
+      throw wrap(`bucket ${this.name}`, error);
     }
   }
 

@@ -5,6 +5,7 @@ export { Bucket, type Entry } from "./bucket.js";
 export {
   accountJwt,
   credentialsText,
+  hasBucketLimits,
   haveSameRights,
   operatorJwt,
   type Permissions,

@@ -19,6 +19,18 @@ export interface Permissions {
   replies?: { max: number; ttl_s: number };
 }
 
+/**
+ * No stream but the two buckets, so that what a member makes the server write (ADR 0042) cannot make
+ * one; and consumers for thousands of nodes, not without end.
+ */
+const bucketLimits = { streams: 2, consumer: 10_000 };
+
+/** Whether an account JWT has today's limits. */
+export function hasBucketLimits(jwt: string): boolean {
+  const { limits } = decode<{ limits?: { streams?: number; consumer?: number } }>(jwt).nats;
+  return limits?.streams === bucketLimits.streams && limits.consumer === bucketLimits.consumer;
+}
+
 export function operatorJwt(
   name: string,
   operator: SigningKey,
@@ -30,7 +42,8 @@ export function operatorJwt(
 }
 
 /**
- * Account JWT. `jetStream`: storage without limit, else none. `revoked`: user key -> unix seconds.
+ * Account JWT. `jetStream`: storage for the two buckets, else none. `revoked`: user key -> unix
+ * seconds.
  */
 export function accountJwt(account: {
   name: string;
@@ -52,8 +65,7 @@ export function accountJwt(account: {
     wildcards: true,
     mem_storage: storage,
     disk_storage: storage,
-    streams: -1,
-    consumer: -1,
+    ...(account.jetStream ? bucketLimits : { streams: -1, consumer: -1 }),
   };
   const claims = { limits, signing_keys: account.signers, revocations: account.revoked };
   return encodeAccount(account.name, account.key, claims, { algorithm, signer: account.signer });
@@ -81,6 +93,7 @@ export function userJwt(user: {
 
 interface UserClaims {
   key: string;
+  name: string;
   expires: number | null;
   issued: number;
 }
@@ -101,7 +114,8 @@ function decodeUserJwt(jwt: string): UserClaims | null {
   try {
     const claims = decode<unknown>(jwt);
     if (!isPublicKey(claims.sub, "U") || typeof claims.iat !== "number") return null;
-    return { key: claims.sub, expires: claims.exp ?? null, issued: claims.iat };
+    const { sub: key, name = "" } = claims;
+    return { key, name, expires: claims.exp ?? null, issued: claims.iat };
   } catch {
     return null;
   }

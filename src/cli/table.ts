@@ -18,6 +18,10 @@ export const COMMANDS: Readonly<Record<string, TableEntry>> = {
   store: { summary: "what a lost or older store lacked", load: () => import("./store.js") },
   route: { summary: "list the routes of the mesh", load: () => import("./route.js") },
   token: { summary: "create, list or revoke join tokens", load: () => import("./token.js") },
+  admin: {
+    summary: "add, list or remove administrators",
+    load: () => import("./administrators.js"),
+  },
   config: { summary: "get or set settings of the mesh", load: () => import("./settings.js") },
   peer: { summary: "add, list or remove static peers", load: () => import("./peer.js") },
   mtu: { summary: "why packets to a peer are no larger", load: () => import("./mtu.js") },

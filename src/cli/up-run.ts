@@ -7,7 +7,6 @@ import {
   type Mesh,
   type NatsClientHelp,
   natsClientHelp,
-  renewCredentials,
   setMeshServers,
   unmakeMesh,
 } from "../../control/index.js";
@@ -130,7 +129,6 @@ async function ensureMesh(
     return { mesh: await createMesh(dir, wish), isNew: true };
   }
   checkSame(invocation, mesh);
-  await renewCredentials(mesh);
   const isSame = mesh.servers.includes(url);
   return { mesh: isSame ? mesh : await setMeshServers(dir, [url]), isNew: false };
 }
@@ -158,7 +156,6 @@ async function alreadyUp(
   const mesh = await loadMesh(meshDir(invocation.settings));
   checkSame(invocation, mesh);
   await checkSamePlan(invocation);
-  await renewCredentials(mesh);
   print(invocation, context, await viewOf(mesh, state), upText);
 }
 

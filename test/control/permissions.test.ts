@@ -4,11 +4,12 @@ import { headers } from "nats";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { writeSecretFile } from "../../control/files.js";
-import { AdminClient, createIdentity, renewCredentials } from "../../control/index.js";
+import { type AdminClient, createIdentity } from "../../control/index.js";
 import { loadSecrets } from "../../control/mesh.js";
 import {
   credentialsText,
   parseCredentials,
+  readUserJwt,
   signingKey,
   userJwt,
 } from "../../control/nats/index.js";
@@ -229,35 +230,37 @@ test("a responder does not answer into an inbox that is not the requester's own"
   });
 });
 
-/** Writes the admin credentials of a meshd that had no bench; gives the seed, which stays. */
+/** Writes the admin credentials of a meshd that had no roles, without an end; gives the seed. */
 async function makeOld({ mesh }: TestMesh): Promise<string> {
   const { seed } = parseCredentials(await readFile(mesh.adminCredentials, "utf8"));
   const key = signingKey(seed).publicKey;
-  const rights = adminPermissions(mesh.name, key);
-  const publish = rights.publish.filter((subject) => !subject.endsWith(".bench"));
+  const { subscribe } = adminPermissions(mesh.name, { name: "admin", key, role: "admin" });
   const { signer } = await loadSecrets(mesh);
   const user = { name: "admin", key, account: mesh.accountKey, signer };
-  const jwt = await userJwt({ ...user, permissions: { ...rights, publish } });
-  await writeSecretFile(mesh.adminCredentials, credentialsText(jwt, seed));
+  const permissions = { publish: ["mesh.admin.>"], subscribe };
+  await writeSecretFile(
+    mesh.adminCredentials,
+    credentialsText(await userJwt({ ...user, permissions }), seed),
+  );
   return seed;
 }
 
-test("credentials of an older mesh get today's rights and keep their keys", async () => {
+test("credentials of an older mesh get today's rights and an end, and keep their keys", async () => {
   await withMesh({}, async (mesh) => {
-    await mesh.controller();
-    const askBench = async () => {
-      const admin = await AdminClient.forMesh(mesh.mesh);
-      const code = await codeOf(admin.nodes.bench(createIdentity().nodeId, {}));
-      await admin.close();
-      return code;
-    };
     const seed = await makeOld(mesh);
-    assert.is(await askBench(), "MESHD_PERMISSION");
-    assert.equal(await renewCredentials(mesh.mesh), [mesh.mesh.adminCredentials]);
-    const text = await readFile(mesh.mesh.adminCredentials, "utf8");
-    assert.is(parseCredentials(text).seed, seed);
-    assert.is(await askBench(), "MESHD_NO_CONTROLLER", "allowed, and there is no such agent");
-    assert.equal(await renewCredentials(mesh.mesh), [], "nothing to change any more");
+    const old = await readFile(mesh.mesh.adminCredentials, "utf8");
+    assert.is(readUserJwt(parseCredentials(old).jwt)?.expires, null);
+    await mesh.controller();
+    const own = parseCredentials(await readFile(mesh.mesh.adminCredentials, "utf8"));
+    assert.is(own.seed, seed);
+    assert.ok((readUserJwt(own.jwt)?.expires ?? 0) > Date.now() / 1000 + 89 * 86_400);
+    const admin = await mesh.admin();
+    const code = await codeOf(admin.nodes.bench(createIdentity().nodeId, {}));
+    assert.is(code, "MESHD_NO_CONTROLLER", "allowed, and there is no such agent");
+    const renewed = mesh.log.filter((line) => line.event === "admin-renewed").length;
+    await mesh.controller();
+    const again = mesh.log.filter((line) => line.event === "admin-renewed").length;
+    assert.is(again, renewed, "nothing to change any more");
   });
 });
 

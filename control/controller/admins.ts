@@ -1,0 +1,263 @@
+// Administrators: made, renewed and removed on the word of one with role admin. The server holds
+// them to their subjects; here it is checked again, by name, key and role.
+import { readFile, rm } from "node:fs/promises";
+import { ADMIN_LASTS_S, endIn, FIRST_ADMIN, isHalfOver, writeUser } from "../credentials.js";
+import { ControlError } from "../errors.js";
+import { readTextFile, writeSecretFile } from "../files.js";
+import { isLabel, keyOf } from "../keys.js";
+import {
+  credentialsText,
+  haveSameRights,
+  parseCredentials,
+  readUserJwt,
+  signingKey,
+  userJwt,
+} from "../nats/index.js";
+import { adminPermissions } from "../permissions.js";
+import type { AdminRecord } from "../records.js";
+import { type AdminRole, leastRoleOf, mayAsk } from "../roles.js";
+import { inboxOf, isOwnReply, STOCK_INBOX } from "../subjects.js";
+import { formerKeys_max } from "../validate.js";
+import { afterRevocation } from "./admission.js";
+import type { Core } from "./core.js";
+
+/** Who asks: an administrator by name, or nobody by name, who may only read. */
+export interface Asker {
+  name: string | null;
+  role: AdminRole;
+}
+
+/** An administrator as others see him. */
+export interface AdminView {
+  name: string;
+  key: string;
+  role: AdminRole;
+  created: string;
+  createdBy: string;
+  expires: string | null;
+  state: "active" | "expired";
+}
+
+/** Credentials but for the seed, which only the one who asked has. */
+export interface MadeAdmin {
+  jwt: string;
+  view: AdminView;
+}
+
+export interface AdminWish {
+  name: string;
+  role: AdminRole;
+  /** Public user key. */
+  key: string;
+  lasts_s: number | null;
+}
+
+function viewOf(admin: AdminRecord): AdminView {
+  const { name, key, role, created, createdBy, expires } = admin;
+  const isOver = expires !== null && Date.parse(expires) <= Date.now();
+  return { name, key, role, created, createdBy, expires, state: isOver ? "expired" : "active" };
+}
+
+const never = (what: string): never => {
+  throw new ControlError("MESHD_NOT_ALLOWED", what);
+};
+
+export class Admins {
+  readonly #core: Core;
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  #all(): AdminRecord[] {
+    return [...this.#core.store.ledgers.secrets.records("admins")];
+  }
+
+  list(): AdminView[] {
+    const living = this.#all().filter((one) => !one.removed);
+    return living.map(viewOf).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /**
+   * Who asked for a path on the subject of a name. MESHD_NOT_ALLOWED: there is no such
+   * administrator any more, his role does not reach, or the answer would go to another's inbox.
+   */
+  authorize(name: string, path: string, reply: string | undefined): Asker {
+    const held = this.#core.store.ledgers.secrets.get<"admins">(keyOf.admin(name))?.record;
+    if (!held || held.removed) {
+      return never(`this mesh has no administrator ${name}; "meshd admin list" shows them`);
+    }
+    const inboxes = [inboxOf.admin(held.key), STOCK_INBOX];
+    if (!inboxes.some((inbox) => isOwnReply(reply, inbox))) {
+      return never(`the answer is to go where ${name} does not listen; use his own inbox`);
+    }
+    if (!mayAsk(held.role, path)) {
+      const least = leastRoleOf(path);
+      return never(`${name} is ${held.role}, and ${path} needs ${least}; ask one who is`);
+    }
+    return { name, role: held.role };
+  }
+
+  /**
+   * A new administrator, or other rights or a new end for one with the same key. MESHD_BAD_REQUEST,
+   * MESHD_NAME_TAKEN.
+   */
+  async add(wish: AdminWish, by: string): Promise<MadeAdmin> {
+    const { name, role, key, lasts_s } = wish;
+    if (!isLabel(name)) {
+      const what = `name ${JSON.stringify(name)} is not one DNS label (a-z, 0-9, -; at most 63)`;
+      throw new ControlError("MESHD_BAD_REQUEST", what);
+    }
+    this.#refuseKeyOfOther(name, key);
+    let isChanged = false;
+    const record = await this.#core.store.change<"admins">(keyOf.admin(name), (before) => {
+      if (before && !before.removed && before.key !== key) {
+        const what = `there is an administrator ${name} with another key; choose another name, or`;
+        throw new ControlError("MESHD_NAME_TAKEN", `${what} remove him first`);
+      }
+      isChanged = before !== null && !before.removed && before.role !== role;
+      if (isChanged && role !== "admin") this.#refuseLast(name);
+      const formerKeys = formerOf(before).filter((one) => one !== key);
+      const expires = endOf(lasts_s);
+      const created = new Date().toISOString();
+      const start = { name, key, created, createdBy: by, removed: false };
+      return { ...start, role, lasts_s, expires, formerKeys };
+    });
+    // What was given before for another role ends now.
+    if (isChanged) this.#core.revoke([key]);
+    if (!record) throw new ControlError("MESHD_CONFLICT", `${name} changed meanwhile; try again`);
+    return this.#made(record);
+  }
+
+  /** The keys of members, tokens and other administrators are theirs. */
+  #refuseKeyOfOther(name: string, key: string): void {
+    const { mesh, secrets } = this.#core.store.ledgers;
+    const isOthers =
+      mesh.get(keyOf.member(key))?.record ||
+      [...secrets.records("tokens")].some((token) => token.bootstrapKey === key) ||
+      this.#all().some((one) => one.name !== name && one.key === key);
+    if (!isOthers) return;
+    const what = 'this key is somebody else\'s already; make another with "meshd admin key"';
+    throw new ControlError("MESHD_NAME_TAKEN", what);
+  }
+
+  #refuseLast(name: string): void {
+    const others = this.list().filter((one) => one.role === "admin" && one.name !== name);
+    if (others.some((one) => one.state === "active")) return;
+    const what = `${name} is the last administrator with role admin; make another first`;
+    throw new ControlError("MESHD_CONFLICT", what);
+  }
+
+  async #made(record: AdminRecord): Promise<MadeAdmin> {
+    const { mesh, secrets } = this.#core;
+    const { name, key, lasts_s } = record;
+    await afterRevocation(key, this.#core);
+    const permissions = adminPermissions(mesh.name, record);
+    const user = { name, key, account: mesh.accountKey, signer: secrets.signer, permissions };
+    return { jwt: await userJwt({ ...user, ...endIn(lasts_s) }), view: viewOf(record) };
+  }
+
+  /** The same rights for as long again. */
+  async renew(name: string): Promise<MadeAdmin> {
+    const record = await this.#core.store.change<"admins">(keyOf.admin(name), (before) =>
+      before && !before.removed ? { ...before, expires: endOf(before.lasts_s) } : undefined,
+    );
+    if (!record || record.removed) return never(`there is no administrator ${name} any more`);
+    return this.#made(record);
+  }
+
+  /** At once, for good, also over a restart of every server. MESHD_NOT_FOUND, MESHD_CONFLICT. */
+  async remove(name: string): Promise<{ removed: string }> {
+    const isThere = this.list().some((one) => one.name === name);
+    if (!isThere) {
+      const what = `there is no administrator ${name.slice(0, 63)}; "meshd admin list" shows them`;
+      throw new ControlError("MESHD_NOT_FOUND", what);
+    }
+    this.#refuseLast(name);
+    const record = await this.#core.store.change<"admins">(keyOf.admin(name), (before) =>
+      before && !before.removed ? { ...before, removed: true } : undefined,
+    );
+    if (record) this.#core.revoke([record.key]);
+    await this.keepFirst();
+    return { removed: name };
+  }
+
+  /** Keys that must be revoked; a controller may have ended between a removal and that. */
+  owed(): { key: string; since_s: number }[] {
+    return this.#all().flatMap((admin) => [
+      ...(admin.removed
+        ? [{ key: admin.key, since_s: Math.floor(Date.parse(admin.created) / 1000) }]
+        : []),
+      ...admin.formerKeys.map((key) => ({ key, since_s: 0 })),
+    ]);
+  }
+
+  /**
+   * Keeps the credentials of the mesh's folder: the first administrator is listed, has today's
+   * rights, and is renewed at half of his time; the file of a removed one goes. When no
+   * administrator with role admin is left (a lost store), whoever has this folder is one anew.
+   */
+  async keepFirst(): Promise<void> {
+    const path = this.#core.mesh.adminCredentials;
+    const text = await readTextFile(path);
+    const own = text === null ? null : parseCredentials(text);
+    const key = own === null ? null : signingKey(own.seed).publicKey;
+    const isGone = (one: AdminRecord) =>
+      (one.removed && one.key === key) || (key !== null && one.formerKeys.includes(key));
+    if (this.#all().some(isGone)) {
+      await rm(path, { force: true });
+      this.#core.log("admin-file-removed", { path });
+      return this.keepFirst();
+    }
+    const held = this.#all().find((one) => one.key === key && !one.removed);
+    if (held && own) return this.#refresh(held, own);
+    if (this.list().some((one) => one.role === "admin")) return;
+    await this.#begin(key);
+  }
+
+  async #refresh(held: AdminRecord, own: { jwt: string; seed: string }): Promise<void> {
+    const { mesh, log } = this.#core;
+    const claims = readUserJwt(own.jwt);
+    const ends = claims?.expires ?? null;
+    const { jwt } = await this.#made(held);
+    const isAsToday = haveSameRights(own.jwt, jwt) && (ends !== null || held.lasts_s === null);
+    if (isAsToday && !isHalfOver(own.jwt)) return;
+    const renewed = await this.renew(held.name);
+    await writeSecretFile(mesh.adminCredentials, credentialsText(renewed.jwt, own.seed));
+    log("admin-renewed", { name: held.name, expires: renewed.view.expires });
+  }
+
+  async #begin(key: string | null): Promise<void> {
+    const { mesh, secrets, log } = this.#core;
+    const path = mesh.adminCredentials;
+    if (key === null) {
+      const about = { name: FIRST_ADMIN, account: mesh.accountKey, signer: secrets.signer };
+      // Its rights come with the refresh below.
+      const permissions = () => ({ publish: [], subscribe: [] });
+      await writeUser(path, { ...about, permissions, lasts_s: ADMIN_LASTS_S });
+    }
+    const own = parseCredentials(await readFile(path, "utf8"));
+    const publicKey = signingKey(own.seed).publicKey;
+    const start = { name: FIRST_ADMIN, key: publicKey, role: "admin" as const };
+    const rest = { created: new Date().toISOString(), createdBy: "", removed: false };
+    const record = await this.#core.store.change<"admins">(keyOf.admin(FIRST_ADMIN), (before) => {
+      if (before && !before.removed) return undefined;
+      const formerKeys = formerOf(before).filter((one) => one !== publicKey);
+      const ends = { lasts_s: ADMIN_LASTS_S, expires: endOf(ADMIN_LASTS_S) };
+      return { ...start, ...rest, ...ends, formerKeys };
+    });
+    if (record?.key !== publicKey) return;
+    log("admin-added", { name: FIRST_ADMIN, role: "admin", by: "" });
+    await this.#refresh(record, own);
+  }
+}
+
+function endOf(lasts_s: number | null): string | null {
+  return lasts_s === null ? null : new Date(Date.now() + lasts_s * 1000).toISOString();
+}
+
+/** Keys that a name had and must not have again. */
+function formerOf(before: AdminRecord | null): string[] {
+  if (before === null) return [];
+  const former = before.removed ? [...before.formerKeys, before.key] : before.formerKeys;
+  return former.slice(-formerKeys_max);
+}
