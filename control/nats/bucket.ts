@@ -79,7 +79,7 @@ export class Bucket {
         storage: StorageType.File,
         num_replicas: options.replicas,
         deny_delete: true,
-        // The server acknowledges to any subject that a writer names: "$JS.API.STREAM.PURGE..." too.
+        // The server acknowledges to any subject a writer names: "$JS.API.STREAM.PURGE..." too.
         deny_purge: true,
         // A rollup header on a member's own key would empty the whole bucket ("Nats-Rollup: all").
         allow_rollup_hdrs: false,

@@ -54,7 +54,7 @@ async function connectWith(mesh: TestMesh, credentials: string): Promise<AdminCl
   return client;
 }
 
-test("an observer reads, an operator works, an admin grants: the server refuses the rest", async () => {
+test("observers read, operators work, admins grant: the server refuses the rest", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const first = await mesh.admin();
@@ -85,7 +85,7 @@ test("an observer reads, an operator works, an admin grants: the server refuses 
   });
 });
 
-test("every request of a role passes the server, every other one is refused by it", async () => {
+test("the server passes what a role may ask, and refuses every other request", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     for (const role of adminRoles) {
@@ -135,7 +135,7 @@ async function widen(mesh: TestMesh, file: string, role: AdminRole): Promise<voi
   await writeFile(file, credentialsText(wide, seed));
 }
 
-test("controllers hold an administrator to his role and name whatever the server lets through", async () => {
+test("controllers hold an administrator to role and name whatever the server lets by", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const { file } = await newAdmin(mesh, { name: "olga", role: "observer" });
@@ -164,7 +164,7 @@ test("controllers hold an administrator to his role and name whatever the server
   });
 });
 
-test("a removed administrator is cut at once, and refused after a restart of the server", async () => {
+test("a removed administrator is cut at once, and stays out after a server's restart", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
     const { file } = await newAdmin(mesh, { name: "otto", role: "operator" });
@@ -255,7 +255,7 @@ test("credentials past half of their time are renewed by their use", async () =>
   });
 });
 
-test("whoever has the mesh's folder is an administrator again after the list was lost", async () => {
+test("who has the mesh's folder is an administrator again after the list was lost", async () => {
   await withMesh({}, async (mesh) => {
     await rm(mesh.mesh.adminCredentials);
     await mesh.controller();

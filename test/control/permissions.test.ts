@@ -245,7 +245,7 @@ async function makeOld({ mesh }: TestMesh): Promise<string> {
   return seed;
 }
 
-test("credentials of an older mesh get today's rights and an end, and keep their keys", async () => {
+test("an older mesh's credentials get today's rights and an end, and keep their keys", async () => {
   await withMesh({}, async (mesh) => {
     const seed = await makeOld(mesh);
     const old = await readFile(mesh.mesh.adminCredentials, "utf8");
