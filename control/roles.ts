@@ -9,6 +9,7 @@ export type AdminRole = (typeof adminRoles)[number];
 const readings = [
   ...["nodes.list", "nodes.show", "leases.list", "leases.audit", "tokens.list", "peers.list"],
   ...["users.list", "users.key", "config.get", "routes.list", "records.refused", "admins.list"],
+  "store.report",
 ];
 
 /** The daily work. */
@@ -22,7 +23,9 @@ const works = [
 const own = ["admins.renew"];
 
 /** What gives rights, or changes the mesh as a whole. */
-const grants = ["config.set", "nodes.grant", "nodes.pptp", "admins.add", "admins.remove"];
+const grants = [
+  ...["config.set", "nodes.grant", "nodes.pptp", "admins.add", "admins.remove", "store.accept"],
+];
 
 const leastRoles = new Map<string, AdminRole>([
   ...[...readings, ...own].map((path) => [path, "observer"] as const),

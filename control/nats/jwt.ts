@@ -20,8 +20,8 @@ export interface Permissions {
 }
 
 /**
- * No stream but the two buckets, so that what a member makes the server write (ADR 0042) makes none;
- * and consumers for thousands of nodes, not without end.
+ * No stream but the two buckets: what a member makes the server write (ADR 0042) makes no other.
+ * Consumers for thousands of nodes, but not without end.
  */
 const bucketLimits = { streams: 2, consumer: 10_000 };
 

@@ -6,7 +6,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { MemberSession, Refusal } from "../../control/index.js";
 import { eventually, factsOf, type Joined, joinNode, type TestMesh, withMesh } from "./fixture.js";
-import { connectAs } from "./raw.js";
+import { connectAs, connectFile } from "./raw.js";
 
 interface Scene {
   mesh: TestMesh;
@@ -105,6 +105,48 @@ test("a node that says it has another's underlay address is not believed by anyb
     const nodes = watching.snapshot()?.nodes;
     assert.not(nodes?.has(attacker.identity.nodeId));
     assert.ok(nodes?.has(victim.identity.nodeId));
+  });
+});
+
+test("acknowledgments and answers sent to the server's own subjects change no stream", async () => {
+  await withScene(async ({ mesh, attacker, victim }) => {
+    const raw = await connectAs(mesh, attacker);
+    const own = attacker.identity.nodeId;
+    const verbs = ["PURGE", "DELETE", "UPDATE", "MSG.DELETE", "SNAPSHOT", "RESTORE"];
+    const subjects = [
+      ...verbs.flatMap((verb) => [
+        `$JS.API.STREAM.${verb}.KV_mesh`,
+        `$JS.API.STREAM.${verb}.KV_mesh-secrets`,
+      ]),
+      // Its answer names the consumer: a stream of that name would be made.
+      `$JS.API.STREAM.CREATE.${own}`,
+    ];
+    const manager = await raw.connection.jetstreamManager({ checkAPI: false });
+    for (const target of subjects) {
+      raw.publish(`$KV.mesh.nodes.${own}`, "{}", target);
+      raw.publish(`$JS.API.CONSUMER.DELETE.KV_mesh.${own}`, "", target);
+      raw.publish(
+        `$JS.API.CONSUMER.CREATE.KV_mesh.${own}.$KV.mesh.>`,
+        JSON.stringify({ stream_name: "KV_mesh", config: { name: own, ack_policy: "none" } }),
+        target,
+      );
+      // Deliveries, and the empty heartbeats of a consumer.
+      await manager.consumers
+        .add("KV_mesh", {
+          ...{ name: own, filter_subject: `$KV.mesh.nodes.${own}`, deliver_subject: target },
+          ...{ deliver_policy: DeliverPolicy.LastPerSubject, ack_policy: AckPolicy.None },
+          ...{ idle_heartbeat: 100e6, flow_control: true },
+        })
+        .catch(() => undefined);
+    }
+    const admin = await mesh.admin();
+    await eventually("all of it was heard", async () => (await admin.nodes.list()).length === 2);
+    const { connection } = await connectFile(mesh, mesh.mesh.adminCredentials, "_INBOX");
+    const names = (await connection.request("$JS.API.STREAM.NAMES")).json() as { streams: [] };
+    assert.equal(names.streams, ["KV_mesh", "KV_mesh-secrets"]);
+    const late = await mesh.session(victim);
+    const { members, leases } = await late.ready(10_000);
+    assert.equal([members.size, leases.size], [2, 2], "a fresh reader finds everything");
   });
 });
 
