@@ -138,7 +138,8 @@ export function checkSetting(
   }
   if (!Object.hasOwn(rules, name)) {
     const known = Object.keys(rules).join(", ");
-    throw new ControlError("MESHD_BAD_SETTING", `${name} is no setting; there are ${known}`);
+    const what = `${name.slice(0, 80)} is no setting; there are ${known}`;
+    throw new ControlError("MESHD_BAD_SETTING", what);
   }
   const known = name as SettingName;
   const rule = rules[known];

@@ -21,6 +21,7 @@ function formOf(given: unknown): Form[] {
 export function parseFlipState(text: string | null): FlipState | undefined {
   try {
     const { confirmed = {}, open = [] } = JSON.parse(text ?? "null") ?? {};
+    if (typeof confirmed !== "object") return undefined;
     const forms = Object.entries(confirmed as object).flatMap(([nodeId, form]) =>
       formOf(form).map((one) => [nodeId, one] as const),
     );

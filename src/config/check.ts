@@ -37,7 +37,10 @@ export function checkSetting<N extends SettingName>(
 export function unknownKey(key: string, known: readonly string[]): ConfigError {
   const near = nearest(key, known);
   const hint = near === undefined ? `allowed: ${known.join(", ")}` : `did you mean ${near}?`;
-  return new ConfigError("MESHD_CONFIG_UNKNOWN_KEY", `${key}: there is no such setting; ${hint}`);
+  return new ConfigError(
+    "MESHD_CONFIG_UNKNOWN_KEY",
+    `${key.slice(0, 80)}: there is no such setting; ${hint}`,
+  );
 }
 
 /** Whether `given` is the name of a setting. */

@@ -36,6 +36,9 @@ export interface Sources {
 const OTHER_VARIABLES = ["MESHD_CONFIG", "MESHD_TOKEN"];
 const OTHER_BEGINNINGS = ["MESHD_TEST_", "MESHD_LAB_", "MESHD_BENCH_", "MESHD_SETUP_"];
 
+/** The parser quotes what it stumbled over, whole. */
+const REASON_LENGTH_MAX = 200;
+
 /**
  * Reads, checks and merges all sources.
  * @throws ConfigError for an unknown key, a bad value, values that do not fit together, a bad file.
@@ -139,7 +142,8 @@ async function readSettingsFile(path: string): Promise<Partial<Record<SettingNam
 
 function notYaml(path: string, cause: unknown): ConfigError {
   const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
-  return new ConfigError("MESHD_CONFIG_FILE", `${path}: is no valid YAML: ${reason}`, { cause });
+  const what = `${path}: is no valid YAML: ${reason?.slice(0, REASON_LENGTH_MAX)}`;
+  return new ConfigError("MESHD_CONFIG_FILE", what, { cause });
 }
 
 function settingsOf(path: string, given: unknown): Partial<Record<SettingName, unknown>> {

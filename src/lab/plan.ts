@@ -66,7 +66,7 @@ function requireCount(what: string, value: number, least: number, most: number):
 
 /** Checks a shape. @throws LabError MESHD_LAB_SHAPE with what is allowed. */
 export function checkShape(shape: LabShape): void {
-  if (!NAME_PATTERN.test(shape.name)) {
+  if (typeof shape.name !== "string" || !NAME_PATTERN.test(shape.name)) {
     const rule = "1-20 of a-z, 0-9 and '-', beginning with a letter";
     throw new LabError("MESHD_LAB_SHAPE", `lab name '${shape.name}': allowed are ${rule}`);
   }

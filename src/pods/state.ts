@@ -47,7 +47,7 @@ export function parseState(value: unknown): PodsState {
   const devices = pods.map((pod) => pod.hostDevice);
   for (const list of [addresses, names, devices]) {
     const twice = list.find((item, index) => list.indexOf(item) !== index);
-    if (twice !== undefined) throw new Error(`${twice} is there twice`);
+    if (twice !== undefined) throw new Error(`${shown(twice)} is there twice`);
   }
   return { pods, last: readTexts(value.last, "last") };
 }
@@ -62,12 +62,17 @@ function readPod(value: unknown): Pod {
     labels: readTexts(value.labels, "labels"),
     addresses: addresses.map((item) => {
       const text = readText(item, "addresses");
-      if (parseAddress(text) === undefined) throw new Error(`${text} is no address`);
+      if (parseAddress(text) === undefined) throw new Error(`${shown(text)} is no address`);
       return text;
     }),
     hostDevice: readText(value.hostDevice, "hostDevice"),
     createdAt: readText(value.createdAt, "createdAt"),
   };
+}
+
+/** What a damaged file says may be of any length. */
+function shown(text: string): string {
+  return text.slice(0, 80);
 }
 
 function readText(value: unknown, field: string): string {
@@ -78,7 +83,7 @@ function readText(value: unknown, field: string): string {
 function readTexts(value: unknown, field: string): Record<string, string> {
   if (!isPlainObject(value)) throw new Error(`field ${field} is no object`);
   const entries = Object.entries(value).map(([key, text]) => {
-    if (typeof text !== "string") throw new Error(`field ${field}.${key} is no text`);
+    if (typeof text !== "string") throw new Error(`field ${field}.${shown(key)} is no text`);
     return [key, text] as const;
   });
   return Object.fromEntries(entries);

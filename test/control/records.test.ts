@@ -9,6 +9,7 @@ import { keyOf } from "../../control/keys.js";
 import { Ledger } from "../../control/ledger.js";
 import { createKey, signingKey } from "../../control/nats/index.js";
 import { defaultConfig } from "../../control/settings.js";
+import { recordSamples } from "../support/record-samples.js";
 import { factsOf } from "./fixture.js";
 
 const grant = signingKey(createKey("account").seed);
@@ -16,63 +17,9 @@ const trust = { meshId: "0b5f3a52-7d0e-4bb4-8bb1-8d3a0a0f3a11", grantKey: grant.
 const identity = createIdentity();
 const { nodeId } = identity;
 const nodeKey = signingKey(identity.seed);
-const now = "2026-11-22T00:00:00.000Z";
 
-const member = {
-  nodeId,
-  name: "n1",
-  key: nodeId,
-  state: "active",
-  role: "node",
-  podCIDRs: ["10.244.0.0/24", "fd00::/64"],
-  epoch: 1,
-  grantedPrefixes: [],
-  pptpServer: true,
-  joined: now,
-};
-const lease = {
-  cidr: "10.244.0.0/24",
-  nodeId,
-  epoch: 1,
-  state: "held",
-  since: now,
-  until: null,
-};
-const samples: [string, object][] = [
-  [keyOf.config(), { ...defaultConfig }],
-  [keyOf.heartbeat(), { controllerId: nodeId, time: now }],
-  [keyOf.member(nodeId), member],
-  [keyOf.name("n1"), { name: "n1", nodeId }],
-  [keyOf.accounts(), { latest: 1_790_000_000_000 }],
-  [
-    keyOf.user("ada.l"),
-    {
-      ...{ name: "ada.l", sealed: "AAAA", insecureClear: false, address: "10.244.0.9" },
-      ...{ expires: now, disabled: true, created: now, passwordChanged: now },
-    },
-  ],
-  [keyOf.lease("10.244.0.0/24"), lease],
-  [keyOf.lease("fd00::/64"), { ...lease, cidr: "fd00::/64" }],
-  [keyOf.claim("192.0.2.1", 8472), { address: "192.0.2.1", port: 8472, nodeId }],
-  [keyOf.claim("2001:db8::1", 0), { address: "2001:db8::1", port: 0, nodeId }],
-  [keyOf.node(nodeId), { nodeId, ...factsOf(1) }],
-  [
-    keyOf.endpoint(nodeId, "p1"),
-    { nodeId, pod: "p1", addresses: ["10.244.0.2"], labels: { app: "web" }, identity: 0 },
-  ],
-  [
-    keyOf.peer("router"),
-    {
-      name: "router",
-      endpoint: "198.51.100.7",
-      port: 8472,
-      podCIDRs: ["10.250.0.0/24"],
-      vtepMac: "0a:00:00:00:01:01",
-      protocol: "vxlan",
-      vni: 1,
-    },
-  ],
-];
+const samples = recordSamples(nodeId);
+const member = Object.fromEntries(samples)[keyOf.member(nodeId)] ?? {};
 
 function signerOf(key: string) {
   return key.startsWith("nodes.") || key.startsWith("endpoints.") ? nodeKey : grant;
