@@ -1,4 +1,4 @@
-// The suite of random arguments once more, with the addon compiled for the address and undefined
+// Every suite of the addon once more, with the addon compiled for the address and undefined
 // behaviour sanitizers: an access outside of the memory or an overflow ends it.
 import { execFileSync, spawnSync } from "node:child_process";
 import {
@@ -62,7 +62,12 @@ const suite = usable ? test : test.skip;
 if (!usable) console.log("  SKIPPED (the compiler has no sanitizers)");
 
 if (usable) build();
-for (const name of ["arguments", "udp", "tun", "raw", "pass", "load"]) {
+/** What builds and packs the addon, and this. */
+const NO_SUBJECT = ["build", "example", "sanitizer"];
+const names = readdirSync(join(root, "test"))
+  .flatMap((file) => (file.endsWith(".test.mjs") ? [file.slice(0, -".test.mjs".length)] : []))
+  .filter((name) => !NO_SUBJECT.includes(name));
+for (const name of names) {
   suite(`the suite "${name}" ends without a finding of the sanitizers`, () => {
     const { output, status } = run(`${name}.test.mjs`);
     assert.not.match(output, /AddressSanitizer|runtime error/, output);

@@ -77,9 +77,8 @@ function explanationText(it: MtuExplanation): string {
   const how = isTunnelled(it)
     ? `${it.protocol} over IPv${underlay.family}`
     : `without a tunnel (${it.ways.ipv4 ?? it.ways.ipv6})`;
-  return (
-    `${it.peer} (${it.kind}) at ${underlay.peer}, ${how}\n` + sumLines(it) + limitLines(it) + rest
-  );
+  const head = `${it.peer} (${it.kind}) at ${underlay.peer}, ${how}\n`;
+  return [head, sumLines(it), limitLines(it), rest].join("");
 }
 
 export const command: CommandGroup = {
