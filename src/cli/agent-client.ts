@@ -36,6 +36,17 @@ export async function askAgent(
   throw refusal(answer, reply.status);
 }
 
+/** As `askAgent`, for what is no JSON. */
+export async function askAgentText(
+  settings: Pick<Settings, "runDir">,
+  path: string,
+  timeout_ms: number,
+): Promise<string> {
+  const reply = await exchange(socketPath(settings), path, { timeout_ms });
+  if (reply.status >= 200 && reply.status < 300) return reply.text;
+  throw refusal(null, reply.status);
+}
+
 interface Reply {
   status: number;
   text: string;

@@ -29,6 +29,7 @@ export const COMMANDS: Readonly<Record<string, TableEntry>> = {
   pptp: { summary: "list, end or make PPTP calls", load: () => import("./pptp.js") },
   user: { summary: "add, list, remove or change PPTP accounts", load: () => import("./user.js") },
   drops: { summary: "dropped packets by reason", load: () => import("./drops.js") },
+  sysdump: { summary: "one archive for a bug report", load: () => import("./sysdump.js") },
   bench: { summary: "measure between two nodes", load: () => import("./bench.js") },
   lab: { summary: "a mesh of many hosts on this machine", load: () => import("./lab.js") },
   version: { summary: "print the version", load: () => import("./version.js") },
