@@ -82,10 +82,11 @@ function dumpedText({ file, files, missing }: Dumped): string {
 export const command: Command = {
   usage: "",
   about:
-    "Writes one archive for a bug report: version, host (kernel, CPUs, addresses, routes, nftables, " +
-    "sysctls, sockets), settings, what the agent says, state and logs, and the controller's side " +
-    "where it is on this host. Keys, credentials, tokens, hashes and passwords are removed. Works " +
-    "without NATS, without an agent, and not only as root; what is missing is said.",
+    "Writes one archive for a bug report: version, host (kernel, CPUs, addresses, routes, " +
+    "nftables, sysctls, sockets), settings, what the agent says, state and logs, and the " +
+    "controller's side where it is on this host. Keys, credentials, tokens, hashes and passwords " +
+    "are removed. Works without NATS, without an agent, and not only as root; what is missing is " +
+    "said.",
   example: "meshd sysdump --output bug.tar.gz",
   options: {
     output: {

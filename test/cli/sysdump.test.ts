@@ -89,13 +89,15 @@ async function plant(world: World): Promise<Record<string, string>> {
     caKey: randomBytes(48).toString("base64"),
     strange: `strange-${hex()}`,
   };
-  const token = `meshd1.${Buffer.from(JSON.stringify({ seed: secrets.nodeSeed })).toString("base64url")}`;
+  const tokenOf = (fields: object) =>
+    `meshd1.${Buffer.from(JSON.stringify(fields)).toString("base64url")}`;
+  const token = tokenOf({ seed: secrets.nodeSeed });
   const state = (name: string, value: unknown) =>
     put(join(stateDir, name), typeof value === "string" ? value : JSON.stringify(value));
   const { seed } = createIdentity();
   const foreign = {
     seed,
-    token: `meshd1.${Buffer.from(JSON.stringify({ of: seed })).toString("base64url")}`,
+    token: tokenOf({ of: seed }),
     jwt: `eyJ0eXAiOiJKV1QifQ.${Buffer.from(hex()).toString("base64url")}.${hex()}${hex()}`,
   };
   const grants = [

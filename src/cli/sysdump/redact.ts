@@ -20,15 +20,16 @@ const PATTERNS: readonly RegExp[] = [
 ];
 
 /** `name: value`, `name=value`, `--name value` and JSON: the name stays. */
-const NAMED =
-  /((?:pass(?:word|wd|phrase)?|secret|seed|token|nt_?hash|jwt|creds?|private_?key)s?["']?\s*(?:[:=]\s*|\s+(?=["']))["']?)([^\s"',;}\])]{3,})/gi;
+const names = "(?:pass(?:word|wd|phrase)?|secret|seed|token|nt_?hash|jwt|creds?|private_?key)s?";
+const assigned = "[\"']?\\s*(?:[:=]\\s*|\\s+(?=[\"']))[\"']?";
+const NAMED = new RegExp(`(${names}${assigned})([^\\s"',;}\\])]{3,})`, "gi");
 const OPTION = /(--(?:token|password|secret|creds)[= ])(\S+)/gi;
 /** user:password@host */
 const USERINFO = /(\b[a-z][a-z0-9+]*:\/\/)[^\s/@"']+@/gi;
 
 /** Fields of JSON that are secrets, or hold some. */
 const SECRET_FIELD =
-  /^(jwt|renewalJwt|.*Jwt|seed|.*[sS]eed|secret|secrets|sealed|clear|ntHash|password|token|bootstrap|private.*|key_?pem|caKey|insecureClear)$/;
+  /^(jwt|.*Jwt|seed|.*Seed|secrets?|sealed|clear|ntHash|password|token|bootstrap|private.*|caKey)$/;
 
 /** JSON with secret fields replaced; numbers and booleans of such names say nothing. */
 export function withoutSecretFields(value: unknown): unknown {
