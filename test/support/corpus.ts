@@ -12,6 +12,8 @@ export interface Target {
   name: string;
   /** Inputs that are right; they begin the corpus. */
   seeds: readonly string[];
+  /** Inputs that are refused, to begin with as well. */
+  examples?: readonly string[];
   /**
    * Takes an input and says what came of it: "taken", or why it was refused. What it throws is a
    * finding.
@@ -20,6 +22,8 @@ export interface Target {
   /** Inputs are JSON: most are spoiled by structure. Default true. */
   json?: boolean;
   inputs?: number;
+  /** What came before changes what comes of an input: kept ones are fed, not compared. */
+  hasState?: boolean;
 }
 
 interface KeptInput {
@@ -77,7 +81,8 @@ class CorpusRun {
     kept: readonly KeptInput[],
   ) {
     for (const { outcome, input } of kept) this.outcomes.set(outcome, input);
-    this.pool = [...target.seeds, ...kept.map(({ input }) => input)];
+    const { seeds, examples = [] } = target;
+    this.pool = [...seeds, ...examples, ...kept.map(({ input }) => input)];
   }
 
   async feed(input: string): Promise<string> {
@@ -123,7 +128,7 @@ export function fuzzWithCorpus(target: Target): void {
     const others: KeptInput[] = [];
     for (const one of kept) if ((await run.feed(one.input)) !== one.outcome) others.push(one);
     // The corpus is made anew where a message was changed on purpose.
-    if (process.env.MESHD_FUZZ_KEEP === "1") others.splice(0);
+    if (process.env.MESHD_FUZZ_KEEP === "1" || target.hasState) others.splice(0);
     assert.equal(others, []);
     assert.ok(kept.length > 1 || process.env.MESHD_FUZZ_KEEP === "1", "there is no corpus");
     for (const seed of target.seeds) {
