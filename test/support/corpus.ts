@@ -125,15 +125,15 @@ export function fuzzWithCorpus(target: Target): void {
   const run = new CorpusRun(target, kept);
 
   test(`${target.name}: each kept input has its outcome, and what is right is taken`, async () => {
+    for (const seed of target.seeds) {
+      assert.is(await run.feed(seed), "taken", seed.slice(0, 300));
+    }
     const others: KeptInput[] = [];
     for (const one of kept) if ((await run.feed(one.input)) !== one.outcome) others.push(one);
     // The corpus is made anew where a message was changed on purpose.
     if (process.env.MESHD_FUZZ_KEEP === "1" || target.hasState) others.splice(0);
     assert.equal(others, []);
     assert.ok(kept.length > 1 || process.env.MESHD_FUZZ_KEEP === "1", "there is no corpus");
-    for (const seed of target.seeds) {
-      assert.is(await run.feed(seed), "taken", seed.slice(0, 300));
-    }
   });
 
   test(`${target.name}: spoiled inputs are taken or refused with a reason`, async () => {
