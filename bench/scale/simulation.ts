@@ -1,0 +1,156 @@
+// One simulation: a real nats-server, a controller, crowds of agents; all join at once, then single
+// changes are followed into every plan.
+import { setTimeout as sleep } from "node:timers/promises";
+import { AdminClient } from "../../control/index.js";
+import { now_ms } from "./agent.js";
+import { ControllerProcess, Crowd } from "./children.js";
+import type { CrowdReport, Expected } from "./messages.js";
+import { SimulatedStore } from "./server.js";
+
+export interface SimulationOptions {
+  nodes: number;
+  processes: number;
+  /** Agents of one process share what signature checks found. */
+  shared: boolean;
+  /** Of each kind of change. */
+  changes: number;
+  rest_s: number;
+  say: (line: string) => void;
+}
+
+export interface Spread {
+  count: number;
+  p50_ms: number;
+  p99_ms: number;
+  max_ms: number;
+}
+
+function spreadOf(all: number[]): Spread {
+  const sorted = [...all].sort((a, b) => a - b);
+  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? 0;
+  return { count: all.length, p50_ms: at(0.5), p99_ms: at(0.99), max_ms: sorted.at(-1) ?? 0 };
+}
+
+export class Simulation {
+  private readonly crowds: Crowd[] = [];
+  private nodeIds: string[] = [];
+
+  private constructor(
+    private readonly options: SimulationOptions,
+    readonly store: SimulatedStore,
+    readonly controller: ControllerProcess,
+    readonly admin: AdminClient,
+  ) {}
+
+  static async start(options: SimulationOptions): Promise<Simulation> {
+    const store = await SimulatedStore.start();
+    const controller = await ControllerProcess.start(store.mesh.dir);
+    const admin = await AdminClient.forMesh(store.mesh);
+    const simulation = new Simulation(options, store, controller, admin);
+    await simulation.make();
+    return simulation;
+  }
+
+  private async make(): Promise<void> {
+    const { nodes, processes, shared } = this.options;
+    const { token } = await this.admin.tokens.create({ uses: null });
+    const each = Math.ceil(nodes / processes);
+    for (let first = 1; first <= nodes; first += each) {
+      const crowd = new Crowd();
+      this.crowds.push(crowd);
+      const count = Math.min(each, nodes - first + 1);
+      const { nodeIds } = await crowd.ask({ order: "make", first, count, token, shared }, "made");
+      this.nodeIds.push(...nodeIds);
+    }
+  }
+
+  private crowdOf(index: number): Crowd {
+    const each = Math.ceil(this.options.nodes / this.options.processes);
+    const crowd = this.crowds[Math.floor((index - 1) / each)];
+    if (crowd === undefined) throw new Error(`there is no agent ${index}`);
+    return crowd;
+  }
+
+  /** Seconds until all are members, and until all plans have all others. */
+  async join(): Promise<{ members_s: number; whole_s: number }> {
+    const began = now_ms();
+    const { nodes } = this.options;
+    const whole = this.expect({ kind: "peers", count: nodes - 1 });
+    for (const crowd of this.crowds) crowd.send({ order: "join" });
+    let members_s = 0;
+    const follow = setInterval(() => {
+      const joined = this.crowds.reduce((sum, crowd) => sum + crowd.joined, 0);
+      this.options.say(`${joined} joined after ${((now_ms() - began) / 1000).toFixed(1)} s`);
+      if (joined === nodes && members_s === 0) members_s = (now_ms() - began) / 1000;
+      const failures = this.crowds.flatMap((crowd) => crowd.failures);
+      if (failures.length > 0) this.options.say(`${failures.length} failed: ${failures[0]}`);
+    }, 500);
+    const times = await whole;
+    clearInterval(follow);
+    const whole_s = (Math.max(...times) - began) / 1000;
+    return { members_s: members_s || whole_s, whole_s };
+  }
+
+  /** Unix milliseconds at which each agent's plan showed it. */
+  private async expect(expected: Expected): Promise<number[]> {
+    const asked = this.crowds.map((crowd) => crowd.ask({ order: "expect", expected }, "shown"));
+    return (await Promise.all(asked)).flatMap(({ times }) => times);
+  }
+
+  async moves(): Promise<Spread> {
+    const all: number[] = [];
+    for (let turn = 0; turn < this.options.changes; turn++) {
+      const index = 1 + Math.floor(Math.random() * this.options.nodes);
+      const address = `172.16.${turn}.${(index % 250) + 1}`;
+      const nodeId = this.nodeIds[index - 1] ?? "";
+      const shown = this.expectOthers({ kind: "address", nodeId, address });
+      const { at } = await this.crowdOf(index).ask({ order: "move", index, address }, "moved");
+      const times = await shown;
+      all.push(...times.map((time) => time - at));
+    }
+    return spreadOf(all);
+  }
+
+  /** All but one: a node is no peer of itself. */
+  private async expectOthers(expected: Expected): Promise<number[]> {
+    return this.expect(expected);
+  }
+
+  async settings(): Promise<Spread> {
+    const all: number[] = [];
+    for (let turn = 0; turn < this.options.changes; turn++) {
+      const mtu = 1300 + turn;
+      const shown = this.expect({ kind: "mtu", mtu });
+      const at = now_ms();
+      await this.admin.config.set("mtu", mtu);
+      all.push(...(await shown).map((time) => time - at));
+    }
+    return spreadOf(all);
+  }
+
+  async leaves(): Promise<Spread> {
+    const all: number[] = [];
+    for (let turn = 0; turn < this.options.changes; turn++) {
+      const index = this.options.nodes - turn;
+      const nodeId = this.nodeIds[index - 1] ?? "";
+      const { at } = await this.crowdOf(index).ask({ order: "leave", index }, "left");
+      all.push(...(await this.expect({ kind: "gone", nodeId })).map((time) => time - at));
+    }
+    return spreadOf(all);
+  }
+
+  async reports(): Promise<CrowdReport[]> {
+    return Promise.all(this.crowds.map((crowd) => crowd.report()));
+  }
+
+  async rest(): Promise<void> {
+    await sleep(this.options.rest_s * 1000);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.crowds.map((crowd) => crowd.end()));
+    await this.admin.close();
+    await this.controller.end();
+    await this.store.stop();
+  }
+}
