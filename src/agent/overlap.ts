@@ -19,7 +19,12 @@ export interface PrefixClaim {
 
 export interface ResolvedClaims {
   accepted: PrefixClaim[];
-  refused: { claim: PrefixClaim; winner: PrefixClaim }[];
+  refused: Refused[];
+}
+
+export interface Refused {
+  claim: PrefixClaim;
+  winner: PrefixClaim;
 }
 
 /** A claim at its place in the tree that prefixes form: they nest or are apart, nothing else. */
@@ -120,4 +125,34 @@ export function resolveClaims(claims: readonly PrefixClaim[]): ResolvedClaims {
     }
   }
   return result;
+}
+
+/** Claims in order that overlap one another, in groups that have nothing to do with each other. */
+function* entangled(sorted: readonly PrefixClaim[]): Generator<PrefixClaim[]> {
+  let begin = 0;
+  for (let at = 1; at <= sorted.length; at++) {
+    const [outer, next] = [sorted[begin] as PrefixClaim, sorted[at]];
+    if (next !== undefined && contains(outer.prefix, next.prefix)) continue;
+    if (at - begin > 1) yield sorted.slice(begin, at);
+    begin = at;
+  }
+}
+
+/**
+ * As resolveClaims, for claims in the order of comparePrefixes: prefixes nest or are apart, so that
+ * each that holds none and lies in none is accepted. Gives those that are not.
+ */
+export function lostClaims(sorted: readonly PrefixClaim[]): {
+  lost: ReadonlySet<PrefixClaim>;
+  refused: Refused[];
+} {
+  const lost = new Set<PrefixClaim>();
+  const refused: Refused[] = [];
+  for (const group of entangled(sorted)) {
+    const resolved = resolveClaims(group);
+    refused.push(...resolved.refused);
+    const accepted = new Set(resolved.accepted);
+    for (const claim of group) if (!accepted.has(claim)) lost.add(claim);
+  }
+  return { lost, refused };
 }

@@ -32,9 +32,16 @@ export const NO_CHANGE: ChangeFacts = { confirmed: new Map(), tries: new Map(), 
 /** Network numbers, and GRE keys, that the tables accept from one peer. */
 const ACCEPTED_MAX = 2;
 
+/** Forms do not change once they are made, and each is asked about in every plan. */
+const keys = new WeakMap<TunnelForm, string>();
+
 /** The same for equal forms alone. */
 export function formKey(form: TunnelForm): string {
-  return JSON.stringify([form.protocol, form.port, ...WORDS.map((word) => form[word])]);
+  const known = keys.get(form);
+  if (known !== undefined) return known;
+  const key = JSON.stringify([form.protocol, form.port, ...WORDS.map((word) => form[word])]);
+  keys.set(form, key);
+  return key;
 }
 
 export function isSameForm(a: TunnelForm, b: TunnelForm): boolean {
@@ -115,9 +122,11 @@ function areReceivable(forms: readonly Form[]): boolean {
   return keys.size <= ACCEPTED_MAX && vnis.size <= ACCEPTED_MAX;
 }
 
-/** What packets may be in, to or from members: the mesh's own first. */
+/** What packets may be in, to or from members: the mesh's own first, each once. */
 export function formsInUse(own: Form, change: ChangeFacts): Form[] {
-  return [own, ...change.kept, ...change.confirmed.values()];
+  const all = new Map([[formKey(own), own]]);
+  for (const form of [...change.kept, ...change.confirmed.values()]) all.set(formKey(form), form);
+  return [...all.values()];
 }
 
 /** Whether any member but this node says that it sends a form. */

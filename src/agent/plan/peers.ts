@@ -36,6 +36,9 @@ export interface Candidate {
   mtu: number | null;
   /** Of its underlay interface, with lengths; [] when it says none. */
   interfaceAddresses: readonly string[];
+  /** Under which its address would be claimed; null for a static peer, which claims nothing. */
+  claimed: string | null;
+  isInPool: boolean;
 }
 
 export type Report = (code: string, key: string, message: string) => void;
@@ -44,11 +47,16 @@ export type Report = (code: string, key: string, message: string) => void;
 export class Problems {
   private readonly list: Problem[] = [];
 
+  add(problems: readonly Problem[]): void {
+    for (const problem of problems) this.list.push(problem);
+  }
+
   readonly report: Report = (code, key, message) => {
     this.list.push({ code, key, message });
   };
 
   sorted(): Problem[] {
+    if (this.list.length < 2) return [...this.list];
     const text = (problem: Problem) => `${problem.key} ${problem.code} ${problem.message}`;
     return [...this.list].sort((a, b) => (text(a) < text(b) ? -1 : text(a) > text(b) ? 1 : 0));
   }
@@ -140,12 +148,22 @@ function factsOf(
   return { node, ...decided };
 }
 
+/** What candidates are made with, beside their own records. */
+export interface Around {
+  snapshot: MeshSnapshot;
+  family: 4 | 6;
+  pools: readonly Prefix[];
+  change: ChangeFacts;
+  pairs: ReadonlyMap<string, CallFact>;
+}
+
+function isIn(pools: readonly Prefix[], address: string): boolean {
+  return pools.some((pool) => containsAddress(pool, address));
+}
+
 export function memberCandidate(
-  snapshot: MeshSnapshot,
+  { snapshot, family, pools, change, pairs }: Around,
   member: MemberRecord,
-  family: 4 | 6,
-  change: ChangeFacts,
-  pairs: ReadonlyMap<string, CallFact>,
   report: Report,
 ): Candidate | null {
   const known = factsOf(snapshot, member, change, report);
@@ -162,17 +180,21 @@ export function memberCandidate(
     report("MESHD_NO_UNDERLAY", `nodes.${member.nodeId}`, why);
     return null;
   }
+  const canonical = canonicalAddress(address);
   return {
     owner: member.nodeId,
     name: member.name,
     nodeId: member.nodeId,
     kind: "member",
-    address: canonicalAddress(address),
+    address: canonical,
     form,
     next,
     mac: node.vtepMac,
     mtu: node.mtu,
     interfaceAddresses: node.underlay.interfaceAddresses,
+    // Claimed is the port that the record names first, whatever else is received meanwhile.
+    claimed: claimKey(canonical, node.underlay.port),
+    isInPool: isIn(pools, canonical),
   };
 }
 
@@ -186,9 +208,8 @@ function staticForm({ protocol, port, vni, greKey }: PeerRecord, config: MeshCon
 }
 
 export function staticCandidate(
+  { snapshot, family, pools }: Around,
   peer: PeerRecord,
-  family: 4 | 6,
-  config: MeshConfig,
   report: Report,
 ): Candidate | null {
   if (parseAddress(peer.endpoint)?.family !== family) {
@@ -196,17 +217,20 @@ export function staticCandidate(
     report("MESHD_NO_UNDERLAY", `peers.${peer.name}`, `${why}, as our underlay is: not routed`);
     return null;
   }
+  const address = canonicalAddress(peer.endpoint);
   return {
     owner: `peer:${peer.name}`,
     name: peer.name,
     nodeId: "",
     kind: "static",
-    address: canonicalAddress(peer.endpoint),
-    form: staticForm(peer, config),
+    address,
+    form: staticForm(peer, snapshot.config),
     next: null,
     mac: peer.vtepMac,
     mtu: null,
     interfaceAddresses: [],
+    claimed: null,
+    isInPool: isIn(pools, address),
   };
 }
 
@@ -215,21 +239,25 @@ function claimKey(address: string, port: number): string {
 }
 
 /** Who may stand at an address: the member that claimed it, else members, else static peers. */
-function standing(snapshot: MeshSnapshot, candidate: Candidate): number {
-  if (candidate.kind === "static") {
-    return 3;
-  }
-  // Claimed is the port that the record names first, whatever else is received meanwhile.
-  const port = snapshot.nodes.get(candidate.nodeId)?.underlay.port ?? candidate.form.port;
-  const claimed = snapshot.claims.get(claimKey(candidate.address, port));
-  if (claimed === undefined) {
-    return 2;
-  }
-  return claimed.nodeId === candidate.nodeId ? 1 : 4;
+function standing({ claims }: MeshSnapshot, { claimed, nodeId }: Candidate): number {
+  if (claimed === null) return 3;
+  const claim = claims.get(claimed);
+  if (claim === undefined) return 2;
+  return claim.nodeId === nodeId ? 1 : 4;
 }
 
 function recordOf(candidate: Candidate): string {
   return candidate.kind === "member" ? `nodes.${candidate.nodeId}` : `peers.${candidate.name}`;
+}
+
+/** Nobody stands where another does or where nobody may. */
+function areApart(snapshot: MeshSnapshot, own: string, candidates: readonly Candidate[]): boolean {
+  const taken = new Set([own]);
+  for (const candidate of candidates) {
+    if (candidate.isInPool || standing(snapshot, candidate) === 4) return false;
+    taken.add(candidate.address);
+  }
+  return taken.size === candidates.length + 1;
 }
 
 /**
@@ -239,11 +267,11 @@ function recordOf(candidate: Candidate): string {
 export function settleAddresses(
   snapshot: MeshSnapshot,
   local: LocalFacts,
-  pools: readonly Prefix[],
   candidates: readonly Candidate[],
   report: Report,
-): Candidate[] {
+): readonly Candidate[] {
   const own = canonicalAddress(local.underlay.address);
+  if (areApart(snapshot, own, candidates)) return candidates;
   const holders = new Map<string, string>([[own, "this node"]]);
   const ordered = candidates
     .map((candidate) => ({ candidate, rank: standing(snapshot, candidate) }))
@@ -255,7 +283,7 @@ export function settleAddresses(
     if (holder !== undefined) {
       const why = `${name}: underlay address ${address} belongs to ${holder}: not routed`;
       report("MESHD_ADDRESS_CLAIMED", recordOf(candidate), why);
-    } else if (pools.some((pool) => containsAddress(pool, address))) {
+    } else if (candidate.isInPool) {
       const why = `${name}: underlay address ${address} lies inside a pool: not routed`;
       report("MESHD_UNDERLAY_IN_POOL", recordOf(candidate), why);
     } else {
@@ -263,5 +291,5 @@ export function settleAddresses(
       settled.push(candidate);
     }
   }
-  return settled.sort((a, b) => (a.owner < b.owner ? -1 : 1));
+  return settled;
 }

@@ -10,14 +10,14 @@ import { hasBareTraffic, type PrefixWay, walledPools, wayRules } from "./ways.js
 /** A peer with the prefixes it owns; `ways` has one entry for each of them. */
 export interface Peered {
   candidate: Candidate;
-  claims: PrefixClaim[];
-  ways: PrefixWay[];
+  claims: readonly PrefixClaim[];
+  ways: readonly PrefixWay[];
 }
 
 export interface Shared {
   /** Accepted prefixes of this node. */
-  own: PrefixClaim[];
-  peers: Peered[];
+  own: readonly PrefixClaim[];
+  peers: readonly Peered[];
 }
 
 export function byText(a: string, b: string): number {
@@ -49,63 +49,67 @@ export function wallsAlone(pools: readonly string[]): WantedRoute[] {
   return wallsOf(pools);
 }
 
-/**
- * Peer prefixes by the tunnel's device or by a neighbour, and behind them walls: what has no route
- * must not leave, but for what the underlay routes by itself.
- */
-export function routesOf(
-  { own, peers }: Shared,
-  pools: readonly string[],
+/** Kernel routes to a peer's prefixes: by the tunnel's device or by a neighbour. */
+export function routesTo(
+  { candidate, claims, ways }: Peered,
+  own: readonly PrefixClaim[],
   local: LocalFacts,
-  config: MeshConfig,
 ): WantedRoute[] {
   const nodeAddress = (family: 4 | 6) => {
     const lease = leases(own).find(({ prefix }) => prefix.family === family);
     return lease === undefined ? null : firstAddress(lease.prefix);
   };
   const device = local.underlay.interface;
-  const toPeers = peers.flatMap(({ candidate, claims, ways }) =>
-    claims.flatMap(({ prefix }, index): WantedRoute[] => {
-      const source = nodeAddress(prefix.family);
-      const { way = "none", gateway = null } = ways[index] ?? {};
-      // Without an address of that family nothing of ours could be answered.
-      if (source === null || way === "underlay" || way === "none") return [];
-      const route = { destination: formatPrefix(prefix), source, via: candidate.name };
-      if (gateway === null) return [{ ...route, kind: "peer" }];
-      return [{ ...route, kind: "direct", gateway, device }];
-    }),
-  );
-  const walled = walledPools(pools, wayRules(config).left);
-  return [
-    ...toPeers.sort((a, b) => byText(a.destination, b.destination)),
-    ...wallsOf([...walled, ...texts(own)]),
-  ];
+  return claims.flatMap(({ prefix }, index): WantedRoute[] => {
+    const source = nodeAddress(prefix.family);
+    const { way = "none", gateway = null } = ways[index] ?? {};
+    // Without an address of that family nothing of ours could be answered.
+    if (source === null || way === "underlay" || way === "none") return [];
+    const route = { destination: formatPrefix(prefix), source, via: candidate.name };
+    if (gateway === null) return [{ ...route, kind: "peer" }];
+    return [{ ...route, kind: "direct", gateway, device }];
+  });
+}
+
+/** Behind the routes: what has none must not leave, but for what the underlay routes by itself. */
+export function wallsBehind(
+  own: readonly PrefixClaim[],
+  pools: readonly string[],
+  config: MeshConfig,
+): WantedRoute[] {
+  return wallsOf([...walledPools(pools, wayRules(config).left), ...texts(own)]);
 }
 
 /** Everything of the mesh: pools, own prefixes, and what peers have outside the pools. */
-export function exceptions({ own, peers }: Shared, pools: readonly string[]): string[] {
-  const others = peers.flatMap(({ claims }) => claims.filter(({ kind }) => kind !== "lease"));
-  return [...new Set([...pools, ...texts(own), ...texts(others)])].sort(byText);
+export function exceptions(
+  own: readonly PrefixClaim[],
+  others: readonly string[],
+  pools: readonly string[],
+): string[] {
+  return [...new Set([...pools, ...texts(own), ...others])].sort(byText);
+}
+
+/** Prefixes of a peer whose packets come and go without an outer header. */
+export function bareOf({ claims, ways }: Peered): string[] {
+  return claims.flatMap(({ prefix }, index) => {
+    const way = ways[index]?.way;
+    return way === "direct" || way === "underlay" ? [formatPrefix(prefix)] : [];
+  });
 }
 
 /** Which sources may pass the underlay's interface bare; null while everything is encapsulated. */
 export function admissionOf(
-  { own, peers }: Shared,
+  own: readonly PrefixClaim[],
+  bare: readonly string[],
   pools: readonly string[],
   local: LocalFacts,
   config: MeshConfig,
 ): WantedAdmission | null {
   if (!hasBareTraffic(wayRules(config))) return null;
-  const bare = peers.flatMap(({ claims, ways }) =>
-    claims.flatMap(({ prefix }, index) => {
-      const way = ways[index]?.way;
-      return way === "direct" || way === "underlay" ? [formatPrefix(prefix)] : [];
-    }),
-  );
   return {
     device: local.underlay.interface,
     own: texts(own).sort(byText),
-    peers: bare.sort(byText),
+    peers: [...bare].sort(byText),
     pools: [...pools].sort(byText),
   };
 }

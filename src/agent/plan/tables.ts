@@ -12,7 +12,7 @@ import {
 import { firstAddress, type Prefix } from "../prefix.js";
 import { greOptionsOf, isUdp, overheadOf } from "../protocols.js";
 import { callAddresses, callPeers, pptpOf } from "./calls.js";
-import { type ChangeFacts, type Form, isSameButPort } from "./forms.js";
+import type { ChangeFacts, Form } from "./forms.js";
 import { identityOf } from "./identity.js";
 import type { Candidate } from "./peers.js";
 import { leases, type Peered, type Shared, texts } from "./routes.js";
@@ -91,7 +91,11 @@ function acceptedFrom({ kind, form }: Candidate, { own, kept }: Numbers): Form[]
   return kind === "static" ? [form] : [own, ...kept];
 }
 
-function tablePeer({ candidate, claims }: Peered, numbers: Numbers, ours: number): TablePeer {
+export function tablePeer(
+  { candidate, claims }: Peered,
+  numbers: Numbers,
+  ours: number,
+): TablePeer {
   const { protocol, port } = candidate.form;
   const accepted = acceptedFrom(candidate, numbers);
   const receives: readonly ProtocolName[] = beside(
@@ -137,7 +141,8 @@ export function shadowsOf(peers: readonly Peered[], { tries }: ChangeFacts): Pee
  * Calls stand behind the peers, shadows last: an index below the number of peers is that peer's.
  */
 export function tablesOf(
-  { own, peers }: Shared,
+  own: Shared["own"],
+  entries: readonly TablePeer[],
   calls: readonly PlannedCall[],
   shadows: readonly Peered[],
   local: LocalFacts,
@@ -154,31 +159,27 @@ export function tablesOf(
       udpPort: numbers.own.port,
     },
     peers: [
-      ...peers.map((peer) => tablePeer(peer, numbers, ours)),
+      ...entries,
       ...callPeers(calls, numbers.mtu, numbers.dscp === "inherit" ? undefined : numbers.dscp),
       ...shadows.map((peer) => shadowOf(peer, numbers, ours)),
     ],
   };
 }
 
-/** Members to which packets do not go in the mesh's own form. */
+/** Members to which packets do not go in the mesh's own form, of those that are said to. */
 export function changesOf(
-  peers: readonly Peered[],
-  callCount: number,
+  unsettled: readonly Peered[],
+  before: number,
   shadows: readonly Peered[],
-  own: Form,
 ): PlannedChange[] {
-  return peers.flatMap((peer): PlannedChange[] => {
-    const { name, nodeId, kind, form, next } = peer.candidate;
-    if (kind === "static" || (next === null && isSameButPort(form, own))) return [];
+  return unsettled.map((peer): PlannedChange => {
+    const { name, nodeId, form, next } = peer.candidate;
     const at = shadows.indexOf(peer);
-    return [
-      {
-        ...{ name, nodeId, from: form, to: next },
-        shadow: at < 0 ? null : peers.length + callCount + at,
-        probeAddresses: leases(peer.claims).map(({ prefix }) => firstAddress(prefix)),
-      },
-    ];
+    return {
+      ...{ name, nodeId, from: form, to: next },
+      shadow: at < 0 ? null : before + at,
+      probeAddresses: leases(peer.claims).map(({ prefix }) => firstAddress(prefix)),
+    };
   });
 }
 

@@ -1,0 +1,105 @@
+// Peers and prefixes of the whole mesh: who stands where, whose each prefix is when claims overlap,
+// which ports are open. Pure but for the memo of an earlier plan.
+import type { ListeningPort } from "../../datapath/index.js";
+import { lostClaims, type PrefixClaim } from "../overlap.js";
+import { comparePrefixes, firstAddress, firstInside, formatPrefix, hostPrefix } from "../prefix.js";
+import { NO_CALLS } from "./calls.js";
+import { NO_CHANGE } from "./forms.js";
+import { identityOf } from "./identity.js";
+import type { Memo } from "./memo.js";
+import { type OwnerPart, ownerParts } from "./owners.js";
+import { type Common, type PeerPart, peerPart } from "./parts.js";
+import { type Problems, type Report, settleAddresses } from "./peers.js";
+import { planPorts } from "./ports.js";
+import type { Shared } from "./routes.js";
+import type { Numbers } from "./tables.js";
+import type { PlanInput } from "./types.js";
+
+export interface Shares extends Shared {
+  parts: readonly PeerPart[];
+  /** Ports to listen on beside the tunnel's own. */
+  others: ListeningPort[];
+}
+
+function keyOfOwner(owner: string): string {
+  return owner.startsWith("peer:") ? `peers.${owner.slice(5)}` : `members.${owner}`;
+}
+
+/** Leases lie in pools, which hold no underlay address; other prefixes must not hold one either. */
+function loopsAmong(
+  claims: readonly PrefixClaim[],
+  underlays: readonly string[],
+  report: Report,
+): ReadonlySet<PrefixClaim> {
+  const free = claims.filter(({ kind }) => kind !== "lease");
+  if (free.length === 0) return new Set();
+  const hosts = underlays.flatMap((text) => hostPrefix(text) ?? []).sort(comparePrefixes);
+  return new Set(
+    free.filter((claim) => {
+      const held = firstInside(hosts, claim.prefix);
+      if (held === undefined) return false;
+      const what = `${formatPrefix(claim.prefix)} of ${claim.owner} holds the underlay address`;
+      const why = `${what} ${firstAddress(held)}: not routed`;
+      report("MESHD_ROUTE_LOOP", keyOfOwner(claim.owner), why);
+      return true;
+    }),
+  );
+}
+
+/** By owner, in order: the claims that stand. */
+function acceptedClaims(
+  owners: readonly OwnerPart[],
+  underlays: readonly string[],
+  memo: Memo,
+  report: Report,
+): ReadonlyMap<string, readonly PrefixClaim[]> {
+  const all = memo.claims.of(owners.flatMap(({ claims }) => claims));
+  const loops = loopsAmong(all, underlays, report);
+  const { lost, refused } = lostClaims(all.filter((claim) => !loops.has(claim)));
+  for (const { claim, winner } of refused) {
+    const what = `${formatPrefix(claim.prefix)} of ${claim.owner} overlaps`;
+    const why = `${what} ${formatPrefix(winner.prefix)} of ${winner.owner}: not routed`;
+    report("MESHD_PREFIX_OVERLAP", keyOfOwner(claim.owner), why);
+  }
+  const stands = (claim: PrefixClaim) => !lost.has(claim) && !loops.has(claim);
+  const acceptedOf = ({ owner, claims }: OwnerPart) => {
+    if (lost.size + loops.size === 0) return claims;
+    const left = claims.filter(stands);
+    return memo.accepted.of(owner, left, () => left);
+  };
+  return new Map(owners.map((part) => [part.owner, acceptedOf(part)]));
+}
+
+/** Decides peers and prefixes for the whole mesh, this node included. */
+export function share(input: PlanInput, numbers: Numbers, memo: Memo, problems: Problems): Shares {
+  const { snapshot, local, change = NO_CHANGE, calls = NO_CALLS } = input;
+  const { report } = problems;
+  const { family, pools, pairs, own: form, kept } = numbers;
+  const owners = ownerParts({ snapshot, family, pools, change, pairs }, local, memo);
+  for (const part of owners) problems.add(part.problems);
+  const candidates = owners.flatMap(({ candidate }) => candidate ?? []);
+  const settled = memo.candidates.of(settleAddresses(snapshot, local, candidates, report));
+  const calling = calls.open ? [{ protocol: "pptp" as const, port: 0 }] : [];
+  const { candidates: peers, others } = planPorts(settled, form, kept, calling, report);
+  const underlays = [local.underlay.address, ...peers.map((peer) => peer.address)];
+  const accepted = acceptedClaims(owners, underlays, memo, report);
+  const own = accepted.get(local.nodeId) ?? [];
+  const ours = identityOf(own, pools);
+  const common = { config: snapshot.config, local, numbers, own, ours };
+  const shared = commonOf(common, memo);
+  const parts = peers.flatMap((candidate) => {
+    const claims = accepted.get(candidate.owner) ?? [];
+    if (claims.length === 0) return [];
+    const from = [candidate, claims, shared, pairs.get(candidate.nodeId)];
+    return [memo.peers.of(candidate.owner, from, () => peerPart(candidate, claims, common))];
+  });
+  for (const part of parts) problems.add(part.problems);
+  return { own, parts, peers: parts.map(({ peered }) => peered), others };
+}
+
+/** Stands for all that the parts of peers are made with; another object when that is another. */
+function commonOf({ config, local, numbers, own }: Common, memo: Memo): unknown {
+  const { pools: _, pairs: __, ...plain } = numbers;
+  const from = [config, local, own, memo.stable("numbers", plain)];
+  return memo.constants.of("common", from, () => ({}));
+}
