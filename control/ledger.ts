@@ -2,41 +2,24 @@
 // reported, never applied; nothing disappears without a signed removal. Pure: no clock, no
 // connection.
 
-import { parsePrefix, prefixHolds } from "./cidr.js";
 import { type Opened, open, type Trust } from "./envelope.js";
 import { ControlError } from "./errors.js";
-import { claimName, type RecordKind } from "./keys.js";
+import type { RecordKind } from "./keys.js";
 import type { Entry } from "./nats/index.js";
 import { isPublicKey } from "./nats/index.js";
-import type { MeshSnapshot, NodeRecord, Refusal } from "./records.js";
+import type { MeshSnapshot, Refusal } from "./records.js";
 import { defaultConfig } from "./settings.js";
+import { type Held, isShown, Shown } from "./shown.js";
 import type { RecordOfKind } from "./validate.js";
-
-export interface Held<K extends RecordKind = RecordKind> extends Opened<K> {
-  key: string;
-  raw: string;
-  revision: number;
-}
 
 export type Applied = "same" | "changed" | "refused";
 
 const refused_max = 1_000;
-/** Kinds that the snapshot is made of; a change of another kind wakes nobody. */
-const shownKinds = new Set<RecordKind>([
-  "config",
-  "members",
-  "leases",
-  "claims",
-  "nodes",
-  "endpoints",
-  "peers",
-]);
-
 export class Ledger {
   readonly #trust: Trust;
   readonly #held = new Map<string, Held>();
   readonly #byKind = new Map<RecordKind, Map<string, Held>>();
-  readonly #maps = new Map<RecordKind, Map<string, unknown>>();
+  readonly #shown = new Shown(this.#held);
   readonly #refused = new Map<string, Refusal>();
   #listing: Set<string> | null = null;
   #revision = 0;
@@ -69,7 +52,7 @@ export class Ledger {
     }
     this.#refused.delete(key);
     this.#keep({ ...opened, key, revision, raw: entry.value });
-    return shownKinds.has(opened.kind) ? "changed" : "same";
+    return isShown(opened.kind) ? "changed" : "same";
   }
 
   #deleted(held: Held | undefined): string | null {
@@ -93,6 +76,7 @@ export class Ledger {
   }
 
   #keep(held: Held): void {
+    const before = this.#held.get(held.key);
     this.#held.set(held.key, held);
     let kind = this.#byKind.get(held.kind);
     if (!kind) {
@@ -100,11 +84,7 @@ export class Ledger {
       this.#byKind.set(held.kind, kind);
     }
     kind.set(held.key, held);
-    this.#maps.delete(held.kind);
-    if (held.kind === "claims" || held.kind === "members") {
-      this.#maps.delete("nodes");
-      this.#maps.delete("endpoints");
-    }
+    this.#shown.note(held, before);
   }
 
   /** From here to endListing, every key's last value comes. */
@@ -163,65 +143,15 @@ export class Ledger {
 
   /** The view as of now. Maps of kinds that did not change are the same objects as before. */
   snapshot(): MeshSnapshot {
-    const config = this.get<"config">("config")?.record ?? { ...defaultConfig };
-    const members = this.#map("members", (record) => record.nodeId);
-    const claims = this.#map("claims", (record) => claimName(record.address, record.port));
-    const derived: Refusal[] = [];
-    const view = { members, claims };
     const snapshot: MeshSnapshot = {
       meshId: this.#trust.meshId,
       revision: this.#revision,
-      config,
-      members,
-      claims,
-      nodes: this.#checkedMap(
-        "nodes",
-        (record) => record.nodeId,
-        derived,
-        (record) => foreignAddress(record, view),
-      ),
-      leases: this.#map("leases", (record) => record.cidr),
-      peers: this.#map("peers", (record) => record.name),
-      endpoints: this.#checkedMap(
-        "endpoints",
-        (record) => `${record.nodeId}.${record.pod}`,
-        derived,
-        (record) => foreignPodAddress(record, view),
-      ),
-      refused: [...this.#refused.values(), ...derived],
+      config: this.get<"config">("config")?.record ?? { ...defaultConfig },
+      ...this.#shown.maps(),
+      refused: [...this.#refused.values(), ...this.#shown.refused()],
     };
     sources.set(snapshot, this);
     return snapshot;
-  }
-
-  #map<K extends RecordKind>(
-    kind: K,
-    name: (record: RecordOfKind[K]) => string,
-  ): Map<string, RecordOfKind[K]> {
-    return this.#checkedMap(kind, name, [], () => null);
-  }
-
-  #checkedMap<K extends RecordKind>(
-    kind: K,
-    name: (record: RecordOfKind[K]) => string,
-    refused: Refusal[],
-    check: (record: RecordOfKind[K]) => string | null,
-  ): Map<string, RecordOfKind[K]> {
-    const known = this.#maps.get(kind) as CheckedMap<RecordOfKind[K]> | undefined;
-    if (known) {
-      refused.push(...known.refused);
-      return known;
-    }
-    const map = new CheckedMap<RecordOfKind[K]>();
-    for (const held of this.ofKind(kind)) {
-      if (held.record === null) continue;
-      const reason = check(held.record);
-      if (reason === null) map.set(name(held.record), held.record);
-      else if (reason !== "") map.refused.push({ key: held.key, revision: held.revision, reason });
-    }
-    this.#maps.set(kind, map);
-    refused.push(...map.refused);
-    return map;
   }
 
   /** Everything held, as text for a file; load() checks it all again. */
@@ -287,44 +217,4 @@ export function parseSnapshot(text: string): MeshSnapshot {
   const ledger = new Ledger({ meshId, grantKey });
   if (!ledger.load(text) || !ledger.complete) throw damaged;
   return ledger.snapshot();
-}
-
-/** Records that passed a check against other records, with the refused ones beside them. */
-class CheckedMap<T> extends Map<string, T> {
-  readonly refused: Refusal[] = [];
-}
-
-type Others = Pick<MeshSnapshot, "members" | "claims">;
-
-/**
- * A node that says it has an underlay address which another member claims would draw that member's
- * traffic.
- */
-function foreignAddress(node: NodeRecord, { claims, members }: Others): string | null {
-  for (const address of node.underlay.addresses) {
-    const claim = claims.get(claimName(address, node.underlay.port));
-    if (!claim || claim.nodeId === node.nodeId) continue;
-    const owner = members.get(claim.nodeId)?.name ?? claim.nodeId;
-    return `underlay address ${address} port ${claim.port} is claimed by ${owner}`;
-  }
-  return null;
-}
-
-/**
- * A pod's address must lie in a PodCIDR of its node. "": not shown, and no fault (what removed
- * nodes left behind).
- */
-function foreignPodAddress(
-  endpoint: RecordOfKind["endpoints"],
-  { members }: Others,
-): string | null {
-  const member = members.get(endpoint.nodeId);
-  if (!member || member.state === "removed") return "";
-  const own = member.podCIDRs;
-  const prefixes = own.map((cidr) => parsePrefix(cidr)).filter((prefix) => prefix !== null);
-  for (const address of endpoint.addresses) {
-    if (prefixes.some((prefix) => prefixHolds(prefix, address))) continue;
-    return `address ${address} is in no PodCIDR of its node`;
-  }
-  return null;
 }

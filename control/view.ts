@@ -7,6 +7,7 @@ import { keyOf } from "./keys.js";
 import type { Ledger } from "./ledger.js";
 import type { Bucket, Entry, Link } from "./nats/index.js";
 import { Watch, type WatchHandlers } from "./nats/index.js";
+import { Pace } from "./pace.js";
 import type { Refusal } from "./records.js";
 
 export interface ViewOptions {
@@ -40,7 +41,9 @@ const reconnect_max_ms = 300_000;
 /** Members do not ask all at the same moment. */
 const spread_ms = 500;
 /** Changes within this time are told as one. */
-const gather_ms = 20;
+const gather_least_ms = 20;
+/** While changes go on coming, as when a thousand nodes join: readers are told so often at least. */
+const gather_most_ms = 1_000;
 
 /**
  * Events: "listed", "changed" (gathered), "entry" (Entry, Applied), "refused" (Refusal), "trouble"
@@ -57,6 +60,7 @@ export class View extends EventEmitter {
   #retry_ms = retry_min_ms;
   #restart: NodeJS.Timeout | null = null;
   #gather: NodeJS.Timeout | null = null;
+  readonly #pace = new Pace({ least_ms: gather_least_ms, most_ms: gather_most_ms });
   #clock: NodeJS.Timeout | undefined;
   #round = 0;
   /** Questions to the store since a heartbeat last came as a change (not in a listing). */
@@ -212,8 +216,9 @@ export class View extends EventEmitter {
     if (this.#gather) return;
     this.#gather = setTimeout(() => {
       this.#gather = null;
+      this.#pace.told(performance.now());
       this.emit("changed");
-    }, gather_ms);
+    }, this.#pace.wait_ms(performance.now()));
   }
 
   #listed(): void {

@@ -8,7 +8,7 @@ import {
   type Membership,
 } from "../../control/index.js";
 import { nodeFacts, vtepMacOf } from "../../src/agent/local.js";
-import { plan } from "../../src/agent/plan/plan.js";
+import { Planner } from "../../src/agent/plan/plan.js";
 import type { LocalFacts, Plan } from "../../src/agent/plan/types.js";
 import type { Expected } from "./messages.js";
 
@@ -29,6 +29,7 @@ export class SimulatedAgent {
   made: Plan | null = null;
   session: MemberSession | null = null;
   private address: string;
+  private readonly planner = new Planner();
   private timer: NodeJS.Timeout | null = null;
   private expected: { what: Expected; shown: (at: number) => void } | null = null;
 
@@ -99,7 +100,7 @@ export class SimulatedAgent {
     if (snapshot === null) return;
     const began = performance.now();
     const local = this.local();
-    this.made = plan({ snapshot, local });
+    this.made = this.planner.plan({ snapshot, local });
     const took_ms = performance.now() - began;
     this.plans++;
     this.planning_ms += took_ms;
@@ -119,7 +120,11 @@ export class SimulatedAgent {
   }
 
   private look(): void {
-    if (this.expected === null || this.made === null || !this.shows(this.made, this.expected.what)) {
+    if (
+      this.expected === null ||
+      this.made === null ||
+      !this.shows(this.made, this.expected.what)
+    ) {
       return;
     }
     this.expected.shown(now_ms());

@@ -13,7 +13,7 @@ import type { HostKeeper } from "./host-keeper.js";
 import { localFacts, nodeFacts, vtepMacOf } from "./local.js";
 import { CHECKED } from "./plan/checksums.js";
 import type { Form } from "./plan/forms.js";
-import { plan, poolsOf } from "./plan/plan.js";
+import { Planner, poolsOf } from "./plan/plan.js";
 import type { Plan } from "./plan/types.js";
 import { pathPeers, withPathMtus } from "./pmtu/plan.js";
 import type { PathProber } from "./pmtu/prober.js";
@@ -51,6 +51,7 @@ export function emptyTables(nodeId: string, made: Plan): TableContents {
 
 export class Engine {
   readonly churn: AgentStatus["churn"] = { published: 0, hostChanges: 0, reconciles: 0 };
+  private readonly planner = new Planner();
   /** As planned from the records, before what probes found of the paths. */
   private planned: Plan;
   /** What is being applied. */
@@ -143,7 +144,7 @@ export class Engine {
     const local = localFacts(options, session.nodeId, deviceName, this.underlayNow);
     const change = this.parts.flips.facts(snapshot, session.nodeId);
     const calls = this.parts.calls.input(snapshot);
-    const next = plan({ snapshot, local, change, calls });
+    const next = this.planner.plan({ snapshot, local, change, calls });
     // Nothing is taken away because the store lost something: only what it says counts.
     this.planned = next.hold ? { ...this.planned, problems: next.problems } : next;
     this.current = this.fitToPaths(this.planned);

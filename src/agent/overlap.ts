@@ -127,6 +127,11 @@ export function resolveClaims(claims: readonly PrefixClaim[]): ResolvedClaims {
   return result;
 }
 
+export interface LostClaims {
+  lost: ReadonlySet<PrefixClaim>;
+  refused: readonly Refused[];
+}
+
 /** Claims in order that overlap one another, in groups that have nothing to do with each other. */
 function* entangled(sorted: readonly PrefixClaim[]): Generator<PrefixClaim[]> {
   let begin = 0;
@@ -142,10 +147,7 @@ function* entangled(sorted: readonly PrefixClaim[]): Generator<PrefixClaim[]> {
  * As resolveClaims, for claims in the order of comparePrefixes: prefixes nest or are apart, so that
  * each that holds none and lies in none is accepted. Gives those that are not.
  */
-export function lostClaims(sorted: readonly PrefixClaim[]): {
-  lost: ReadonlySet<PrefixClaim>;
-  refused: Refused[];
-} {
+export function lostClaims(sorted: readonly PrefixClaim[]): LostClaims {
   const lost = new Set<PrefixClaim>();
   const refused: Refused[] = [];
   for (const group of entangled(sorted)) {

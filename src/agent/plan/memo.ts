@@ -2,7 +2,7 @@
 // A plan with an empty memo is the whole computation; with a kept one it must give the same
 // (test/agent/plan-memo.test.ts).
 
-import type { PrefixClaim } from "../overlap.js";
+import type { LostClaims, PrefixClaim } from "../overlap.js";
 import { comparePrefixes, type Prefix } from "../prefix.js";
 import type { OwnerPart } from "./owners.js";
 import type { PeerPart } from "./parts.js";
@@ -17,7 +17,9 @@ interface Entry<V> {
 }
 
 function isSame(a: readonly unknown[], b: readonly unknown[]): boolean {
-  return a.length === b.length && a.every((one, index) => one === b[index]);
+  if (a.length !== b.length) return false;
+  for (let index = 0; index < a.length; index++) if (a[index] !== b[index]) return false;
+  return true;
 }
 
 /** Values by key, each kept while what it was made from is the same, by identity. */
@@ -25,6 +27,11 @@ export class Kept<V> {
   readonly #entries = new Map<string, Entry<V>>();
   #round = 0;
   #used = 0;
+
+  /** What it has under a key; made in this plan or an earlier one. */
+  get(key: string): V | undefined {
+    return this.#entries.get(key)?.value;
+  }
 
   /** `from` must name everything that `make` looks at. */
   of(key: string, from: readonly unknown[], make: () => V): V {
@@ -55,6 +62,7 @@ export class Kept<V> {
 export class Sorted<T> {
   readonly #compare: (a: T, b: T) => number;
   #list: readonly T[] = [];
+  #given: readonly T[] = [];
   #known: ReadonlySet<T> = new Set();
 
   /** What `compare` looks at must not change. */
@@ -64,6 +72,8 @@ export class Sorted<T> {
 
   /** The items, each once there, in order. The array is not to be changed. */
   of(items: readonly T[]): readonly T[] {
+    if (isSame(items, this.#given)) return this.#list;
+    this.#given = items;
     const now = new Set(items);
     const fresh = items.filter((item) => !this.#known.has(item));
     const isLess = now.size - fresh.length < this.#list.length;
@@ -103,6 +113,7 @@ export class Memo {
   /** Settings and facts of this host that are the same as last time, as the same objects. */
   readonly constants = new Kept<unknown>();
   readonly pools = new Kept<Prefix[]>();
+  readonly lost = new Kept<LostClaims>();
   /** Members and static peers: what each would be, and claims. */
   readonly owners = new Kept<OwnerPart>();
   readonly accepted = new Kept<readonly PrefixClaim[]>();
@@ -117,7 +128,14 @@ export class Memo {
   }
 
   end(): void {
-    for (const kept of [this.constants, this.pools, this.owners, this.accepted, this.peers]) {
+    for (const kept of [
+      this.constants,
+      this.pools,
+      this.lost,
+      this.owners,
+      this.accepted,
+      this.peers,
+    ]) {
       kept.end();
     }
   }

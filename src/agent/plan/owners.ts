@@ -52,10 +52,10 @@ function makeStatic(around: Around, peer: PeerRecord): OwnerPart {
   };
 }
 
-/** The records that a member's part is made from. */
-function recordsOf(snapshot: MeshSnapshot, member: MemberRecord): unknown[] {
-  const leases = member.podCIDRs.map((cidr) => snapshot.leases.get(cidr));
-  return [member, snapshot.nodes.get(member.nodeId), ...leases];
+/** Adds the records that a member's part is made from. */
+function addRecords(from: unknown[], { nodes, leases }: MeshSnapshot, member: MemberRecord): void {
+  from.push(member, nodes.get(member.nodeId));
+  for (const cidr of member.podCIDRs) from.push(leases.get(cidr));
 }
 
 /** `local` must be the same object while its contents are the same. */
@@ -68,7 +68,8 @@ export function ownerParts(around: Around, local: LocalFacts, memo: Memo): Owner
     const { nodeId } = member;
     const confirmed = change.confirmed.get(nodeId);
     const form = confirmed === undefined ? null : formKey(confirmed);
-    const from = [config, local, form, pairs.has(nodeId), ...recordsOf(snapshot, member)];
+    const from: unknown[] = [config, local, form, pairs.has(nodeId)];
+    addRecords(from, snapshot, member);
     parts.push(memo.owners.of(nodeId, from, () => makeMember(around, member, local.nodeId)));
   }
   for (const peer of snapshot.peers.values()) {

@@ -48,6 +48,7 @@ export class Problems {
   private readonly list: Problem[] = [];
 
   add(problems: readonly Problem[]): void {
+    if (problems.length === 0) return;
     for (const problem of problems) this.list.push(problem);
   }
 

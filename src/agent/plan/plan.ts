@@ -24,6 +24,7 @@ import { CHECKED, planChecksums } from "./checksums.js";
 import { type Form, formsInUse, keptBeside, meshForm, NO_CHANGE } from "./forms.js";
 import { identityIn } from "./identity.js";
 import { Memo } from "./memo.js";
+import type { PeerPart } from "./parts.js";
 import { mayForward, Problems, type Report } from "./peers.js";
 import {
   admissionOf,
@@ -228,7 +229,7 @@ function carrying(
     addresses: [...leases(own).map(({ prefix }) => nodeAddressOf(prefix)), ...callAddresses(calls)],
     routes: [
       ...callRoutes(calls, own),
-      ...memo.routes.of(parts.flatMap(({ routes }) => routes)),
+      ...memo.routes.of(listed(parts, ({ routes }) => routes)),
       ...wallsBehind(own, pools, config),
     ],
     ...hostOf(shared, podCIDRs, calls, pools, local, config),
@@ -247,6 +248,13 @@ function carrying(
   };
 }
 
+/** As flatMap, several times as fast, for what every plan goes through. */
+function listed<T>(parts: readonly PeerPart[], of: (part: PeerPart) => readonly T[]): T[] {
+  const all: T[] = [];
+  for (const part of parts) for (const one of of(part)) all.push(one);
+  return all;
+}
+
 /** What the firewall of the host is to do for traffic beside the tunnel. */
 function hostOf(
   { own, parts }: Shares,
@@ -258,9 +266,9 @@ function hostOf(
 ): Pick<Plan, "masquerade" | "admission"> {
   const sources = config.masquerade ? podCIDRs : [];
   const left = wayRules(config).left.map(formatPrefix);
-  const others = parts.flatMap((part) => part.others);
+  const others = listed(parts, (part) => part.others);
   const except = exceptions(own, others, [...pools, ...left, ...foreignPrefixes(calls)]);
-  const bare = parts.flatMap((part) => part.bare);
+  const bare = listed(parts, (part) => part.bare);
   return {
     masquerade: sources.length === 0 ? null : { sources, except },
     admission: admissionOf(own, bare, pools, local, config),
@@ -269,6 +277,9 @@ function hostOf(
 
 /** Whether packets are numbered, in whatever form they come or go. */
 function isOrdered({ peers }: Shares, { own, kept }: Numbers): boolean {
-  const forms = [own, ...kept, ...peers.map(({ candidate }) => candidate.form)];
-  return forms.some(({ greSequence, protocol }) => greSequence === true || protocol === "pptp");
+  const isNumbered = ({ greSequence, protocol }: Form) =>
+    greSequence === true || protocol === "pptp";
+  return (
+    [own, ...kept].some(isNumbered) || peers.some(({ candidate }) => isNumbered(candidate.form))
+  );
 }

@@ -9,7 +9,7 @@ import { identityOf } from "./identity.js";
 import type { Memo } from "./memo.js";
 import { type OwnerPart, ownerParts } from "./owners.js";
 import { type Common, type PeerPart, peerPart } from "./parts.js";
-import { type Problems, type Report, settleAddresses } from "./peers.js";
+import { type Candidate, type Problems, type Report, settleAddresses } from "./peers.js";
 import { planPorts } from "./ports.js";
 import type { Shared } from "./routes.js";
 import type { Numbers } from "./tables.js";
@@ -28,12 +28,14 @@ function keyOfOwner(owner: string): string {
 /** Leases lie in pools, which hold no underlay address; other prefixes must not hold one either. */
 function loopsAmong(
   claims: readonly PrefixClaim[],
-  underlays: readonly string[],
+  underlays: () => string[],
   report: Report,
 ): ReadonlySet<PrefixClaim> {
   const free = claims.filter(({ kind }) => kind !== "lease");
-  if (free.length === 0) return new Set();
-  const hosts = underlays.flatMap((text) => hostPrefix(text) ?? []).sort(comparePrefixes);
+  if (free.length === 0) return NONE;
+  const hosts = underlays()
+    .flatMap((text) => hostPrefix(text) ?? [])
+    .sort(comparePrefixes);
   return new Set(
     free.filter((claim) => {
       const held = firstInside(hosts, claim.prefix);
@@ -46,53 +48,70 @@ function loopsAmong(
   );
 }
 
-/** By owner, in order: the claims that stand. */
+const NONE: ReadonlySet<PrefixClaim> = new Set();
+
+/** Gives an owner's claims that stand, in order. */
 function acceptedClaims(
   owners: readonly OwnerPart[],
-  underlays: readonly string[],
+  underlays: () => string[],
   memo: Memo,
   report: Report,
-): ReadonlyMap<string, readonly PrefixClaim[]> {
-  const all = memo.claims.of(owners.flatMap(({ claims }) => claims));
+): (owner: string) => readonly PrefixClaim[] {
+  const each: PrefixClaim[] = [];
+  for (const { claims } of owners) for (const claim of claims) each.push(claim);
+  const all = memo.claims.of(each);
   const loops = loopsAmong(all, underlays, report);
-  const { lost, refused } = lostClaims(all.filter((claim) => !loops.has(claim)));
+  const heard = loops.size === 0 ? all : all.filter((claim) => !loops.has(claim));
+  const { lost, refused } = memo.lost.of("", [heard], () => lostClaims(heard));
   for (const { claim, winner } of refused) {
     const what = `${formatPrefix(claim.prefix)} of ${claim.owner} overlaps`;
     const why = `${what} ${formatPrefix(winner.prefix)} of ${winner.owner}: not routed`;
     report("MESHD_PREFIX_OVERLAP", keyOfOwner(claim.owner), why);
   }
-  const stands = (claim: PrefixClaim) => !lost.has(claim) && !loops.has(claim);
-  const acceptedOf = ({ owner, claims }: OwnerPart) => {
-    if (lost.size + loops.size === 0) return claims;
-    const left = claims.filter(stands);
+  const claimsOf = (owner: string) => memo.owners.get(owner)?.claims ?? [];
+  if (lost.size + loops.size === 0) return claimsOf;
+  return (owner) => {
+    const left = claimsOf(owner).filter((claim) => !lost.has(claim) && !loops.has(claim));
     return memo.accepted.of(owner, left, () => left);
   };
-  return new Map(owners.map((part) => [part.owner, acceptedOf(part)]));
+}
+
+/** Who there is, where each stands, and whom sockets can hear. */
+function peersOf(
+  { local, calls = NO_CALLS, snapshot }: PlanInput,
+  owners: readonly OwnerPart[],
+  { own, kept }: Numbers,
+  memo: Memo,
+  report: Report,
+) {
+  const candidates: Candidate[] = [];
+  for (const { candidate } of owners) if (candidate !== null) candidates.push(candidate);
+  const settled = memo.candidates.of(settleAddresses(snapshot, local, candidates, report));
+  const calling = calls.open ? [{ protocol: "pptp" as const, port: 0 }] : [];
+  return planPorts(settled, own, kept, calling, report);
 }
 
 /** Decides peers and prefixes for the whole mesh, this node included. */
 export function share(input: PlanInput, numbers: Numbers, memo: Memo, problems: Problems): Shares {
-  const { snapshot, local, change = NO_CHANGE, calls = NO_CALLS } = input;
+  const { snapshot, local, change = NO_CHANGE } = input;
   const { report } = problems;
-  const { family, pools, pairs, own: form, kept } = numbers;
+  const { family, pools, pairs } = numbers;
   const owners = ownerParts({ snapshot, family, pools, change, pairs }, local, memo);
   for (const part of owners) problems.add(part.problems);
-  const candidates = owners.flatMap(({ candidate }) => candidate ?? []);
-  const settled = memo.candidates.of(settleAddresses(snapshot, local, candidates, report));
-  const calling = calls.open ? [{ protocol: "pptp" as const, port: 0 }] : [];
-  const { candidates: peers, others } = planPorts(settled, form, kept, calling, report);
-  const underlays = [local.underlay.address, ...peers.map((peer) => peer.address)];
-  const accepted = acceptedClaims(owners, underlays, memo, report);
-  const own = accepted.get(local.nodeId) ?? [];
-  const ours = identityOf(own, pools);
-  const common = { config: snapshot.config, local, numbers, own, ours };
+  const { candidates, others } = peersOf(input, owners, numbers, memo, report);
+  const underlays = () => [local.underlay.address, ...candidates.map((peer) => peer.address)];
+  const acceptedOf = acceptedClaims(owners, underlays, memo, report);
+  const isMember = owners.some(({ owner }) => owner === local.nodeId);
+  const own = isMember ? acceptedOf(local.nodeId) : [];
+  const common = { config: snapshot.config, local, numbers, own, ours: identityOf(own, pools) };
   const shared = commonOf(common, memo);
-  const parts = peers.flatMap((candidate) => {
-    const claims = accepted.get(candidate.owner) ?? [];
-    if (claims.length === 0) return [];
+  const parts: PeerPart[] = [];
+  for (const candidate of candidates) {
+    const claims = acceptedOf(candidate.owner);
+    if (claims.length === 0) continue;
     const from = [candidate, claims, shared, pairs.get(candidate.nodeId)];
-    return [memo.peers.of(candidate.owner, from, () => peerPart(candidate, claims, common))];
-  });
+    parts.push(memo.peers.of(candidate.owner, from, () => peerPart(candidate, claims, common)));
+  }
   for (const part of parts) problems.add(part.problems);
   return { own, parts, peers: parts.map(({ peered }) => peered), others };
 }

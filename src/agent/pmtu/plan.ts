@@ -42,6 +42,7 @@ export function withPathMtus(made: Plan, mtuOf: (peer: PlannedPeer) => number | 
     const found = peer === undefined ? undefined : mtuOf(peer);
     const mtu = Math.min(entry.mtu, found ?? entry.mtu);
     const isPieced = mtu < MTU_MIN_IPV6 && entry.prefixes.some((prefix) => prefix.includes(":"));
+    if (mtu === entry.mtu && !isPieced) return entry;
     return { ...entry, mtu, ...(isPieced ? { fragments: true } : {}) };
   });
   return { ...made, tables: { ...tables, peers: fitted } };
