@@ -8,8 +8,8 @@ import { Random } from "../support/random.js";
 import { facts, mesh, node, nodeIdOf } from "./mesh-records.js";
 import { ChangingMesh } from "./plan-changes.js";
 
-const SEEDS = 60;
-const STEPS = 80;
+const SEEDS = 40;
+const STEPS = 60;
 
 test("after any sequence of changes a planner's plan is the one that is made from nothing", () => {
   const codes = new Set<string>();

@@ -4,10 +4,10 @@
 
 import type { LostClaims, PrefixClaim } from "../overlap.js";
 import { comparePrefixes, type Prefix } from "../prefix.js";
-import type { OwnerPart } from "./owners.js";
+import type { Claimed, KnownOwners, OwnerPart } from "./owners.js";
 import type { PeerPart } from "./parts.js";
-import type { Candidate } from "./peers.js";
 import { byText } from "./routes.js";
+import { byOwner, type Present, Standing } from "./standing.js";
 import type { WantedRoute } from "./types.js";
 
 interface Entry<V> {
@@ -109,17 +109,29 @@ export class Sorted<T> {
   }
 }
 
+/** Parts of peers as made last; null where the owner has no prefix that stands. */
+export interface MadeParts {
+  shared: unknown;
+  owners: readonly Present[];
+  parts: readonly (PeerPart | null)[];
+}
+
 export class Memo {
   /** Settings and facts of this host that are the same as last time, as the same objects. */
   readonly constants = new Kept<unknown>();
   readonly pools = new Kept<Prefix[]>();
   readonly lost = new Kept<LostClaims>();
   /** Members and static peers: what each would be, and claims. */
+  readonly claimed = new Kept<Claimed>();
   readonly owners = new Kept<OwnerPart>();
+  known: KnownOwners | null = null;
+  readonly present = new Sorted<Present>(byOwner);
+  readonly standing = new Standing();
+  readonly claims = new Sorted<PrefixClaim>((a, b) => comparePrefixes(a.prefix, b.prefix));
+  /** Where claims overlap: those that are left of an owner's. */
   readonly accepted = new Kept<readonly PrefixClaim[]>();
   readonly peers = new Kept<PeerPart>();
-  readonly candidates = new Sorted<Candidate>((a, b) => byText(a.owner, b.owner));
-  readonly claims = new Sorted<PrefixClaim>((a, b) => comparePrefixes(a.prefix, b.prefix));
+  made: MadeParts | null = null;
   readonly routes = new Sorted<WantedRoute>((a, b) => byText(a.destination, b.destination));
 
   /** One object for all values of one text. */
@@ -128,14 +140,7 @@ export class Memo {
   }
 
   end(): void {
-    for (const kept of [
-      this.constants,
-      this.pools,
-      this.lost,
-      this.owners,
-      this.accepted,
-      this.peers,
-    ]) {
+    for (const kept of [this.constants, this.pools, this.lost, this.accepted, this.peers]) {
       kept.end();
     }
   }

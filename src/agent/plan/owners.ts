@@ -1,9 +1,16 @@
 // What each member and static peer would be, and what it claims: each alone, before they are
 // compared with one another. Made again only when its own records changed.
-import type { MemberRecord, MeshSnapshot, PeerRecord } from "../../../control/index.js";
+import type {
+  LeaseRecord,
+  MemberRecord,
+  MeshConfig,
+  MeshSnapshot,
+  PeerRecord,
+} from "../../../control/index.js";
 import type { PrefixClaim } from "../overlap.js";
 import { comparePrefixes } from "../prefix.js";
-import { formKey } from "./forms.js";
+import { changedKeys } from "./changes.js";
+import { type Form, formKey } from "./forms.js";
 import type { Memo } from "./memo.js";
 import {
   type Around,
@@ -17,64 +24,150 @@ import {
 } from "./peers.js";
 import type { LocalFacts, Problem } from "./types.js";
 
-export interface OwnerPart {
-  owner: string;
-  /** null: nothing can be sent to it, or it is this node. */
-  candidate: Candidate | null;
+/** What an owner claims: it depends on less than the rest. */
+export interface Claimed {
   /** In order. */
   claims: readonly PrefixClaim[];
   problems: readonly Problem[];
+}
+
+export interface OwnerPart extends Claimed {
+  owner: string;
+  /** null: nothing can be sent to it, or it is this node. */
+  candidate: Candidate | null;
+}
+
+/** What the parts of an earlier plan were made from. */
+export interface KnownOwners {
+  config: MeshConfig;
+  local: LocalFacts;
+  members: ReadonlyMap<string, MemberRecord>;
+  nodes: MeshSnapshot["nodes"];
+  leases: ReadonlyMap<string, LeaseRecord>;
+  peers: ReadonlyMap<string, PeerRecord>;
+  confirmed: ReadonlyMap<string, Form>;
+  /** Calls between members: parts with them are made anew each time. */
+  hasPairs: boolean;
+  parts: readonly OwnerPart[];
+  /** Members' places in `parts`. */
+  at: Map<string, number>;
 }
 
 function inOrder(claims: PrefixClaim[]): PrefixClaim[] {
   return claims.sort((a, b) => comparePrefixes(a.prefix, b.prefix));
 }
 
-function makeMember(around: Around, member: MemberRecord, ownId: string): OwnerPart {
-  const problems = new Problems();
-  const { report } = problems;
-  const isOther = member.nodeId !== ownId;
-  return {
-    owner: member.nodeId,
-    candidate: isOther ? memberCandidate(around, member, report) : null,
-    claims: inOrder(memberClaims(around.snapshot, member, report)),
-    problems: problems.sorted(),
-  };
+function memberPart(
+  around: Around,
+  member: MemberRecord,
+  local: LocalFacts,
+  memo: Memo,
+): OwnerPart {
+  const { snapshot, change, pairs } = around;
+  const { config, nodes, leases } = snapshot;
+  const { nodeId } = member;
+  const confirmed = change.confirmed.get(nodeId);
+  const form = confirmed === undefined ? null : formKey(confirmed);
+  const held = member.podCIDRs.map((cidr) => leases.get(cidr));
+  const claimed = memo.claimed.of(nodeId, [member, ...held], () => {
+    const problems = new Problems();
+    const claims = inOrder(memberClaims(snapshot, member, problems.report));
+    return { claims, problems: problems.sorted() };
+  });
+  const from = [config, local, form, pairs.has(nodeId), member, nodes.get(nodeId), claimed];
+  return memo.owners.of(nodeId, from, () => {
+    const problems = new Problems();
+    problems.add(claimed.problems);
+    const isOther = nodeId !== local.nodeId;
+    const candidate = isOther ? memberCandidate(around, member, problems.report) : null;
+    return { owner: nodeId, candidate, claims: claimed.claims, problems: problems.sorted() };
+  });
 }
 
-function makeStatic(around: Around, peer: PeerRecord): OwnerPart {
-  const problems = new Problems();
-  return {
-    owner: `peer:${peer.name}`,
-    candidate: staticCandidate(around, peer, problems.report),
-    claims: inOrder(staticClaims(peer, problems.report)),
-    problems: problems.sorted(),
-  };
+function staticPart(around: Around, peer: PeerRecord, local: LocalFacts, memo: Memo): OwnerPart {
+  const owner = `peer:${peer.name}`;
+  return memo.owners.of(owner, [around.snapshot.config, local, peer], () => {
+    const problems = new Problems();
+    const candidate = staticCandidate(around, peer, problems.report);
+    const claims = inOrder(staticClaims(peer, problems.report));
+    return { owner, candidate, claims, problems: problems.sorted() };
+  });
 }
 
-/** Adds the records that a member's part is made from. */
-function addRecords(from: unknown[], { nodes, leases }: MeshSnapshot, member: MemberRecord): void {
-  from.push(member, nodes.get(member.nodeId));
-  for (const cidr of member.podCIDRs) from.push(leases.get(cidr));
+/** Members whose records are others than those that their parts were made from; null: unknown. */
+function touchedMembers(known: KnownOwners, around: Around, local: LocalFacts): string[] | null {
+  const { snapshot, change, pairs } = around;
+  const isSame = known.config === snapshot.config && known.local === local;
+  if (!isSame || known.hasPairs || pairs.size > 0) return null;
+  if (changedKeys(known.peers, snapshot.peers)?.length !== 0) return null;
+  const leases = changedKeys(known.leases, snapshot.leases);
+  const own = [
+    changedKeys(known.members, snapshot.members),
+    changedKeys(known.nodes, snapshot.nodes),
+    changedKeys(known.confirmed, change.confirmed),
+  ];
+  if (leases === null || own.some((keys) => keys === null)) return null;
+  // A lease is of no account but to whom it is given.
+  const holders = leases.flatMap((cidr) =>
+    [known.leases.get(cidr), snapshot.leases.get(cidr)].flatMap((lease) => lease?.nodeId ?? []),
+  );
+  return [...new Set([...own.flatMap((keys) => keys ?? []), ...holders])];
+}
+
+/** The parts of an earlier plan with those of some members made anew; null: a member went. */
+function renewed(
+  known: KnownOwners,
+  touched: readonly string[],
+  around: Around,
+  local: LocalFacts,
+  memo: Memo,
+): readonly OwnerPart[] | null {
+  if (touched.length === 0) return known.parts;
+  const parts = [...known.parts];
+  for (const nodeId of touched) {
+    const member = around.snapshot.members.get(nodeId);
+    const at = known.at.get(nodeId);
+    if (member === undefined || !mayForward(member)) {
+      if (at !== undefined) return null;
+      continue;
+    }
+    if (at === undefined) known.at.set(nodeId, parts.length);
+    parts[at ?? parts.length] = memberPart(around, member, local, memo);
+  }
+  return parts;
+}
+
+function allParts(around: Around, local: LocalFacts, memo: Memo): KnownOwners {
+  const { snapshot, change, pairs } = around;
+  const { config, members, nodes, leases, peers } = snapshot;
+  const parts: OwnerPart[] = [];
+  const at = new Map<string, number>();
+  for (const member of members.values()) {
+    if (!mayForward(member)) continue;
+    at.set(member.nodeId, parts.length);
+    parts.push(memberPart(around, member, local, memo));
+  }
+  for (const peer of peers.values()) parts.push(staticPart(around, peer, local, memo));
+  // What was not asked for is of nobody who is there.
+  memo.claimed.end();
+  memo.owners.end();
+  const { confirmed } = change;
+  const hasPairs = pairs.size > 0;
+  return { ...{ config, local, members, nodes, leases, peers, confirmed, hasPairs }, parts, at };
 }
 
 /** `local` must be the same object while its contents are the same. */
-export function ownerParts(around: Around, local: LocalFacts, memo: Memo): OwnerPart[] {
-  const { snapshot, change, pairs } = around;
-  const { config } = snapshot;
-  const parts: OwnerPart[] = [];
-  for (const member of snapshot.members.values()) {
-    if (!mayForward(member)) continue;
-    const { nodeId } = member;
-    const confirmed = change.confirmed.get(nodeId);
-    const form = confirmed === undefined ? null : formKey(confirmed);
-    const from: unknown[] = [config, local, form, pairs.has(nodeId)];
-    addRecords(from, snapshot, member);
-    parts.push(memo.owners.of(nodeId, from, () => makeMember(around, member, local.nodeId)));
+export function ownerParts(around: Around, local: LocalFacts, memo: Memo): readonly OwnerPart[] {
+  const { known } = memo;
+  const touched = known === null ? null : touchedMembers(known, around, local);
+  const parts =
+    known === null || touched === null ? null : renewed(known, touched, around, local, memo);
+  if (known === null || parts === null) {
+    memo.known = allParts(around, local, memo);
+    return memo.known.parts;
   }
-  for (const peer of snapshot.peers.values()) {
-    const from = [config, local, peer];
-    parts.push(memo.owners.of(`peer:${peer.name}`, from, () => makeStatic(around, peer)));
-  }
+  const { members, nodes, leases, peers } = around.snapshot;
+  const { confirmed } = around.change;
+  memo.known = { ...known, members, nodes, leases, peers, confirmed, parts };
   return parts;
 }

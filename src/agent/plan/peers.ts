@@ -17,7 +17,7 @@ import {
   parsePrefix,
 } from "../prefix.js";
 import { type ChangeFacts, decideForm, type Form, meshForm } from "./forms.js";
-import type { LocalFacts, Problem } from "./types.js";
+import type { Problem } from "./types.js";
 
 /** A peer before its prefixes are decided. */
 export interface Candidate {
@@ -237,60 +237,4 @@ export function staticCandidate(
 
 function claimKey(address: string, port: number): string {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-}
-
-/** Who may stand at an address: the member that claimed it, else members, else static peers. */
-function standing({ claims }: MeshSnapshot, { claimed, nodeId }: Candidate): number {
-  if (claimed === null) return 3;
-  const claim = claims.get(claimed);
-  if (claim === undefined) return 2;
-  return claim.nodeId === nodeId ? 1 : 4;
-}
-
-function recordOf(candidate: Candidate): string {
-  return candidate.kind === "member" ? `nodes.${candidate.nodeId}` : `peers.${candidate.name}`;
-}
-
-/** Nobody stands where another does or where nobody may. */
-function areApart(snapshot: MeshSnapshot, own: string, candidates: readonly Candidate[]): boolean {
-  const taken = new Set([own]);
-  for (const candidate of candidates) {
-    if (candidate.isInPool || standing(snapshot, candidate) === 4) return false;
-    taken.add(candidate.address);
-  }
-  return taken.size === candidates.length + 1;
-}
-
-/**
- * Leaves one candidate per underlay address (the outer source tells peers apart), none at our own
- * address, and none inside a pool: its tunnel would run through the tunnel.
- */
-export function settleAddresses(
-  snapshot: MeshSnapshot,
-  local: LocalFacts,
-  candidates: readonly Candidate[],
-  report: Report,
-): readonly Candidate[] {
-  const own = canonicalAddress(local.underlay.address);
-  if (areApart(snapshot, own, candidates)) return candidates;
-  const holders = new Map<string, string>([[own, "this node"]]);
-  const ordered = candidates
-    .map((candidate) => ({ candidate, rank: standing(snapshot, candidate) }))
-    .sort((a, b) => a.rank - b.rank || (a.candidate.owner < b.candidate.owner ? -1 : 1));
-  const settled: Candidate[] = [];
-  for (const { candidate, rank } of ordered) {
-    const { address, name } = candidate;
-    const holder = rank === 4 ? "another node" : holders.get(address);
-    if (holder !== undefined) {
-      const why = `${name}: underlay address ${address} belongs to ${holder}: not routed`;
-      report("MESHD_ADDRESS_CLAIMED", recordOf(candidate), why);
-    } else if (candidate.isInPool) {
-      const why = `${name}: underlay address ${address} lies inside a pool: not routed`;
-      report("MESHD_UNDERLAY_IN_POOL", recordOf(candidate), why);
-    } else {
-      holders.set(address, candidate.name);
-      settled.push(candidate);
-    }
-  }
-  return settled;
 }

@@ -7,9 +7,13 @@ import type { Candidate, Report } from "./peers.js";
 /** A worker's list of listening sockets has an end. */
 const PORTS_MAX = 7;
 
-export interface PortPlan {
-  /** The candidates that can be heard. */
-  candidates: Candidate[];
+interface Hearable {
+  candidate: Candidate;
+}
+
+export interface PortPlan<T extends Hearable> {
+  /** Those that can be heard. */
+  heard: T[];
   /** Ports to open beside the tunnel's own, in order; port 0: the encapsulation has none. */
   others: ListeningPort[];
 }
@@ -29,17 +33,17 @@ function distinct(ports: readonly ListeningPort[]): ListeningPort[] {
  * on the same port, `more` that have none, then static peers'. A peer whose port is taken by
  * another encapsulation is left out, and said.
  */
-export function planPorts(
-  candidates: readonly Candidate[],
+export function planPorts<T extends Hearable>(
+  present: readonly T[],
   own: ListeningPort,
   kept: readonly ListeningPort[],
   more: readonly ListeningPort[],
   report: Report,
-): PortPlan {
+): PortPlan<T> {
   const inUse = [...kept, own].filter(({ protocol }) => isUdp(protocol));
   const taken = new Map(inUse.map(({ protocol, port }) => [port, protocol]));
   const others: ListeningPort[] = [...kept, ...more];
-  const heard = candidates.filter(({ name, kind, form }) => {
+  const heard = present.filter(({ candidate: { name, kind, form } }) => {
     const { protocol, port } = form;
     if (protocol === own.protocol) return true;
     // Raw sockets are needed to send, too.
@@ -64,5 +68,5 @@ export function planPorts(
   const beside = others.filter(({ protocol, port }) => {
     return protocol !== own.protocol || port !== own.port;
   });
-  return { candidates: heard, others: distinct(beside) };
+  return { heard, others: distinct(beside) };
 }

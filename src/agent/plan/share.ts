@@ -9,9 +9,10 @@ import { identityOf } from "./identity.js";
 import type { Memo } from "./memo.js";
 import { type OwnerPart, ownerParts } from "./owners.js";
 import { type Common, type PeerPart, peerPart } from "./parts.js";
-import { type Candidate, type Problems, type Report, settleAddresses } from "./peers.js";
+import type { Problems, Report } from "./peers.js";
 import { planPorts } from "./ports.js";
 import type { Shared } from "./routes.js";
+import { byOwner, type Present, settleAddresses } from "./standing.js";
 import type { Numbers } from "./tables.js";
 import type { PlanInput } from "./types.js";
 
@@ -50,13 +51,17 @@ function loopsAmong(
 
 const NONE: ReadonlySet<PrefixClaim> = new Set();
 
-/** Gives an owner's claims that stand, in order. */
+type AcceptedOf = (part: OwnerPart) => readonly PrefixClaim[];
+
+const allClaims: AcceptedOf = ({ claims }) => claims;
+
+/** Gives an owner's claims that stand, in order: `allClaims` where nobody's overlap. */
 function acceptedClaims(
   owners: readonly OwnerPart[],
   underlays: () => string[],
   memo: Memo,
   report: Report,
-): (owner: string) => readonly PrefixClaim[] {
+): AcceptedOf {
   const each: PrefixClaim[] = [];
   for (const { claims } of owners) for (const claim of claims) each.push(claim);
   const all = memo.claims.of(each);
@@ -68,27 +73,31 @@ function acceptedClaims(
     const why = `${what} ${formatPrefix(winner.prefix)} of ${winner.owner}: not routed`;
     report("MESHD_PREFIX_OVERLAP", keyOfOwner(claim.owner), why);
   }
-  const claimsOf = (owner: string) => memo.owners.get(owner)?.claims ?? [];
-  if (lost.size + loops.size === 0) return claimsOf;
-  return (owner) => {
-    const left = claimsOf(owner).filter((claim) => !lost.has(claim) && !loops.has(claim));
+  if (lost.size + loops.size === 0) return allClaims;
+  return ({ owner, claims }) => {
+    const left = claims.filter((claim) => !lost.has(claim) && !loops.has(claim));
     return memo.accepted.of(owner, left, () => left);
   };
 }
 
 /** Who there is, where each stands, and whom sockets can hear. */
-function peersOf(
+function presentPeers(
   { local, calls = NO_CALLS, snapshot }: PlanInput,
   owners: readonly OwnerPart[],
   { own, kept }: Numbers,
   memo: Memo,
   report: Report,
 ) {
-  const candidates: Candidate[] = [];
-  for (const { candidate } of owners) if (candidate !== null) candidates.push(candidate);
-  const settled = memo.candidates.of(settleAddresses(snapshot, local, candidates, report));
+  const all: Present[] = [];
+  for (const part of owners) if (hasCandidate(part)) all.push(part);
+  const present = memo.present.of(all);
+  const settled = settleAddresses(snapshot, local, present, memo.standing, report);
   const calling = calls.open ? [{ protocol: "pptp" as const, port: 0 }] : [];
   return planPorts(settled, own, kept, calling, report);
+}
+
+function hasCandidate(part: OwnerPart): part is Present {
+  return part.candidate !== null;
 }
 
 /** Decides peers and prefixes for the whole mesh, this node included. */
@@ -98,22 +107,43 @@ export function share(input: PlanInput, numbers: Numbers, memo: Memo, problems: 
   const { family, pools, pairs } = numbers;
   const owners = ownerParts({ snapshot, family, pools, change, pairs }, local, memo);
   for (const part of owners) problems.add(part.problems);
-  const { candidates, others } = peersOf(input, owners, numbers, memo, report);
-  const underlays = () => [local.underlay.address, ...candidates.map((peer) => peer.address)];
+  const { heard, others } = presentPeers(input, owners, numbers, memo, report);
+  const underlays = () => [local.underlay.address, ...heard.map((peer) => peer.candidate.address)];
   const acceptedOf = acceptedClaims(owners, underlays, memo, report);
-  const isMember = owners.some(({ owner }) => owner === local.nodeId);
-  const own = isMember ? acceptedOf(local.nodeId) : [];
+  const self = owners[memo.known?.at.get(local.nodeId) ?? -1];
+  const own = self === undefined ? [] : acceptedOf(self);
   const common = { config: snapshot.config, local, numbers, own, ours: identityOf(own, pools) };
-  const shared = commonOf(common, memo);
-  const parts: PeerPart[] = [];
-  for (const candidate of candidates) {
-    const claims = acceptedOf(candidate.owner);
-    if (claims.length === 0) continue;
-    const from = [candidate, claims, shared, pairs.get(candidate.nodeId)];
-    parts.push(memo.peers.of(candidate.owner, from, () => peerPart(candidate, claims, common)));
-  }
+  const parts = peerParts(heard, acceptedOf, common, memo);
   for (const part of parts) problems.add(part.problems);
   return { own, parts, peers: parts.map(({ peered }) => peered), others };
+}
+
+function peerParts(
+  heard: readonly Present[],
+  acceptedOf: AcceptedOf,
+  common: Common,
+  memo: Memo,
+): PeerPart[] {
+  const shared = commonOf(common, memo);
+  const { pairs } = common.numbers;
+  const isPlain = acceptedOf === allClaims && pairs.size === 0;
+  const last = isPlain && memo.made?.shared === shared ? memo.made : null;
+  let at = 0;
+  const parts = heard.map((owner) => {
+    while (at < (last?.owners.length ?? 0) && isBefore(last?.owners[at], owner)) at++;
+    const known = last?.owners[at] === owner ? last.parts[at] : undefined;
+    if (known !== undefined) return known;
+    const claims = acceptedOf(owner);
+    if (claims.length === 0) return null;
+    const from = [owner.candidate, claims, shared, pairs.get(owner.candidate.nodeId)];
+    return memo.peers.of(owner.owner, from, () => peerPart(owner.candidate, claims, common));
+  });
+  memo.made = isPlain ? { shared, owners: heard, parts } : null;
+  return parts.filter((part) => part !== null);
+}
+
+function isBefore(known: Present | undefined, owner: Present): boolean {
+  return known !== undefined && known !== owner && byOwner(known, owner) < 0;
 }
 
 /** Stands for all that the parts of peers are made with; another object when that is another. */
