@@ -131,7 +131,10 @@ function networkOf(family: 4 | 6, given: string): string | undefined {
 
 /** The address as one number. The text must have passed isIP. */
 export function addressBits(given: string): bigint {
-  if (isIPv4(given)) return given.split(".").reduce((sum, part) => sum * 256n + BigInt(part), 0n);
+  if (isIPv4(given)) {
+    // Within what a number holds exactly, several times as fast as big ones.
+    return BigInt(given.split(".").reduce((sum, part) => sum * 256 + Number(part), 0));
+  }
   const [head = "", tail] = ipv4TailAsGroups(given).split("::");
   const before = head === "" ? [] : head.split(":");
   const after = tail === undefined || tail === "" ? [] : tail.split(":");

@@ -56,7 +56,8 @@ export function needAddress(text: string): Address {
 /** Text of an address; IPv6 in its one canonical form (RFC 5952 section 4). */
 export function formatAddress({ family, value }: Address): string {
   if (family === 4) {
-    return [24n, 16n, 8n, 0n].map((shift) => `${(value >> shift) & 255n}`).join(".");
+    const bits = Number(value);
+    return `${bits >>> 24}.${(bits >>> 16) & 255}.${(bits >>> 8) & 255}.${bits & 255}`;
   }
   const hex = value.toString(16).padStart(32, "0");
   const groups = hex.match(/.{4}/g) ?? [];

@@ -32,25 +32,22 @@ export const NO_CHANGE: ChangeFacts = { confirmed: new Map(), tries: new Map(), 
 /** Network numbers, and GRE keys, that the tables accept from one peer. */
 const ACCEPTED_MAX = 2;
 
-/** Forms do not change once they are made, and each is asked about in every plan. */
-const keys = new WeakMap<TunnelForm, string>();
-
 /** The same for equal forms alone. */
 export function formKey(form: TunnelForm): string {
-  const known = keys.get(form);
-  if (known !== undefined) return known;
-  const key = JSON.stringify([form.protocol, form.port, ...WORDS.map((word) => form[word])]);
-  keys.set(form, key);
+  let key = `${form.protocol} ${form.port}`;
+  for (const word of WORDS) key += ` ${form[word] ?? null}`;
   return key;
 }
 
 export function isSameForm(a: TunnelForm, b: TunnelForm): boolean {
-  return formKey(a) === formKey(b);
+  return a.port === b.port && isSameButPort(a, b);
 }
 
 /** Whether only the port may differ. */
 export function isSameButPort(a: TunnelForm, b: TunnelForm): boolean {
-  return isSameForm({ ...a, port: 0 }, { ...b, port: 0 });
+  if (a.protocol !== b.protocol) return false;
+  for (const word of WORDS) if ((a[word] ?? null) !== (b[word] ?? null)) return false;
+  return true;
 }
 
 /** The form that the mesh's settings ask for. */
@@ -124,9 +121,14 @@ function areReceivable(forms: readonly Form[]): boolean {
 
 /** What packets may be in, to or from members: the mesh's own first, each once. */
 export function formsInUse(own: Form, change: ChangeFacts): Form[] {
-  const all = new Map([[formKey(own), own]]);
-  for (const form of [...change.kept, ...change.confirmed.values()]) all.set(formKey(form), form);
-  return [...all.values()];
+  const all: Form[] = [own];
+  const add = (form: Form) => {
+    if (!all.some((one) => isSameForm(one, form))) all.push(form);
+  };
+  for (const form of change.kept) add(form);
+  // Of each member there is one, and nearly all are the same.
+  for (const form of change.confirmed.values()) add(form);
+  return all;
 }
 
 /** Whether any member but this node says that it sends a form. */

@@ -64,7 +64,11 @@ function plannedPeer({ candidate, claims, ways }: Peered, numbers: Numbers): Pla
   const { name, nodeId, kind, address, form } = candidate;
   const probed = kind === "member" ? leases(claims) : claims;
   return {
-    ...{ name, nodeId, kind, address, form },
+    name,
+    nodeId,
+    kind,
+    address,
+    form,
     identity: kind === "member" ? identityIn(numbers, claims) : null,
     prefixes: texts(claims),
     prefixWays: ways.map(({ way }) => way),
@@ -88,6 +92,6 @@ function wayInFamily(
 /** A member stands at the first address; a peer that is no meshd may as well use the second. */
 function probeTargets(prefix: Prefix, kind: "member" | "static"): string[] {
   const alone = prefix.length === (prefix.family === 4 ? 32 : 128);
-  const second = formatAddress({ ...prefix, value: prefix.value + 1n });
-  return kind === "member" || alone ? [firstAddress(prefix)] : [firstAddress(prefix), second];
+  if (kind === "member" || alone) return [firstAddress(prefix)];
+  return [firstAddress(prefix), formatAddress({ ...prefix, value: prefix.value + 1n })];
 }
