@@ -12,6 +12,8 @@ import { defaultConfig } from "./settings.js";
 import { type Held, isShown, Shown } from "./shown.js";
 import type { RecordOfKind } from "./validate.js";
 
+export type { Held } from "./shown.js";
+
 export type Applied = "same" | "changed" | "refused";
 
 const refused_max = 1_000;

@@ -42,7 +42,7 @@ const reconnect_max_ms = 300_000;
 const spread_ms = 500;
 /** Changes within this time are told as one. */
 const gather_least_ms = 20;
-/** While changes go on coming, as when a thousand nodes join: readers are told so often at least. */
+/** While changes go on coming, as when a thousand nodes join, readers are told so often. */
 const gather_most_ms = 1_000;
 
 /**
