@@ -147,7 +147,7 @@ test("a snapshot does not change once it is made, and shares the maps that did n
   assert.is(after.claims.get("192.0.2.1:1"), before.claims.get("192.0.2.1:1"));
 });
 
-test("a change after quiet is told at once, one of many later and later, but never too late", () => {
+test("a change after quiet is told at once, one of many later and later up to a second", () => {
   const pace = new Pace({ least_ms: 20, most_ms: 1_000 });
   let now = 0;
   const waits = Array.from({ length: 10 }, () => {
