@@ -7,6 +7,7 @@ export type ControlErrorCode =
   | "MESHD_BAD_REQUEST"
   | "MESHD_BAD_SETTING"
   | "MESHD_CONFLICT"
+  | "MESHD_DUPLICATE_NODE"
   | "MESHD_HOLD_OFF"
   | "MESHD_INTERNAL"
   | "MESHD_MESH_EXISTS"

@@ -10,6 +10,7 @@ import { Link, signingKey } from "./nats/index.js";
 import type { MemberRecord } from "./records.js";
 import { inboxOf, subjectsOf } from "./subjects.js";
 import { openToken, type TokenSecrets } from "./token.js";
+import { type Place, thisPlace } from "./twins.js";
 
 export interface JoinOptions {
   identity: Identity;
@@ -21,6 +22,8 @@ export interface JoinOptions {
   servers?: string[];
   /** For the whole; default 15,000. */
   timeout_ms?: number;
+  /** Instead of this process on this host. */
+  place?: Place;
   log?: ControlLog;
 }
 
@@ -31,22 +34,25 @@ export interface JoinRequest {
   /** Signatures over joinProof, base64url: by the node's key, and by the token's seed. */
   proof: string;
   tokenProof: string;
+  /** Where the asker runs: no other may run with its key. Earlier versions do not say it. */
+  place?: Place;
 }
 
 /** What is signed to prove node key and token, bound to mesh, token and wishes. */
 export function joinProof(
   meshId: string,
   tokenId: string,
-  request: Pick<JoinRequest, "nodeId" | "name" | "underlay">,
+  request: Pick<JoinRequest, "nodeId" | "name" | "underlay" | "place">,
 ): Buffer {
-  const { nodeId, name, underlay } = request;
-  return Buffer.from(`meshd join 1\n${canonicalJson({ meshId, tokenId, nodeId, name, underlay })}`);
+  const { nodeId, name, underlay, place } = request;
+  const wishes = { nodeId, name, underlay, ...(place === undefined ? {} : { place }) };
+  return Buffer.from(`meshd join 1\n${canonicalJson({ meshId, tokenId, ...wishes })}`);
 }
 
 /**
  * Asks a controller for membership. The same key gets the same leases again. Errors: MESHD_TOKEN_*,
- * MESHD_NAME_TAKEN, MESHD_POOL_EXHAUSTED, MESHD_ADDRESS_CLAIMED, MESHD_NO_NATS,
- * MESHD_NO_CONTROLLER, MESHD_TIMEOUT.
+ * MESHD_NAME_TAKEN, MESHD_POOL_EXHAUSTED, MESHD_ADDRESS_CLAIMED, MESHD_DUPLICATE_NODE,
+ * MESHD_NO_NATS, MESHD_NO_CONTROLLER, MESHD_TIMEOUT.
  */
 export async function joinMesh(tokenText: string, options: JoinOptions): Promise<Membership> {
   const token = openToken(tokenText);
@@ -60,7 +66,9 @@ export async function joinMesh(tokenText: string, options: JoinOptions): Promise
     const what = `underlay address ${JSON.stringify(options.underlay.address)} is no address`;
     throw new ControlError("MESHD_BAD_REQUEST", what);
   }
-  const wishes = { nodeId: identity.nodeId, name, underlay: { ...options.underlay, address } };
+  const place = options.place ?? thisPlace(address);
+  const underlay = { ...options.underlay, address };
+  const wishes = { nodeId: identity.nodeId, name, underlay, place };
   const proof = joinProof(token.meshId, token.tokenId, wishes);
   const signed = (seed: string) => Buffer.from(signingKey(seed).sign(proof)).toString("base64url");
   const request = {

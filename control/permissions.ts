@@ -38,6 +38,8 @@ export function nodePermissions(
       `$KV.${subjects.bucket}.nodes.${nodeId}`,
       `$KV.${subjects.bucket}.endpoints.${nodeId}.*`,
       subjects.heartbeat(nodeId),
+      // Whether another holds this node's key, too (twins.ts).
+      subjects.agent(nodeId, "twin"),
       ...verbs.map((verb) => subjects.member(nodeId, verb)),
       ...watching(subjects.bucket, nodeId),
       // What the store has that the watch did not bring: one record from the stream's leader.
@@ -87,6 +89,7 @@ export function controllerPermissions(mesh: string, key: string): Permissions {
       ...kinds.map((kind) => `$KV.${subjects.bucket}.${kind}.*`),
       `$KV.${subjects.secrets}.>`,
       subjects.creation,
+      subjects.agent("*", "twin"),
       ...api,
     ],
     subscribe: [

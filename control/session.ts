@@ -5,8 +5,7 @@ import { EventEmitter } from "node:events";
 import type { PptpUser } from "./accounts.js";
 import { answerAdmin, ask, serviceError } from "./answer.js";
 import { Confidences } from "./confidences.js";
-import { ControlError, type ControlLog } from "./errors.js";
-import type { Identity } from "./identity.js";
+import { ControlError } from "./errors.js";
 import { renewMembership, renewOver } from "./join.js";
 import { keyOf } from "./keys.js";
 import { Ledger } from "./ledger.js";
@@ -14,40 +13,21 @@ import type { Membership } from "./membership.js";
 import { Bucket, Link, readUserJwt, serve, signingKey } from "./nats/index.js";
 import { OwnRecords } from "./own-records.js";
 import { type Presented, Presenter } from "./present.js";
-import type { EndpointRecord, MeshSnapshot, NodeRecord } from "./records.js";
+import type { MeshSnapshot } from "./records.js";
+import type { EndpointFacts, MemberSessionOptions, NodeFacts } from "./session-options.js";
 import { agentServiceName, inboxOf, subjectsOf } from "./subjects.js";
+import { ranHere, Twins, thisPlace } from "./twins.js";
 import { View } from "./view.js";
 
-export type NodeFacts = Omit<NodeRecord, "nodeId">;
-export type EndpointFacts = Omit<EndpointRecord, "nodeId">;
-
-export interface MemberSessionOptions {
-  membership: Membership;
-  identity: Identity;
-  /** Instead of the membership's. */
-  servers?: string[];
-  /** Answers `<mesh>.agent.<nodeId>.status`; plain JSON. */
-  status?: () => unknown;
-  /** Verb -> what answers an administrator's `<mesh>.agent.<nodeId>.<verb>`; JSON both ways. */
-  answers?: Readonly<Record<string, (request: unknown) => Promise<unknown>>>;
-  /** Directory for what controllers tell this node alone (0600); absent: kept in memory. */
-  secretsDir?: string;
-  /** Text of serializeSnapshot: the last good state, in force until NATS answers. */
-  saved?: string;
-  /** Version shown by `nats micro ls`; semantic. */
-  version?: string;
-  log?: ControlLog;
-  heartbeat_ms?: number;
-  relist_ms?: number;
-  beatMissing_ms?: number;
-}
+export type { EndpointFacts, MemberSessionOptions, NodeFacts };
 
 const defaults = { heartbeat_ms: 5_000, relist_ms: 300_000, beatMissing_ms: 7_000 };
 
 /**
  * Events: "snapshot" (MeshSnapshot), only when its contents changed; "connected"; "disconnected";
  * "refused" (Refusal); "membership" (Membership) when renewed credentials are to be kept on disk;
- * "removed" when this node is no member any more; "pptp-users" (readonly PptpUser[]) when accounts
+ * "removed" when this node is no member any more; "duplicate" (ControlError) when its key is in use
+ * elsewhere: the session has ended then; "pptp-users" (readonly PptpUser[]) when accounts
  * of PPTP clients changed: that node alone hears it that may serve them.
  */
 export class MemberSession extends EventEmitter {
@@ -57,6 +37,8 @@ export class MemberSession extends EventEmitter {
   readonly #own: OwnRecords;
   readonly #presenter: Presenter;
   readonly #confidences: Confidences;
+  /** Whether another has this node's key, too; the session has ended then. */
+  readonly twins: Twins;
   readonly #stop = new AbortController();
   readonly #timers: NodeJS.Timeout[] = [];
   #membership: Membership;
@@ -88,6 +70,14 @@ export class MemberSession extends EventEmitter {
       present: (records) => this.#present(records),
       changed: (users) => this.emit("pptp-users", users),
       log,
+    });
+    this.twins = new Twins({
+      ...{ mesh: options.membership.mesh, nodeId, log },
+      place: () => thisPlace(),
+      home: () => ranHere(this.#ledger, nodeId),
+      ...options.twins,
+      name: () => this.#membership.name,
+      onDuplicate: (error) => this.#endAsDuplicate(error),
     });
     this.#view = new View({
       ledger: this.#ledger,
@@ -191,6 +181,7 @@ export class MemberSession extends EventEmitter {
    */
   async leave(): Promise<void> {
     const link = this.#link;
+    if (this.twins.duplicate) throw this.twins.duplicate;
     if (!link?.connected) {
       const what =
         "no NATS server is connected, so nobody can take the lease back; try again later";
@@ -228,6 +219,7 @@ export class MemberSession extends EventEmitter {
     this.#stop.abort();
     for (const timer of this.#timers) clearInterval(timer);
     this.#own.detach();
+    this.twins.close();
     this.#presenter.close();
     await this.#confidences.close();
     const link = this.#link;
@@ -300,6 +292,7 @@ export class MemberSession extends EventEmitter {
       this.#log("permission-refused", { operation, subject }),
     );
     this.emit("connected");
+    if (!(await this.twins.admit(link))) return;
     this.#confidences.follow();
     this.#view.attach(link, new Bucket(link, subjectsOf(this.#membership.mesh).bucket));
     this.#beat();
@@ -308,6 +301,12 @@ export class MemberSession extends EventEmitter {
     } catch (error) {
       this.#log("status-not-served", { reason: String(error) });
     }
+  }
+
+  #endAsDuplicate(error: ControlError): void {
+    this.#log("duplicate-node", { reason: error.message });
+    this.emit("duplicate", error);
+    void this.close();
   }
 
   /** Hands signed records back to a store that lost them. */

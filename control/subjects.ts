@@ -46,6 +46,11 @@ export function isOwnReply(reply: string | undefined, inbox: string): boolean {
   return reply !== undefined && plainReply.test(reply) && reply.startsWith(`${inbox}.`);
 }
 
+/** True when a reply subject lies below some controller's inbox. */
+export function isControllerReply(reply: string | undefined): boolean {
+  return reply !== undefined && plainReply.test(reply) && reply.startsWith(inboxOf.controller("U"));
+}
+
 /** True when a reply subject lies below some administrator's inbox. */
 export function isAdminReply(reply: string | undefined): boolean {
   if (reply === undefined || !plainReply.test(reply)) return false;

@@ -11,6 +11,7 @@ import type { Membership } from "../membership.js";
 import { userJwt, verifySignature } from "../nats/index.js";
 import { nodePermissions, renewalPermissions } from "../permissions.js";
 import type { LeaseRecord, MemberRecord, TokenRecord } from "../records.js";
+import { duplicateError, readPlace } from "../twins.js";
 import { type Core, configOf, refuseInHoldOff } from "./core.js";
 import { poolsOf, refuseInPool } from "./leases.js";
 import type { Members } from "./members.js";
@@ -35,7 +36,7 @@ export class Admission {
 
   /**
    * Errors: MESHD_BAD_REQUEST, MESHD_PROOF_INVALID, MESHD_TOKEN_*, MESHD_NAME_TAKEN,
-   * MESHD_ADDRESS_CLAIMED, MESHD_POOL_EXHAUSTED.
+   * MESHD_ADDRESS_CLAIMED, MESHD_POOL_EXHAUSTED, MESHD_DUPLICATE_NODE.
    */
   async join(tokenId: string, value: unknown): Promise<Membership> {
     const request = readRequest(value);
@@ -61,6 +62,7 @@ export class Admission {
     const { meshId } = this.#core.mesh;
     const isProven = (key: string) => isSigned(meshId, tokenId, request, key, request.tokenProof);
     const undo: (() => Promise<unknown>)[] = [];
+    await this.#refuseDuplicate(request);
     // A use that an earlier join of this node spent stays spent, whatever becomes of this one.
     const spend = async () => {
       const { token, fresh } = await this.#tokens.spend(tokenId, isProven, nodeId);
@@ -88,6 +90,17 @@ export class Admission {
       this.#core.log("join-refused", { nodeId, name, reason: String(error) });
       throw error;
     }
+  }
+
+  /** A living member that runs elsewhere keeps its name, address and lease. MESHD_DUPLICATE_NODE. */
+  async #refuseDuplicate({ nodeId, name, underlay, place }: JoinRequest): Promise<void> {
+    const { record } = await this.#core.store.read<"members">(keyOf.member(nodeId));
+    if (record === null || record.state === "removed") return;
+    const there = await this.#core.whoRuns(nodeId, place ?? null);
+    if (there === null) return;
+    const nobody = { run: "", host: "unknown", bootId: "", address: underlay.address };
+    this.#core.log("join-refused", { nodeId, name, reason: "duplicate", there, here: place });
+    throw duplicateError(record.name, there, place ?? nobody);
   }
 
   /** The member record, before any lease: new, as it was, or alive again with a higher epoch. */
@@ -272,6 +285,7 @@ function readRequest(value: unknown): JoinRequest {
       },
       proof: check.text(fields, "proof", 128),
       tokenProof: check.text(fields, "tokenProof", 128),
+      ...(fields.place === undefined ? {} : { place: readPlace(fields.place) }),
     };
   } catch (error) {
     if (!(error instanceof Refused)) throw error;

@@ -19,6 +19,7 @@ import {
 import { Bucket, Link, parseCredentials, serve, signingKey } from "../nats/index.js";
 import type { Refusal } from "../records.js";
 import { inboxOf, serviceName, subjectsOf } from "../subjects.js";
+import { whoRuns } from "../twins.js";
 import { View } from "../view.js";
 import { Admins } from "./admins.js";
 import { Admission } from "./admission.js";
@@ -114,6 +115,7 @@ export class Controller {
       leases: new Leases(store, () => configOf(store)),
       revoke: (keys) => this.#revocation.add(keys),
       revokedAt: (key) => this.#revocation.at(key),
+      whoRuns: (nodeId, asking) => whoRuns(link, mesh.name, nodeId, asking),
     };
     this.#members = new Members(this.#core);
     this.#users = new Users(this.#core);

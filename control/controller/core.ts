@@ -2,6 +2,7 @@
 import { ControlError, type ControlLog } from "../errors.js";
 import type { Mesh, MeshSecrets } from "../mesh.js";
 import { defaultConfig, type MeshConfig } from "../settings.js";
+import type { Place } from "../twins.js";
 import type { Leases } from "./leases.js";
 import type { Losses } from "./losses.js";
 import type { Store } from "./store.js";
@@ -16,6 +17,8 @@ export interface Core {
   losses: Losses;
   /** Unix seconds of a user key's revocation, or null. */
   revokedAt(userKey: string): number | null;
+  /** Who else uses a node's key now, beside the one who asks. */
+  whoRuns(nodeId: string, asking: Place | null): Promise<Place | null>;
   /** Ends the credentials of user keys, on all servers, for good; does not wait. */
   revoke(userKeys: string[]): void;
 }
