@@ -224,6 +224,8 @@ export class MemberSession extends EventEmitter {
     await this.#confidences.close();
     const link = this.#link;
     this.#link = null;
+    // The other's consumer has the same name: it must not be taken away in the goodbye.
+    if (this.twins.duplicate) await link?.close();
     const goodbye = () => Promise.all([this.#view.close(), this.#stopService?.()]);
     await (link ? link.close(goodbye) : this.#view.close());
   }

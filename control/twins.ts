@@ -34,6 +34,7 @@ interface Word extends Place {
 /** Nobody else has this process' number. */
 const ownRun = randomBytes(8).toString("hex");
 const answer_ms = 1_000;
+const same_ms = 200;
 /** The other's connection is made anew within this time after an outage (link.ts). */
 const away_ms = 6_000;
 const again_ms = 30_000;
@@ -150,8 +151,10 @@ export class Twins {
    */
   async admit(link: Link): Promise<boolean> {
     const end = performance.now() + (this.isHome ? 0 : (this.#options.away_ms ?? away_ms));
+    // At once known when nobody listens there; then those that begin in the same moment.
     await this.#ask(link);
     link.subscribe(this.#subject, (message) => this.#hear(message));
+    await this.#ask(link, same_ms);
     while (this.#found === null && performance.now() < end && link.connected) {
       await sleep(Math.min(answer_ms, end - performance.now()));
       await this.#ask(link);
@@ -162,8 +165,6 @@ export class Twins {
     link.on("connected", ask);
     if (this.#timer) clearInterval(this.#timer);
     this.#timer = setInterval(ask, again_ms);
-    // One that began in the same moment.
-    ask();
     return true;
   }
 
@@ -176,10 +177,10 @@ export class Twins {
     return { id: this.#id, ...this.#options.place(), alone_ms, home: this.isHome };
   }
 
-  async #ask(link: Link): Promise<void> {
+  async #ask(link: Link, wait_ms = answer_ms): Promise<void> {
     if (this.#found !== null || !link.connected) return;
     try {
-      const { text } = await link.request(this.#subject, JSON.stringify(this.#word()), answer_ms);
+      const { text } = await link.request(this.#subject, JSON.stringify(this.#word()), wait_ms);
       const other = readWord(text);
       const yields = this.#judge(other) ?? fieldsOf(JSON.parse(text), "an answer").yields;
       if (yields === this.#run) this.#yieldTo(other);

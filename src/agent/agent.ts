@@ -261,7 +261,8 @@ export class Agent implements RunningAgent {
   /** Ends the membership at the controller. With force the host is cleaned even without it. */
   private async giveBack(force: boolean): Promise<void> {
     const { session, log } = this.running;
-    if (this.engine.plan().member?.state === "removed") {
+    // The membership has ended, or is another host's.
+    if (this.engine.plan().member?.state === "removed" || session.twins.duplicate !== null) {
       return;
     }
     try {
@@ -283,11 +284,11 @@ export class Agent implements RunningAgent {
   private async uninstall(): Promise<void> {
     const { paths, log } = this.running;
     this.endWatches();
-    const { key, membership, snapshot, host, flips, dials, pods, secrets } = paths;
+    const { key, membership, duplicate, snapshot, host, flips, dials, pods, secrets } = paths;
     const steps = [
       () => this.pods.removeAll(),
       () => this.engine.remove(),
-      () => removeFiles(key, membership, snapshot, host, flips, dials, pods, ...secrets),
+      () => removeFiles(key, membership, duplicate, snapshot, host, flips, dials, pods, ...secrets),
     ];
     // The lease is given back: there is no way back here, so every step is tried.
     for (const step of steps) {

@@ -12,6 +12,7 @@ import {
 } from "../../control/index.js";
 import type { Underlay } from "../host/index.js";
 import { Pods } from "../pods/index.js";
+import { keepMark, refuseCopy, refuseKnownCopy, watchForCopies } from "./duplicate.js";
 import { AgentError, messageOf } from "./errors.js";
 import { makePrivateDirectory, readText, removeDrafts, removeFiles } from "./files.js";
 import { checkFilter, filterWish } from "./filter-keeper.js";
@@ -157,17 +158,23 @@ async function openMember(
 
 async function bootLocked(prepared: Prepared, asked: Asked): Promise<Booted> {
   const { options, paths, deviceName, log } = prepared;
-  const { key, membership, snapshot, host, flips, dials, pods } = paths;
-  await removeDrafts(key, membership, snapshot, host, flips, dials, pods);
+  const { key, membership, duplicate, snapshot, host, flips, dials, pods } = paths;
+  await removeDrafts(key, membership, duplicate, snapshot, host, flips, dials, pods);
   const identity = await loadOrCreateIdentity(paths.key);
+  await refuseKnownCopy(paths.duplicate, identity);
   const joined = await obtainMembership(options, paths, identity, log, async (port) => {
     const own = { devices: [deviceName], pools: [] };
     const { address, family } = await chooseUnderlay(underlayWish(options, null), own);
     await checkFree(deviceName, { family, address, port });
     return address;
+  }).catch(async (error: unknown) => {
+    await keepMark(paths.duplicate, identity.nodeId, error);
+    throw error;
   });
   const session = await connect(options, paths, identity, joined, asked, log);
+  watchForCopies(session, paths.duplicate, log);
   try {
+    await refuseCopy(session, joined.anew);
     return await openMember(prepared, identity, joined, session);
   } catch (error) {
     await undoJoin(joined, session, paths, log);

@@ -144,7 +144,9 @@ export class Engine {
     const local = localFacts(options, session.nodeId, deviceName, this.underlayNow);
     const change = this.parts.flips.facts(snapshot, session.nodeId);
     const calls = this.parts.calls.input(snapshot);
-    const next = this.planner.plan({ snapshot, local, change, calls });
+    const { duplicate } = session.twins;
+    const twin = duplicate === null ? {} : { duplicate: duplicate.message };
+    const next = this.planner.plan({ snapshot, local, change, calls, ...twin });
     // Nothing is taken away because the store lost something: only what it says counts.
     this.planned = next.hold ? { ...this.planned, problems: next.problems } : next;
     this.current = this.fitToPaths(this.planned);

@@ -74,7 +74,9 @@ export async function obtainMembership(
   log: AgentLog,
   underlayFor: UnderlayFor,
 ): Promise<Joined> {
-  const saved = await readMembership(paths.membership);
+  const kept = await readMembership(paths.membership);
+  // Another key is another node: this host was made from a copy and had its key taken away.
+  const saved = kept?.nodeId === identity.nodeId ? kept : null;
   const { token } = options;
   if (token === undefined) {
     if (saved === null) {

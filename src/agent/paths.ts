@@ -7,6 +7,8 @@ export interface AgentPaths {
   key: string;
   /** Credentials and grants. */
   membership: string;
+  /** What was found of another host with this key. */
+  duplicate: string;
   /** Last good view of the cluster, with its stream revision. */
   snapshot: string;
   /** What was changed below /proc/sys. */
@@ -27,6 +29,7 @@ export function pathsOf(stateDir: string, runDir: string): AgentPaths {
     lock: join(stateDir, "agent.lock"),
     key: join(stateDir, "node.key"),
     membership: join(stateDir, "membership.json"),
+    duplicate: join(stateDir, "duplicate.json"),
     snapshot: join(stateDir, "snapshot.json"),
     host: join(stateDir, "host.json"),
     flips: join(stateDir, "forms.json"),

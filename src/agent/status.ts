@@ -119,8 +119,13 @@ function natsStatus({ session }: StatusParts): AgentStatus["nats"] {
     encrypted: session.encrypted,
     viewAge_ms: Number.isFinite(age) ? Math.round(age) : null,
     revision: session.snapshot()?.revision ?? 0,
-    error: session.connected ? null : "no server answers; the last good state stays in force",
+    error: session.connected ? null : whyNotConnected(session),
   };
+}
+
+function whyNotConnected({ twins }: MemberSession): string {
+  if (twins.duplicate) return `this node runs elsewhere (${twins.duplicate.code})`;
+  return "no server answers; the last good state stays in force";
 }
 
 export function buildStatus(parts: StatusParts): AgentStatus {
@@ -140,7 +145,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
       id: session.nodeId,
       name: plan.member?.name ?? membership.name,
       addresses: plan.tables?.self.addresses ?? [],
-      state: plan.member?.state ?? "unknown",
+      state: session.twins.duplicate ? "duplicate" : (plan.member?.state ?? "unknown"),
     },
     mesh: { id: membership.meshId, name: membership.mesh },
     nats: natsStatus(parts),

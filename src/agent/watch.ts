@@ -97,6 +97,7 @@ export class Watch {
   async start(): Promise<void> {
     const { session, datapath } = this.parts;
     session.on("snapshot", this.onSnapshot);
+    session.on("duplicate", this.onSnapshot);
     datapath.on("device-recreated", this.onDevice);
     datapath.on("publish-failed", this.onPublishFailed);
     this.running = true;
@@ -111,6 +112,7 @@ export class Watch {
   async stop(): Promise<void> {
     const { session, datapath } = this.parts;
     session.off("snapshot", this.onSnapshot);
+    session.off("duplicate", this.onSnapshot);
     datapath.off("device-recreated", this.onDevice);
     datapath.off("publish-failed", this.onPublishFailed);
     this.running = false;
@@ -155,7 +157,8 @@ export class Watch {
     const held = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
     const has = held.some((item) => canonicalAddress(item.address) === canonicalAddress(address));
     const now = linkMtu(device);
-    if (has !== this.hasAddress || (now > 0 && now !== mtu)) {
+    // One that is away is looked for with each change: another may have come in its place.
+    if (!has || !this.hasAddress || (now > 0 && now !== mtu)) {
       this.hasAddress = has;
       this.fullAt_ms = 0;
       this.wake(0);

@@ -50,6 +50,7 @@ const answers = {
   leases: () => admin.leases.list(),
   status: ({ name }: Asked) => admin.nodes.status(name ?? ""),
   drain: ({ name, value }: Asked) => admin.nodes.drain(name ?? "", value === true),
+  rename: ({ name, value }: Asked) => admin.nodes.rename(name ?? "", String(value)),
   remove: ({ name }: Asked) => admin.nodes.remove(name ?? ""),
   "stop-nats": () => server.stop().then(() => ({ done: true })),
   "start-nats": async () => {

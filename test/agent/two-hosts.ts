@@ -116,6 +116,12 @@ export class TwoHosts {
     runSync(this.hub, ["ip", "-6", "route", "replace", subnet6, ...way, "metric", "1"]);
   }
 
+  /** The hub's link to a host gets `subnet`.254, too. */
+  addSubnet(index: number, subnet: string): void {
+    const { device } = this.hubLink(index);
+    runSync(this.hub, ["ip", "address", "add", `${subnet}.254/24`, "dev", device]);
+  }
+
   private hubLink(index: number): { subnet: string; subnet6: string; device: string } {
     const subnet = `192.168.${77 + index}.0/24`;
     const shown = runSync(this.hub, ["ip", "route", "show", subnet]);

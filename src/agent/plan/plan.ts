@@ -138,8 +138,11 @@ function numbersOf(
 /** Why this node may not forward now: one problem, or null. */
 function standstill(
   member: MemberRecord | null,
-  { snapshot, local }: PlanInput,
+  { snapshot, local, duplicate }: PlanInput,
 ): { code: string; message: string; hold: boolean } | null {
+  if (duplicate !== undefined) {
+    return { code: "MESHD_DUPLICATE_NODE", message: duplicate, hold: false };
+  }
   if (member === null) {
     const why = `revision ${snapshot.revision} of the store knows no node ${local.nodeId}`;
     return {

@@ -73,6 +73,8 @@ export interface PlanInput {
   change?: ChangeFacts;
   /** Left out: no calls. */
   calls?: CallsInput;
+  /** Another host has this node's key and was there first; what is to be said of it. */
+  duplicate?: string;
 }
 
 /** A member to which packets do not go in the mesh's form yet. */
