@@ -92,7 +92,7 @@ export class Admission {
     }
   }
 
-  /** A living member that runs elsewhere keeps its name, address and lease. MESHD_DUPLICATE_NODE. */
+  /** A living member that runs elsewhere keeps name, address and lease. MESHD_DUPLICATE_NODE. */
   async #refuseDuplicate({ nodeId, name, underlay, place }: JoinRequest): Promise<void> {
     const { record } = await this.#core.store.read<"members">(keyOf.member(nodeId));
     if (record === null || record.state === "removed") return;
