@@ -5,6 +5,7 @@ import * as checksum from "./checksum";
 import { deliver, forgetLatest } from "./coalesce";
 import * as ecn from "./ecn";
 import * as encap from "./encap";
+import * as life from "./life";
 import * as mss from "./mss";
 import * as neighbour from "./neighbour";
 import * as output from "./output";
@@ -72,6 +73,7 @@ function toTun(innerAt: usize, length: u32, free: u32): i32 {
 function reply(peerIndex: u32, innerAt: usize, length: u32, free: u32): i32 {
   const peer = peers.at(peerIndex);
   const outer = protocols.overhead(peer);
+  life.asked(peerIndex, probe.heard(innerAt, length));
   const short = probe.turnRound(innerAt, length, load<u32>(peer, P_MTU));
   let at = innerAt;
   if (free === 0 || free < outer) {

@@ -7,6 +7,7 @@ import * as decap from "./decap";
 import * as dropRecord from "./drop-record";
 import * as follow from "./follow";
 import { isInSlots } from "./input";
+import * as life from "./life";
 import * as output from "./output";
 import * as peers from "./peers";
 import * as calls from "./pptp/receive";
@@ -130,19 +131,25 @@ function takeSegments(
   proof.begin(segments > 1 || protocols.isRaw(socket));
   const step: u32 = segments === 1 ? length : load<u16>(descriptor, D_SEGMENT);
   let done = follow.run(socket, peerIndex, at, step, length, tos);
-  if (done === length && length > 0) return;
+  if (done === length && length > 0) {
+    life.brought(peerIndex);
+    return;
+  }
+  let isData = done > 0;
   do {
     const bytes = min<u32>(step, length - done);
     follow.interrupt();
     const free = done === 0 ? <u32>HEADROOM + outer : 0;
     const result = decap.datagram(socket, peerIndex, at + done, bytes, tos, free);
     count(result, descriptor, at + done, bytes);
+    isData = isData || result === decap.DELIVERED;
     done += bytes;
     if (coalesce.latest(worker) !== 0) {
       follow.setLimit(roomEnd(descriptor));
       done += follow.run(socket, peerIndex, at + done, step, length - done, tos);
     }
   } while (done < length);
+  if (isData) life.brought(peerIndex);
 }
 
 /** One descriptor: a datagram or a train, all of one outer source. */

@@ -3,6 +3,7 @@
 import * as checksum from "./checksum";
 import * as packet from "./packet";
 import {
+  PROBE_HEARD_AT,
   PROBE_ICMP_ID,
   PROBE_KIND_AT,
   PROBE_MAGIC,
@@ -53,6 +54,12 @@ export function classify(innerAt: usize, length: u32): u32 {
   if (isV4 && protocol === ipv4.ICMP) return ofEcho(at, length - offset, icmp.ECHO_REPLY);
   if (!isV4 && protocol === ipv6.ICMPV6) return ofEcho(at, length - offset, icmpv6.ECHO_REPLY);
   return NONE;
+}
+
+/** What a request says of hearing us: PROBE_HEARD_*, 0 where it says nothing. */
+export function heard(innerAt: usize, length: u32): u32 {
+  const offset = transport.offsetOf(transport.find(innerAt, length));
+  return load<u8>(innerAt + offset + udp.SIZE, PROBE_HEARD_AT);
 }
 
 /** Sets a fresh TTL or hop limit. */

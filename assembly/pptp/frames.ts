@@ -1,6 +1,7 @@
 // PPP frames out of a call: IP goes on as any inner packet, encrypted or not as the call wants it;
 // everything else is the control thread's, as far as the call's phase lets it pass.
 import * as decap from "../decap";
+import * as life from "../life";
 import * as mppe from "../mppe/index";
 import * as ratelimit from "../ratelimit";
 import * as ring from "../ring";
@@ -80,7 +81,9 @@ function ip(record: usize, version: u32, at: usize, length: u32, tos: u32, free:
   if (peerIndex < 0) return -Drop.NO_CALL;
   if (length === 0) return -Drop.TOO_SHORT;
   if (<u32>load<u8>(at) >> 4 !== version) return -Drop.BAD_IP_VERSION;
-  return decap.datagram(SOCKET_CALL, peerIndex, at, length, tos, free);
+  const result = decap.datagram(SOCKET_CALL, peerIndex, at, length, tos, free);
+  if (result === DELIVERED) life.brought(peerIndex);
+  return result;
 }
 
 /** The control thread is to ask for a new key stream. */

@@ -261,6 +261,12 @@ export const W_WIRE_ARENA: usize = W_TUN_ARENA + ARENA_SIZE;
 // u32 per peer index (a u16): what TUN gave for it, super-packets as one; wraps
 export const W_PEER_PACKETS: usize = W_WIRE_ARENA + ARENA_SIZE;
 export const PEER_PACKETS_SIZE: usize = 4 * 65536;
+// Of each peer, too: u32 datagrams and trains that brought something for the host; u32 probes'
+// requests; of those that say it, how long the asker has not heard us: count * 256 + what the last
+// one said. All wrap.
+export const W_PEER_HEARD: usize = W_PEER_PACKETS + PEER_PACKETS_SIZE;
+export const W_PEER_ASKED: usize = W_PEER_HEARD + PEER_PACKETS_SIZE;
+export const W_PEER_SAID: usize = W_PEER_ASKED + PEER_PACKETS_SIZE;
 // The last datagram of the underlay that ended for each reason (by its number): what it was, and
 // its first bytes behind UDP's or the outer IP header. VERSION is odd while it is written.
 export const R_VERSION: usize = 0; //  u32
@@ -272,7 +278,7 @@ export const R_ADDRESS: usize = 32; // 16 bytes, as D_PEER: outer source
 export const R_BYTES: usize = 48;
 export const R_BYTES_MAX: usize = 128;
 export const DROP_RECORD_SIZE: usize = 176;
-export const W_DROP_RECORDS: usize = W_PEER_PACKETS + PEER_PACKETS_SIZE;
+export const W_DROP_RECORDS: usize = W_PEER_SAID + PEER_PACKETS_SIZE;
 export const DROP_RECORDS_SIZE: usize = DROP_RECORD_SIZE * 64;
 export const WORKER_SIZE: usize = W_DROP_RECORDS + DROP_RECORDS_SIZE;
 
@@ -303,20 +309,25 @@ export const PROBE_PORT: u32 = 51997;
 export const PROBE_ICMP_ID: u32 = 51997;
 /**
  * A probe's UDP payload, from node address to node address, both ports PROBE_PORT, big endian:
- * u32 magic, u8 kind, a zero byte, u16 MTU, u32 sequence, 8 bytes that the asker alone
- * understands, then padding of any length. The hot path of the asked node turns a request into the
- * reply: without the padding, so that its size says something of the request's way alone, and with
- * the MTU of its own way back (0 in a request, and of nodes that do not say it). It punts replies.
+ * u32 magic, u8 kind, u8 HEARD, u16 MTU, u32 sequence, 8 bytes that the asker alone understands,
+ * then padding of any length. The hot path of the asked node turns a request into the reply:
+ * without the padding, so that its size says something of the request's way alone, and with the MTU
+ * of its own way back (0 in a request, and of nodes that do not say it). It punts replies.
+ * HEARD, in a request: how long the asker has not heard the asked, in whole seconds, and 1, up to
+ * PROBE_HEARD_MAX for that and longer; or PROBE_HEARD_NEVER; 0: it does not say (older nodes).
  */
 export const PROBE_MAGIC: u32 = 1836085858;
 export const PROBE_MAGIC_AT: usize = 0;
 export const PROBE_KIND_AT: usize = 4;
+export const PROBE_HEARD_AT: usize = 5;
 export const PROBE_MTU_AT: usize = 6;
 export const PROBE_SEQUENCE_AT: usize = 8;
 export const PROBE_OPAQUE_AT: usize = 12;
 export const PROBE_SIZE: usize = 20;
 export const PROBE_REQUEST: u32 = 0;
 export const PROBE_REPLY: u32 = 1;
+export const PROBE_HEARD_MAX: u32 = 254;
+export const PROBE_HEARD_NEVER: u32 = 255;
 
 /** Fixed part's end; module.ts compares the compiled value with its own at load. */
-export const LAYOUT_VERSION: u32 = 15;
+export const LAYOUT_VERSION: u32 = 16;

@@ -352,15 +352,18 @@ async function openRunning(booted: Booted, options: AgentOptions, log: AgentLog)
   const traffic = () => datapath.traffic();
   const prober = new Prober({
     inject: (packet) => datapath.inject(packet),
-    traffic,
-    neighbours: (onReply) => new NeighbourProbes(onReply),
+    signs: () => datapath.peerSigns.read(),
+    others: () => pathProber.takeIdleAsked(),
+    neighbours: (ear) => new NeighbourProbes(ear),
+    log,
   });
   const { lowLatency: wanted = false } = options;
   const listen = () => datapath.listen();
   const lowLatency = new LowLatency({ wanted, traffic, listen, log });
   const pathProber = new PathProber({
     inject: (packet) => datapath.inject(packet),
-    packetsTo: (peers) => datapath.packetsTo(peers),
+    onAnswer: (key, asked_ms) => prober.onAnswerElsewhere(key, asked_ms),
+    packetsTo: (peers) => datapath.peerSigns.packetsTo(peers),
     ...(options.pathTimers === undefined ? {} : { timers: options.pathTimers }),
   });
   const saved = parseFlipState(await readText(paths.flips));

@@ -2,7 +2,7 @@
 import type { Datapath, DirectionCounters, WorkerHeap } from "../datapath/index.js";
 import { formatMetrics, type MetricFamily } from "../telemetry/index.js";
 import { type DropParts, dropRows } from "./status.js";
-import type { AgentStatus } from "./types.js";
+import type { AgentStatus, WayState } from "./types.js";
 
 type Direction = "egress" | "ingress";
 type Total = Exclude<keyof DirectionCounters, "drops">;
@@ -52,6 +52,12 @@ function gauge(name: string, help: string, value: number): MetricFamily {
   return { name, help, type: "gauge", samples: [{ value }] };
 }
 
+function counter(name: string, help: string, value: number): MetricFamily {
+  return { name: `${name}_total`, help, type: "counter", samples: [{ value }] };
+}
+
+const WAYS: Readonly<Record<WayState, number>> = { ok: 1, lost: 0, unknown: -1 };
+
 function peerFamilies({ peers }: AgentStatus): MetricFamily[] {
   const reached = peers.filter((peer) => peer.rtt_us !== null);
   return [
@@ -63,6 +69,15 @@ function peerFamilies({ peers }: AgentStatus): MetricFamily[] {
         labels: { peer },
         value: reachable === "unknown" ? -1 : Number(reachable === "reachable"),
       })),
+    },
+    {
+      name: "meshd_peer_path",
+      help: "1 while packets arrive that way, 0 while they are lost, -1 unknown.",
+      type: "gauge",
+      samples: peers.flatMap(({ name: peer, path }) => [
+        { labels: { peer, direction: "to" }, value: WAYS[path.toPeer] },
+        { labels: { peer, direction: "from" }, value: WAYS[path.fromPeer] },
+      ]),
     },
     {
       name: "meshd_peer_protocol",
@@ -163,6 +178,8 @@ function statusFamilies(status: AgentStatus): MetricFamily[] {
     gauge("meshd_tunnel_mtu_bytes", "Tunnel MTU.", status.mtu),
     gauge("meshd_peers", "Peers in the tables.", status.peersTotal),
     gauge("meshd_peers_reachable", "Peers that answer probes.", status.peersReachable),
+    counter("meshd_probe_questions", "Questions whether a peer is there.", status.probes.questions),
+    counter("meshd_probe_answers", "Answers to these.", status.probes.answers),
     gauge("meshd_pods", "Pods on this node.", status.pods),
     gauge("meshd_refused_records", "Records that are not applied.", status.refused.length),
     gauge(

@@ -2,6 +2,7 @@
 // by the kernel's routes, there and back (ADR 0027). Payload as the hot path's probes have it.
 import { createSocket, type Socket } from "node:dgram";
 import {
+  PROBE_HEARD_AT,
   PROBE_KIND_AT,
   PROBE_MAGIC,
   PROBE_MAGIC_AT,
@@ -12,37 +13,46 @@ import {
   PROBE_SIZE,
 } from "../../assembly/shared/layout.js";
 import { canonicalAddress, parseAddress } from "./prefix.js";
-import type { ProbeReply } from "./probe-packets.js";
+import type { NeighbourEar } from "./probes.js";
 
 /** What the prober needs of it. */
 export interface NeighbourWay {
   /** Our node addresses to ask from and to answer at; none closes all. */
   setAddresses(addresses: readonly string[]): void;
-  /** False when there is no socket yet to ask from. */
-  send(source: string, destination: string, sequence: number): boolean;
+  /** False when there is no socket yet to ask from. `said`: see `encodeProbe`. */
+  send(source: string, destination: string, sequence: number, said: number): boolean;
 }
 
-function question(sequence: number): Buffer {
+function question(sequence: number, said: number): Buffer {
   const payload = Buffer.alloc(PROBE_SIZE);
   payload.writeUInt32BE(PROBE_MAGIC, PROBE_MAGIC_AT);
   payload.writeUInt8(PROBE_REQUEST, PROBE_KIND_AT);
+  payload.writeUInt8(said, PROBE_HEARD_AT);
   payload.writeUInt32BE(sequence, PROBE_SEQUENCE_AT);
   return payload;
 }
 
-/** Kind and sequence of a payload; null when it is no probe. */
-export function readProbe(payload: Buffer): { kind: number; sequence: number } | null {
+interface Probe {
+  kind: number;
+  sequence: number;
+  /** What the asker says of hearing us (PROBE_HEARD_*); 0: nothing. */
+  said: number;
+}
+
+/** What a payload says; null when it is no probe. */
+export function readProbe(payload: Buffer): Probe | null {
   if (payload.length < PROBE_SIZE || payload.readUInt32BE(PROBE_MAGIC_AT) !== PROBE_MAGIC) {
     return null;
   }
   const sequence = payload.readUInt32BE(PROBE_SEQUENCE_AT);
-  return { kind: payload.readUInt8(PROBE_KIND_AT), sequence };
+  const said = payload.readUInt8(PROBE_HEARD_AT);
+  return { kind: payload.readUInt8(PROBE_KIND_AT), sequence, said };
 }
 
 export class NeighbourProbes implements NeighbourWay {
   private readonly sockets = new Map<string, Socket>();
 
-  constructor(private readonly onReply: (reply: ProbeReply) => void) {}
+  constructor(private readonly ear: NeighbourEar) {}
 
   setAddresses(addresses: readonly string[]): void {
     for (const [address, socket] of this.sockets) {
@@ -53,11 +63,11 @@ export class NeighbourProbes implements NeighbourWay {
     }
   }
 
-  send(source: string, destination: string, sequence: number): boolean {
+  send(source: string, destination: string, sequence: number, said = 0): boolean {
     const socket = this.sockets.get(source);
     if (socket === undefined) return false;
     // No route, or nobody there: the answer that does not come says the same.
-    socket.send(question(sequence), PROBE_PORT, destination, () => undefined);
+    socket.send(question(sequence, said), PROBE_PORT, destination, () => undefined);
     return true;
   }
 
@@ -83,11 +93,12 @@ export class NeighbourProbes implements NeighbourWay {
     // Only probers ask from that port: an answer goes nowhere else.
     if (probe === null || source === undefined || from.port !== PROBE_PORT) return;
     if (probe.kind === PROBE_REPLY) {
-      this.onReply({ sequence: probe.sequence, source });
+      this.ear.onReply({ sequence: probe.sequence, source });
     } else if (probe.kind === PROBE_REQUEST) {
       const reply = Buffer.from(payload);
       reply.writeUInt8(PROBE_REPLY, PROBE_KIND_AT);
       socket.send(reply, PROBE_PORT, from.address, () => undefined);
+      this.ear.onRequest(source, probe.said);
     }
   }
 }

@@ -2,6 +2,7 @@
 // PROBE_* in assembly/shared/layout.ts), ICMP echo (RFC 792, RFC 4443 section 4) towards peers
 // that are no meshd.
 import {
+  PROBE_HEARD_AT,
   PROBE_ICMP_ID,
   PROBE_KIND_AT,
   PROBE_MAGIC,
@@ -117,13 +118,14 @@ function pseudoSum(ends: Ends, protocol: number, length: number): number {
 
 /**
  * A probe request of `size` payload bytes (at least PROBE_SIZE), or null when the two addresses are
- * not of one family. `sequence` is a u32.
+ * not of one family. `sequence` is a u32; `said` tells how long the asked was not heard
+ * (PROBE_HEARD_*), 0: nothing of it.
  */
 export function encodeProbe(
   source: string,
   destination: string,
   sequence: number,
-  size = PROBE_SIZE,
+  { size = PROBE_SIZE, said = 0 } = {},
 ): Uint8Array | null {
   const ends = endsOf(source, destination);
   if (ends === null) {
@@ -136,6 +138,7 @@ export function encodeProbe(
   view.setUint16(4, udp.length);
   view.setUint32(UDP_SIZE + PROBE_MAGIC_AT, PROBE_MAGIC);
   view.setUint8(UDP_SIZE + PROBE_KIND_AT, PROBE_REQUEST);
+  view.setUint8(UDP_SIZE + PROBE_HEARD_AT, said);
   view.setUint32(UDP_SIZE + PROBE_SEQUENCE_AT, sequence);
   const total = ~sum(udp, pseudoSum(ends, PROTOCOL_UDP, udp.length)) & 0xffff;
   // Zero means "no checksum" in UDP; its other form stands for it.
@@ -179,8 +182,10 @@ export function encodeSized(
   size: number,
 ): Uint8Array | null {
   const ip = parseAddress(ends.destination)?.family === 6 ? IPV6_SIZE : IPV4_SIZE;
-  const encode = kind === "probe" ? encodeProbe : encodeEcho;
-  return encode(ends.source, ends.destination, sequence, size - ip - UDP_SIZE);
+  const { source, destination } = ends;
+  const payload = size - ip - UDP_SIZE;
+  if (kind === "echo") return encodeEcho(source, destination, sequence, payload);
+  return encodeProbe(source, destination, sequence, { size: payload });
 }
 
 /** Where the payload begins and which protocol it is; null for anything we would not have sent. */

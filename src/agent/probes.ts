@@ -1,59 +1,69 @@
 // Asks every peer through the data path itself whether it is there: the same FIB, the same encap.
-// One turn a second, at most PROBES_PER_SECOND questions in it, however many peers there are; a
-// node that moves no packets asks seldom.
+// One turn a second, at most PROBES_PER_SECOND questions in it, however many peers there are. Who
+// is heard anyway is asked seldom (life/order.ts); what is believed of a peer is life/peer-life.ts'.
+import type { PeerSigns } from "../datapath/index.js";
+import { choose, IDLE_INTERVAL_MS } from "./life/order.js";
+import { PeerLife, UNANSWERED_MS, type Verdict } from "./life/peer-life.js";
+import { LifeLog, stateOf, wayProblem } from "./life/report.js";
+import { type Counts, takeSigns } from "./life/signs.js";
 import type { NeighbourWay } from "./neighbour-probes.js";
 import type { PlannedPeer } from "./plan/types.js";
 import { parseAddress } from "./prefix.js";
 import { decodeReply, encodeEcho, encodeProbe, type ProbeReply } from "./probe-packets.js";
 import { LIVENESS, type Question, Questions } from "./questions.js";
-import type { Reachability } from "./types.js";
+import type { AgentLog, PathState, ProbeCounts, Reachability } from "./types.js";
 
-/** Bound of the whole node, not of one peer. */
+/** Bound of the whole node, not of one peer; searches for an idle path's size are within it. */
 export const PROBES_PER_SECOND = 20;
-/** A peer is asked this often while packets flow, if there are at most PROBES_PER_SECOND peers. */
-const INTERVAL_MS = 1000;
-/** And this often when this node has moved none for a while, unless the last answer is missing. */
-const IDLE_INTERVAL_MS = 5000;
-/** How long after the last packet a node still counts as one with traffic. */
-const BUSY_MS = 60_000;
-/** Turns come a little early or late; a peer is due in the turn that is nearest to its time. */
-const SLACK_MS = 250;
-/** Questions without an answer that make a peer unreachable, once the first is so old. */
-const MISSES_MAX = 3;
-const UNANSWERED_MS = 3500;
-/** A peer that has been silent for so many questions is asked as seldom as any other. */
-const MISSES_HASTY = 60;
+/** So many questions to any peers without a sign of life of anybody are this node's own trouble. */
+const DEAF_QUESTIONS = 2 * PROBES_PER_SECOND;
+/** A warning of its own, where it is not only one peer that is missing. */
+const ALONE_MIN = 3;
 
 export interface PeerHealth {
   reachable: Reachability;
   rtt_us: number | null;
-  /** Milliseconds since the last answer. */
+  /** Milliseconds since anything of it was heard. */
   lastSeen_ms: number | null;
+  path: PathState;
 }
 
 interface Target {
   peer: PlannedPeer;
-  asked_ms: number;
-  answered_ms: number | null;
+  isBare: boolean;
+  life: PeerLife;
   rtt_us: number | null;
-  /** Questions since the last answer, and when the first of them went out. */
-  misses: number;
-  unansweredSince_ms: number;
   /** Which of the peer's addresses is asked; moves on after a miss, stays after an answer. */
   turn: number;
+  /** As it was said last. */
+  said: Verdict;
+  /** Its place in the tables and underlay address there, and what was counted of it so far. */
+  index: number;
+  address: string;
+  counts: Counts | null;
 }
 
 interface Asked extends Question {
   key: string;
 }
 
+/** What comes by the way of directly routed packets. */
+export interface NeighbourEar {
+  onReply: (reply: ProbeReply) => void;
+  /** Somebody asked, and was answered; what it said of hearing us (PROBE_HEARD_*), or 0. */
+  onRequest: (source: ProbeReply["source"], said: number) => void;
+}
+
 export interface ProberOptions {
   /** Puts an inner packet into the data path; false when there is no room. */
   inject: (packet: Uint8Array) => boolean;
-  /** A count that moves with every packet of the pods, and by nothing else. */
-  traffic: () => number;
+  /** What the hot path counted of the peers, as planned; undefined: not known now. */
+  signs: () => PeerSigns | undefined;
+  /** Questions that others put to idle peers since this was asked last. */
+  others?: () => number;
   /** Opens the way of questions to peers that are routed directly. */
-  neighbours?: (onReply: (reply: ProbeReply) => void) => NeighbourWay;
+  neighbours?: (ear: NeighbourEar) => NeighbourWay;
+  log?: AgentLog;
   /** Monotonic milliseconds with a fraction. */
   now?: () => number;
 }
@@ -70,30 +80,39 @@ export function peerKey(peer: { nodeId: string; name: string }): string {
 
 export class Prober {
   private targets = new Map<string, Target>();
+  /** Directly routed peers by their overlay addresses. */
+  private bare = new Map<bigint, Target>();
   private own: string[] = [];
   private readonly questions = new Questions<Asked>(LIVENESS);
-  private busyUntil_ms = Number.NEGATIVE_INFINITY;
-  private traffic = 0;
+  private readonly counted: ProbeCounts = { questions: 0, answers: 0 };
+  /** Questions since anybody was heard at all, and when the first of them went out. */
+  private deaf = { count: 0, since_ms: 0 };
+  private readonly lines: LifeLog;
   private readonly now: () => number;
-
   private readonly neighbours: NeighbourWay | undefined;
 
   constructor(private readonly options: ProberOptions) {
-    this.neighbours = options.neighbours?.((reply) => this.onReply(reply));
+    this.neighbours = options.neighbours?.({
+      onReply: (reply) => this.onReply(reply),
+      onRequest: (source, said) => this.onRequest(source, said),
+    });
     this.now = options.now ?? (() => performance.now());
+    this.lines = new LifeLog(options.log ?? (() => undefined));
   }
 
-  /** Peers to ask from now on; what is known of those that stay is kept. */
+  /** Peers to ask from now on, as planned; what is known of those that stay is kept. */
   setPeers(ownAddresses: readonly string[], peers: readonly PlannedPeer[]): void {
     this.own = [...ownAddresses];
     const next = new Map<string, Target>();
-    for (const peer of peers) {
+    peers.forEach((peer, index) => {
       const known = this.targets.get(peerKey(peer));
       const same = known?.peer.address === peer.address && isSameEnd(known.peer, peer);
-      next.set(peerKey(peer), same ? { ...known, peer } : newTarget(peer));
-    }
+      next.set(peerKey(peer), same ? moved(known, peer, index) : newTarget(peer, index));
+    });
     this.targets = next;
-    this.neighbours?.setAddresses(peers.some(isBare) ? ownAddresses : []);
+    const bare = [...next.values()].filter(({ isBare }) => isBare);
+    this.bare = new Map(bare.flatMap((target) => overlayOf(target).map((at) => [at, target])));
+    this.neighbours?.setAddresses(bare.length > 0 ? ownAddresses : []);
   }
 
   /** Closes what it opened; the next setPeers opens it again. */
@@ -101,59 +120,57 @@ export class Prober {
     this.neighbours?.setAddresses([]);
   }
 
-  /** One turn, a second after the one before: asks the peers whose time has come. */
+  /** One turn, a second after the one before: hears, then asks the peers whose time has come. */
   tick(): void {
     const now = this.now();
-    const isBusy = this.isBusy(now);
-    const late = (target: Target) =>
-      now + SLACK_MS - target.asked_ms - this.interval_ms(target, isBusy);
-    const due = [...this.targets.values()].filter((target) => late(target) >= 0);
-    if (due.length > PROBES_PER_SECOND) due.sort((a, b) => a.asked_ms - b.asked_ms);
-    for (const target of due.slice(0, PROBES_PER_SECOND)) this.ask(target, now);
+    this.look(now);
+    const most = PROBES_PER_SECOND - (this.options.others?.() ?? 0);
+    for (const target of choose(this.targets.values(), most, now)) this.ask(target, now);
+    this.questions.forgetOld(now);
+    this.tellChanges(now);
   }
 
-  private isBusy(now: number): boolean {
-    const traffic = this.options.traffic();
-    if (traffic !== this.traffic) this.busyUntil_ms = now + BUSY_MS;
-    this.traffic = traffic;
-    return now < this.busyUntil_ms;
-  }
-
-  /** Of what is routed directly nobody here sees the traffic: such peers are asked as if busy. */
-  private interval_ms({ misses, peer }: Target, isBusy: boolean): number {
-    const isHasty = isBusy || isBare(peer) || (misses > 0 && misses <= MISSES_HASTY);
-    return isHasty ? INTERVAL_MS : IDLE_INTERVAL_MS;
+  private look(now: number): void {
+    const signs = this.options.signs();
+    for (const target of this.targets.values()) {
+      const { life, isBare } = target;
+      // Its packets go and come beside the hot path: one that came by it says nothing of that way.
+      if (signs !== undefined && !isBare) takeSigns(signs, target, now);
+      if ((life.heard_ms ?? -1) > this.deaf.since_ms) this.deaf.count = 0;
+      if (signs !== undefined) life.turn(now);
+    }
   }
 
   private ask(target: Target, now: number): void {
-    const addresses = askable(target.peer, this.own);
-    target.asked_ms = now;
+    const { life, peer } = target;
+    const addresses = askable(peer, this.own);
     const pair = addresses[target.turn % Math.max(addresses.length, 1)];
-    if (pair === undefined) {
-      return;
-    }
-    const sequence = this.questions.next();
-    const address = parseAddress(pair.destination);
+    const address = parseAddress(pair?.destination ?? "");
     // A full ring is our own trouble: no answer can be missed that was never asked for.
-    if (address === undefined || !this.send(target.peer, pair, sequence)) {
+    const sequence = this.questions.next();
+    if (pair === undefined || address === undefined || !this.send(target, pair, sequence)) {
+      life.asked_ms = now;
       return;
     }
-    if (target.misses === 0) target.unansweredSince_ms = now;
-    target.misses++;
-    target.turn += target.misses > 1 ? 1 : 0;
-    const question = { key: peerKey(target.peer), address: address.value, asked_ms: now };
-    this.questions.add(sequence, question);
-    this.questions.forgetOld(now);
+    life.noteAsked(now);
+    target.turn += life.misses > 1 ? 1 : 0;
+    this.counted.questions++;
+    if (this.deaf.count === 0) this.deaf.since_ms = now;
+    this.deaf.count++;
+    this.questions.add(sequence, { key: peerKey(peer), address: address.value, asked_ms: now });
   }
 
   /** Sends the question the way that packets to that address go. */
-  private send(peer: PlannedPeer, { source, destination }: Pair, sequence: number): boolean {
+  private send({ peer, life }: Target, { source, destination }: Pair, sequence: number): boolean {
+    const said = life.said(this.now());
     const way = destination.includes(":") ? peer.ways.ipv6 : peer.ways.ipv4;
     if (way !== null && way !== "tunnel") {
-      return this.neighbours?.send(source, destination, sequence) ?? false;
+      return this.neighbours?.send(source, destination, sequence, said) ?? false;
     }
-    const encode = peer.kind === "member" ? encodeProbe : encodeEcho;
-    const packet = encode(source, destination, sequence);
+    const packet =
+      peer.kind === "member"
+        ? encodeProbe(source, destination, sequence, { said })
+        : encodeEcho(source, destination, sequence);
     return packet !== null && this.options.inject(packet);
   }
 
@@ -171,37 +188,101 @@ export class Prober {
       return false;
     }
     const now = this.now();
-    target.answered_ms = now;
+    this.counted.answers++;
+    this.deaf.count = 0;
+    target.life.noteAnswer(question.asked_ms, now);
     target.rtt_us = Math.round((now - question.asked_ms) * 1000);
-    target.misses = 0;
     return true;
+  }
+
+  /** A directly routed peer asked us, and was answered. */
+  private onRequest(source: ProbeReply["source"], said: number): void {
+    const target = this.bare.get(source.value);
+    const now = this.now();
+    target?.life.noteSign(now);
+    if (said !== 0) target?.life.noteSaid(said, now);
+  }
+
+  /** A peer answered a question of somebody else's in the tunnel, which went out at `asked_ms`. */
+  onAnswerElsewhere(key: string, asked_ms: number): void {
+    const target = this.targets.get(key);
+    if (target === undefined || target.isBare) return;
+    target.life.noteAnswer(asked_ms, this.now());
+    target.life.noteSign(this.now());
   }
 
   health(peer: { nodeId: string; name: string }): PeerHealth {
     const target = this.targets.get(peerKey(peer));
     if (target === undefined) {
-      return { reachable: "unknown", rtt_us: null, lastSeen_ms: null };
+      return { ...stateOf("unknown", "member"), rtt_us: null, lastSeen_ms: null };
     }
-    const { answered_ms } = target;
-    const lastSeen_ms = answered_ms === null ? null : Math.round(this.now() - answered_ms);
-    const reachable = this.reachability(target, lastSeen_ms);
-    return { reachable, rtt_us: reachable === "reachable" ? target.rtt_us : null, lastSeen_ms };
+    const now = this.now();
+    const state = stateOf(this.verdict(target, now), target.peer.kind);
+    const rtt_us = state.reachable === "reachable" ? target.rtt_us : null;
+    return { ...state, rtt_us, lastSeen_ms: heardSince(target, now) };
   }
 
-  private reachability(target: Target, lastSeen_ms: number | null): Reachability {
-    // A foreign peer may answer no ping at all and still forward.
-    if (lastSeen_ms === null && target.peer.kind !== "member") return "unknown";
-    const { misses, unansweredSince_ms } = target;
-    const isOld = this.now() - unansweredSince_ms >= UNANSWERED_MS;
-    if (misses > MISSES_MAX && isOld) return "unreachable";
-    return lastSeen_ms === null ? "unknown" : "reachable";
+  /** One line for what is wrong on the ways to a peer; null: nothing. */
+  problemWith(peer: { nodeId: string; name: string }): string | null {
+    const target = this.targets.get(peerKey(peer));
+    if (target === undefined) return null;
+    const now = this.now();
+    return wayProblem(this.verdict(target, now), target.peer.name, heardSince(target, now));
+  }
+
+  /** What is not one peer's trouble. */
+  warnings(): string[] {
+    const members = [...this.targets.values()].filter(({ peer }) => peer.kind === "member");
+    const now = this.now();
+    const isLost = (target: Target) => ["unanswered", "silent"].includes(this.verdict(target, now));
+    if (members.length < ALONE_MIN || !members.every(isLost)) return [];
+    const fix = "look at this host's network, its firewall and its underlay address";
+    return [`none of ${members.length} members is heard: ${fix}`];
+  }
+
+  counts(): ProbeCounts {
+    return { ...this.counted };
+  }
+
+  private verdict({ life }: Target, now: number): Verdict {
+    const walk_ms = Math.max(IDLE_INTERVAL_MS, (this.targets.size * 1000) / PROBES_PER_SECOND);
+    const verdict = life.verdict(now, walk_ms);
+    // Nobody is heard: there is no need to ask every peer alone.
+    const isDeaf = this.deaf.count >= DEAF_QUESTIONS && now - this.deaf.since_ms >= UNANSWERED_MS;
+    return isDeaf && verdict === "ok" ? "unanswered" : verdict;
+  }
+
+  private tellChanges(now: number): void {
+    for (const target of this.targets.values()) {
+      const verdict = this.verdict(target, now);
+      if (verdict === target.said) continue;
+      const change = { name: target.peer.name, verdict, before: target.said };
+      target.said = verdict;
+      this.lines.note({ ...change, heard_ms: heardSince(target, now) }, now);
+    }
   }
 }
 
-function newTarget(peer: PlannedPeer): Target {
-  const asked_ms = Number.NEGATIVE_INFINITY;
-  const unknown = { answered_ms: null, rtt_us: null, unansweredSince_ms: 0 };
-  return { peer, asked_ms, ...unknown, misses: 0, turn: 0 };
+function heardSince({ life }: Target, now: number): number | null {
+  return life.heard_ms === null ? null : Math.round(now - life.heard_ms);
+}
+
+function newTarget(peer: PlannedPeer, index: number): Target {
+  return {
+    ...{ peer, isBare: isBare(peer), index, address: peer.address },
+    life: new PeerLife(peer.kind === "static"),
+    ...{ rtt_us: null, turn: 0, said: "unknown", counts: null },
+  };
+}
+
+/** What was counted at another place in the tables was another peer's. */
+function moved(known: Target, peer: PlannedPeer, index: number): Target {
+  const counts = index === known.index ? known.counts : null;
+  return { ...known, peer, isBare: isBare(peer), index, counts };
+}
+
+function overlayOf({ peer }: Target): bigint[] {
+  return peer.probeAddresses.flatMap((address) => parseAddress(address)?.value ?? []);
 }
 
 function isBare({ prefixWays }: PlannedPeer): boolean {

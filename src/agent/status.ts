@@ -60,6 +60,7 @@ function peerStatus(
     mtu: isTunnelled(peer) && entry !== undefined ? entry.mtu : parts.engine.plan().mtu,
     pathState: finding?.phase ?? null,
     problem: linesOf(
+      parts.prober.problemWith(peer),
       entry === undefined ? null : pathProblem(entry, finding),
       stayingProblem(peer, parts.flips.report()),
       parts.calls.problemWith(peer.nodeId),
@@ -167,6 +168,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     peers,
     peersReachable: peers.filter((peer) => peer.reachable === "reachable").length,
     peersTotal: peers.length,
+    probes: parts.prober.counts(),
     pods: parts.pods.list().length,
     workers: datapath.workers().map(({ index, state, restarts, generation, heap }) => ({
       ...{ index, state, restarts, generation },
@@ -184,7 +186,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     pptp: parts.calls.status(plan, session.snapshot()),
     pptpFilter: engine.filter.status(),
     warnings: [
-      ...[...parts.warnings, ...engine.warnings()],
+      ...[...parts.warnings, ...engine.warnings(), ...parts.prober.warnings()],
       ...parts.calls.problems(session.snapshot()),
     ],
     churn: { ...engine.churn },

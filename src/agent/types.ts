@@ -91,6 +91,15 @@ export interface LeaveOptions {
 
 export type Reachability = "reachable" | "unreachable" | "unknown";
 
+/** What is known of one way between this node and a peer. */
+export type WayState = "ok" | "lost" | "unknown";
+
+/** Who hears whom: a peer that is heard and does not hear us is lost to one side alone. */
+export interface PathState {
+  toPeer: WayState;
+  fromPeer: WayState;
+}
+
 export interface PeerStatus {
   name: string;
   /** "" for a static peer, which has no identity. */
@@ -107,7 +116,9 @@ export interface PeerStatus {
   identity: number | null;
   reachable: Reachability;
   rtt_us: number | null;
+  /** Since anything of it was heard: an answer, a question of its own, data. */
   lastSeen_ms: number | null;
+  path: PathState;
   /** How its PodCIDRs are reached; null where it has none of the family. */
   ways: { ipv4: Way | null; ipv6: Way | null };
   /** What nftables counted of its bare packets; null when everything is encapsulated. */
@@ -124,6 +135,11 @@ export interface PeerStatus {
 export interface BareTraffic {
   egress: { packets: number; bytes: number };
   ingress: { packets: number; bytes: number };
+}
+
+export interface ProbeCounts {
+  questions: number;
+  answers: number;
 }
 
 export interface WorkerSummary {
@@ -196,6 +212,8 @@ export interface AgentStatus {
   peers: PeerStatus[];
   peersReachable: number;
   peersTotal: number;
+  /** Questions of the data path's prober since the start, and their answers. */
+  probes: ProbeCounts;
   pods: number;
   workers: WorkerSummary[];
   steering: SteeringStatus;

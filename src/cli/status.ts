@@ -126,6 +126,13 @@ function wayText({ ways }: PeerStatus): string {
   return [...new Set(there)].join("/");
 }
 
+/** Which way it is that loses packets, where only one is known to. */
+function stateText({ reachable, path }: PeerStatus): string {
+  // Agents of earlier versions do not say it.
+  if (path?.toPeer === "lost") return `${reachable}: does not hear us`;
+  return path?.fromPeer === "lost" ? `${reachable}: not heard` : reachable;
+}
+
 /** Bytes to and from a directly routed peer; the workers do not count them. */
 function directText({ direct }: PeerStatus): string | null {
   if (!direct) return null;
@@ -233,7 +240,7 @@ function peersText(peers: readonly PeerStatus[]): string {
     peer.kind,
     peer.port === 0 ? peer.underlay : `${peer.underlay}:${peer.port}`,
     peer.podCIDRs.join(","),
-    peer.reachable,
+    stateText(peer),
     peer.rtt_us === null ? null : durationText(peer.rtt_us / 1000),
     peer.lastSeen_ms === null ? null : `${durationText(peer.lastSeen_ms)} ago`,
     peer.mtu,

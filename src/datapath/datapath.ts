@@ -14,7 +14,7 @@ import { type GrantedOffloads, HandleSet } from "./handle-set.js";
 import { createMemory, type DatapathMemory, setCallsWorker, setUnderlay } from "./memory.js";
 import { compileModule, instantiateModule } from "./module.js";
 import { checkOptions, type DatapathEvents, type DatapathOptions } from "./options.js";
-import { packetsTo } from "./peer-packets.js";
+import { SignReader } from "./peer-packets.js";
 import { TablePublisher } from "./publisher.js";
 import { drainPunts, type PuntHandler, putInject } from "./punt.js";
 import { mendRegion } from "./recovery.js";
@@ -49,6 +49,8 @@ interface Parts {
 export class Datapath extends EventEmitter<DatapathEvents> {
   /** What it does against floods of raw packets; its caller looks once a second. */
   readonly strangers: SourceFilter;
+  /** What went to each peer and came from it. */
+  readonly peerSigns: SignReader;
   private readonly callTable: Calls;
   private readonly options: DatapathOptions;
   private readonly memory: DatapathMemory;
@@ -75,6 +77,8 @@ export class Datapath extends EventEmitter<DatapathEvents> {
       ...parts.memory,
       onFailure: (error) => this.emit("publish-failed", { error }),
     });
+    const { words, bases } = parts.memory;
+    this.peerSigns = new SignReader(words, bases, () => this.publisher.isSettled());
     this.strangers = filterStrangers({
       memory: parts.memory,
       readers: () => parts.handles.rawReaders(),
@@ -157,6 +161,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     const addresses = contents.peers.map(({ address }) => address);
     this.strangers.widen(addresses);
     this.publisher.publish(contents);
+    this.peerSigns.addresses = addresses;
     this.strangers.setPeers(addresses);
   }
 
@@ -206,11 +211,6 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   /** Says who gets packets that are not plain forwarding (probes). One handler; the last counts. */
   onPunt(handler: PuntHandler): void {
     this.puntHandler = handler;
-  }
-
-  /** What TUN gave for each of the first `peers` peers, by index; wraps. */
-  packetsTo(peers: number): Uint32Array {
-    return packetsTo(this.memory.words, this.memory.bases, peers);
   }
 
   /** Counters of every worker since open. */

@@ -24,6 +24,9 @@ test("the regions of a worker follow each other without overlap", () => {
     ["TUN arena", layout.W_TUN_ARENA, layout.ARENA_SIZE],
     ["underlay arena", layout.W_WIRE_ARENA, layout.ARENA_SIZE],
     ["packets by peer", layout.W_PEER_PACKETS, layout.PEER_PACKETS_SIZE],
+    ["heard of peers", layout.W_PEER_HEARD, layout.PEER_PACKETS_SIZE],
+    ["questions of peers", layout.W_PEER_ASKED, layout.PEER_PACKETS_SIZE],
+    ["what questions say", layout.W_PEER_SAID, layout.PEER_PACKETS_SIZE],
     ["records of drops", layout.W_DROP_RECORDS, layout.DROP_RECORDS_SIZE],
   ];
   let end = 0;

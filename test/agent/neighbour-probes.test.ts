@@ -14,15 +14,22 @@ const [ONE, TWO, GONE] = [address(1), address(2), address(3)];
 
 function ends() {
   const replies: ProbeReply[] = [];
-  const one = new NeighbourProbes((reply) => replies.push(reply));
-  const two = new NeighbourProbes(() => assert.unreachable("it asked nothing"));
+  const requests: string[] = [];
+  const one = new NeighbourProbes({
+    onReply: (reply) => replies.push(reply),
+    onRequest: () => assert.unreachable("it was asked nothing"),
+  });
+  const two = new NeighbourProbes({
+    onReply: () => assert.unreachable("it asked nothing"),
+    onRequest: ({ value }, said) => requests.push(`${value} ${said}`),
+  });
   one.setAddresses([ONE]);
   two.setAddresses([TWO]);
   const close = () => {
     one.setAddresses([]);
     two.setAddresses([]);
   };
-  return { one, two, replies, close };
+  return { one, two, replies, requests, close };
 }
 
 /** Asks again until the socket is open and the answer is there. */
@@ -33,15 +40,19 @@ async function askUntil(answered: () => boolean, ask: () => void): Promise<void>
   });
 }
 
-test("a question is answered with its sequence, by the address asked", async () => {
-  const { one, replies, close } = ends();
+function numberOf(text: string): bigint {
+  const [a = 0, b = 0, c = 0, d = 0] = text.split(".").map(Number);
+  return BigInt(((a << 24) | (b << 16) | (c << 8) | d) >>> 0);
+}
+
+test("a question is answered with its sequence, and who was asked knows by whom", async () => {
+  const { one, replies, requests, close } = ends();
   await askUntil(
     () => replies.length > 0,
-    () => one.send(ONE, TWO, 70_000),
+    () => one.send(ONE, TWO, 70_000, 9),
   );
-  const [a = 0, b = 0, c = 0, d = 0] = TWO.split(".").map(Number);
-  const value = BigInt(((a << 24) | (b << 16) | (c << 8) | d) >>> 0);
-  assert.equal(replies[0], { sequence: 70_000, source: { family: 4, value } });
+  assert.equal(replies[0], { sequence: 70_000, source: { family: 4, value: numberOf(TWO) } });
+  assert.is(requests[0], `${numberOf(ONE)} 9`);
   close();
 });
 
@@ -79,7 +90,7 @@ test("nobody there is no error, and an address that is not ours is tried anew", 
   const { one, replies, close } = ends();
   assert.is(one.send(GONE, TWO, 1), false, "no socket there");
   await until("it is open", () => one.send(ONE, GONE, 2));
-  const foreign = new NeighbourProbes(() => undefined);
+  const foreign = new NeighbourProbes({ onReply: () => undefined, onRequest: () => undefined });
   foreign.setAddresses(["198.51.100.77"]);
   await until("the bind was refused", () => !foreign.send("198.51.100.77", TWO, 1));
   assert.equal(replies, []);

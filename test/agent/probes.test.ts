@@ -1,21 +1,16 @@
-// Data-path probes: packets byte by byte, and what is believed of a peer, on a clock of our own.
-import fc from "fast-check";
+// Whom a prober asks, and what it makes of answers; who lives and who hears whom: life.test.ts.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  PROBE_ICMP_ID,
-  PROBE_KIND_AT,
-  PROBE_PORT,
-  PROBE_REPLY,
-} from "../../assembly/shared/layout.js";
 import type { PlannedPeer } from "../../src/agent/plan/types.js";
+import type { ProbeReply } from "../../src/agent/probe-packets.js";
 import {
-  decodeReply,
-  encodeEcho,
-  encodeProbe,
-  type ProbeReply,
-} from "../../src/agent/probe-packets.js";
-import { PROBES_PER_SECOND, Prober, type ProberOptions } from "../../src/agent/probes.js";
+  type NeighbourEar,
+  PROBES_PER_SECOND,
+  Prober,
+  type ProberOptions,
+} from "../../src/agent/probes.js";
+import type { PeerSigns } from "../../src/datapath/index.js";
+import { answer, signsOf } from "./probe-world.js";
 
 function member(index: number): PlannedPeer {
   return {
@@ -33,120 +28,63 @@ function member(index: number): PlannedPeer {
   };
 }
 
-/** What the far node's hot path sends back: addresses swapped, kind set. */
-function answer(request: Uint8Array): Uint8Array {
-  const reply = request.slice();
-  const [at, size, start] = (request[0] ?? 0) >> 4 === 4 ? [12, 4, 20] : [8, 16, 40];
-  reply.set(request.subarray(at + size, at + 2 * size), at);
-  reply.set(request.subarray(at, at + size), at + size);
-  const protocol = request[at === 12 ? 9 : 6];
-  if (protocol === 17) reply[start + 8 + PROBE_KIND_AT] = PROBE_REPLY;
-  else reply[start] = protocol === 1 ? 0 : 129;
-  return reply;
-}
-
-/** Slow ones' complement sum over any bytes: 0xffff when the checksum inside is right. */
-function slowSum(bytes: number[]): number {
-  let total = 0;
-  bytes.forEach((byte, at) => {
-    total += at % 2 === 0 ? byte * 256 : byte;
-  });
-  return total % 0xffff || 0xffff;
-}
-
-test("a probe is a well-formed UDP packet in both families, at every size", () => {
-  const pairs = [
-    ["10.244.1.0", "10.244.2.0"],
-    ["fd00:244:0:1::", "fd00:244:0:2::"],
-  ] as const;
-  fc.assert(
-    fc.property(fc.integer({ min: 0, max: 2000 }), fc.nat(0xffffffff), (size, sequence) => {
-      for (const [source, destination] of pairs) {
-        const packet = encodeProbe(source, destination, sequence, size) as Uint8Array;
-        const four = source.includes(".");
-        const start = four ? 20 : 40;
-        const udp = packet.slice(start);
-        const pseudo = [...packet.slice(four ? 12 : 8, start)];
-        assert.is(slowSum([...pseudo, 0, 17, udp.length >> 8, udp.length & 255, ...udp]), 0xffff);
-        if (four) assert.is(slowSum([...packet.slice(0, 20)]), 0xffff);
-        const view = new DataView(udp.buffer);
-        assert.is(view.getUint16(0), PROBE_PORT);
-        assert.is(view.getUint16(2), PROBE_PORT);
-        assert.is(view.getUint16(4), udp.length);
-        assert.is(decodeReply(packet), null, "a question is no answer");
-        assert.is(decodeReply(answer(packet))?.sequence, sequence);
-      }
-    }),
-  );
-});
-
-test("an echo request is well formed in both families and its reply is known again", () => {
-  const four = encodeEcho("10.244.1.0", "10.250.0.1", 0x12345) as Uint8Array;
-  assert.is(slowSum([...four.slice(20)]), 0xffff);
-  assert.is(new DataView(four.buffer).getUint16(24), PROBE_ICMP_ID);
-  assert.is(decodeReply(answer(four))?.sequence, 0x2345);
-  const six = encodeEcho("fd00::1", "fd00::2", 7) as Uint8Array;
-  const length = six.length - 40;
-  assert.is(slowSum([...six.slice(8, 40), 0, 58, 0, length, ...six.slice(40)]), 0xffff);
-  assert.is(decodeReply(answer(six))?.sequence, 7);
-  assert.is(encodeEcho("10.0.0.1", "fd00::2", 7), null);
-});
-
-test("no bytes make the reader throw", () => {
-  fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 120 }), (bytes) => {
-      const reply = decodeReply(bytes);
-      assert.ok(reply === null || reply.sequence >= 0);
-    }),
-  );
-});
-
-function prober(neighbours?: ProberOptions["neighbours"]) {
+function prober(options: Partial<ProberOptions> = {}) {
   const clock = { now: 1000 };
-  const pods = { packets: 0 };
   const sent: Uint8Array[] = [];
+  const signs: PeerSigns = signsOf([]);
   const made = new Prober({
     inject: (packet) => {
       sent.push(packet);
       return true;
     },
-    traffic: () => pods.packets,
+    signs: () => signs,
     now: () => clock.now,
-    ...(neighbours === undefined ? {} : { neighbours }),
+    ...options,
   });
+  const setPeers = (...peers: PlannedPeer[]) => {
+    Object.assign(signs, signsOf(peers));
+    made.setPeers(["10.244.1.0"], peers);
+  };
+  /** The host sends a packet to the first of them. */
+  const send = () => {
+    signs.sent[0] = (signs.sent[0] ?? 0) + 1;
+  };
   /** Turns of the beat, a second apart; the count of questions in each. */
   const turns = (count: number, isBusy = false) =>
     Array.from({ length: count }, () => {
       const before = sent.length;
-      pods.packets += Number(isBusy);
+      if (isBusy) send();
       clock.now += 1000;
       made.tick();
       return sent.length - before;
     });
-  return { made, clock, sent, pods, turns };
+  return { made, clock, sent, signs, setPeers, send, turns };
 }
 
 test("a peer that answers is reachable with a time, and unreachable when silent", () => {
-  const { made, clock, sent, turns } = prober();
-  made.setPeers(["10.244.1.0"], [member(2)]);
+  const { made, clock, sent, setPeers, turns } = prober();
+  setPeers(member(2));
   assert.is(made.health(member(2)).reachable, "unknown");
   made.tick();
   assert.is(sent.length, 1);
   clock.now += 0.25;
   assert.ok(made.onPunt(answer(sent[0] as Uint8Array)));
-  assert.equal(made.health(member(2)), { reachable: "reachable", rtt_us: 250, lastSeen_ms: 0 });
+  const path = { toPeer: "ok", fromPeer: "ok" };
+  const known = { reachable: "reachable", path, rtt_us: 250, lastSeen_ms: 0 };
+  assert.equal(made.health(member(2)), known);
   assert.not.ok(made.onPunt(answer(sent[0] as Uint8Array)), "an answer counts once");
-  assert.equal(turns(4, true), [1, 1, 1, 1]);
+  assert.equal(turns(3, true), [1, 1, 1]);
   assert.is(made.health(member(2)).reachable, "reachable");
   clock.now += 1000;
-  assert.is(made.health(member(2)).reachable, "unreachable", "5 s after its last answer");
-  assert.ok(made.onPunt(answer(sent[4] as Uint8Array)), "an answer that was long under way");
+  assert.is(made.health(member(2)).reachable, "unreachable", "4 s after its last answer");
+  assert.ok(made.onPunt(answer(sent[3] as Uint8Array)), "an answer that was long under way");
+  assert.equal(made.counts(), { questions: 4, answers: 2 });
   assert.is(made.health(member(2)).reachable, "reachable");
 });
 
-test("a node without traffic asks every 5 s, one with traffic each second, for a minute on", () => {
-  const { made, sent, turns, pods } = prober();
-  made.setPeers(["10.244.1.0"], [member(2)]);
+test("a peer without traffic is asked every 5 s, one with each second, for a minute on", () => {
+  const { made, sent, turns, setPeers, send } = prober();
+  setPeers(member(2));
   const answered = (count: number) => {
     let questions = 0;
     for (let turn = 0; turn < count; turn += 1) {
@@ -157,7 +95,7 @@ test("a node without traffic asks every 5 s, one with traffic each second, for a
     return questions;
   };
   assert.is(answered(100), 20);
-  pods.packets += 1;
+  send();
   assert.is(answered(1), 1, "at once");
   assert.is(answered(59), 59);
   assert.is(answered(100), 20);
@@ -165,8 +103,8 @@ test("a node without traffic asks every 5 s, one with traffic each second, for a
 });
 
 test("without traffic a silent peer is asked each second, and seldom once it is given up", () => {
-  const { made, sent, turns } = prober();
-  made.setPeers(["10.244.1.0"], [member(2)]);
+  const { made, sent, turns, setPeers } = prober();
+  setPeers(member(2));
   turns(1);
   assert.ok(made.onPunt(answer(sent[0] as Uint8Array)));
   assert.equal(turns(9), [0, 0, 0, 0, 1, 1, 1, 1, 1]);
@@ -175,10 +113,64 @@ test("without traffic a silent peer is asked each second, and seldom once it is 
   assert.equal(turns(10).filter((asked) => asked > 0).length, 2);
 });
 
+test("a peer that is heard by itself is asked seldom, and at once when it falls silent", () => {
+  const { made, sent, signs, turns, setPeers, send } = prober();
+  setPeers(member(2));
+  const turn = (isHeard: boolean) => {
+    if (isHeard) signs.heard[0] = (signs.heard[0] ?? 0) + 1;
+    send();
+    const [asked = 0] = turns(1);
+    if (asked > 0) made.onPunt(answer(sent.at(-1) as Uint8Array));
+    return asked;
+  };
+  for (let warm = 0; warm < 5; warm++) turn(true);
+  const asked = Array.from({ length: 20 }, () => turn(true));
+  assert.is(asked.filter((one) => one > 0).length, 4, "for the time of the round trip");
+  while (turn(true) === 0);
+  assert.is(turn(true), 0);
+  assert.is(turn(false), 1);
+  assert.is(made.health(member(2)).reachable, "reachable");
+});
+
+test("what was counted at another place in the tables is no sign of life", () => {
+  const { made, sent, signs, turns, setPeers } = prober();
+  setPeers(member(2), member(3));
+  turns(1);
+  for (const packet of sent) made.onPunt(answer(packet));
+  signs.heard.set([1, 1000]);
+  turns(20);
+  const states = [2, 3].map((index) => made.health(member(index)).reachable);
+  assert.equal(states, ["unreachable", "unreachable"]);
+  setPeers(member(9), member(2), member(3));
+  signs.heard.set([0, 7, 7]);
+  turns(1);
+  assert.is(made.health(member(2)).path.fromPeer, "lost", "it only stands elsewhere now");
+  signs.heard.set([0, 8, 7]);
+  turns(1);
+  assert.equal(made.health(member(2)).path, { toPeer: "lost", fromPeer: "ok" });
+  assert.is(made.health(member(3)).path.fromPeer, "lost");
+  signs.addresses = ["192.168.77.3", "192.168.77.2", "192.168.77.9"];
+  signs.heard.set([70, 70, 70]);
+  turns(1);
+  assert.is(made.health(member(3)).path.fromPeer, "lost", "tables that are not planned so");
+});
+
+test("questions of others are within the bound, and their answers are signs of life", () => {
+  let others = 5;
+  const { made, turns, setPeers, clock } = prober({ others: () => others });
+  const peers = Array.from({ length: 60 }, (_, index) => member(index + 2));
+  setPeers(...peers);
+  assert.equal(turns(2), [PROBES_PER_SECOND - 5, PROBES_PER_SECOND - 5]);
+  others = 30;
+  assert.equal(turns(1), [0]);
+  made.onAnswerElsewhere("U2", clock.now);
+  assert.is(made.health(member(2)).reachable, "reachable");
+});
+
 test("a member that never answers becomes unreachable, a foreign peer stays unknown", () => {
-  const { made, clock } = prober();
+  const { made, clock, signs, setPeers } = prober();
   const foreign: PlannedPeer = { ...member(3), nodeId: "", kind: "static", name: "kernel" };
-  made.setPeers(["10.244.1.0"], [member(2), foreign]);
+  setPeers(member(2), foreign);
   for (let round = 0; round < 12; round++) {
     clock.now += 1000;
     made.tick();
@@ -186,11 +178,17 @@ test("a member that never answers becomes unreachable, a foreign peer stays unkn
   }
   assert.is(made.health(member(2)).reachable, "unreachable");
   assert.is(made.health(foreign).reachable, "unknown");
+  signs.heard.set([0, 1]);
+  clock.now += 1000;
+  made.tick();
+  assert.is(made.health(foreign).reachable, "reachable", "its packets come");
+  clock.now += 61_000;
+  assert.is(made.health(foreign).reachable, "unknown", "but it need not send any");
 });
 
 test("an answer from another address than the one asked is not believed", () => {
-  const { made, sent } = prober();
-  made.setPeers(["10.244.1.0"], [member(2)]);
+  const { made, sent, setPeers } = prober();
+  setPeers(member(2));
   made.tick();
   const forged = answer(sent[0] as Uint8Array);
   forged[14] = 9;
@@ -199,9 +197,8 @@ test("an answer from another address than the one asked is not believed", () => 
 });
 
 test("the rate of the whole node is bounded however many peers there are", () => {
-  const { made, sent, turns } = prober();
-  const peers = Array.from({ length: 200 }, (_, index) => member(index + 2));
-  made.setPeers(["10.244.1.0"], peers);
+  const { sent, turns, setPeers } = prober();
+  setPeers(...Array.from({ length: 200 }, (_, index) => member(index + 2)));
   assert.equal(turns(10, true), new Array(10).fill(PROBES_PER_SECOND));
   const asked = new Set(sent.map((packet) => packet.slice(16, 20).join(".")));
   assert.is(asked.size, 200, "every peer got its turn");
@@ -221,19 +218,22 @@ test("what is known of a peer survives a new plan, unless it moved", () => {
 /** A prober whose questions to neighbours are kept, and can be answered. */
 function neighbourly() {
   const asked: string[] = [];
-  const opened: string[][] = [];
-  let reply: (reply: ProbeReply) => void = () => undefined;
-  const { made, sent } = prober((onReply) => {
-    reply = onReply;
+  const openings: string[][] = [];
+  let ear: NeighbourEar | undefined;
+  const neighbours = (opened: NeighbourEar) => {
+    ear = opened;
     return {
-      setAddresses: (addresses) => opened.push([...addresses]),
-      send: (source, destination, sequence) => {
+      setAddresses: (addresses: readonly string[]) => openings.push([...addresses]),
+      send: (source: string, destination: string, sequence: number) => {
         asked.push(`${source} ${destination} ${sequence}`);
         return true;
       },
     };
-  });
-  return { made, sent, asked, opened, reply: (one: ProbeReply) => reply(one) };
+  };
+  const { made, sent, clock } = prober({ neighbours });
+  const reply = (one: ProbeReply) => ear?.onReply(one);
+  const request = (value: bigint, said: number) => ear?.onRequest({ family: 4, value }, said);
+  return { made, sent, asked, opened: openings, reply, request, clock };
 }
 
 test("a peer beside the tunnel is asked the way its packets go, in each family", () => {
@@ -252,6 +252,26 @@ test("a peer beside the tunnel is asked the way its packets go, in each family",
   made.setPeers(["fd00::1"], [{ ...peer, probeAddresses: ["fd00:2::"] }, member(3)]);
   made.stop();
   assert.equal(opened, [["10.244.1.0"], ["fd00::1"], []]);
+});
+
+test("loss one way between directly routed peers is named by what they ask", () => {
+  const { made, request, reply, clock } = neighbourly();
+  const peer: PlannedPeer = {
+    ...member(2),
+    ...{ ways: { ipv4: "direct", ipv6: null }, prefixWays: ["direct"] },
+  };
+  made.setPeers(["10.244.1.0"], [peer]);
+  made.tick();
+  reply({ sequence: 1, source: { family: 4, value: 0x0af40200n } });
+  for (let said = 2; said < 8; said++) {
+    clock.now += 1000;
+    request(0x0af40200n, said);
+    made.tick();
+  }
+  assert.equal(made.health(peer).path, { toPeer: "lost", fromPeer: "ok" });
+  request(0x0af40300n, 1);
+  request(0x0af40200n, 1);
+  assert.is(made.health(peer).path.toPeer, "ok", "it says that it hears us again");
 });
 
 test("no socket is opened while every peer is encapsulated", () => {

@@ -9,8 +9,11 @@ import { askable, isSameEnd, peerKey } from "../probes.js";
 import { PATH_MTU, type Question, Questions } from "../questions.js";
 import { PATH_TIMERS, type PathLimits, PathSearch, type PathTimers } from "./search.js";
 
-/** Questions a second of the whole node: to idle peers, and to those that packets go to. */
-export const IDLE_PER_SECOND = 20;
+/**
+ * Questions a second of the whole node: to idle peers, of whom it is also asked whether they live
+ * (../probes.ts, which has the bound of both), and to those that packets go to.
+ */
+export const IDLE_PER_SECOND = 5;
 export const BUSY_PER_SECOND = 200;
 /** A sender that lost everything is silent for seconds between its tries. */
 const BUSY_MS = 10_000;
@@ -79,6 +82,8 @@ export interface PathProberOptions {
   inject: (packet: Uint8Array) => boolean;
   /** Packets so far to the first so many planned peers, in order; may wrap. */
   packetsTo: (peers: number) => ArrayLike<number>;
+  /** A peer answered a question that went out then: also a sign of life. */
+  onAnswer?: (key: string, asked_ms: number) => void;
   timers?: Partial<PathTimers>;
   now?: () => number;
 }
@@ -118,6 +123,7 @@ export class PathProber {
   private readonly timers: PathTimers;
   private readonly idle = new Bucket(IDLE_PER_SECOND);
   private readonly busy = new Bucket(BUSY_PER_SECOND);
+  private idleAsked = 0;
 
   constructor(private readonly options: PathProberOptions) {
     this.now = options.now ?? (() => performance.now());
@@ -229,6 +235,13 @@ export class PathProber {
     this.schedule(isFull ? FULL_MS : 0);
   }
 
+  /** Questions to idle peers since this was asked last. */
+  takeIdleAsked(): number {
+    const asked = this.idleAsked;
+    this.idleAsked = 0;
+    return asked;
+  }
+
   private ask(target: Target, now: number): void {
     const size = target.search.size(now);
     const isPaired = target.search.isDoubtful();
@@ -261,6 +274,7 @@ export class PathProber {
     if (packet === null || !this.options.inject(packet)) {
       return false;
     }
+    if (!this.isBusy(target, now)) this.idleAsked++;
     const question = { key: peerKey(peer), address: address.value, size, asked_ms: now };
     this.questions.add(sequence, question);
     return true;
@@ -298,6 +312,7 @@ export class PathProber {
     }
     const target = this.targets.get(question.key);
     if (target !== undefined) {
+      this.options.onAnswer?.(question.key, question.asked_ms);
       this.take(target, question, reply);
       this.schedule();
     }
