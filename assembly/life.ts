@@ -1,4 +1,4 @@
-// What each peer lets us hear, counted for the control thread: it follows from it who lives, without
+// What each peer lets us hear, counted for the control thread: so it knows who lives, without
 // asking, and who does not hear us. One writer, the worker, so no atomics.
 import { W_PEER_ASKED, W_PEER_HEARD, W_PEER_SAID } from "./shared/layout";
 import { worker } from "./worker";

@@ -1,11 +1,10 @@
 // Asks every peer through the data path itself whether it is there: the same FIB, the same encap.
 // One turn a second, at most PROBES_PER_SECOND questions in it, however many peers there are. Who
-// is heard anyway is asked seldom (life/order.ts); what is believed of a peer is life/peer-life.ts'.
-import type { PeerSigns } from "../datapath/index.js";
-import { choose, IDLE_INTERVAL_MS } from "./life/order.js";
+// is asked says life/order.ts, what is believed of a peer life/peer-life.ts.
+import type { PeerSign } from "../datapath/index.js";
+import { IDLE_INTERVAL_MS, Order } from "./life/order.js";
 import { PeerLife, UNANSWERED_MS, type Verdict } from "./life/peer-life.js";
 import { LifeLog, stateOf, wayProblem } from "./life/report.js";
-import { type Counts, takeSigns } from "./life/signs.js";
 import type { NeighbourWay } from "./neighbour-probes.js";
 import type { PlannedPeer } from "./plan/types.js";
 import { parseAddress } from "./prefix.js";
@@ -37,10 +36,6 @@ interface Target {
   turn: number;
   /** As it was said last. */
   said: Verdict;
-  /** Its place in the tables and underlay address there, and what was counted of it so far. */
-  index: number;
-  address: string;
-  counts: Counts | null;
 }
 
 interface Asked extends Question {
@@ -57,8 +52,8 @@ export interface NeighbourEar {
 export interface ProberOptions {
   /** Puts an inner packet into the data path; false when there is no room. */
   inject: (packet: Uint8Array) => boolean;
-  /** What the hot path counted of the peers, as planned; undefined: not known now. */
-  signs: () => PeerSigns | undefined;
+  /** What the hot path counted since it was asked last; undefined: not known now. */
+  signs: () => readonly PeerSign[] | undefined;
   /** Questions that others put to idle peers since this was asked last. */
   others?: () => number;
   /** Opens the way of questions to peers that are routed directly. */
@@ -80,13 +75,17 @@ export function peerKey(peer: { nodeId: string; name: string }): string {
 
 export class Prober {
   private targets = new Map<string, Target>();
+  /** As planned: by their places in the tables. */
+  private planned: Target[] = [];
+  private readonly order = new Order<Target>();
   /** Directly routed peers by their overlay addresses. */
   private bare = new Map<bigint, Target>();
   private own: string[] = [];
   private readonly questions = new Questions<Asked>(LIVENESS);
   private readonly counted: ProbeCounts = { questions: 0, answers: 0 };
   /** Questions since anybody was heard at all, and when the first of them went out. */
-  private deaf = { count: 0, since_ms: 0 };
+  private readonly deaf = { count: 0, since_ms: 0 };
+  private wasDeaf = false;
   private readonly lines: LifeLog;
   private readonly now: () => number;
   private readonly neighbours: NeighbourWay | undefined;
@@ -103,14 +102,14 @@ export class Prober {
   /** Peers to ask from now on, as planned; what is known of those that stay is kept. */
   setPeers(ownAddresses: readonly string[], peers: readonly PlannedPeer[]): void {
     this.own = [...ownAddresses];
-    const next = new Map<string, Target>();
-    peers.forEach((peer, index) => {
+    this.planned = peers.map((peer) => {
       const known = this.targets.get(peerKey(peer));
       const same = known?.peer.address === peer.address && isSameEnd(known.peer, peer);
-      next.set(peerKey(peer), same ? moved(known, peer, index) : newTarget(peer, index));
+      return same ? Object.assign(known, { peer, isBare: isBare(peer) }) : newTarget(peer);
     });
-    this.targets = next;
-    const bare = [...next.values()].filter(({ isBare }) => isBare);
+    this.targets = new Map(this.planned.map((target) => [peerKey(target.peer), target]));
+    this.order.set(this.planned);
+    const bare = this.planned.filter(({ isBare }) => isBare);
     this.bare = new Map(bare.flatMap((target) => overlayOf(target).map((at) => [at, target])));
     this.neighbours?.setAddresses(bare.length > 0 ? ownAddresses : []);
   }
@@ -125,20 +124,33 @@ export class Prober {
     const now = this.now();
     this.look(now);
     const most = PROBES_PER_SECOND - (this.options.others?.() ?? 0);
-    for (const target of choose(this.targets.values(), most, now)) this.ask(target, now);
+    for (const target of this.order.choose(most, now)) this.ask(target, now);
     this.questions.forgetOld(now);
     this.tellChanges(now);
+    this.order.rest(now);
   }
 
   private look(now: number): void {
     const signs = this.options.signs();
-    for (const target of this.targets.values()) {
-      const { life, isBare } = target;
-      // Its packets go and come beside the hot path: one that came by it says nothing of that way.
-      if (signs !== undefined && !isBare) takeSigns(signs, target, now);
-      if ((life.heard_ms ?? -1) > this.deaf.since_ms) this.deaf.count = 0;
-      if (signs !== undefined) life.turn(now);
+    if (signs === undefined) return;
+    for (const sign of signs) {
+      const target = this.planned[sign.index];
+      // Tables and plan may differ for a moment. What crosses the underlay bare passes nobody who
+      // counts: what came by the tunnel says nothing of that way.
+      if (target?.peer.address === sign.address && !target.isBare) this.take(target, sign, now);
     }
+    for (const { life } of this.order.awake()) life.turn(now);
+  }
+
+  private take(target: Target, { isSent, isHeard, isAsked, said }: PeerSign, now: number): void {
+    const { life } = target;
+    if (isSent || isHeard) life.noteTraffic(now);
+    if (isHeard || isAsked) {
+      life.noteSign(now);
+      this.deaf.count = 0;
+    }
+    if (said !== null) life.noteSaid(said, now);
+    this.order.wake(target);
   }
 
   private ask(target: Target, now: number): void {
@@ -153,6 +165,7 @@ export class Prober {
       return;
     }
     life.noteAsked(now);
+    this.order.wake(target);
     target.turn += life.misses > 1 ? 1 : 0;
     this.counted.questions++;
     if (this.deaf.count === 0) this.deaf.since_ms = now;
@@ -191,6 +204,7 @@ export class Prober {
     this.counted.answers++;
     this.deaf.count = 0;
     target.life.noteAnswer(question.asked_ms, now);
+    this.order.wake(target);
     target.rtt_us = Math.round((now - question.asked_ms) * 1000);
     return true;
   }
@@ -198,9 +212,11 @@ export class Prober {
   /** A directly routed peer asked us, and was answered. */
   private onRequest(source: ProbeReply["source"], said: number): void {
     const target = this.bare.get(source.value);
+    if (target === undefined) return;
     const now = this.now();
-    target?.life.noteSign(now);
-    if (said !== 0) target?.life.noteSaid(said, now);
+    target.life.noteSign(now);
+    this.deaf.count = 0;
+    if (said !== 0) target.life.noteSaid(said, now);
   }
 
   /** A peer answered a question of somebody else's in the tunnel, which went out at `asked_ms`. */
@@ -209,6 +225,8 @@ export class Prober {
     if (target === undefined || target.isBare) return;
     target.life.noteAnswer(asked_ms, this.now());
     target.life.noteSign(this.now());
+    this.deaf.count = 0;
+    this.order.wake(target);
   }
 
   health(peer: { nodeId: string; name: string }): PeerHealth {
@@ -245,15 +263,21 @@ export class Prober {
   }
 
   private verdict({ life }: Target, now: number): Verdict {
-    const walk_ms = Math.max(IDLE_INTERVAL_MS, (this.targets.size * 1000) / PROBES_PER_SECOND);
+    const walk_ms = Math.max(IDLE_INTERVAL_MS, (this.planned.length * 1000) / PROBES_PER_SECOND);
     const verdict = life.verdict(now, walk_ms);
-    // Nobody is heard: there is no need to ask every peer alone.
-    const isDeaf = this.deaf.count >= DEAF_QUESTIONS && now - this.deaf.since_ms >= UNANSWERED_MS;
-    return isDeaf && verdict === "ok" ? "unanswered" : verdict;
+    return verdict === "ok" && this.isDeaf(now) ? "unanswered" : verdict;
+  }
+
+  /** Nobody is heard: there is no need to ask every peer alone. */
+  private isDeaf(now: number): boolean {
+    return this.deaf.count >= DEAF_QUESTIONS && now - this.deaf.since_ms >= UNANSWERED_MS;
   }
 
   private tellChanges(now: number): void {
-    for (const target of this.targets.values()) {
+    const isDeaf = this.isDeaf(now);
+    const some = isDeaf === this.wasDeaf ? this.order.awake() : this.planned;
+    this.wasDeaf = isDeaf;
+    for (const target of some) {
       const verdict = this.verdict(target, now);
       if (verdict === target.said) continue;
       const change = { name: target.peer.name, verdict, before: target.said };
@@ -267,18 +291,9 @@ function heardSince({ life }: Target, now: number): number | null {
   return life.heard_ms === null ? null : Math.round(now - life.heard_ms);
 }
 
-function newTarget(peer: PlannedPeer, index: number): Target {
-  return {
-    ...{ peer, isBare: isBare(peer), index, address: peer.address },
-    life: new PeerLife(peer.kind === "static"),
-    ...{ rtt_us: null, turn: 0, said: "unknown", counts: null },
-  };
-}
-
-/** What was counted at another place in the tables was another peer's. */
-function moved(known: Target, peer: PlannedPeer, index: number): Target {
-  const counts = index === known.index ? known.counts : null;
-  return { ...known, peer, isBare: isBare(peer), index, counts };
+function newTarget(peer: PlannedPeer): Target {
+  const life = new PeerLife(peer.kind === "static");
+  return { peer, isBare: isBare(peer), life, rtt_us: null, turn: 0, said: "unknown" };
 }
 
 function overlayOf({ peer }: Target): bigint[] {

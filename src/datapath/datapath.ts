@@ -161,7 +161,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     const addresses = contents.peers.map(({ address }) => address);
     this.strangers.widen(addresses);
     this.publisher.publish(contents);
-    this.peerSigns.addresses = addresses;
+    this.peerSigns.published(addresses);
     this.strangers.setPeers(addresses);
   }
 

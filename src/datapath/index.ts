@@ -24,7 +24,7 @@ export { DatapathError, type DatapathErrorCode } from "./errors.js";
 export type { GrantedOffloads } from "./handle-set.js";
 export type { WorkerHeap } from "./heap.js";
 export type { DatapathEvents, DatapathOptions } from "./options.js";
-export type { PeerSigns, SignReader } from "./peer-packets.js";
+export type { PeerSign, SignReader } from "./peer-packets.js";
 export { type PuntHandler, RING_PACKET_MAX } from "./punt.js";
 export {
   type ListeningPort,

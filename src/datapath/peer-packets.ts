@@ -6,110 +6,134 @@ import {
   W_PEER_SAID,
 } from "../../assembly/shared/layout.js";
 
-function sums(
-  words: Uint32Array,
-  bases: readonly number[],
-  region: number,
-  into: Uint32Array,
-): Uint32Array {
-  into.fill(0);
-  for (const base of bases) {
-    const first = (base + region) >>> 2;
-    for (let index = 0; index < into.length; index++) {
-      into[index] = (into[index] ?? 0) + (words[first + index] ?? 0);
-    }
+/** Room for peers grows by so many. */
+const ROOM = 1024;
+
+/** What was counted of one peer since the last look. */
+export interface PeerSign {
+  /** Its place in the tables, and its underlay address there. */
+  index: number;
+  address: string;
+  /** Packets went to it from the host; came from it, for the host or for another peer. */
+  isSent: boolean;
+  isHeard: boolean;
+  /** It asked us, and was answered. */
+  isAsked: boolean;
+  /** How long it has not heard us, as it said last (PROBE_HEARD_*); null: it did not. */
+  said: number | null;
+}
+
+/** A word of every peer in the region of one worker, as it was read last. */
+class Row {
+  private last = new Uint32Array(0);
+
+  constructor(
+    private readonly words: Uint32Array,
+    base: number,
+    region: number,
+  ) {
+    this.first = (base + region) >>> 2;
   }
-  return into;
+
+  private readonly first: number;
+
+  fit(peers: number): void {
+    if (this.last.length >= peers) return;
+    const grown = new Uint32Array(Math.ceil(peers / ROOM) * ROOM);
+    grown.set(this.last);
+    this.last = grown;
+  }
+
+  /** Whether the word is another than at the last look; remembers it. */
+  isNew(index: number): boolean {
+    const word = this.words[this.first + index] ?? 0;
+    if (word === this.last[index]) return false;
+    this.last[index] = word;
+    return true;
+  }
+
+  at(index: number): number {
+    return this.last[index] ?? 0;
+  }
 }
 
-/** By a peer's index in the tables; counts wrap, a difference says that there was something. */
-export interface PeerSigns {
-  /** Underlay addresses: whose counts they are. */
-  addresses: readonly string[];
-  /** Packets from the host to it. */
-  sent: Uint32Array;
-  /** Datagrams and trains from it with something for the host or another peer. */
-  heard: Uint32Array;
-  /** Its questions, and those of them that say how long it has not heard us. */
-  asked: Uint32Array;
-  saying: Uint32Array;
-  /** What the last of these said: PROBE_HEARD_* of assembly/shared/layout.ts. */
-  said: Uint8Array;
+/** Not `some`: every row has to be looked at. */
+function anyNew(rows: readonly Row[], index: number): boolean {
+  let found = false;
+  for (const row of rows) if (row.isNew(index)) found = true;
+  return found;
 }
 
-/** Reads the counts of all workers, again and again into the same arrays. */
+/** Says of which peers something was counted since it was asked last. */
 export class SignReader {
-  /** Of the peers that were published last, by index. */
-  addresses: readonly string[] = [];
-  private signs: PeerSigns = room(0);
-  /** Each worker's word of W_PEER_SAID, as it was read last. */
-  private last: Uint32Array[] = [];
+  private addresses: readonly string[] = [];
+  /** Counted for somebody else until now. */
+  private readonly fresh = new Set<number>();
+  private readonly sent: Row[];
+  private readonly heard: Row[];
+  private readonly asked: Row[];
+  private readonly said: Row[];
 
   /** `isSettled`: what was published last is what the workers use. */
   constructor(
     private readonly words: Uint32Array,
     private readonly bases: readonly number[],
     private readonly isSettled: () => boolean,
-  ) {}
+  ) {
+    const rows = (region: number) => bases.map((base) => new Row(words, base, region));
+    this.sent = rows(W_PEER_PACKETS);
+    this.heard = rows(W_PEER_HEARD);
+    this.asked = rows(W_PEER_ASKED);
+    this.said = rows(W_PEER_SAID);
+  }
+
+  /** Underlay addresses of the peers that were published, by index. */
+  published(addresses: readonly string[]): void {
+    for (const row of [this.sent, this.heard, this.asked, this.said].flat()) {
+      row.fit(addresses.length);
+    }
+    addresses.forEach((address, index) => {
+      if (address !== this.addresses[index]) this.fresh.add(index);
+    });
+    this.addresses = addresses;
+  }
 
   /**
    * Packets from TUN to each of the first `peers` peers, by index, of all workers; super-packets
    * count as one. Wraps at 2^32: a difference says whether packets went there, roughly how many.
    */
   packetsTo(peers: number): Uint32Array {
-    return sums(this.words, this.bases, W_PEER_PACKETS, new Uint32Array(peers));
-  }
-
-  /** undefined while newer tables wait for a worker. Valid until the next call. */
-  read(): PeerSigns | undefined {
-    if (!this.isSettled()) return undefined;
-    this.fit(this.addresses.length);
-    this.signs.addresses = this.addresses;
-    const { sent, heard, asked } = this.signs;
-    sums(this.words, this.bases, W_PEER_PACKETS, sent);
-    sums(this.words, this.bases, W_PEER_HEARD, heard);
-    sums(this.words, this.bases, W_PEER_ASKED, asked);
-    for (const [worker, base] of this.bases.entries()) this.readSaid(base, worker);
-    return this.signs;
-  }
-
-  /** What was read before stays, for its words still stand there. */
-  private fit(peers: number): void {
-    if (this.signs.sent.length === peers) return;
-    const before = this.signs;
-    const kept = Math.min(before.sent.length, peers);
-    this.signs = room(peers);
-    this.signs.said.set(before.said.subarray(0, kept));
-    this.signs.saying.set(before.saying.subarray(0, kept));
-    this.last = this.bases.map((_, worker) => {
-      const next = new Uint32Array(peers);
-      next.set((this.last[worker] ?? next).subarray(0, kept));
-      return next;
-    });
-  }
-
-  private readSaid(base: number, worker: number): void {
-    const first = (base + W_PEER_SAID) >>> 2;
-    const { saying, said } = this.signs;
-    const last = this.last[worker];
-    if (last === undefined) return;
-    for (let index = 0; index < last.length; index++) {
-      const word = this.words[first + index] ?? 0;
-      if (word === last[index]) continue;
-      last[index] = word;
-      said[index] = word & 0xff;
-      saying[index] = (saying[index] ?? 0) + 1;
+    const sums = new Uint32Array(peers);
+    for (const base of this.bases) {
+      const first = (base + W_PEER_PACKETS) >>> 2;
+      for (let index = 0; index < peers; index++) {
+        sums[index] = (sums[index] ?? 0) + (this.words[first + index] ?? 0);
+      }
     }
+    return sums;
   }
-}
 
-function room(peers: number): PeerSigns {
-  return {
-    addresses: [],
-    sent: new Uint32Array(peers),
-    heard: new Uint32Array(peers),
-    asked: new Uint32Array(peers),
-    saying: new Uint32Array(peers),
-    said: new Uint8Array(peers),
-  };
+  /** The peers of which something was counted; undefined while newer tables wait for a worker. */
+  read(): PeerSign[] | undefined {
+    if (!this.isSettled()) return undefined;
+    const signs: PeerSign[] = [];
+    for (let index = 0; index < this.addresses.length; index++) {
+      const isSent = anyNew(this.sent, index);
+      const isHeard = anyNew(this.heard, index);
+      const isAsked = anyNew(this.asked, index);
+      if (!isSent && !isHeard && !isAsked) continue;
+      const said = isAsked ? this.newlySaid(index) : null;
+      if (this.fresh.has(index)) continue;
+      const address = this.addresses[index] ?? "";
+      signs.push({ index, address, isSent, isHeard, isAsked, said });
+    }
+    this.fresh.clear();
+    return signs;
+  }
+
+  private newlySaid(index: number): number | null {
+    let said: number | null = null;
+    for (const row of this.said) if (row.isNew(index)) said = row.at(index) & 0xff;
+    return said;
+  }
 }

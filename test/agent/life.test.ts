@@ -180,7 +180,7 @@ function questionsPerSecond(world: World, seconds: number): number[] {
   });
 }
 
-test("of 1,000 peers at most 20 a second are asked, each in its turn; the dead of a busy one", () => {
+test("of 1,000 peers at most 20 a second are asked, each in its turn; and the dead", () => {
   const world = new World(1001, 1);
   assert.ok(questionsPerSecond(world, 120).every((asked) => asked === PROBES_PER_SECOND));
   const answered = [...world.nodes.values()].map((node) => node.answered).slice(1);

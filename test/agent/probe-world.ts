@@ -3,7 +3,7 @@
 import { PROBE_HEARD_AT, PROBE_KIND_AT, PROBE_REPLY } from "../../assembly/shared/layout.js";
 import type { PlannedPeer } from "../../src/agent/plan/types.js";
 import { type PeerHealth, Prober } from "../../src/agent/probes.js";
-import type { PeerSigns } from "../../src/datapath/index.js";
+import type { PeerSign } from "../../src/datapath/index.js";
 
 /** Underlay and overlay address end in the node's number. */
 const tail = (index: number) => `${index >> 8}.${index & 255}`;
@@ -41,26 +41,38 @@ export function answer(request: Uint8Array): Uint8Array {
   return reply;
 }
 
-export function signsOf(peers: readonly PlannedPeer[]): PeerSigns {
-  const words = () => new Uint32Array(peers.length);
-  const said = new Uint8Array(peers.length);
-  const addresses = peers.map(({ address }) => address);
-  return { addresses, sent: words(), heard: words(), asked: words(), saying: words(), said };
+/** What a hot path counted of each peer since it was read, by place in the tables. */
+export class Signs {
+  addresses: readonly string[];
+  private noted = new Map<number, PeerSign>();
+
+  constructor(peers: readonly PlannedPeer[]) {
+    this.addresses = peers.map(({ address }) => address);
+  }
+
+  note(index: number | undefined, what: Partial<PeerSign>): void {
+    if (index === undefined) return;
+    const address = this.addresses[index] ?? "";
+    const nothing = { index, address, isSent: false, isHeard: false, isAsked: false, said: null };
+    this.noted.set(index, { ...nothing, ...this.noted.get(index), ...what });
+  }
+
+  read(): PeerSign[] {
+    const signs = [...this.noted.values()];
+    this.noted.clear();
+    return signs;
+  }
 }
 
 interface Node {
   prober: Prober;
-  signs: PeerSigns;
+  signs: Signs;
   /** Where a node stands among this one's peers. */
   places: Map<number, number>;
   asked: number;
   answered: number;
   events: string[];
 }
-
-const add = (counts: Uint32Array, at: number | undefined) => {
-  if (at !== undefined) counts[at] = (counts[at] ?? 0) + 1;
-};
 
 export class World {
   now = 1000;
@@ -86,11 +98,11 @@ export class World {
     const others = [...Array(this.count).keys()].filter((one) => one !== index);
     const isAsking = index < this.probing;
     const peers = isAsking ? others.map(member) : [];
-    const signs = signsOf(peers);
+    const signs = new Signs(peers);
     const events: string[] = [];
     const prober = new Prober({
       inject: (packet) => this.carry(index, packet),
-      signs: () => signs,
+      signs: () => signs.read(),
       log: (event, { peer, toPeer, fromPeer } = {}) =>
         events.push(`${event} ${peer}: ${toPeer} ${fromPeer}`),
       now: () => this.now,
@@ -119,12 +131,8 @@ export class World {
     if (!this.passes(from, to)) return true;
     const there = this.node(to);
     const place = there.places.get(from);
-    add(there.signs.asked, place);
     const said = packet[PAYLOAD + PROBE_HEARD_AT] ?? 0;
-    if (said !== 0 && place !== undefined) {
-      add(there.signs.saying, place);
-      there.signs.said[place] = said;
-    }
+    there.signs.note(place, { isAsked: true, ...(said === 0 ? {} : { said }) });
     there.answered++;
     if (this.passes(to, from)) this.answers.push([sender.prober, answer(packet)]);
     return true;
@@ -165,8 +173,8 @@ export class World {
   private carryData(from: number, to: number): void {
     const [here, there] = [this.node(from), this.node(to)];
     if (this.dead.has(from)) return;
-    add(here.signs.sent, here.places.get(to));
-    if (this.passes(from, to)) add(there.signs.heard, there.places.get(from));
+    here.signs.note(here.places.get(to), { isSent: true });
+    if (this.passes(from, to)) there.signs.note(there.places.get(from), { isHeard: true });
   }
 
   health(at: number, of: number): PeerHealth {

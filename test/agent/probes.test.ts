@@ -9,8 +9,7 @@ import {
   Prober,
   type ProberOptions,
 } from "../../src/agent/probes.js";
-import type { PeerSigns } from "../../src/datapath/index.js";
-import { answer, signsOf } from "./probe-world.js";
+import { answer, Signs } from "./probe-world.js";
 
 function member(index: number): PlannedPeer {
   return {
@@ -31,24 +30,22 @@ function member(index: number): PlannedPeer {
 function prober(options: Partial<ProberOptions> = {}) {
   const clock = { now: 1000 };
   const sent: Uint8Array[] = [];
-  const signs: PeerSigns = signsOf([]);
+  const signs = new Signs([]);
   const made = new Prober({
     inject: (packet) => {
       sent.push(packet);
       return true;
     },
-    signs: () => signs,
+    signs: () => signs.read(),
     now: () => clock.now,
     ...options,
   });
   const setPeers = (...peers: PlannedPeer[]) => {
-    Object.assign(signs, signsOf(peers));
+    signs.addresses = peers.map(({ address }) => address);
     made.setPeers(["10.244.1.0"], peers);
   };
   /** The host sends a packet to the first of them. */
-  const send = () => {
-    signs.sent[0] = (signs.sent[0] ?? 0) + 1;
-  };
+  const send = () => signs.note(0, { isSent: true });
   /** Turns of the beat, a second apart; the count of questions in each. */
   const turns = (count: number, isBusy = false) =>
     Array.from({ length: count }, () => {
@@ -117,7 +114,7 @@ test("a peer that is heard by itself is asked seldom, and at once when it falls 
   const { made, sent, signs, turns, setPeers, send } = prober();
   setPeers(member(2));
   const turn = (isHeard: boolean) => {
-    if (isHeard) signs.heard[0] = (signs.heard[0] ?? 0) + 1;
+    if (isHeard) signs.note(0, { isHeard });
     send();
     const [asked = 0] = turns(1);
     if (asked > 0) made.onPunt(answer(sent.at(-1) as Uint8Array));
@@ -137,22 +134,21 @@ test("what was counted at another place in the tables is no sign of life", () =>
   setPeers(member(2), member(3));
   turns(1);
   for (const packet of sent) made.onPunt(answer(packet));
-  signs.heard.set([1, 1000]);
   turns(20);
-  const states = [2, 3].map((index) => made.health(member(index)).reachable);
-  assert.equal(states, ["unreachable", "unreachable"]);
+  const from = (index: number) => made.health(member(index)).path.fromPeer;
+  assert.equal([from(2), from(3)], ["lost", "lost"]);
+  signs.note(0, { isHeard: true });
+  turns(1);
+  assert.equal([from(2), from(3)], ["ok", "lost"]);
   setPeers(member(9), member(2), member(3));
-  signs.heard.set([0, 7, 7]);
+  signs.note(2, { isHeard: true });
   turns(1);
-  assert.is(made.health(member(2)).path.fromPeer, "lost", "it only stands elsewhere now");
-  signs.heard.set([0, 8, 7]);
-  turns(1);
-  assert.equal(made.health(member(2)).path, { toPeer: "lost", fromPeer: "ok" });
-  assert.is(made.health(member(3)).path.fromPeer, "lost");
+  assert.equal([from(2), from(3)], ["ok", "ok"], "it stands elsewhere now");
+  turns(40);
   signs.addresses = ["192.168.77.3", "192.168.77.2", "192.168.77.9"];
-  signs.heard.set([70, 70, 70]);
+  for (const index of [0, 1, 2]) signs.note(index, { isHeard: true });
   turns(1);
-  assert.is(made.health(member(3)).path.fromPeer, "lost", "tables that are not planned so");
+  assert.equal([from(2), from(3)], ["ok", "lost"], "tables that are not planned so");
 });
 
 test("questions of others are within the bound, and their answers are signs of life", () => {
@@ -178,7 +174,7 @@ test("a member that never answers becomes unreachable, a foreign peer stays unkn
   }
   assert.is(made.health(member(2)).reachable, "unreachable");
   assert.is(made.health(foreign).reachable, "unknown");
-  signs.heard.set([0, 1]);
+  signs.note(1, { isHeard: true });
   clock.now += 1000;
   made.tick();
   assert.is(made.health(foreign).reachable, "reachable", "its packets come");
