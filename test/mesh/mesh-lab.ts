@@ -20,6 +20,8 @@ import {
 } from "../support/netns.js";
 
 const COMMAND_LIMIT_MS = 120_000;
+/** Of an agent's socket. */
+const ANSWER_LIMIT_MS = 20_000;
 const UNDERLAY = "192.168.77";
 
 /** Where a meshd command runs: a namespace ("" = the machine's own) and its folders. */
@@ -285,14 +287,15 @@ export function unexpectedDrops(rows: readonly DropRow[]): DropRow[] {
 }
 
 /** received + generated = forwarded + consumed + drops, in both directions. */
-function isBalanced({ egress, ingress }: WorkerCounters): boolean {
+export function isBalanced({ egress, ingress }: WorkerCounters): boolean {
   return [egress, ingress].every((one) => {
     const dropped = Object.values(one.drops).reduce((sum, { packets }) => sum + packets, 0);
     return one.received + one.generated === one.forwarded + one.consumed + dropped;
   });
 }
 
-async function getJson(socketPath: string, path: string): Promise<unknown> {
+/** What an agent's socket answers on a path. */
+export async function getJson(socketPath: string, path: string): Promise<unknown> {
   return JSON.parse(await getText(socketPath, path));
 }
 
@@ -306,6 +309,7 @@ function getText(socketPath: string, path: string): Promise<string> {
       });
       response.on("end", () => resolve(body));
     });
+    asked.setTimeout(ANSWER_LIMIT_MS, () => asked.destroy(new Error(`no answer on ${socketPath}`)));
     asked.on("error", reject).end();
   });
 }

@@ -111,11 +111,12 @@ export function spawnIn(
   namespace: string,
   argv: string[],
   env: Record<string, string> = {},
+  stdin: "ignore" | "pipe" = "ignore",
 ): ChildProcess {
   guard();
   const [file, ...rest] = inNamespace(namespace, argv);
   const child = spawn(file as string, rest, {
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: [stdin, "pipe", "pipe"],
     env: { ...process.env, ...env },
   });
   children.add(child);
