@@ -10,6 +10,7 @@ const SUITE_LIMIT_MS = 300_000;
 /** Folders whose suites make namespaces, servers or traffic: fewer of them side by side. */
 const HEAVY = new Set([
   "agent",
+  "chaos",
   "cli",
   "control",
   "datapath",
