@@ -247,8 +247,6 @@ export class Watch {
       const kept = underlayOf(facts, now.address);
       const next = kept ?? (await chooseUnderlay(underlayWish(options, config), own));
       engine.setUnderlay(next);
-      // Else the next one that goes would be no change: the last look was at the one before.
-      this.hasAddress = true;
       if (next.address !== now.address) {
         this.parts.log("agent.underlay", { from: now.address, to: next.address });
         await session.reconnect();

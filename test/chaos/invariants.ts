@@ -116,7 +116,7 @@ export function checkLeases(lab: ChaosLab): Promise<string[]> {
   });
 }
 
-/** received + generated = forwarded + consumed + dropped, exactly, in every worker of every node. */
+/** received + generated = forwarded + consumed + dropped, exactly, in every worker. */
 export async function checkCounters(lab: ChaosLab): Promise<string[]> {
   const all = lab.nodeNames.map((name) =>
     untilRight(BALANCE_LIMIT_MS, async () => {

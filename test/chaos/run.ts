@@ -12,8 +12,8 @@ import { type RunReport, runText, stepText } from "./report.js";
 import { Traffic } from "./traffic.js";
 
 const PROTOCOLS = ["vxlan", "geneve", "gre", "ipip", "udp"];
-const HELP = `npm run chaos -- [--seed N] [--minutes M] [--steps K] [--only FAULT,...] [--not FAULT,...]
-                 [--nodes N] [--servers 3] [--encap PROTOCOL] [--workers W]
+const HELP = `npm run chaos -- [--seed N] [--minutes M] [--steps K] [--only FAULT,...]
+                 [--not FAULT,...] [--nodes N] [--servers 3] [--encap PROTOCOL] [--workers W]
                  [--name LAB] [--report FILE] [--keep FOLDER] [--list]
 
 Breaks a lab of network namespaces, fault after fault, and checks after each that the mesh is whole.

@@ -1,4 +1,4 @@
-// What a mesh may not leave behind: processes, descriptors, memory that grows, words of fear in logs.
+// What a mesh may not leave behind: processes, descriptors, memory that grows, fear in logs.
 import { closeSync, existsSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { untilRight } from "./invariants.js";
@@ -13,8 +13,14 @@ const DESCRIPTORS_MORE = 40;
 const LASTING = new Set(["agent", "controller", "nats-server", "gateway"]);
 
 /** Words that no log may hold. */
-const ALARMS =
-  /unhandled|uncaught|TypeError|ReferenceError|RangeError|AssertionError|panic:|FATAL|heap out of memory|^\s+at .*\.js:\d+|"level":"error"| error [a-z]+\.[a-z]/i;
+const ALARMS = new RegExp(
+  [
+    ...["unhandled", "uncaught", "TypeError", "ReferenceError", "RangeError", "AssertionError"],
+    ...["panic:", "FATAL", "heap out of memory", "^\\s+at .*\\.js:\\d+"],
+    ...['"level":"error"', " error [a-z]+\\.[a-z]"],
+  ].join("|"),
+  "i",
+);
 
 interface Grown extends Holding {
   process: LabProcess;

@@ -151,8 +151,10 @@ const SPOILS: Readonly<Record<string, (bytes: Buffer, dice: Random) => Buffer>> 
   garbage: (bytes, dice) => Buffer.from(dice.bytes(bytes.length)),
 };
 
-/** What of a node's state is spoiled, and what an operator does where the agent refuses to start. */
-const CURES: Readonly<Record<string, readonly ("token" | "remove" | "restore")[]>> = {
+type Cure = "token" | "remove" | "restore";
+
+/** Files of a node's state, and what an operator does where the agent refuses to start. */
+const CURES: Readonly<Record<string, readonly Cure[]>> = {
   "membership.json": ["token"],
   "snapshot.json": [],
   "forms.json": [],
