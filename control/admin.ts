@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { ask } from "./answer.js";
 import type { GivenAdmin } from "./controller/admin-list-requests.js";
 import type { AdminView } from "./controller/admins.js";
+import type { RevokedToken } from "./controller/requests.js";
 import type { StoreView } from "./controller/store-view.js";
 import type { MadeToken, TokenOptions, TokenView } from "./controller/tokens.js";
 import {
@@ -176,7 +177,9 @@ export class AdminClient {
       return { token: formatToken({ ...contents, bootstrap: { jwt, seed } }), view };
     },
     list: () => this.#ask<TokenView[]>("tokens.list"),
-    revoke: (tokenId: string) => this.#ask<TokenView>("tokens.revoke", { tokenId }),
+    /** With `nodes` those that joined with it are removed, too; without, they are named. */
+    revoke: (tokenId: string, nodes = false) =>
+      this.#ask<RevokedToken>("tokens.revoke", { tokenId, nodes }),
   };
 
   readonly config = {

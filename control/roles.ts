@@ -15,7 +15,7 @@ const readings = [
 /** The daily work. */
 const works = [
   ...["nodes.drain", "nodes.rename", "nodes.remove", "leases.reclaim", "leases.reserve"],
-  ...["tokens.create", "tokens.revoke", "peers.add", "peers.remove"],
+  ...["tokens.create", "tokens.revoke", "peers.add", "peers.remove", "store.accept"],
   ...["users.add", "users.passwd", "users.set", "users.remove"],
 ];
 
@@ -23,9 +23,7 @@ const works = [
 const own = ["admins.renew"];
 
 /** What gives rights, or changes the mesh as a whole. */
-const grants = [
-  ...["config.set", "nodes.grant", "nodes.pptp", "admins.add", "admins.remove", "store.accept"],
-];
+const grants = [...["config.set", "nodes.grant", "nodes.pptp", "admins.add", "admins.remove"]];
 
 const leastRoles = new Map<string, AdminRole>([
   ...[...readings, ...own].map((path) => [path, "observer"] as const),

@@ -40,13 +40,13 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
     ...userRequests(parts.users),
     ...adminListRequests(parts.admins, core.mesh),
   };
-  const join: Endpoint = {
+  const joining: Endpoint = {
     name: "join",
     subject: subjects.join("*"),
     handle: async (request) => {
       const tokenId = request.subject.split(".").at(-1) ?? "";
       if (!isOwnReply(request.reply, inboxOf.token(tokenId))) return refuseReply(request);
-      return JSON.stringify(await parts.admission.join(tokenId, readArguments(request.text)));
+      return join(core, parts.admission, tokenId, request.text);
     },
   };
   const member: Endpoint = {
@@ -64,7 +64,34 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
       throw new ControlError("MESHD_BAD_REQUEST", `no member may ask for ${verb}`);
     },
   };
-  return [join, member, ...adminEndpoints(core, requests, parts.admins)];
+  return [joining, member, ...adminEndpoints(core, requests, parts.admins)];
+}
+
+/** Each refusal is logged, those before the token was looked at, too. */
+async function join(
+  core: Core,
+  admission: Admission,
+  tokenId: string,
+  text: string,
+): Promise<string> {
+  try {
+    return JSON.stringify(await admission.join(tokenId, readArguments(text)));
+  } catch (error) {
+    const { nodeId = null, name = null } = readAsFar(text);
+    core.log("join-refused", { tokenId, nodeId, name, reason: String(error).slice(0, 300) });
+    throw error;
+  }
+}
+
+/** What a request says of its sender, in the log alone; not checked. */
+function readAsFar(text: string): { nodeId?: string; name?: string } {
+  try {
+    const { nodeId, name } = readArguments(text);
+    const short = (value: unknown) => String(value).slice(0, 64);
+    return { nodeId: short(nodeId), name: short(name) };
+  } catch {
+    return {};
+  }
 }
 
 /** Signed records that a member hands back after the store lost them: never older ones. */

@@ -3,7 +3,7 @@
 import { ControlError } from "../errors.js";
 import { claimName, isLabel, keyOf } from "../keys.js";
 import { isPublicKey } from "../nats/index.js";
-import type { ClaimRecord, MemberRecord, NameRecord } from "../records.js";
+import type { ClaimRecord, MemberRecord, NameRecord, TokenRecord } from "../records.js";
 import type { RecordOfKind } from "../validate.js";
 import { type Core, unfinished_ms } from "./core.js";
 import { peerAt } from "./prefixes.js";
@@ -36,6 +36,13 @@ export class Members {
       `there is no node ${JSON.stringify(nameOrId.slice(0, 80))}; "meshd node list" shows ` +
       "them";
     throw new ControlError("MESHD_NOT_FOUND", what);
+  }
+
+  /** Living members that a token let in. */
+  joinedWith({ tokenId, usedBy }: Pick<TokenRecord, "tokenId" | "usedBy">): MemberRecord[] {
+    return this.all().filter(
+      (one) => one.state !== "removed" && (one.tokenId === tokenId || usedBy.includes(one.nodeId)),
+    );
   }
 
   /** Changes one member's record; MESHD_NOT_FOUND when there is none. */

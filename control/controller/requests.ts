@@ -1,4 +1,5 @@
 // What administrators may ask: one entry per request, its arguments checked, its answer plain JSON.
+import { setTimeout as sleep } from "node:timers/promises";
 import * as check from "../check.js";
 import { type Fields, fieldsOf, Refused } from "../check.js";
 import { canonicalAddress, canonicalPrefix } from "../cidr.js";
@@ -14,8 +15,11 @@ import type { Members } from "./members.js";
 import { grantPrefix, refuseEndpoint, refuseOverlap } from "./prefixes.js";
 import { changeSetting } from "./settings.js";
 import { storeView } from "./store-view.js";
-import type { Tokens } from "./tokens.js";
+import type { Tokens, TokenView } from "./tokens.js";
 import { auditLeases, leaseViews, nodeView, type Roster, routeViews } from "./views.js";
+
+/** Far longer than a change takes to every controller. */
+const heard_ms = 300;
 
 /** Path below `<mesh>.admin.` -> what answers it. Empty or "" as a request is {}. */
 export type Requests = Record<string, (fields: Fields, asker: Asker) => Promise<unknown>>;
@@ -29,7 +33,7 @@ export function adminRequests(
   return {
     ...nodeRequests(core, members, roster),
     ...leaseRequests(core, members),
-    ...tokenRequests(tokens),
+    ...tokenRequests(tokens, members),
     ...peerRequests(core, members),
     ...storeRequests(core, roster),
     "config.get": async () => configOf(core.store),
@@ -142,7 +146,7 @@ function storeRequests(core: Core, roster: Roster): Requests {
   };
 }
 
-function tokenRequests(tokens: Tokens): Requests {
+function tokenRequests(tokens: Tokens, members: Members): Requests {
   return {
     "tokens.create": async (fields, asker) => {
       const given = (name: string) => fields[name] !== undefined;
@@ -161,8 +165,39 @@ function tokenRequests(tokens: Tokens): Requests {
       });
     },
     "tokens.list": async () => tokens.list(),
-    "tokens.revoke": async (fields) => tokens.revoke(check.text(fields, "tokenId")),
+    "tokens.revoke": async (fields) => {
+      const isNodesToo = fields.nodes !== undefined && check.flag(fields, "nodes");
+      return revokeToken(tokens, members, check.text(fields, "tokenId"), isNodesToo);
+    },
   };
+}
+
+/** A token that was revoked, and the members that joined with it. */
+export interface RevokedToken extends TokenView {
+  /** Names of those that are members still; after a removal of them none is. */
+  nodes: string[];
+  /** Names of those that were removed with it. */
+  removed: string[];
+}
+
+async function revokeToken(
+  tokens: Tokens,
+  members: Members,
+  tokenId: string,
+  isNodesToo: boolean,
+): Promise<RevokedToken> {
+  const view = await tokens.revoke(tokenId);
+  // A join that another controller ended a moment before is in this one's view by then; one that
+  // ends later finds the token revoked.
+  if (isNodesToo) await sleep(heard_ms);
+  const joined = members.joinedWith(view);
+  const removed: string[] = [];
+  for (const member of isNodesToo ? joined : []) {
+    await members.remove(member.nodeId);
+    removed.push(member.name);
+  }
+  const nodes = isNodesToo ? [] : joined.map((member) => member.name);
+  return { ...view, nodes, removed };
 }
 
 function usesOf(fields: Fields, name: string): number {

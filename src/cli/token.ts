@@ -59,8 +59,16 @@ function stateOf(token: TokenView): string {
 
 async function revoke(invocation: Invocation, context: Context): Promise<undefined> {
   const [tokenId = ""] = invocation.words;
-  const view = await withAdmin(invocation.settings, (admin) => admin.tokens.revoke(tokenId));
-  print(invocation, context, view, () => `token ${view.tokenId} is revoked\n`);
+  const isNodesToo = invocation.has("nodes");
+  const view = await withAdmin(invocation.settings, (admin) =>
+    admin.tokens.revoke(tokenId, isNodesToo),
+  );
+  print(invocation, context, view, ({ nodes, removed }) => {
+    const gone = removed.length > 0 ? `; removed with it: ${removed.join(" ")}` : "";
+    const stay = nodes.length > 0 ? `; these joined with it and stay: ${nodes.join(" ")}` : "";
+    const hint = nodes.length > 0 ? " ('--nodes' removes them)" : "";
+    return `token ${view.tokenId} is revoked${gone}${stay}${hint}\n`;
+  });
 }
 
 const createCommand: Command = {
@@ -98,8 +106,13 @@ export const command: CommandGroup = {
     },
     revoke: {
       usage: "TOKEN-ID",
-      about: "Makes a token useless. Nodes that joined with it stay.",
-      example: "meshd token revoke 3f9c0a12d8e44b7790c2a15be6f80d31",
+      about:
+        "Makes a token useless. Nodes that joined with it stay and are named; with --nodes they " +
+        "are removed.",
+      example:
+        "meshd token revoke 3f9c0a12d8e44b7790c2a15be6f80d31\n" +
+        "meshd token revoke 3f9c0a12d8e44b7790c2a15be6f80d31 --nodes",
+      options: { nodes: { about: "remove the nodes that joined with it, too" } },
       words: [1, 1],
       run: revoke,
     },

@@ -44,6 +44,54 @@ test("a revoked token's credential is cut for good", async () => {
   });
 });
 
+test("a token's nodes are named when it is revoked, and removed when that is asked", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const [leaked, other] = [
+      await admin.tokens.create({ uses: null }),
+      await admin.tokens.create({ uses: null }),
+    ];
+    const thieves = [await joinNode(leaked.token, 1), await joinNode(leaked.token, 2)];
+    await joinNode(other.token, 3);
+    const raws = await Promise.all(thieves.map((thief) => connectAs(mesh, thief)));
+    const named = await admin.tokens.revoke(leaked.view.tokenId);
+    assert.equal([named.nodes, named.removed], [["n1", "n2"], []]);
+    assert.is((await admin.nodes.list()).length, 3, "without a word they stay");
+    const done = await admin.tokens.revoke(leaked.view.tokenId, true);
+    assert.equal([done.nodes, done.removed], [[], ["n1", "n2"]]);
+    assert.equal(
+      (await admin.nodes.list()).map(({ name }) => name),
+      ["n3"],
+    );
+    await eventually("they are cut", () => raws.every((raw) => raw.connection.isClosed()));
+  });
+});
+
+test("a join that is under way when its token is revoked with its nodes leaves none", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token, view } = await admin.tokens.create({ uses: null });
+    const joins = Array.from({ length: 12 }, (_, index) => codeOf(joinNode(token, index + 1)));
+    await eventually("some are in", async () => (await admin.nodes.list()).length > 2);
+    const { removed } = await admin.tokens.revoke(view.tokenId, true);
+    const codes = await Promise.all(joins);
+    const refused = codes.filter((code) => code !== "");
+    assert.ok(removed.length > 2, "some were in");
+    assert.ok(
+      refused.every((code) => /REVOKED|AUTHORIZATION|TIMEOUT|NO_NATS/.test(code)),
+      `${codes}`,
+    );
+    assert.equal(await admin.nodes.list(), []);
+    await eventually("no lease is held", async () =>
+      (await admin.leases.list()).every((lease) => lease.state !== "held"),
+    );
+  });
+});
+
 test("several removals at once all count", async () => {
   await withMesh({}, async (mesh) => {
     await mesh.controller();
