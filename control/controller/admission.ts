@@ -70,6 +70,7 @@ export class Admission {
       return token;
     };
     const token = await spend();
+    const isTwin = undo.length === 0;
     try {
       if (await this.#members.claim(underlay.address, underlay.port, nodeId)) {
         undo.push(() => this.#members.dropClaim(underlay.address, underlay.port, nodeId));
@@ -79,9 +80,10 @@ export class Admission {
       }
       const member = await this.#admit(request, token, undo);
       const leased = await this.#lease(member, undo);
-      // Another controller, where the other request failed, may have given the use back meanwhile;
-      // or the token was revoked, with the nodes that had joined with it until then.
-      await spend();
+      // Another controller, where the other request failed, may have given the use back meanwhile.
+      if (isTwin) await spend();
+      // It may have been revoked meanwhile, with the nodes that had joined with it until then.
+      await this.#tokens.refuseRevoked(tokenId);
       await this.#dropOld(request);
       this.#core.log("node-joined", { nodeId, name, podCIDRs: leased.podCIDRs, tokenId });
       return await this.#membership(leased);

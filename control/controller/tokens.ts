@@ -127,6 +127,12 @@ export class Tokens {
     return { token, fresh };
   }
 
+  /** MESHD_TOKEN_REVOKED when it was meanwhile. */
+  async refuseRevoked(tokenId: string): Promise<void> {
+    const { record } = await this.#core.store.read<"tokens">(keyOf.token(tokenId));
+    if (record?.revoked !== false) throw revokedError();
+  }
+
   /** Gives a use back when the join that spent it failed. */
   async giveBack(tokenId: string, nodeId: string): Promise<void> {
     await this.#core.store.change<"tokens">(keyOf.token(tokenId), (token) => {
@@ -137,6 +143,10 @@ export class Tokens {
   }
 }
 
+function revokedError(): ControlError {
+  return new ControlError("MESHD_TOKEN_REVOKED", "the token was revoked; make a new one");
+}
+
 function checkToken(
   token: TokenRecord | null,
   isProven: (bootstrapKey: string) => boolean,
@@ -144,9 +154,7 @@ function checkToken(
   if (!token || !isProven(token.bootstrapKey)) {
     throw new ControlError("MESHD_TOKEN_INVALID", "this mesh gave no such token; make a new one");
   }
-  if (token.revoked) {
-    throw new ControlError("MESHD_TOKEN_REVOKED", "the token was revoked; make a new one");
-  }
+  if (token.revoked) throw revokedError();
   if (token.expires !== null && Date.parse(token.expires) <= Date.now()) {
     throw new ControlError(
       "MESHD_TOKEN_EXPIRED",
