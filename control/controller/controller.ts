@@ -31,6 +31,7 @@ import { Leases } from "./leases.js";
 import { Losses } from "./losses.js";
 import { Members } from "./members.js";
 import { isKept, Memory } from "./memory.js";
+import { Pace } from "./pace.js";
 import { Revocation } from "./revocation.js";
 import { Store } from "./store.js";
 import { Tokens } from "./tokens.js";
@@ -59,6 +60,9 @@ export interface ControllerOptions {
 }
 
 const relist_ms = 300_000;
+/** A member may spoil its own record thousands of times in a second: one line for it. */
+const refusal_ms = 1_000;
+const refusals_max = 1_000;
 const beatMissing_ms = 7_000;
 const holdOff_ms = 60_000;
 /** Records that are put back at once. */
@@ -77,6 +81,7 @@ export class Controller {
   readonly #admins: Admins;
   readonly #revocation: Revocation;
   readonly #roster = new Roster();
+  readonly #refusals = new Pace(refusal_ms, refusals_max);
   #beat: NodeJS.Timeout | null = null;
   #keeping: NodeJS.Timeout | null = null;
   #configLater: NodeJS.Timeout | null = null;
@@ -311,7 +316,7 @@ export class Controller {
 
   /** Those of a listing wait for its end: by all of them it is known what became of the store. */
   #refused(view: View, { key, revision, reason }: Refusal): void {
-    this.#log("record-refused", { key, revision, reason });
+    if (this.#refusals.isDue(key)) this.#log("record-refused", { key, revision, reason });
     if (!view.isListing) void this.#mend([key]);
   }
 
