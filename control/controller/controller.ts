@@ -316,7 +316,9 @@ export class Controller {
 
   /** Those of a listing wait for its end: by all of them it is known what became of the store. */
   #refused(view: View, { key, revision, reason }: Refusal): void {
-    if (this.#refusals.isDue(key)) this.#log("record-refused", { key, revision, reason });
+    // Numbers in a reason are no other reason.
+    const isDue = this.#refusals.isDue(`${key} ${reason.replace(/\d+/g, "")}`);
+    if (isDue) this.#log("record-refused", { key, revision, reason });
     if (!view.isListing) void this.#mend([key]);
   }
 
