@@ -273,8 +273,8 @@ test("a flood: long values are refused, and nobody else is kept from work", asyn
     );
     const lines = () => mesh.log.filter((line) => line.event === "record-refused").length;
     const before = lines();
-    for (let round = 0; round < 2_000; round++) raw.publish(own, "{}");
-    const { seq } = await stream.publish(own, "{}");
+    for (let round = 0; round < 2_000; round++) raw.publish(own, "x");
+    const { seq } = await stream.publish(own, "x");
     const admin = await mesh.admin();
     await eventually("a controller has read all of it", async () =>
       (await admin.refused()).some(({ revision }) => revision >= seq),
