@@ -1,5 +1,9 @@
 // A frame that is sent again until it had its effect: Reset-Requests, a Success that may be lost.
 
+/** As long and as often as a Configure-Request (RFC 1661 section 4.6). */
+export const RESTART_MS = 3_000;
+export const SENDS_MAX = 10;
+
 export class Repeater {
   #deadline: number | null = null;
   #left = 0;
@@ -18,6 +22,12 @@ export class Repeater {
     this.#ask(now_ms);
   }
 
+  /** Sends now, and begins to count anew. */
+  start(now_ms: number): void {
+    this.stop();
+    this.request(now_ms);
+  }
+
   /** It was sent already: only the repeats. */
   sent(now_ms: number): void {
     this.#left = this.most - 1;
@@ -33,10 +43,13 @@ export class Repeater {
     return this.#deadline;
   }
 
-  tick(now_ms: number): void {
-    if (this.#deadline === null || now_ms < this.#deadline) return;
-    if (this.#left > 0) this.#ask(now_ms);
-    else this.stop();
+  /** Sends again when it is time; true when the last one had no effect either. */
+  tick(now_ms: number): boolean {
+    if (this.#deadline === null || now_ms < this.#deadline) return false;
+    const isOver = this.#left === 0;
+    if (isOver) this.stop();
+    else this.#ask(now_ms);
+    return isOver;
   }
 
   #ask(now_ms: number): void {

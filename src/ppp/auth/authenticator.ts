@@ -1,6 +1,8 @@
 // The side that asks for proof: CHAP of three kinds (RFC 1994, 2433, 2759) and PAP (RFC 1334). One
 // try a link; a repeat of the peer's packet gets the same answer.
+
 import { randomBytes } from "node:crypto";
+import { RESTART_MS, Repeater, SENDS_MAX } from "../repeater.js";
 import {
   type Checked,
   checkChapMd5,
@@ -11,7 +13,6 @@ import {
 } from "./checks.js";
 import { ErrorCode, errorSentence, failureText } from "./failure.js";
 import * as packets from "./packets.js";
-import { Retransmission } from "./timer.js";
 import type { AuthEvents, AuthenticatorOptions, AuthMachine, AuthMethod } from "./types.js";
 
 type ChapMethod = Exclude<AuthMethod, "pap">;
@@ -67,7 +68,7 @@ class ChapAuthenticator implements AuthMachine {
   readonly #events: AuthEvents;
   readonly #challenge: Uint8Array;
   readonly #identifier: number;
-  readonly #retransmission: Retransmission;
+  readonly #retransmission: Repeater;
   #answer: Uint8Array | null = null;
 
   constructor(options: AuthenticatorOptions, method: ChapMethod, events: AuthEvents) {
@@ -81,7 +82,7 @@ class ChapAuthenticator implements AuthMachine {
     const name = Buffer.from(options.name);
     const data = packets.writeValued({ value: this.#challenge, name });
     const challenge = this.#packet(packets.Code.CHALLENGE, data);
-    this.#retransmission = new Retransmission(() => events.send(challenge));
+    this.#retransmission = new Repeater(RESTART_MS, SENDS_MAX, () => events.send(challenge));
   }
 
   start(now_ms: number): void {
@@ -97,11 +98,11 @@ class ChapAuthenticator implements AuthMachine {
   }
 
   tick(now_ms: number): void {
-    if (this.#retransmission.isOver(now_ms)) this.#verdict.timeout();
+    if (this.#retransmission.tick(now_ms)) this.#verdict.timeout();
   }
 
   nextDeadline(): number | null {
-    return this.#retransmission.due_ms;
+    return this.#retransmission.nextDeadline();
   }
 
   #decide({ code, data }: packets.Packet): void {
@@ -141,7 +142,7 @@ class PapAuthenticator implements AuthMachine {
   readonly #verdict: Verdict;
   readonly #events: AuthEvents;
   /** Sends nothing: bounds the wait for the peer. */
-  readonly #wait = new Retransmission(() => {});
+  readonly #wait = new Repeater(RESTART_MS, SENDS_MAX, () => {});
   #answer: { code: number; data: Uint8Array } | null = null;
 
   constructor(options: AuthenticatorOptions, events: AuthEvents) {
@@ -162,11 +163,11 @@ class PapAuthenticator implements AuthMachine {
   }
 
   tick(now_ms: number): void {
-    if (this.#wait.isOver(now_ms)) this.#verdict.timeout();
+    if (this.#wait.tick(now_ms)) this.#verdict.timeout();
   }
 
   nextDeadline(): number | null {
-    return this.#wait.due_ms;
+    return this.#wait.nextDeadline();
   }
 
   #decide({ identifier, data }: packets.Packet): void {

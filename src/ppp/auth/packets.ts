@@ -1,9 +1,9 @@
 // Frames of CHAP (RFC 1994 section 4) and PAP (RFC 1334 section 2.2), from the 2-byte protocol
 // number on. Reading gives null for whatever is no such frame; bytes behind its length are padding.
+import * as wire from "../wire.js";
 import type { AuthMethod } from "./types.js";
 
-export const CHAP = 0xc223;
-export const PAP = 0xc023;
+export const { CHAP, PAP } = wire.Protocol;
 export const Code = { CHALLENGE: 1, RESPONSE: 2, SUCCESS: 3, FAILURE: 4 } as const;
 export const PapCode = { REQUEST: 1, ACK: 2, NAK: 3 } as const;
 /** Longer names are nobody's. */
@@ -33,20 +33,14 @@ export interface Packet {
 }
 
 export function readPacket(frame: Uint8Array): Packet | null {
-  if (frame.length < 6) return null;
-  const [high = 0, low = 0, code = 0, identifier = 0, lengthHigh = 0, lengthLow = 0] = frame;
-  const length = lengthHigh * 256 + lengthLow;
-  if (length < 4 || length > frame.length - 2) return null;
-  return { protocol: high * 256 + low, code, identifier, data: frame.subarray(6, 2 + length) };
+  const packet = wire.readPacket(frame);
+  if (packet === null) return null;
+  const { code, id: identifier, data } = packet;
+  return { protocol: wire.protocolOf(frame), code, identifier, data };
 }
 
-export function writePacket(packet: Packet): Uint8Array {
-  const { protocol, code, identifier, data } = packet;
-  const frame = new Uint8Array(6 + data.length);
-  const length = data.length + 4;
-  frame.set([protocol >> 8, protocol & 0xff, code, identifier, length >> 8, length & 0xff]);
-  frame.set(data, 6);
-  return frame;
+export function writePacket({ protocol, code, identifier, data }: Packet): Uint8Array {
+  return wire.writePacket(protocol, { code, id: identifier, data });
 }
 
 /** What a Challenge and a Response carry. */

@@ -1,6 +1,8 @@
 // The side that proves itself: answers Challenges of CHAP (RFC 1994, 2433, 2759) or sends PAP's
 // request (RFC 1334). It answers later Challenges, too, as an authenticator may send at any time.
+
 import { randomBytes } from "node:crypto";
+import { RESTART_MS, Repeater, SENDS_MAX } from "../repeater.js";
 import { isEqual, userOf } from "./checks.js";
 import { ErrorCode, errorSentence, readErrorCode } from "./failure.js";
 import {
@@ -13,7 +15,6 @@ import {
 } from "./ms-chap.js";
 import * as packets from "./packets.js";
 import { startKeysV1, startKeysV2 } from "./start-keys.js";
-import { Retransmission } from "./timer.js";
 import type {
   AuthEvents,
   AuthFailure,
@@ -40,7 +41,7 @@ abstract class Peer implements AuthMachine {
   #isFailed = false;
   readonly name: Uint8Array;
   readonly user: string;
-  protected abstract readonly timer: Retransmission;
+  protected abstract readonly timer: Repeater;
 
   constructor(
     readonly options: AuthPeerOptions,
@@ -57,12 +58,12 @@ abstract class Peer implements AuthMachine {
   }
 
   tick(now_ms: number): void {
-    if (!this.timer.isOver(now_ms)) return;
+    if (!this.timer.tick(now_ms)) return;
     this.fail("timeout", "the other side neither took nor refused us in time");
   }
 
   nextDeadline(): number | null {
-    return this.timer.due_ms;
+    return this.timer.nextDeadline();
   }
 
   get isFailed(): boolean {
@@ -89,7 +90,7 @@ class ChapPeer extends Peer {
    * The authenticator repeats its Challenge until it has our Response, but not the Success: if that
    * one was lost, only a repeated Response brings it (RFC 1994 section 4.2).
    */
-  protected readonly timer = new Retransmission(() => {
+  protected readonly timer = new Repeater(RESTART_MS, SENDS_MAX, () => {
     if (this.#answered) this.events.send(this.#answered.frame);
   });
   readonly #method: Exclude<AuthMethod, "pap">;
@@ -188,7 +189,7 @@ function isProof(proof: string, data: Uint8Array): boolean {
 }
 
 class PapPeer extends Peer {
-  protected readonly timer: Retransmission;
+  protected readonly timer: Repeater;
   readonly #identifier: number;
 
   constructor(options: AuthPeerOptions, password: string, events: AuthEvents) {
@@ -205,7 +206,7 @@ class PapPeer extends Peer {
       data,
     });
     this.#identifier = identifier;
-    this.timer = new Retransmission(() => events.send(request));
+    this.timer = new Repeater(RESTART_MS, SENDS_MAX, () => events.send(request));
   }
 
   receive(frame: Uint8Array): void {
@@ -219,7 +220,7 @@ class PapPeer extends Peer {
 
 /** Fails at once: the method needs the password, and only its hash is known. */
 class HashOnly extends Peer {
-  protected readonly timer = new Retransmission(() => {});
+  protected readonly timer = new Repeater(RESTART_MS, SENDS_MAX, () => {});
   override start(): void {
     this.fail("denied", `${this.options.method} needs the password itself, not its hash`);
   }
