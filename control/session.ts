@@ -6,7 +6,6 @@ import type { PptpUser } from "./accounts.js";
 import { answerAdmin, ask, serviceError } from "./answer.js";
 import { Confidences } from "./confidences.js";
 import { ControlError } from "./errors.js";
-import { renewMembership, renewOver } from "./join.js";
 import { keyOf } from "./keys.js";
 import { Ledger } from "./ledger.js";
 import type { Membership } from "./membership.js";
@@ -14,6 +13,7 @@ import { Bucket, Link, readUserJwt, serve, signingKey } from "./nats/index.js";
 import { OwnRecords } from "./own-records.js";
 import { type Presented, Presenter } from "./present.js";
 import type { MeshSnapshot } from "./records.js";
+import { Renewal } from "./renewal.js";
 import type { EndpointFacts, MemberSessionOptions, NodeFacts } from "./session-options.js";
 import { agentServiceName, inboxOf, subjectsOf } from "./subjects.js";
 import { ranHere, Twins, thisPlace } from "./twins.js";
@@ -46,7 +46,7 @@ export class MemberSession extends EventEmitter {
   #stopService: (() => Promise<void>) | null = null;
   #known = false;
   #removed = false;
-  #renewing: Promise<Membership> | null = null;
+  readonly #renewal: Renewal;
 
   private constructor(options: MemberSessionOptions) {
     super();
@@ -58,6 +58,14 @@ export class MemberSession extends EventEmitter {
     this.#own = new OwnRecords(meshId, signingKey(options.identity.seed), this.#ledger, (reason) =>
       log("own-record-not-written", { reason }),
     );
+    this.#renewal = new Renewal({
+      identity: options.identity,
+      servers: options.servers,
+      membership: () => this.#membership,
+      link: () => this.#link,
+      take: (renewed) => this.#take(renewed),
+      log,
+    });
     this.#presenter = new Presenter(this.#ledger, (batch) => this.#present(batch));
     this.#confidences = new Confidences({
       asker: () => ({ link: this.#link, membership: this.#membership, identity: options.identity }),
@@ -201,10 +209,7 @@ export class MemberSession extends EventEmitter {
 
   /** New credentials with the key alone; also done by itself at half-life. */
   renew(): Promise<Membership> {
-    this.#renewing ??= this.#renewNow().finally(() => {
-      this.#renewing = null;
-    });
-    return this.#renewing;
+    return this.#renewal.renew();
   }
 
   /**
@@ -247,6 +252,7 @@ export class MemberSession extends EventEmitter {
     });
     this.#view.on("entry", ({ key }: { key: string }) => {
       if (key === keyOf.accounts()) this.#confidences.follow();
+      if (key === keyOf.heartbeat() && !this.#view.isListing) this.#hearBeat();
     });
     this.#view.on("trouble", (reason) => this.#log("watch-lost", { reason }));
     if (saved !== undefined) {
@@ -348,7 +354,12 @@ export class MemberSession extends EventEmitter {
     if (!this.#link?.connected) return;
     const subject = subjectsOf(this.#membership.mesh).heartbeat(this.nodeId);
     this.#link.publish(subject, JSON.stringify({ time: new Date().toISOString() }));
-    this.#checkRenewal();
+    this.#renewal.check();
+  }
+
+  #hearBeat(): void {
+    const beat = this.#ledger.get<"heartbeat">(keyOf.heartbeat())?.record;
+    if (beat) this.#renewal.hear(beat.time);
   }
 
   #listed(): void {
@@ -372,24 +383,9 @@ export class MemberSession extends EventEmitter {
     }
   }
 
-  async #renewNow(): Promise<Membership> {
-    const link = this.#link;
-    const { identity, servers } = this.#options;
-    const renewed = link?.connected
-      ? await renewOver(link, this.#membership, 10_000)
-      : await renewMembership(this.#membership, identity, servers ? { servers } : {});
+  #take(renewed: Membership): void {
     this.#membership = renewed;
     // A member that left has taken its file away: it must not come back.
     if (!this.#stop.signal.aborted) this.emit("membership", renewed);
-    return renewed;
-  }
-
-  /** At half-life; the connection takes the new credentials when it is made anew. */
-  #checkRenewal(): void {
-    const jwt = readUserJwt(this.#membership.jwt);
-    if (!jwt || jwt.expires === null || !this.connected) return;
-    const half_ms = ((jwt.expires + jwt.issued) / 2) * 1000;
-    if (Date.now() < half_ms) return;
-    this.renew().catch((error) => this.#log("renewal-failed", { reason: String(error) }));
   }
 }

@@ -71,12 +71,15 @@ const online_ms = 15_000;
 export class Roster {
   readonly #heard = new Map<string, number>();
   hear(nodeId: string): void {
-    this.#heard.set(nodeId, Date.now());
+    this.#heard.set(nodeId, performance.now());
   }
   lastSeen(nodeId: string): { lastSeen: string | null; online: boolean } {
     const at = this.#heard.get(nodeId);
     if (at === undefined) return { lastSeen: null, online: false };
-    return { lastSeen: new Date(at).toISOString(), online: Date.now() - at < online_ms };
+    // The wall clock may have jumped since.
+    const age_ms = performance.now() - at;
+    const lastSeen = new Date(Date.now() - age_ms).toISOString();
+    return { lastSeen, online: age_ms < online_ms };
   }
 }
 
