@@ -20,6 +20,7 @@ import type { PathProber } from "./pmtu/prober.js";
 import type { Prober } from "./probes.js";
 import { isTunnelProtocol, isUdp, type TunnelProtocol } from "./protocols.js";
 import { RawGuard, type RawStatus } from "./raw-guard.js";
+import { areSameTables } from "./same-tables.js";
 import type { AgentLog, AgentOptions, AgentStatus } from "./types.js";
 
 export interface EngineParts {
@@ -58,7 +59,7 @@ export class Engine {
   private current: Plan;
   /** What was applied last: the one that status shows. */
   private applied: Plan;
-  private publishedText = "";
+  private published: TableContents | null = null;
   private hostText = "";
   private podsText = "";
   private savedRevision = -1;
@@ -128,7 +129,7 @@ export class Engine {
    * A new device (recreated after somebody deleted it) knows nothing: forget what was published.
    */
   forgetPublished(): void {
-    this.publishedText = "";
+    this.published = null;
   }
 
   /**
@@ -201,12 +202,11 @@ export class Engine {
   private publish(): void {
     const { datapath, session } = this.parts;
     const tables = this.current.tables ?? emptyTables(session.nodeId, this.current);
-    const text = JSON.stringify(tables);
-    if (text === this.publishedText) {
+    if (areSameTables(tables, this.published)) {
       return;
     }
     datapath.publish(tables);
-    this.publishedText = text;
+    this.published = tables;
     this.churn.published++;
   }
 

@@ -2,7 +2,16 @@
 // written. Two owners for one prefix or one underlay address are refused, never decided by order.
 import { CALLS_MAX } from "../../assembly/shared/calls.js";
 import { NEXT_LOCAL, NEXT_PEER } from "../../assembly/shared/tables.js";
-import { type Address, maskWords, parseAddress, parseMac, parsePrefix } from "./address.js";
+import {
+  type Address,
+  maskWords,
+  parseAddress,
+  parseMac,
+  parsePrefix,
+  readPrefix4,
+  readPrefix6,
+} from "./address.js";
+import { RouteList } from "./routes.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import {
   type CallOptions,
@@ -25,13 +34,6 @@ export class TableError extends Error {
     super(message);
     this.code = code;
   }
-}
-
-/** A prefix and where it leads: NEXT_LOCAL or NEXT_PEER + peer index. */
-export interface Route {
-  words: number[];
-  length: number;
-  next: number;
 }
 
 export interface CheckedSelf {
@@ -70,8 +72,8 @@ export interface CheckedPeer {
 export interface CheckedContents {
   self: CheckedSelf;
   peers: CheckedPeer[];
-  routes4: Route[];
-  routes6: Route[];
+  routes4: RouteList;
+  routes6: RouteList;
 }
 
 export interface Capacities {
@@ -210,46 +212,55 @@ function checkPeer(peer: TablePeer, selfMtu: number): CheckedPeer {
 
 /** Collects routes of both families; the same prefix for two owners is a conflict. */
 class RouteSet {
-  readonly routes4: Route[] = [];
-  readonly routes6: Route[] = [];
-  readonly #owners = new Map<string, number>();
+  readonly routes4: RouteList;
+  readonly routes6: RouteList;
+  readonly #words = new Uint32Array(4);
 
-  add(text: string, words: number[], length: number, next: number): void {
-    const key = `${words.join(".")}/${length}`;
-    const owner = this.#owners.get(key);
-    if (owner === next) return;
-    if (owner !== undefined) {
-      const why = `prefix ${text} has two owners: take it from one of them`;
-      throw new TableError("MESHD_TABLE_CONFLICT", why);
-    }
-    this.#owners.set(key, next);
-    (words.length === 1 ? this.routes4 : this.routes6).push({ words, length, next });
+  constructor(capacity: number) {
+    this.routes4 = new RouteList(1, capacity);
+    this.routes6 = new RouteList(4, capacity);
+  }
+
+  add(text: string, words: ArrayLike<number>, length: number, next: number, is6: boolean): void {
+    if ((is6 ? this.routes6 : this.routes4).add(words, length, next)) return;
+    const why = `prefix ${text} has two owners: take it from one of them`;
+    throw new TableError("MESHD_TABLE_CONFLICT", why);
   }
 
   addPrefix(text: string, next: number): void {
+    const words = this.#words;
+    const is6 = text.includes(":");
+    const length = is6 ? readPrefix6(text, words) : readPrefix4(text, words);
+    if (length >= 0) this.add(text, words, length, next, is6);
+    else this.#addUnusual(text, next);
+  }
+
+  /** In a spelling that is read slowly, or none at all. */
+  #addUnusual(text: string, next: number): void {
     const prefix = parsePrefix(text);
     if (prefix === undefined) throw invalid("prefix", text, "give address/length, no host bits");
-    this.add(text, prefix.words, prefix.length, next);
+    this.add(text, prefix.words, prefix.length, next, prefix.family === 6);
   }
 
   /** A node address is local even where no own prefix covers it. */
   addAddress(text: string, next: number): void {
-    const { words } = address("node address", text);
-    const length = words.length * 32;
-    this.add(text, maskWords(words, length), length, next);
+    const { words, family } = address("node address", text);
+    this.add(text, words, words.length * 32, next, family === 6);
   }
 }
 
 function checkRoutes(contents: TableContents, most: number): RouteSet {
-  const set = new RouteSet();
-  for (const prefix of contents.self.prefixes) set.addPrefix(prefix, NEXT_LOCAL);
-  for (const own of contents.self.addresses) {
-    if (!isCovered(own, contents.self.prefixes)) set.addAddress(own, NEXT_LOCAL);
+  const { self, peers } = contents;
+  const own = self.prefixes.length + self.addresses.length;
+  const set = new RouteSet(peers.reduce((sum, { prefixes }) => sum + prefixes.length, own));
+  for (const prefix of self.prefixes) set.addPrefix(prefix, NEXT_LOCAL);
+  for (const one of self.addresses) {
+    if (!isCovered(one, self.prefixes)) set.addAddress(one, NEXT_LOCAL);
   }
-  contents.peers.forEach((peer, index) => {
+  peers.forEach((peer, index) => {
     for (const prefix of peer.prefixes) set.addPrefix(prefix, NEXT_PEER + index);
   });
-  const count = Math.max(set.routes4.length, set.routes6.length);
+  const count = Math.max(set.routes4.count, set.routes6.count);
   if (count > most) {
     const why = `${count} prefixes, room for ${most}: raise prefixCapacity and restart`;
     throw new TableError("MESHD_TABLE_FULL", why);

@@ -13,10 +13,16 @@ function rotate(value: number, by: number): number {
 }
 
 /** Hash of an IPv6 prefix, four words in host order, most significant first. */
-export function hash6(words: ArrayLike<number>, length: number): number {
-  const [a = 0, b = 0, c = 0, d = 0] = Array.from(words);
+export function hash6(a: number, b: number, c: number, d: number, length: number): number {
   const high = mix(b ^ mix(a ^ Math.imul(length, SPREAD)));
   return (c | d) === 0 ? high : mix(d ^ mix(c ^ high));
+}
+
+/** Hash of a prefix of `width` words; of the control thread's own, not of the tables. */
+export function mixPrefix(words: ArrayLike<number>, width: number, length: number): number {
+  let value = Math.imul(length, SPREAD);
+  for (let at = 0; at < width; at++) value = mix(value ^ (words[at] ?? 0));
+  return value >>> 0;
 }
 
 /** Hash of an underlay address: the 16 bytes of D_PEER as four little-endian words. */

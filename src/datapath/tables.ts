@@ -71,8 +71,9 @@ import {
 } from "../../assembly/shared/tables.js";
 import { addressBytes } from "./address.js";
 import { clear } from "./clear.js";
-import { type CheckedContents, type CheckedPeer, checkContents, type Route } from "./contents.js";
+import { type CheckedContents, type CheckedPeer, checkContents } from "./contents.js";
 import { hash6, hashSource } from "./hash.js";
+import type { RouteList } from "./routes.js";
 import type { Sessions } from "./sessions.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import { writeTrie } from "./trie.js";
@@ -244,25 +245,33 @@ function writePeers(copy: CopyWriter, contents: CheckedContents, sessions: Sessi
 }
 
 /** Lengths that occur, longest first: the order in which the hot path tries them. */
-function writeLengths(copy: CopyWriter, routes: readonly Route[]): void {
-  const lengths = [...new Set(routes.map((route) => route.length))].sort((a, b) => b - a);
-  copy.bytes.set(lengths, copy.at + T_FIB6_LENGTHS);
-  copy.setWord(T_FIB6_COUNT, lengths.length);
+function writeLengths(copy: CopyWriter, { lengths, count }: RouteList): void {
+  const occurring = [...new Set(lengths.subarray(0, count))].sort((a, b) => b - a);
+  copy.bytes.set(occurring, copy.at + T_FIB6_LENGTHS);
+  copy.setWord(T_FIB6_COUNT, occurring.length);
 }
 
-function writeFib6(copy: CopyWriter, routes: readonly Route[]): void {
-  const slots = copy.word(T_FIB6_AT);
+function writeFib6(copy: CopyWriter, routes: RouteList): void {
+  const at = copy.word(T_FIB6_AT);
   const mask = copy.word(T_FIB6_MASK);
-  clear(copy.bytes, slots, slots + (mask + 1) * FIB6_SLOT_SIZE);
-  for (const { words, length, next } of routes) {
-    let slot = hash6(words, length) & mask;
-    const at = () => slots + slot * FIB6_SLOT_SIZE;
-    while (copy.view.getUint32(at() + FIB6_VALUE, true) !== 0) slot = (slot + 1) & mask;
+  clear(copy.bytes, at, at + (mask + 1) * FIB6_SLOT_SIZE);
+  const { words: from, lengths, next, count } = routes;
+  const slots = new Uint32Array(copy.bytes.buffer, copy.bytes.byteOffset);
+  const [slotWords, first] = [FIB6_SLOT_SIZE / 4, at / 4];
+  for (let index = 0; index < count; index++) {
+    const [a, b] = [from[4 * index] as number, from[4 * index + 1] as number];
+    const [c, d] = [from[4 * index + 2] as number, from[4 * index + 3] as number];
+    const length = lengths[index] as number;
+    let slot = hash6(a, b, c, d, length) & mask;
+    while (slots[first + slot * slotWords + FIB6_VALUE / 4] !== 0) slot = (slot + 1) & mask;
+    const word = first + slot * slotWords;
     // Two 64-bit numbers, high half first, each little-endian: the words of a half change places.
-    [1, 0, 3, 2].forEach((word, i) => {
-      copy.view.setUint32(at() + FIB6_PREFIX + 4 * i, words[word] ?? 0, true);
-    });
-    copy.view.setUint32(at() + FIB6_VALUE, length * FIB_LENGTH_UNIT + next, true);
+    const prefix = word + FIB6_PREFIX / 4;
+    slots[prefix] = b;
+    slots[prefix + 1] = a;
+    slots[prefix + 2] = d;
+    slots[prefix + 3] = c;
+    slots[word + FIB6_VALUE / 4] = length * FIB_LENGTH_UNIT + (next[index] as number);
   }
   writeLengths(copy, routes);
 }

@@ -9,7 +9,7 @@ import {
   T_FIB4_CHUNKS,
   T_FIB4_USED,
 } from "../../assembly/shared/tables.js";
-import type { Route } from "./contents.js";
+import type { RouteList } from "./routes.js";
 
 /** A level: the last bit of the address it looks at, how many it looks at, bytes of a chunk. */
 interface Level {
@@ -52,8 +52,8 @@ class Trie {
   /** Enters a prefix. Shorter ones that cover it were entered before, longer ones come after. */
   add(prefix: number, length: number, next: number): void {
     let chunk = this.#root;
-    for (const [index, level] of LEVELS.entries()) {
-      const { end, bits } = level;
+    for (let index = 0; index < LEVELS.length; index++) {
+      const { end, bits } = LEVELS[index] as Level;
       const entry = chunk / 4 + ((prefix >>> (32 - end)) & (2 ** bits - 1));
       if (length <= end) {
         this.#words.fill(next, entry, entry + 2 ** (end - length));
@@ -77,7 +77,7 @@ class Trie {
 }
 
 /** Replaces the trie in the copy of the tables at `at`, which has room for that many routes. */
-export function writeTrie(memory: Uint8Array, at: number, routes: readonly Route[]): void {
+export function writeTrie(memory: Uint8Array, at: number, routes: RouteList): void {
   const words = new Uint32Array(memory.buffer, memory.byteOffset, memory.byteLength / 4);
   const word = (offset: number) => words[(at + offset) / 4] as number;
   const root = word(T_FIB4_AT);
@@ -85,8 +85,10 @@ export function writeTrie(memory: Uint8Array, at: number, routes: readonly Route
   words.fill(0, root / 4, (root + FIB4_ROOT_SIZE) / 4);
   words.fill(0, chunks / 4, (chunks + word(T_FIB4_USED)) / 4);
   const trie = new Trie(words, root, chunks);
-  const byLength = [...routes].sort((a, b) => a.length - b.length);
-  for (const { words: prefix, length, next } of byLength) trie.add(prefix[0] ?? 0, length, next);
+  for (const index of routes.byLength()) {
+    const [prefix, length] = [routes.words[index] as number, routes.lengths[index] as number];
+    trie.add(prefix, length, routes.next[index] as number);
+  }
   trie.finish();
   words[(at + T_FIB4_USED) / 4] = trie.next - chunks;
 }
