@@ -120,6 +120,7 @@ export class Twins {
   #since: number | null = null;
   #found: ControlError | null = null;
   #timer: NodeJS.Timeout | null = null;
+  #ended = false;
 
   constructor(options: TwinsOptions) {
     this.#options = options;
@@ -155,11 +156,11 @@ export class Twins {
     await this.#ask(link);
     link.subscribe(this.#subject, (message) => this.#hear(message));
     await this.#ask(link, same_ms);
-    while (this.#found === null && performance.now() < end && link.connected) {
+    while (this.#found === null && !this.#ended && performance.now() < end && link.connected) {
       await sleep(Math.min(answer_ms, end - performance.now()));
       await this.#ask(link);
     }
-    if (this.#found !== null) return false;
+    if (this.#found !== null || this.#ended) return false;
     this.#since ??= performance.now();
     const ask = () => void this.#ask(link);
     link.on("connected", ask);
@@ -169,6 +170,7 @@ export class Twins {
   }
 
   close(): void {
+    this.#ended = true;
     if (this.#timer) clearInterval(this.#timer);
   }
 

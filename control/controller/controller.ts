@@ -27,6 +27,7 @@ import { Confidant } from "./confidant.js";
 import { type Core, configOf } from "./core.js";
 import { ensureBuckets } from "./creation.js";
 import { endpointsOf } from "./endpoints.js";
+import { Housekeeping } from "./housekeeping.js";
 import { Leases } from "./leases.js";
 import { Losses } from "./losses.js";
 import { Members } from "./members.js";
@@ -52,6 +53,8 @@ export interface ControllerOptions {
    * back meanwhile what it had.
    */
   holdOff_ms?: number;
+  /** Milliseconds after which what stays half-done is finished; default 60,000. */
+  tidy_ms?: number;
   /** Seconds that node credentials last; default 30 days. Members renew at half of it. */
   credentials_s?: number;
   /** Milliseconds until it must be ready; default 15,000. */
@@ -77,11 +80,14 @@ export class Controller {
   readonly #views: { mesh: View; secrets: View };
   readonly #core: Core;
   readonly #members: Members;
+  readonly #housekeeping: Housekeeping;
   readonly #users: Users;
   readonly #admins: Admins;
   readonly #revocation: Revocation;
   readonly #roster = new Roster();
   readonly #refusals = new Pace(refusal_ms, refusals_max);
+  /** Revocations that were asked for. */
+  readonly #owed = new Set<string>();
   #beat: NodeJS.Timeout | null = null;
   #keeping: NodeJS.Timeout | null = null;
   #configLater: NodeJS.Timeout | null = null;
@@ -123,6 +129,12 @@ export class Controller {
       whoRuns: (nodeId, asking) => whoRuns(link, mesh.name, nodeId, asking),
     };
     this.#members = new Members(this.#core);
+    this.#housekeeping = new Housekeeping(
+      this.#members,
+      () => this.#oweAgain(),
+      log,
+      options.tidy_ms,
+    );
     this.#users = new Users(this.#core);
     this.#admins = new Admins(this.#core);
   }
@@ -159,6 +171,7 @@ export class Controller {
     if (this.#keeping) clearInterval(this.#keeping);
     if (this.#configLater) clearTimeout(this.#configLater);
     this.#revocation.close();
+    this.#housekeeping.close();
     const { mesh, secrets } = this.#views;
     await this.#link.close(() =>
       Promise.all([this.#stopService?.(), mesh.close(), secrets.close()]),
@@ -186,11 +199,8 @@ export class Controller {
     await this.#admins.keepFirst();
     this.#keeping = setInterval(() => void this.#keepFirst(), keep_ms);
     await this.#serve();
-    await this.#members.finishRemovals();
-    // A controller may have ended between a change and its announcement.
-    await this.#users.announce();
-    this.#revocation.ensure(this.#owedRevocations());
-    for (const member of this.#members.all()) await this.#followNode(member.nodeId);
+    await this.#housekeeping.begin();
+    await this.#oweAgain();
   }
 
   async #ensureBuckets(): Promise<void> {
@@ -227,6 +237,20 @@ export class Controller {
     await this.#core.store.change<"config">(keyOf.config(), (now) =>
       now === null ? config : undefined,
     );
+  }
+
+  /** Another controller may have ended between a change and what follows from it. */
+  async #oweAgain(): Promise<void> {
+    if (!this.#link.connected) return;
+    await this.#users.announce();
+    // Each once: of a time that lies ahead, as a wrong clock wrote it, nothing is ever enough.
+    const isNew = ({ key, since_s }: { key: string; since_s: number }) => {
+      const one = `${key} ${since_s}`;
+      return !this.#owed.has(one) && this.#owed.add(one);
+    };
+    const owed = this.#owedRevocations().filter(isNew);
+    if (owed.length > 0) this.#revocation.ensure(owed);
+    for (const member of this.#members.all()) await this.#followNode(member.nodeId);
   }
 
   /** A controller may have ended between a removal and its revocation. */

@@ -5,9 +5,13 @@ import { claimName, isLabel, keyOf } from "../keys.js";
 import { isPublicKey } from "../nats/index.js";
 import type { ClaimRecord, MemberRecord, NameRecord, TokenRecord } from "../records.js";
 import type { RecordOfKind } from "../validate.js";
-import { type Core, unfinished_ms } from "./core.js";
+import { type Core, configOf, unfinished_ms } from "./core.js";
+import { poolsOf } from "./leases.js";
 import { peerAt } from "./prefixes.js";
 import type { Stored } from "./store.js";
+
+/** Whether a record has been as it is for longer than a join, a rename or a removal takes. */
+export type IsOld = (key: string, serial: number) => boolean;
 
 /** Compare-and-set writes that another controller was faster with, in a row. */
 const attempts_max = 5;
@@ -202,33 +206,66 @@ export class Members {
       grantedPrefixes: [],
       pptpServer: false,
     }));
-    await this.#release(member, Number.POSITIVE_INFINITY);
+    await this.#endLeases(member);
+    const { mesh } = this.#core.store.ledgers;
+    const own = [...mesh.ofKind("names"), ...mesh.ofKind("claims")];
+    for (const { key, record } of own) if (record?.nodeId === nodeId) await this.#drop(key, nodeId);
     await this.dropName(member.name, nodeId);
     this.#core.revoke([nodeId]);
     this.#core.log("node-removed", { nodeId, name: member.name });
     return member;
   }
 
-  /** What a removed member still has, given before a time (unix ms): it may be joining again. */
-  async #release({ nodeId, epoch }: MemberRecord, before_ms: number): Promise<void> {
+  /** Leases that a removed member still holds; not those of a later membership. */
+  async #endLeases({ nodeId, epoch }: MemberRecord): Promise<void> {
     const { mesh } = this.#core.store.ledgers;
-    const left = <K extends "names" | "claims">(kind: K) =>
-      [...mesh.ofKind(kind)].filter(
-        ({ record, serial }) => record?.nodeId === nodeId && serial < before_ms,
-      );
     const held = [...mesh.records("leases")].filter(
       (one) => one.nodeId === nodeId && one.state === "held" && one.epoch <= epoch,
     );
     for (const lease of held) {
       await this.#core.leases.end(lease.cidr, { nodeId, epoch: lease.epoch });
     }
-    for (const { key } of [...left("names"), ...left("claims")]) await this.#drop(key, nodeId);
   }
 
-  /** Finishes removals that a controller began and did not live to end. */
-  async finishRemovals(): Promise<void> {
-    const removed = this.all().filter((member) => member.state === "removed");
-    for (const member of removed) await this.#release(member, Date.now() - unfinished_ms);
+  /**
+   * Finishes what a controller began and did not live to end: removals, and what is old of renames
+   * and claims. `joins`: ends old joins that never got a lease, too; nobody was told of them.
+   */
+  async finish(isOld: IsOld, { joins } = { joins: false }): Promise<void> {
+    const { mesh } = this.#core.store.ledgers;
+    for (const member of this.all()) {
+      if (member.state === "removed") await this.#endLeases(member);
+      else if (joins && this.#isUnfinished(member)) {
+        const key = keyOf.member(member.nodeId);
+        if (isOld(key, mesh.get(key)?.serial ?? 0)) await this.#undoJoin(member);
+      }
+    }
+    for (const { key, record, serial } of [...mesh.ofKind("names"), ...mesh.ofKind("claims")]) {
+      if (record === null || !this.#isAbandoned(record) || !isOld(key, serial)) continue;
+      await this.#drop(key, record.nodeId);
+    }
+  }
+
+  /** Its owner is no member, or has another name by now. */
+  #isAbandoned(taken: NameRecord | ClaimRecord): boolean {
+    const { mesh } = this.#core.store.ledgers;
+    const owner = mesh.get<"members">(keyOf.member(taken.nodeId))?.record;
+    if (!owner || owner.state === "removed") return true;
+    return "name" in taken && taken.name !== owner.name;
+  }
+
+  /** It has no PodCIDR and has never spoken under this membership. */
+  #isUnfinished({ nodeId, podCIDRs, epoch }: MemberRecord): boolean {
+    const { store } = this.#core;
+    const node = store.ledgers.mesh.get<"nodes">(keyOf.node(nodeId))?.record;
+    return podCIDRs.length === 0 && node?.epoch !== epoch && poolsOf(configOf(store)).length > 0;
+  }
+
+  async #undoJoin({ nodeId, name }: MemberRecord): Promise<void> {
+    const { record } = await this.#core.store.read<"members">(keyOf.member(nodeId));
+    if (!record || record.state === "removed" || !this.#isUnfinished(record)) return;
+    this.#core.log("join-unfinished", { nodeId, name });
+    await this.remove(nodeId);
   }
 
   /**
