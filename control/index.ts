@@ -42,6 +42,7 @@ export {
   setMeshServers,
   unmakeMesh,
 } from "./mesh.js";
+export { moveOfflineKeys, offlineKeysHere } from "./offline-keys.js";
 export type * from "./records.js";
 export { FORMS_MAX, roles } from "./records.js";
 export { type AdminRole, adminRoles } from "./roles.js";

@@ -23,6 +23,10 @@ export const COMMANDS: Readonly<Record<string, TableEntry>> = {
     load: () => import("./administrators.js"),
   },
   config: { summary: "get or set settings of the mesh", load: () => import("./settings.js") },
+  keys: {
+    summary: "list the mesh's keys, move two off this host",
+    load: () => import("./keys.js"),
+  },
   peer: { summary: "add, list or remove static peers", load: () => import("./peer.js") },
   mtu: { summary: "why packets to a peer are no larger", load: () => import("./mtu.js") },
   pod: { summary: "add, list or remove pods of this node", load: () => import("./pod.js") },
