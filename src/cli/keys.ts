@@ -1,5 +1,5 @@
 // meshd keys list | move: which keys of the mesh are on this host, and which need not be.
-import { loadMesh, moveOfflineKeys, offlineKeysHere } from "../../control/index.js";
+import { loadMesh, moveOfflineKeys } from "../../control/index.js";
 import { meshDir } from "./admin.js";
 import type { CommandGroup, Context, Invocation } from "./command.js";
 import { readIfThere } from "./files.js";
@@ -47,8 +47,7 @@ async function move(invocation: Invocation, context: Context): Promise<undefined
 }
 
 /** What `up` says while the keys that nothing reads are still here; undefined when they are not. */
-export async function offlineKeysNote(dir: string): Promise<string | undefined> {
-  const here = await offlineKeysHere(await loadMesh(dir));
+export function offlineKeysNote(here: readonly string[]): string | undefined {
   if (here.length === 0) return undefined;
   const files = here.map((path) => path.split("/").at(-1)).join(" and ");
   return `${files}: nothing that runs reads them; 'meshd keys move DIR' takes them off this host`;
@@ -67,8 +66,8 @@ export const command: CommandGroup = {
     move: {
       usage: "DIR",
       about:
-        "Moves the operator's and the account's own key to a folder on another disk; nothing that " +
-        "runs reads them. They are written there and read back before they go here.",
+        "Moves the operator's and the account's own key to a folder on another disk; nothing " +
+        "that runs reads them. They are written there and read back before they go here.",
       example: "meshd keys move /media/safe/mesh-keys",
       words: [1, 1],
       run: move,

@@ -7,6 +7,7 @@ import {
   type Mesh,
   type NatsClientHelp,
   natsClientHelp,
+  offlineKeysHere,
   setMeshServers,
   unmakeMesh,
 } from "../../control/index.js";
@@ -14,6 +15,7 @@ import { meshDir, meshHere } from "./admin.js";
 import { CommandError, type Context, type Invocation } from "./command.js";
 import { natsDir, runController } from "./controller-process.js";
 import { type ControllerState, controllerState } from "./controller-state.js";
+import { offlineKeysNote } from "./keys.js";
 import { launch, serviceArgv } from "./launch.js";
 import { fields, Progress, print, warningLines } from "./output.js";
 import { runningPid } from "./process-files.js";
@@ -35,6 +37,8 @@ interface UpView {
   controllerPid: number;
   natsPid: number | null;
   warnings: string[];
+  /** Key files on this host that nothing which runs reads. */
+  offlineKeys: string[];
   /** What the stock `nats` client needs to talk to this mesh as its administrator. */
   natsClient: NatsClientHelp;
 }
@@ -178,6 +182,7 @@ async function viewOf(mesh: Mesh, state: ControllerState): Promise<UpView> {
     controllerPid: state.pid,
     natsPid: state.natsPid,
     warnings: state.warnings,
+    offlineKeys: await offlineKeysHere(mesh),
     natsClient: natsClientHelp(mesh),
   };
 }
@@ -189,6 +194,7 @@ function upText(view: UpView): string {
     ["controller", `process ${view.controllerPid}`],
     ["admin", view.adminCredentials],
     ["nats tool", view.natsClient.examples[0]],
+    ["keys", offlineKeysNote(view.offlineKeys)],
     ["next", "meshd token create   (then, on each host: meshd join TOKEN)"],
   ]);
   return lines + warningLines(view.warnings);

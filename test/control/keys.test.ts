@@ -7,7 +7,7 @@ import { createMesh, moveOfflineKeys, offlineKeysHere } from "../../control/inde
 import { codeOf, eventually, joinNode, withMesh } from "./fixture.js";
 import { connectAs } from "./raw.js";
 
-test("join, renew, revoke, remove, restart and a second controller need no offline key", async () => {
+test("join, revoke, remove, restart, a second controller: none needs an offline key", async () => {
   await withMesh({}, async (mesh) => {
     const seeds = await Promise.all(
       (await offlineKeysHere(mesh.mesh)).map((path) => readFile(path, "utf8")),

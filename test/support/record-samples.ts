@@ -25,11 +25,18 @@ export function recordSamples(nodeId: string): [string, object][] {
       {
         ...{ nodeId, name: "n1", key: nodeId, state: "active", role: "node" },
         ...{ podCIDRs: ["10.244.0.0/24", "fd00::/64"], epoch: 1, grantedPrefixes: [] },
-        ...{ pptpServer: true, joined: now },
+        ...{ pptpServer: true, joined: now, tokenId: "00112233445566778899aabbccddeeff" },
       },
     ],
     [keyOf.name("n1"), { name: "n1", nodeId }],
     [keyOf.accounts(), { latest: 1_790_000_000_000 }],
+    [
+      keyOf.admin("anna"),
+      {
+        ...{ name: "anna", key: nodeId, role: "operator", created: now, createdBy: "admin" },
+        ...{ lasts_s: 7_776_000, expires: now, removed: false, formerKeys: [NODE_ID] },
+      },
+    ],
     [
       keyOf.user("ada.l"),
       {
