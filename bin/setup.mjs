@@ -26,6 +26,7 @@ const NEEDS = {
     { command: "iperf3", package: "iperf3" },
   ],
   bench: [{ command: "ethtool", package: "ethtool" }],
+  chaos: [{ command: "faketime", package: "faketime" }],
   plot: [{ command: "rsvg-convert", package: "librsvg2-bin" }],
   peers: [
     { command: "nebula", package: "nebula" },
@@ -48,7 +49,8 @@ const PURPOSES = {
   demo: ["build", "demo"],
   bench: ["build", "demo", "bench", "plot"],
   "bench-peers": ["build", "demo", "bench", "plot", "peers"],
-  test: ["build", "demo", "bench", "test", "interop"],
+  test: ["build", "demo", "bench", "chaos", "test", "interop"],
+  chaos: ["build", "demo", "chaos"],
   interop: ["build", "demo", "test", "interop"],
 };
 /** Where these cannot be had, tests that need them say so and are skipped. */

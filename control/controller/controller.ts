@@ -89,6 +89,7 @@ export class Controller {
   /** Revocations that were asked for. */
   readonly #owed = new Set<string>();
   #beat: NodeJS.Timeout | null = null;
+  #failedBeats = 0;
   #keeping: NodeJS.Timeout | null = null;
   #configLater: NodeJS.Timeout | null = null;
   readonly #memory: Memory;
@@ -194,7 +195,10 @@ export class Controller {
     await this.#beginConfig();
     await this.#sendBeat();
     this.#beat = setInterval(() => {
-      this.#sendBeat().catch((error) => this.#log("beat-failed", { reason: String(error) }));
+      this.#sendBeat().catch((error) => {
+        this.#failedBeats += 1;
+        this.#log("beat-failed", { reason: String(error) });
+      });
     }, this.#options.beat_ms ?? 5_000);
     await this.#admins.keepFirst();
     this.#keeping = setInterval(() => void this.#keepFirst(), keep_ms);
@@ -333,9 +337,16 @@ export class Controller {
   }
 
   async #sendBeat(): Promise<void> {
-    if (!this.#link.connected) return;
-    const { controllerId } = this;
-    await this.#core.store.beat({ controllerId, time: new Date().toISOString() });
+    if (this.#link.connected) {
+      const { controllerId } = this;
+      await this.#core.store.beat({ controllerId, time: new Date().toISOString() });
+    }
+    this.#failedBeats = 0;
+  }
+
+  /** Beats in a row that the store did not take, though its server is connected. */
+  get failedBeats(): number {
+    return this.#failedBeats;
   }
 
   /** Those of a listing wait for its end: by all of them it is known what became of the store. */

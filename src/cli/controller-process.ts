@@ -1,4 +1,5 @@
 // The controller as a service of this host, with the nats-server of `up` beside it or without.
+import { rm, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Controller, type Mesh } from "../../control/index.js";
 import { startNatsServer } from "../natsd/index.js";
@@ -11,6 +12,12 @@ import { forgetProcess, logFile, type Place, rememberProcess } from "./process-f
 /** How often the nats-server's process is looked at. */
 const WATCH_MS = 1000;
 const WATCH_MAX_MS = 30_000;
+/** So many beats, five seconds apart, and the store is taken for one that will not work again. */
+const FAILED_BEATS = 3;
+/** A server that was started anew gets so long before it is judged again. */
+const TRIAL_MS = 60_000;
+/** Must fit on its disk: else a new start ends as the last one did. */
+const ROOM_BYTES = 1 << 20;
 
 /** The nats-server that this process runs. */
 export interface OwnServer {
@@ -57,7 +64,8 @@ export async function runController(
     log("controller.ready", { mesh: mesh.name, nats: urls.join(",") });
     if (own !== undefined && server !== undefined) {
       const restarted = (now: RunningServer) => say(now.pid);
-      const kept = { place: settings, mesh, own, server, log, restarted };
+      const failedBeats = () => controller.failedBeats;
+      const kept = { place: settings, mesh, own, server, log, restarted, failedBeats };
       server = await keepServer(kept, stopped);
     } else await stopped;
     await controller.close();
@@ -86,9 +94,37 @@ interface Kept {
   server: RunningServer;
   log: Log;
   restarted(server: RunningServer): void;
+  failedBeats(): number;
 }
 
-/** Starts the server again whenever its process is gone; gives the last one when told to stop. */
+async function hasRoom(place: Place): Promise<boolean> {
+  const path = `${natsDir(place)}/room.${process.pid}`;
+  try {
+    await writeFile(path, Buffer.alloc(ROOM_BYTES), { mode: 0o600, flush: true });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await rm(path, { force: true });
+  }
+}
+
+/**
+ * Ends a server whose JetStream answers no more while its process runs on: after a full disk it
+ * stays switched off, and a hung server is no better.
+ */
+async function endSilent({ place, server, log, failedBeats }: Kept): Promise<boolean> {
+  const beats = failedBeats();
+  if (beats < FAILED_BEATS || !(await hasRoom(place))) return false;
+  log("nats-server.silent", { pid: server.pid, beats });
+  await server.stop();
+  return true;
+}
+
+/**
+ * Starts the server again whenever its process is gone or silent; gives the last one when told to
+ * stop.
+ */
 async function keepServer(kept: Kept, stopped: Promise<void>): Promise<RunningServer> {
   let { server } = kept;
   let stop = false;
@@ -96,13 +132,17 @@ async function keepServer(kept: Kept, stopped: Promise<void>): Promise<RunningSe
     stop = true;
   });
   let wait_ms = WATCH_MS;
+  let judgedFrom_ms = 0;
   while (!stop) {
     await Promise.race([stopped, sleep(wait_ms, undefined, { ref: false })]);
     if (stop) break;
-    if (await server.running()) {
+    const isOnTrial = performance.now() < judgedFrom_ms;
+    const isSilent = !isOnTrial && (await endSilent({ ...kept, server }));
+    if (!isSilent && (await server.running())) {
       wait_ms = WATCH_MS;
       continue;
     }
+    judgedFrom_ms = performance.now() + TRIAL_MS;
     kept.log("nats-server.lost", { pid: server.pid });
     // A full disk or a taken port stays so for a while: neither the host nor the log is to fill up.
     wait_ms = Math.min(2 * wait_ms, WATCH_MAX_MS);

@@ -13,9 +13,7 @@ import { pathFaults } from "./faults/path.js";
 
 const test = suite("chaos");
 const PROGRAM = "dist/test/chaos/run.js";
-const SLOW = "store-disk-full";
-const others = [...changeFaults, ...diskFaults].filter(({ name }) => name !== SLOW);
-const KINDS = [controlFaults, nodeFaults, pathFaults, others];
+const KINDS = [controlFaults, nodeFaults, pathFaults, [...changeFaults, ...diskFaults]];
 
 /** Runs the program to its end; it takes its lab away also when we are ended. */
 function chaos(...argv: string[]): Promise<{ code: number | null; said: string }> {

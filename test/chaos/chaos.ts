@@ -10,7 +10,7 @@ import { type Step, stepsOf } from "./plan.js";
 import type { StepResult } from "./report.js";
 import { Upkeep } from "./upkeep.js";
 
-const CONTROL_LIMIT_MS = 45_000;
+const CONTROL_LIMIT_MS = 60_000;
 /** So long traffic runs before the first fault, and after a failure before the next. */
 const WARM_UP_MS = 3000;
 /** So much longer we look for the real figure of a recovery that came too late. */
@@ -38,6 +38,7 @@ export class Chaos {
   readonly results: StepResult[] = [];
   readonly upkeep: Upkeep;
   readonly #began = Date.now();
+  #healing = 0;
 
   constructor(
     readonly world: World,
@@ -83,7 +84,7 @@ export class Chaos {
     const { lab, traffic } = this.world;
     const result: StepResult = {
       ...{ number, fault: name, target: "", at: clock(), hurts: fault.hurts, lost: 0, resumed: 0 },
-      ...{ recovery_ms: null, streams_ms: null, seconds: 0, wrong: [] },
+      ...{ recovery_ms: null, streams_ms: null, control_ms: null, seconds: 0, wrong: [] },
     };
     const began = Date.now();
     traffic.mark();
@@ -108,6 +109,7 @@ export class Chaos {
     await injury.heal();
     if (proven !== undefined) result.wrong.push(messageOf(proven));
     const { isWell, ...took } = await traffic.recovered(healing, PATIENCE_MS);
+    this.#healing = healing;
     result.recovery_ms = isWell ? took.probes_ms : null;
     result.streams_ms = isWell ? took.streams_ms : null;
     if (!isWell) result.wrong.push(`no recovery: ${traffic.lossText()}`);
@@ -125,6 +127,7 @@ export class Chaos {
     const { lab, traffic } = this.world;
     const { wrong } = result;
     wrong.push(...(await checkControl(lab, CONTROL_LIMIT_MS)));
+    result.control_ms = Date.now() - this.#healing;
     wrong.push(...(await checkPairs(lab)));
     wrong.push(...(await checkLeases(lab)));
     wrong.push(...(await checkChurn(lab)));

@@ -15,6 +15,8 @@ export interface StepResult {
   /** From the healing; null: not within the time that was given. */
   recovery_ms: number | null;
   streams_ms: number | null;
+  /** Until agents and administrators were known to reach the control plane again. */
+  control_ms: number | null;
   seconds: number;
   wrong: string[];
 }
@@ -34,7 +36,11 @@ export function stepText(one: StepResult): string {
   const verdict = one.wrong.length === 0 ? "ok  " : "FAIL";
   const number = String(one.number).padStart(3);
   const loss = one.hurts === "control" ? `${one.lost} lost` : `${one.lost} lost meanwhile`;
-  const figures = `back in ${inSeconds(one.recovery_ms)}, streams ${inSeconds(one.streams_ms)}`;
+  const figures = [
+    `back in ${inSeconds(one.recovery_ms)}`,
+    `streams ${inSeconds(one.streams_ms)}`,
+    `control ${inSeconds(one.control_ms)}`,
+  ].join(", ");
   const head = `${verdict} ${number} ${one.at} ${one.fault}: ${one.target}`;
   const lines = [`${head}; ${figures}; ${loss} (${one.seconds.toFixed(0)} s)`];
   return [...lines, ...one.wrong.map((what) => `         ${what}`)].join("\n");
@@ -47,6 +53,7 @@ interface FaultRow {
   lost: number;
   recovery: (number | null)[];
   streams: (number | null)[];
+  control: (number | null)[];
 }
 
 function rowsOf(steps: readonly StepResult[]): FaultRow[] {
@@ -54,12 +61,14 @@ function rowsOf(steps: readonly StepResult[]): FaultRow[] {
   for (const one of steps) {
     const row = rows.get(one.fault) ?? {
       ...{ fault: one.fault, steps: 0, failed: 0, lost: 0, recovery: [], streams: [] },
+      control: [],
     };
     row.steps += 1;
     row.failed += one.wrong.length === 0 ? 0 : 1;
     row.lost += one.lost;
     row.recovery.push(one.recovery_ms);
     row.streams.push(one.streams_ms);
+    row.control.push(one.control_ms);
     rows.set(one.fault, row);
   }
   return [...rows.values()].sort((a, b) => a.fault.localeCompare(b.fault));
@@ -76,11 +85,12 @@ const median = (all: readonly (number | null)[]) => {
 /** Faults, one a line, as a Markdown table that also reads well in a terminal. */
 export function faultTable(steps: readonly StepResult[]): string {
   const head = ["fault", "steps", "failed", "back (median)", "back (worst)", "streams (worst)"];
+  const more = ["control (worst)", "probes lost"];
   const cells = rowsOf(steps).map((row) => [
     ...[row.fault, `${row.steps}`, `${row.failed}`, median(row.recovery), worst(row.recovery)],
-    ...[worst(row.streams), `${row.lost}`],
+    ...[worst(row.streams), worst(row.control), `${row.lost}`],
   ]);
-  const all = [[...head, "probes lost"], ...cells];
+  const all = [[...head, ...more], ...cells];
   const widths = all[0]?.map((_, at) => Math.max(...all.map((row) => row[at]?.length ?? 0))) ?? [];
   const line = (row: string[]) =>
     `| ${row.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join(" | ")} |`;

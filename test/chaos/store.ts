@@ -24,6 +24,8 @@ export interface StoredMember {
 export interface StoredRecords {
   leases: StoredLease[];
   members: StoredMember[];
+  /** When a controller last wrote its heartbeat, by its own clock. */
+  beat: number;
 }
 
 /** All leases and members of the mesh's bucket. */
@@ -37,18 +39,19 @@ export async function readStore(lab: ChaosLab): Promise<StoredRecords> {
   });
   try {
     const bucket = await connection.jetstream().views.kv(env.MESHD_MESH ?? "", { bindOnly: true });
-    const records: StoredRecords = { leases: [], members: [] };
+    const records: StoredRecords = { leases: [], members: [], beat: 0 };
     const keys: string[] = [];
     for await (const key of await bucket.keys()) keys.push(key);
     for (const key of keys) {
       const [kind] = key.split(".");
-      if (kind !== "leases" && kind !== "members") continue;
+      if (kind !== "leases" && kind !== "members" && kind !== "heartbeat") continue;
       const entry = await bucket.get(key);
       if (entry === null || entry.operation !== "PUT") continue;
       const { record } = entry.json<{ record: unknown }>();
       const value = typeof record === "string" ? JSON.parse(record) : record;
       if (kind === "leases") records.leases.push(value as StoredLease);
-      else records.members.push(value as StoredMember);
+      else if (kind === "members") records.members.push(value as StoredMember);
+      else records.beat = Date.parse((value as { time: string }).time);
     }
     return records;
   } finally {

@@ -1,6 +1,7 @@
 // All faults, by name.
 import type { Fault } from "../fault.js";
 import { changeFaults } from "./change.js";
+import { clockFaults } from "./clock.js";
 import { controlFaults } from "./control.js";
 import { diskFaults } from "./disk.js";
 import { nodeFaults } from "./node.js";
@@ -12,4 +13,5 @@ export const FAULTS: readonly Fault[] = [
   ...pathFaults,
   ...changeFaults,
   ...diskFaults,
+  ...clockFaults,
 ];
