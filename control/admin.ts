@@ -62,6 +62,19 @@ export interface AdminChoice {
   expires_s?: number | null;
 }
 
+/** Requests that a second time do something else, or are refused: never sent twice. */
+const once = new Set([
+  "nodes.remove",
+  "leases.reclaim",
+  "leases.reserve",
+  "peers.add",
+  "peers.remove",
+  "users.add",
+  "users.remove",
+  "admins.add",
+  "admins.remove",
+]);
+
 /**
  * A node is named by its name or nodeId. Every method may fail with MESHD_NO_NATS,
  * MESHD_NO_CONTROLLER, MESHD_TIMEOUT, MESHD_PERMISSION and with the errors of the controller's part
@@ -124,7 +137,8 @@ export class AdminClient {
 
   async #ask<T>(path: string, request: object = {}): Promise<T> {
     const subject = subjectsOf(this.#mesh).adminAs(this.#name, path);
-    return (await ask(this.#link, subject, request, this.#timeout_ms)) as T;
+    const again = !once.has(path);
+    return (await ask(this.#link, subject, request, this.#timeout_ms, { again })) as T;
   }
 
   readonly nodes = {

@@ -2,7 +2,7 @@
 // to do".
 import { setTimeout as sleep } from "node:timers/promises";
 import { ControlError, type ControlErrorCode } from "./errors.js";
-import type { Link, Message } from "./nats/index.js";
+import type { Answer, Link, Message } from "./nats/index.js";
 import { isAdminReply } from "./subjects.js";
 
 /** HTTP-like numbers for the stock tools; programs compare the MESHD_ code. */
@@ -39,6 +39,8 @@ export function serviceError(error: unknown): { code: number; text: string } {
 
 /** Controllers reconnect within this time after a server's restart. */
 const patience_ms = 2_000;
+/** A controller that is not very busy answers long before: another may be asked as well. */
+const second_ms = 5_000;
 
 /** A request that nobody heard may be sent again. */
 async function requestPatiently(link: Link, subject: string, text: string, timeout_ms: number) {
@@ -47,25 +49,60 @@ async function requestPatiently(link: Link, subject: string, text: string, timeo
     try {
       return await link.request(subject, text, timeout_ms);
     } catch (error) {
-      const unheard = error instanceof ControlError && error.code === "MESHD_NO_CONTROLLER";
-      if (!unheard || performance.now() > end) throw error;
+      if (codeOf(error) !== "MESHD_NO_CONTROLLER" || performance.now() > end) throw error;
       // Not all of those who wait for a controller at the same moment.
       await sleep(100 + Math.random() * 200);
     }
   }
 }
 
+const codeOf = (error: unknown) => (error instanceof ControlError ? error.code : "");
+/** What may be over with the next try: a connection that broke, a controller that went. */
+const passing = new Set(["MESHD_NO_NATS", "MESHD_NO_CONTROLLER", "MESHD_TIMEOUT"]);
+
+/**
+ * The server hands each request to one of several controllers, and one that hangs (its host was
+ * paused) keeps it. So what may be done twice is asked again while the first answer is awaited, and
+ * when server or controller are lost under way. The first answer counts.
+ */
+async function requestAgain(link: Link, subject: string, text: string, timeout_ms: number) {
+  const end = performance.now() + timeout_ms;
+  const left_ms = () => Math.max(1, end - performance.now());
+  const asked: Promise<Answer | ControlError>[] = [];
+  const askOnce = () =>
+    requestPatiently(link, subject, text, left_ms()).catch((error: unknown) => {
+      if (!passing.has(codeOf(error))) throw error;
+      return error as ControlError;
+    });
+  for (;;) {
+    asked.push(askOnce());
+    const over = new AbortController();
+    const wait = { signal: over.signal };
+    const later = sleep(Math.min(second_ms, left_ms()), null, wait).catch(() => null);
+    const first = await Promise.race([...asked, later]).finally(() => over.abort());
+    if (first !== null && !(first instanceof ControlError)) return first;
+    if (first !== null) {
+      if (performance.now() + patience_ms > end) throw first;
+      asked.length = 0;
+      await sleep(200 + Math.random() * 300);
+    }
+  }
+}
+
 /**
  * One request to a controller; the JSON of its answer, or its error thrown as the ControlError it
- * was there.
+ * was there. `again`: done twice it is the same as once, so that it may be sent to another
+ * controller, too.
  */
 export async function ask(
   link: Link,
   subject: string,
   request: unknown,
   timeout_ms: number,
+  options: { again?: boolean } = {},
 ): Promise<unknown> {
-  const answer = await requestPatiently(link, subject, JSON.stringify(request), timeout_ms);
+  const send = options.again ? requestAgain : requestPatiently;
+  const answer = await send(link, subject, JSON.stringify(request), timeout_ms);
   if (answer.error) {
     const match = /^(MESHD_[A-Z_]+): (.*)$/s.exec(answer.error.error);
     const code = (match?.[1] ?? "MESHD_INTERNAL") as ControlErrorCode;

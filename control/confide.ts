@@ -57,7 +57,7 @@ export async function askConfidentially(
   const signature = signed(signingKey(identity.seed), bytesOf(occasion, "asks"));
   const asked = { ...request, reader: key.publicKey, signature };
   const subject = subjectsOf(mesh).member(nodeId, verb);
-  const answer = (await ask(link, subject, asked, 10_000)) as Fields | null;
+  const answer = (await ask(link, subject, asked, 10_000, { again: true })) as Fields | null;
   const text = typeof answer?.text === "string" ? answer.text : "";
   if (!isSigned(grantKey, bytesOf(occasion, text), answer?.signature)) {
     const what = `the answer to "${verb}" is not signed by this mesh; it was not believed`;

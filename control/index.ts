@@ -10,6 +10,19 @@ export {
   type PeerProtocol,
   peerProtocols,
 } from "./built.js";
+export {
+  type Cluster,
+  type ClusterServer,
+  type ClusterState,
+  clientUrl,
+  clusterName,
+  clusterSizes,
+  newClusterSecret,
+  otherServers,
+  ownServer,
+  readCluster,
+  writeCluster,
+} from "./cluster.js";
 export type { AdminView } from "./controller/admins.js";
 export { Controller, type ControllerOptions } from "./controller/controller.js";
 export { readIncident, type StoreIncident, storeReportFile } from "./controller/losses.js";

@@ -20,7 +20,7 @@ export interface JoinOptions {
   underlay: { address: string; port: number };
   /** Instead of the token's. */
   servers?: string[];
-  /** For the whole; default 15,000. */
+  /** For the whole; default 30,000. */
   timeout_ms?: number;
   /** Instead of this process on this host. */
   place?: Place;
@@ -86,7 +86,7 @@ async function askAsBootstrap(
   request: JoinRequest,
   options: JoinOptions,
 ): Promise<unknown> {
-  const timeout_ms = options.timeout_ms ?? 15_000;
+  const timeout_ms = options.timeout_ms ?? 30_000;
   if (token.expires !== null && Date.parse(token.expires) <= Date.now()) {
     const what = `the token ended at ${token.expires}; "meshd token create" makes a new one`;
     throw new ControlError("MESHD_TOKEN_EXPIRED", what);
@@ -107,7 +107,8 @@ async function askAsBootstrap(
     throw new ControlError("MESHD_TOKEN_REVOKED", what, { cause: error });
   });
   try {
-    return await ask(link, subjectsOf(token.mesh).join(token.tokenId), request, timeout_ms);
+    const subject = subjectsOf(token.mesh).join(token.tokenId);
+    return await ask(link, subject, request, timeout_ms, { again: true });
   } catch (cause) {
     if (!(cause instanceof ControlError) || cause.code !== "MESHD_PERMISSION") throw cause;
     const what = 'the token\'s parts do not belong together; "meshd token create" makes a new one';
@@ -181,6 +182,6 @@ export async function renewOver(
   timeout_ms: number,
 ): Promise<Membership> {
   const subject = subjectsOf(membership.mesh).member(membership.nodeId, "renew");
-  const answer = await ask(link, subject, {}, timeout_ms);
+  const answer = await ask(link, subject, {}, timeout_ms, { again: true });
   return readGrants(answer, membership);
 }

@@ -33,6 +33,7 @@ export const keyOf = {
   token: (tokenId: string) => `tokens.${tokenId}`,
   admin: (name: string) => `admins.${name}`,
   accounts: () => "accounts",
+  servers: () => "servers",
   /** A dot would begin another part of the key; "=" is in no name. */
   user: (name: string) => `users.${name.replaceAll(".", "=")}`,
 };
@@ -50,9 +51,10 @@ export type RecordKind =
   | "tokens"
   | "admins"
   | "accounts"
+  | "servers"
   | "users";
 
-const singleKinds = new Set(["config", "heartbeat", "accounts"]);
+const singleKinds = new Set(["config", "heartbeat", "accounts", "servers"]);
 const labelKinds = new Set(["names", "peers", "admins"]);
 const addressKinds = new Set(["leases", "claims"]);
 

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { refuseUnbuiltConfig } from "./built.js";
+import { type Cluster, clusterName, clusterSection, serverName } from "./cluster.js";
 import { ADMIN_LASTS_S, FIRST_ADMIN, renewControllerRights, writeUser } from "./credentials.js";
 import { ControlError } from "./errors.js";
 import { readTextFile, writeSecretFile } from "./files.js";
@@ -278,7 +279,8 @@ export interface NatsServerSettings {
   port: number;
   /** JetStream's and the resolver's directory. */
   storeDir: string;
-  serverName?: string;
+  /** The cluster that this server is one of; absent: it works alone. */
+  cluster?: Cluster;
 }
 
 /** Directory of the server's account resolver: one file `<account key>.jwt` each. */
@@ -302,11 +304,15 @@ export async function natsServerConfig(mesh: Mesh, settings: NatsServerSettings)
     if (kept === null) preloaded.push(`  ${key}: ${quoted(jwt)}\n`);
   }
   const preload = preloaded.length > 0 ? `resolver_preload {\n${preloaded.join("")}}\n` : "";
-  const name = settings.serverName ?? `${mesh.name}-${mesh.meshId.slice(0, 8)}`;
+  const { cluster } = settings;
+  const name = cluster ? serverName(mesh, cluster.self) : clusterName(mesh);
   return `# Written by meshd for mesh ${mesh.name}; changes are overwritten.
 server_name: ${quoted(name)}
 host: ${quoted(settings.host)}
 port: ${settings.port}
+# A client that hangs is cut off within 15 s, and others get what was meant for it.
+ping_interval: "5s"
+ping_max: 2
 operator: ${quoted(contents.operatorJwt)}
 system_account: ${quoted(contents.systemAccount)}
 jetstream { store_dir: ${quoted(join(settings.storeDir, "jetstream"))} }
@@ -314,9 +320,9 @@ resolver {
   type: full
   dir: ${quoted(resolverDir(settings.storeDir))}
   allow_delete: false
-  interval: "2m"
+  interval: "${cluster ? "5s" : "2m"}"
 }
-${preload}`;
+${preload}${cluster ? clusterSection(mesh, cluster, settings) : ""}`;
 }
 
 /** What the stock `nats` client needs to talk to a mesh. */

@@ -77,6 +77,7 @@ export function controllerPermissions(mesh: string, key: string): Permissions {
   const api = [subjects.bucket, subjects.secrets].flatMap((bucket) => [
     `$JS.API.STREAM.CREATE.KV_${bucket}`,
     `$JS.API.STREAM.INFO.KV_${bucket}`,
+    // To raise the number of replicas when the cluster grows.
     `$JS.API.STREAM.UPDATE.KV_${bucket}`,
     `$JS.API.STREAM.MSG.GET.KV_${bucket}`,
     ...watching(bucket, "*"),
@@ -86,6 +87,7 @@ export function controllerPermissions(mesh: string, key: string): Permissions {
       `$KV.${subjects.bucket}.config`,
       `$KV.${subjects.bucket}.heartbeat`,
       `$KV.${subjects.bucket}.accounts`,
+      `$KV.${subjects.bucket}.servers`,
       ...kinds.map((kind) => `$KV.${subjects.bucket}.${kind}.*`),
       `$KV.${subjects.secrets}.>`,
       subjects.creation,
@@ -147,10 +149,18 @@ export function adminPermissions(
   };
 }
 
-/** The system account's user that sends changed account JWTs (revocations) to the servers. */
+/**
+ * The system account's user: sends changed account JWTs (revocations) to the servers, asks each how
+ * its JetStream is, and takes one that is lost for good out of the cluster.
+ */
 export function systemPermissions(key: string): Permissions {
   return {
-    publish: ["$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP"],
+    publish: [
+      "$SYS.REQ.CLAIMS.UPDATE",
+      "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP",
+      "$SYS.REQ.SERVER.PING.JSZ",
+      "$JS.API.SERVER.REMOVE",
+    ],
     subscribe: [`${inboxOf.controller(key)}.>`],
   };
 }

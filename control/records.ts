@@ -262,3 +262,18 @@ export interface AccountsRecord {
   /** Highest serial of all `users` records. */
   latest: number;
 }
+
+/** `servers`: where NATS is, so that members hear of a change and find it after a restart. */
+export interface ServersRecord {
+  /** Rises with each change of the list. */
+  generation: number;
+  servers: NatsPlace[];
+}
+
+/** One nats-server. */
+export interface NatsPlace {
+  /** For clients. */
+  url: string;
+  /** Port for the other servers of a cluster of ours; null: it is nobody's of ours. */
+  routePort: number | null;
+}

@@ -322,7 +322,7 @@ export class MemberSession extends EventEmitter {
     const link = this.#link;
     if (!link?.connected) throw new ControlError("MESHD_NO_NATS", "not connected");
     const subject = subjectsOf(this.#membership.mesh).member(this.nodeId, "present");
-    const answer = await ask(link, subject, { records }, 10_000);
+    const answer = await ask(link, subject, { records }, 10_000, { again: true });
     this.#log("records-presented", { count: records.length, ...(answer as object) });
   }
 

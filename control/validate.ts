@@ -17,6 +17,7 @@ import type {
   NameRecord,
   NodeRecord,
   PeerRecord,
+  ServersRecord,
   TokenRecord,
   UserRecord,
 } from "./records.js";
@@ -42,6 +43,7 @@ export interface RecordOfKind {
   tokens: TokenRecord;
   admins: AdminRecord;
   accounts: AccountsRecord;
+  servers: ServersRecord;
   users: UserRecord;
 }
 
@@ -236,6 +238,20 @@ function accounts(fields: Fields): AccountsRecord {
   return { latest: check.whole(fields, "latest", 0, Number.MAX_SAFE_INTEGER) };
 }
 
+function servers(fields: Fields): ServersRecord {
+  const place = (among: Fields, at: string) => {
+    const one = fieldsOf(among[at], at);
+    const routePort = check.nullable(one, "routePort", (all, name) =>
+      check.whole(all, name, 1, 65_535),
+    );
+    return { url: check.natsUrl(one, "url"), routePort };
+  };
+  return {
+    generation: check.whole(fields, "generation", 0, Number.MAX_SAFE_INTEGER),
+    servers: check.list(fields, "servers", 16, place),
+  };
+}
+
 function user(fields: Fields): UserRecord {
   return {
     name: check.userName(fields, "name"),
@@ -270,6 +286,7 @@ const validators: { [kind in RecordKind]: (fields: Fields) => RecordOfKind[kind]
   tokens: token,
   admins: admin,
   accounts,
+  servers,
   users: user,
 };
 
@@ -288,6 +305,7 @@ function homeOf(kind: RecordKind, record: unknown): string {
     tokens: (one: TokenRecord) => keyOf.token(one.tokenId),
     admins: (one: AdminRecord) => keyOf.admin(one.name),
     accounts: keyOf.accounts,
+    servers: keyOf.servers,
     users: (one: UserRecord) => keyOf.user(one.name),
   };
   return homes[kind](record as never);

@@ -34,7 +34,10 @@ const check_min_ms = 1_000;
 const check_max_ms = 60_000;
 /** A question to the store, to the server, and a new watch after one that fell silent. */
 const answer_max_ms = 1_500;
-const watch_max_ms = 2_000;
+const watch_min_ms = 1_500;
+const watch_max_ms = 5_000;
+/** So many in a row are given up soon: by then a cluster has elected, and knows who is gone. */
+const quick_max = 8;
 /** Between two connections that are given up because JetStream does not answer over them. */
 const reconnect_min_ms = 30_000;
 const reconnect_max_ms = 300_000;
@@ -58,6 +61,7 @@ export class View extends EventEmitter {
   #listedAt = Number.NEGATIVE_INFINITY;
   #startedAt = 0;
   #retry_ms = retry_min_ms;
+  #failures = 0;
   #restart: NodeJS.Timeout | null = null;
   #gather: NodeJS.Timeout | null = null;
   readonly #pace = new Pace({ least_ms: gather_least_ms, most_ms: gather_most_ms });
@@ -99,6 +103,19 @@ export class View extends EventEmitter {
   /** Keys whose value in the store is refused now. */
   refusedKeys(): string[] {
     return this.#options.ledger.refused.map(({ key }) => key);
+  }
+
+  /**
+   * Every write up to this revision came by the watch that is there; 0 without one. What this
+   * process wrote itself says nothing of what others wrote before.
+   */
+  get delivered(): number {
+    return this.#watch?.revision ?? 0;
+  }
+
+  /** The watch is known not to bring what the store has: a new one, unless it is on its way. */
+  replaceStale(): void {
+    if (this.#watch) this.#replace("the store has what was not delivered");
   }
 
   /** Takes in a full listing by a new watch. */
@@ -147,13 +164,16 @@ export class View extends EventEmitter {
       listed: () => current() && this.#listed(),
       lost: (reason, isSilent) => current() && this.#lost(reason, isSilent),
     };
-    const limit_ms = this.#wasSilent ? watch_max_ms : undefined;
+    // A cluster may put a watch on a server that is gone (one of three, for some ten seconds):
+    // the next try is on another. A server that is slow gets more time at last.
+    const limit_ms = this.#failures < quick_max ? watch_min_ms : watch_max_ms;
     try {
       const watch = await Watch.start(bucket, this.#options.consumer, handlers, limit_ms);
       if (current()) this.#watch = watch;
       else await watch.stop(this.#ended);
     } catch (error) {
       if (!current()) return;
+      this.#failures++;
       this.#fail(error instanceof Error ? error.message : String(error));
       if (this.#wasSilent && isTimeout(error)) this.#reconnectSparingly(bucket.link);
     }
@@ -222,6 +242,7 @@ export class View extends EventEmitter {
   }
 
   #listed(): void {
+    this.#failures = 0;
     this.#retry_ms = retry_min_ms;
     this.#reconnect_ms = reconnect_min_ms;
     this.#wasSilent = false;

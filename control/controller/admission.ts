@@ -13,7 +13,7 @@ import { nodePermissions, renewalPermissions } from "../permissions.js";
 import type { LeaseRecord, MemberRecord, TokenRecord } from "../records.js";
 import { duplicateError, readPlace } from "../twins.js";
 import { type Core, configOf, refuseInHoldOff } from "./core.js";
-import { poolsOf, refuseInPool } from "./leases.js";
+import { type Pool, poolsOf, refuseInPool } from "./leases.js";
 import type { Members } from "./members.js";
 import type { Tokens } from "./tokens.js";
 
@@ -69,8 +69,9 @@ export class Admission {
       if (fresh) undo.push(() => this.#tokens.giveBack(tokenId, nodeId));
       return token;
     };
-    const token = await spend();
-    const isTwin = undo.length === 0;
+    const hasJoined = await this.#hasJoined(nodeId, tokenId);
+    const token = hasJoined ? await this.#tokens.check(tokenId, isProven) : await spend();
+    const isTwin = !hasJoined && undo.length === 0;
     try {
       if (await this.#members.claim(underlay.address, underlay.port, nodeId)) {
         undo.push(() => this.#members.dropClaim(underlay.address, underlay.port, nodeId));
@@ -102,6 +103,13 @@ export class Admission {
     const nobody = { run: "", host: "unknown", bootId: "", address: underlay.address };
     this.#core.log("join-refused", { nodeId, name, reason: "duplicate", there, here: place });
     throw duplicateError(record.name, there, place ?? nobody);
+  }
+
+  /** Whether this token's use is behind the node: the same request came once more. */
+  async #hasJoined(nodeId: string, tokenId: string): Promise<boolean> {
+    const { record } = await this.#core.store.read<"members">(keyOf.member(nodeId));
+    if (record === null || record.state === "removed") return false;
+    return record.tokenId === tokenId && record.podCIDRs.length > 0;
   }
 
   /** The member record, before any lease: new, as it was, or alive again with a higher epoch. */
@@ -155,33 +163,47 @@ export class Admission {
 
   /**
    * One lease per pool: those it holds already, else new ones; then the member record lists them.
+   * The same request may be under way at another controller: whose list is written first stands.
    */
   async #lease(member: MemberRecord, undo: (() => Promise<unknown>)[]): Promise<MemberRecord> {
     const { store, leases } = this.#core;
     const { nodeId, epoch } = member;
     const cidrs: string[] = [];
+    const given: string[] = [];
     for (const pool of poolsOf(configOf(store))) {
-      const held = this.#heldBy(nodeId).find((lease) => {
-        const prefix = parsePrefix(lease.cidr);
-        return prefix?.family === pool.prefix.family && lease.epoch === epoch;
-      });
-      if (held) {
-        cidrs.push(held.cidr);
-        continue;
+      const held = await this.#heldIn(pool, member);
+      if (held === null) {
+        const { cidr } = await leases.give(pool, nodeId, epoch);
+        // Nothing was ever sent from it: it needs no rest.
+        undo.push(() => leases.end(cidr, { nodeId, epoch }, 0));
+        given.push(cidr);
       }
-      const lease = await leases.give(pool, nodeId, epoch);
-      // Nothing was ever sent from it: it needs no rest.
-      undo.push(() => leases.end(lease.cidr, { nodeId, epoch }, 0));
-      cidrs.push(lease.cidr);
+      cidrs.push(held ?? (given.at(-1) as string));
     }
     if (cidrs.join() === member.podCIDRs.join()) return member;
-    return this.#members.change(nodeId, (record) => {
+    const listed = await this.#members.change(nodeId, (record) => {
       if (record.state === "removed" || record.epoch !== epoch) {
         const what = `node ${record.name} was removed while it joined; join again`;
         throw new ControlError("MESHD_REMOVED", what);
       }
-      return { ...record, podCIDRs: cidrs };
+      const isFirst = record.podCIDRs.join() === member.podCIDRs.join();
+      return isFirst ? { ...record, podCIDRs: cidrs } : undefined;
     });
+    const spare = given.filter((cidr) => !listed.podCIDRs.includes(cidr));
+    for (const cidr of spare) await leases.end(cidr, { nodeId, epoch }, 0);
+    return listed;
+  }
+
+  /** What the node holds of a pool by the store's own word; our view may be behind it. */
+  async #heldIn(pool: Pool, { nodeId, epoch, podCIDRs }: MemberRecord): Promise<string | null> {
+    const known = this.#heldBy(nodeId).map((lease) => lease.cidr);
+    for (const cidr of new Set([...podCIDRs, ...known])) {
+      if (parsePrefix(cidr)?.family !== pool.prefix.family) continue;
+      const { record } = await this.#core.store.read<"leases">(keyOf.lease(cidr));
+      const isHeld = record?.state === "held" && record.nodeId === nodeId;
+      if (isHeld && record.epoch === epoch) return cidr;
+    }
+    return null;
   }
 
   /** Name and claims of an earlier join of the same key. */

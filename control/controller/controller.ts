@@ -23,6 +23,7 @@ import { whoRuns } from "../twins.js";
 import { View } from "../view.js";
 import { Admins } from "./admins.js";
 import { Admission } from "./admission.js";
+import { catchUp } from "./catch-up.js";
 import { Confidant } from "./confidant.js";
 import { type Core, configOf } from "./core.js";
 import { ensureBuckets } from "./creation.js";
@@ -320,6 +321,7 @@ export class Controller {
         users: this.#users,
         confidant: new Confidant(this.#core, this.#users),
         roster: this.#roster,
+        caughtUp: () => this.#caughtUp(),
       }),
       toError: (error) =>
         serviceError(
@@ -334,6 +336,14 @@ export class Controller {
     } catch (error) {
       this.#log("admin-not-renewed", { reason: String(error) });
     }
+  }
+
+  async #caughtUp(): Promise<void> {
+    const { bucket, secrets } = subjectsOf(this.#core.mesh.name);
+    await Promise.all([
+      catchUp(new Bucket(this.#link, bucket), this.#views.mesh),
+      catchUp(new Bucket(this.#link, secrets), this.#views.secrets),
+    ]);
   }
 
   async #sendBeat(): Promise<void> {

@@ -13,7 +13,7 @@ import type { Admission } from "./admission.js";
 import type { Confidant } from "./confidant.js";
 import type { Core } from "./core.js";
 import type { Members } from "./members.js";
-import { adminRequests, readArguments } from "./requests.js";
+import { adminRequests, type Requests, readArguments } from "./requests.js";
 import type { Tokens } from "./tokens.js";
 import { userRequests } from "./user-requests.js";
 import type { Users } from "./users.js";
@@ -27,6 +27,8 @@ export interface Parts {
   users: Users;
   confidant: Confidant;
   roster: Roster;
+  /** Resolves when this controller has seen all that the store has now. */
+  caughtUp(): Promise<void>;
 }
 
 export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
@@ -35,11 +37,11 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
     core.log("reply-refused", { subject: request.subject, reply: request.reply ?? "" });
     return undefined;
   };
-  const requests = {
+  const requests = afterCatchUp(parts, {
     ...adminRequests(core, parts.members, parts.tokens, parts.roster),
     ...userRequests(parts.users),
     ...adminListRequests(parts.admins, core.mesh),
-  };
+  });
   const joining: Endpoint = {
     name: "join",
     subject: subjects.join("*"),
@@ -92,6 +94,18 @@ function readAsFar(text: string): { nodeId?: string; name?: string } {
   } catch {
     return {};
   }
+}
+
+/** An administrator finds what he did a moment ago, whichever controller answers. */
+function afterCatchUp(parts: Parts, requests: Requests): Requests {
+  const waiting = Object.entries(requests).map(([path, answer]): [string, Requests[string]] => [
+    path,
+    async (...asked) => {
+      await parts.caughtUp();
+      return answer(...asked);
+    },
+  ]);
+  return Object.fromEntries(waiting);
 }
 
 /** Signed records that a member hands back after the store lost them: never older ones. */

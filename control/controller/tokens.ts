@@ -1,5 +1,5 @@
 // Join tokens: made for a key whose seed the asker keeps, spent by compare-and-set, revoked.
-import { randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { ControlError } from "../errors.js";
 import { isTokenId, keyOf } from "../keys.js";
 import { userJwt } from "../nats/index.js";
@@ -48,7 +48,8 @@ export class Tokens {
   /** `bootstrapKey` is the public half of the seed that the token will hold. */
   async create(bootstrapKey: string, options: Required<TokenOptions>): Promise<MadeToken> {
     const { mesh, secrets, store } = this.#core;
-    const tokenId = randomBytes(16).toString("hex");
+    // Asked twice (a controller that hung got the first request), it is one token all the same.
+    const tokenId = createHash("sha256").update(bootstrapKey).digest("hex").slice(0, 32);
     const now = Date.now();
     const ends = options.expires_s === null ? null : now + options.expires_s * 1000;
     const expires = ends === null ? null : new Date(ends).toISOString();
@@ -73,10 +74,12 @@ export class Tokens {
       permissions: bootstrapPermissions(mesh.name, tokenId),
       ...(ends === null ? {} : { expires: Math.ceil(ends / 1000) }),
     });
-    await store.change<"tokens">(keyOf.token(tokenId), () => record);
+    const kept = await store.change<"tokens">(keyOf.token(tokenId), (before) =>
+      before === null ? record : undefined,
+    );
     const { meshId, servers, accountKey, grantKey } = mesh;
     const trust = { meshId, mesh: mesh.name, servers, accountKey, grantKey };
-    return { contents: { ...trust, tokenId, expires }, jwt, view: viewOfToken(record) };
+    return { contents: { ...trust, tokenId, expires }, jwt, view: viewOfToken(kept ?? record) };
   }
 
   list(): TokenView[] {
@@ -131,6 +134,13 @@ export class Tokens {
   async refuseRevoked(tokenId: string): Promise<void> {
     const { record } = await this.#core.store.read<"tokens">(keyOf.token(tokenId));
     if (record?.revoked !== false) throw revokedError();
+  }
+
+  /** The token, when it would let somebody join but for its uses. MESHD_TOKEN_*. */
+  async check(tokenId: string, isProven: (bootstrapKey: string) => boolean): Promise<TokenRecord> {
+    const { record } = await this.#core.store.read<"tokens">(keyOf.token(tokenId));
+    checkToken(record, isProven);
+    return record;
   }
 
   /** Gives a use back when the join that spent it failed. */

@@ -13,6 +13,7 @@ const streamExists = 10058;
 /** How often a question is asked, and how long each waits for an answer. */
 const asks_max = 3;
 const request_max_ms = 5_000;
+const removal_max_ms = 500;
 
 export interface Entry {
   key: string;
@@ -36,6 +37,16 @@ function wrap(what: string, cause: unknown): ControlError {
   const why = cause instanceof Error ? cause.message : String(cause);
   const code = (cause instanceof NatsError && codes[cause.code]) || "MESHD_NO_NATS";
   return new ControlError(code, `${what}: ${why}`, { cause });
+}
+
+/**
+ * The server's compare-and-set alone does not hold in a stream of several replicas: of writes that
+ * are under way at the same moment under one expected revision, 2.9.10 takes all (its leader
+ * compares when they come, not when they are applied). It does keep the identities of messages
+ * under way, so of those that say the same one it takes one: ADR 0043.
+ */
+function writeId(key: string, expected: number): string {
+  return `${key}@${expected}`;
 }
 
 export class Bucket {
@@ -109,10 +120,14 @@ export class Bucket {
    */
   async put(key: string, value: string, expected?: number): Promise<number | null> {
     const stream = this.link.connection.jetstream();
-    const options = expected === undefined ? {} : { headers: expectRevision(expected) };
+    const only = (revision: number) => ({
+      headers: expectRevision(revision),
+      msgID: writeId(key, revision),
+    });
+    const options = expected === undefined ? {} : only(expected);
     try {
       const ack = await stream.publish(this.subject(key), value, { timeout: 5_000, ...options });
-      return ack.seq;
+      return ack.duplicate ? null : ack.seq;
     } catch (error) {
       if (wrongRevision.has(apiCode(error))) return null;
       throw wrap(`writing ${key}`, error);
@@ -161,10 +176,10 @@ export class Bucket {
   ): Promise<{ pending: number }> {
     const manager = await this.#manager(timeout_ms);
     try {
-      // An earlier one of this name may be left from before a reconnect or a restart.
-      await manager.consumers.delete(this.stream, name).catch((error: unknown) => {
-        if (error instanceof NatsError && error.code === "TIMEOUT") throw error;
-      });
+      // An earlier one of this name may be left from before a reconnect or a restart. If the server
+      // of a cluster that had it is gone, it is removed all the same, and nobody answers.
+      const removal = await this.#manager(Math.min(timeout_ms, removal_max_ms));
+      await removal.consumers.delete(this.stream, name).catch(() => false);
       const info = await manager.consumers.add(this.stream, {
         name,
         filter_subject: this.subject(">"),
@@ -181,6 +196,30 @@ export class Bucket {
       return { pending: info.num_pending + info.delivered.consumer_seq };
     } catch (error) {
       throw wrap(`watching ${this.name}`, error);
+    }
+  }
+
+  /** How many servers are to keep a copy, how many have all of it now, and who leads. */
+  async copies(): Promise<{ wanted: number; current: number; leader: string }> {
+    const manager = await this.#manager(request_max_ms);
+    try {
+      const { config, cluster } = await manager.streams.info(this.stream);
+      const others = (cluster?.replicas ?? []).filter((one) => one.current && !one.offline);
+      const leader = cluster?.leader ?? "";
+      return { wanted: config.num_replicas, current: others.length + 1, leader };
+    } catch (error) {
+      throw wrap(`bucket ${this.name}`, error);
+    }
+  }
+
+  /** MESHD_NO_NATS when the cluster has not as many servers now. */
+  async setReplicas(count: number): Promise<void> {
+    const manager = await this.link.connection.jetstreamManager({ checkAPI: false });
+    try {
+      const { config } = await manager.streams.info(this.stream);
+      await manager.streams.update(this.stream, { ...config, num_replicas: count });
+    } catch (error) {
+      throw wrap(`${count} replicas of bucket ${this.name}`, error);
     }
   }
 

@@ -1,11 +1,12 @@
 // One real nats-server process for a mesh: configuration, start, readiness, adoption after a crash
 // of its parent, stop.
 import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { access, mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Mesh, natsServerConfig } from "../../control/index.js";
+import { type Cluster, type Mesh, natsServerConfig } from "../../control/index.js";
 import { NatsdError } from "./errors.js";
 
 export interface NatsServerOptions {
@@ -16,6 +17,8 @@ export interface NatsServerOptions {
   host?: string;
   /** 0 = any free port. */
   port: number;
+  /** The cluster that it is one of; absent: it works alone. */
+  cluster?: Cluster;
   /** Goes on when this process ends. */
   detached?: boolean;
   /** Default: searched in PATH, /usr/sbin, /usr/local/bin. */
@@ -30,6 +33,8 @@ export interface NatsServer {
   host: string;
   port: number;
   pid: number;
+  /** What it was told of a cluster, as a digest; "" when it works alone. */
+  cluster: string;
   /** It was already running for this directory. */
   adopted: boolean;
   /** Path of its log. */
@@ -58,14 +63,17 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const place = placeIn(dir);
   const running = await findRunning(place);
-  if (running?.host === host && [0, running.port].includes(options.port)) return running;
+  const { cluster } = options;
+  const isSame = running?.cluster === clusterMark(cluster);
+  if (isSame && running.host === host && [0, running.port].includes(options.port)) return running;
   await running?.stop();
   const binary = options.binary ?? (await findBinary());
   const port = await freePort(host, options.port);
-  const config = await natsServerConfig(options.mesh, { host, port, storeDir: dir });
+  const settings = { host, port, storeDir: dir };
+  const config = await natsServerConfig(options.mesh, { ...settings, ...(cluster && { cluster }) });
   await writeFile(place.config, config, { mode: 0o600 });
   const child = await launch(binary, place, options.detached ?? false);
-  const server = { host, port, pid: child.pid ?? 0 };
+  const server = { host, port, pid: child.pid ?? 0, cluster: clusterMark(cluster) };
   await waitReady(child, place, server, options.timeout_ms ?? 15_000);
   try {
     await writeFile(place.pid, JSON.stringify(server), { mode: 0o600 });
@@ -93,8 +101,15 @@ export async function stopNatsServer(dir: string): Promise<boolean> {
   return running !== null;
 }
 
+/** A server that runs is another when the cluster it was started for is. */
+function clusterMark(cluster: Cluster | undefined): string {
+  if (cluster === undefined) return "";
+  const { servers, self, secret } = cluster;
+  return createHash("sha256").update(JSON.stringify({ servers, self, secret })).digest("hex");
+}
+
 function handle(
-  server: { host: string; port: number; pid: number },
+  server: { host: string; port: number; pid: number; cluster: string },
   place: Place,
   adopted: boolean,
 ): NatsServer {
@@ -217,9 +232,10 @@ async function waitReady(
  */
 async function findRunning(place: Place): Promise<NatsServer | null> {
   try {
-    const { host, port, pid } = JSON.parse(await readFile(place.pid, "utf8"));
+    const { host, port, pid, cluster = "" } = JSON.parse(await readFile(place.pid, "utf8"));
     if (typeof host !== "string" || !Number.isInteger(port) || !Number.isInteger(pid)) return null;
-    return (await isOurs(pid, place)) ? handle({ host, port, pid }, place, true) : null;
+    const found = { host, port, pid, cluster: String(cluster) };
+    return (await isOurs(pid, place)) ? handle(found, place, true) : null;
   } catch {
     return null;
   }

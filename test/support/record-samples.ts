@@ -35,6 +35,13 @@ export function recordSamples(nodeId: string): [string, object][] {
       {
         ...{ name: "anna", key: nodeId, role: "operator", created: now, createdBy: "admin" },
         ...{ lasts_s: 7_776_000, expires: now, removed: false, formerKeys: [NODE_ID] },
+      keyOf.servers(),
+      {
+        generation: 2,
+        servers: [
+          { url: "nats://192.0.2.10:4222", routePort: 6222 },
+          { url: "tls://[2001:db8::1]:4222", routePort: null },
+        ],
       },
     ],
     [

@@ -1,0 +1,90 @@
+// Three nats-servers as one, a controller beside each: nothing ends with any one of them, and
+// compare-and-set holds.
+import { readFile } from "node:fs/promises";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { createIdentity } from "../../control/index.js";
+import { Bucket, Link, parseCredentials, signingKey } from "../../control/nats/index.js";
+import { inboxOf } from "../../control/subjects.js";
+import { TestCluster } from "./cluster-fixture.js";
+import { eventually, factsOf, joinNode } from "./fixture.js";
+
+let cluster: TestCluster;
+
+async function bucketAt(index: number): Promise<Bucket> {
+  const user = parseCredentials(await readFile(cluster.mesh.controllerCredentials, "utf8"));
+  const inbox = inboxOf.controller(signingKey(user.seed).publicKey);
+  const [first = ""] = cluster.urls(index);
+  const link = await Link.open({ servers: [first], user: () => user, inbox, name: "test" });
+  cluster.later(() => link.close());
+  return new Bucket(link, cluster.mesh.name);
+}
+
+test.before(async () => {
+  cluster = await TestCluster.start();
+  await Promise.all([0, 1, 2].map((index) => cluster.controller(index)));
+});
+
+test.after(() => cluster.close());
+
+test("of nine writes at once under one revision, through three servers, one is taken", async () => {
+  const buckets = await Promise.all([0, 1, 2].map((index) => bucketAt(index)));
+  const [bucket] = buckets as [Bucket];
+  const key = "names.contested";
+  let revision = 0;
+  for (let round = 0; round < 40; round++) {
+    const writes = Array.from({ length: 9 }, (_, index) =>
+      (buckets[index % 3] as Bucket).put(key, `${round}-${index}`, revision),
+    );
+    const taken = (await Promise.all(writes)).filter((one) => one !== null);
+    assert.is(taken.length, 1, `round ${round}`);
+    revision = (await bucket.get(key))?.revision ?? 0;
+    assert.is(revision, taken[0]);
+  }
+});
+
+test("joins asked three times at once of three controllers give each node one lease", async () => {
+  const admin = await cluster.admin();
+  const { token, view } = await admin.tokens.create({ uses: 20 });
+  const joins = Array.from({ length: 20 }, (_, index) => {
+    const identity = createIdentity();
+    return Promise.all([1, 2, 3].map(() => joinNode(token, index + 1, identity)));
+  });
+  const joined = (await Promise.all(joins)).flat();
+  const held = (await admin.leases.list()).filter((lease) => lease.state === "held");
+  assert.is(held.length, 20);
+  assert.equal(await admin.leases.audit(), []);
+  const holders = new Map(held.map((lease) => [lease.nodeId, lease.cidr]));
+  for (const { membership } of joined) {
+    assert.equal(membership.podCIDRs, [holders.get(membership.nodeId)]);
+  }
+  const tokens = await admin.tokens.list();
+  assert.is(tokens.find((one) => one.tokenId === view.tokenId)?.uses, 20);
+});
+
+test("any one server may be killed: joins, requests, renewals and changes go on", async () => {
+  const admin = await cluster.admin();
+  const { token } = await admin.tokens.create({ uses: null });
+  const session = await cluster.session(await joinNode(token, 100));
+  await session.ready(15_000);
+  const killed = new Set<number>();
+  // The stream's leader first, then whoever leads after it, then the one that is left.
+  for (let round = 1; round <= 3; round++) {
+    const leader = await cluster.leader();
+    const index = [leader, 0, 1, 2].find((one) => !killed.has(one)) as number;
+    killed.add(index);
+    await cluster.killServer(index);
+    const { identity } = await joinNode(token, 100 + round);
+    await admin.nodes.rename(`n${100 + round}`, `m${round}`);
+    await eventually("the session has another server", () => session.connected);
+    await session.renew();
+    await session.writeNode(factsOf(100, { mtu: 1400 + round }));
+    const nameSeen = () => session.snapshot()?.members.get(identity.nodeId)?.name;
+    await eventually("the change is seen", () => nameSeen() === `m${round}`, 30_000);
+    await cluster.startServer(index);
+    await cluster.healed();
+  }
+  assert.equal(await admin.leases.audit(), []);
+});
+
+test.run();
