@@ -205,7 +205,7 @@ export interface TokenRecord {
   usesMax: number | null;
   uses: number;
   /**
-   * Node keys that joined with it, the last 16; each may ask again with the same token (a lost
+   * Node keys that joined with it, the last 64; each may ask again with the same token (a lost
    * answer).
    */
   usedBy: string[];

@@ -37,7 +37,7 @@ export function viewOfToken(token: TokenRecord): TokenView {
   return { ...view, pptpServer: token.pptpServer === true };
 }
 
-const keptUsers_max = 16;
+const keptUsers_max = 64;
 
 export class Tokens {
   readonly #core: Core;
