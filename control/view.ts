@@ -26,6 +26,7 @@ export interface ViewOptions {
 }
 
 const retry_min_ms = 200;
+const retry_quick_ms = 1_000;
 const retry_max_ms = 10_000;
 /** A listing that is under way gets this long before it is begun anew. */
 const listing_max_ms = 15_000;
@@ -37,7 +38,7 @@ const answer_max_ms = 1_500;
 const watch_min_ms = 1_500;
 const watch_max_ms = 5_000;
 /** So many in a row are given up soon: by then a cluster has elected, and knows who is gone. */
-const quick_max = 8;
+const quick_max = 12;
 /** Between two connections that are given up because JetStream does not answer over them. */
 const reconnect_min_ms = 30_000;
 const reconnect_max_ms = 300_000;
@@ -210,7 +211,8 @@ export class View extends EventEmitter {
     this.#watch = null;
     this.emit("trouble", reason);
     this.#schedule(this.#retry_ms * (0.5 + Math.random() / 2));
-    this.#retry_ms = Math.min(this.#retry_ms * 2, retry_max_ms);
+    const most_ms = this.#failures < quick_max ? retry_quick_ms : retry_max_ms;
+    this.#retry_ms = Math.min(this.#retry_ms * 2, most_ms);
   }
 
   #take(entry: Entry): void {

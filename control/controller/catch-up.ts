@@ -5,7 +5,7 @@ import type { Bucket } from "../nats/index.js";
 import type { View } from "../view.js";
 
 /** Longer than a cluster takes to elect a stream's leader, and a watch to be made anew. */
-const wait_max_ms = 15_000;
+const wait_max_ms = 25_000;
 const ask_max_ms = 2_000;
 const look_ms = 10;
 /** A write that was answered comes within milliseconds. */

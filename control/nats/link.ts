@@ -205,8 +205,8 @@ export class Link extends EventEmitter {
     });
   }
 
-  publish(subject: string, text: string): void {
-    this.connection.publish(subject, text);
+  publish(subject: string, text: string, reply?: string): void {
+    this.connection.publish(subject, text, reply === undefined ? {} : { reply });
   }
 
   subscribe(subject: string, handler: (message: Message) => void): Subscription {

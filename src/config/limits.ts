@@ -54,7 +54,7 @@ export const STOP_TIMEOUT_MS = 30_000;
 export const AGENT_REQUEST_TIMEOUT_MS = 10_000;
 export const AGENT_WORK_TIMEOUT_MS = 60_000;
 /** One question to the controller. */
-export const ADMIN_REQUEST_TIMEOUT_MS = 20_000;
+export const ADMIN_REQUEST_TIMEOUT_MS = 30_000;
 /** Longest reply read from the agent's socket. */
 export const AGENT_REPLY_BYTES_MAX = 64 << 20;
 /** Longest text taken as a join token, from a file or standard input. */

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { serverName } from "../../control/cluster.js";
+import { askServers } from "../../control/controller/server-views.js";
 import {
   AdminClient,
   type Cluster,
@@ -19,7 +20,8 @@ import {
   setMeshServers,
   writeCluster,
 } from "../../control/index.js";
-import { Bucket, Link, parseCredentials, signingKey } from "../../control/nats/index.js";
+import { loadSecrets } from "../../control/mesh.js";
+import { Bucket, Link, parseCredentials, signingKey, type User } from "../../control/nats/index.js";
 import { inboxOf } from "../../control/subjects.js";
 import { type NatsServer, startNatsServer } from "../../src/natsd/index.js";
 import { clearDirectory, makeDirectory } from "../support/ends.js";
@@ -107,16 +109,16 @@ export class TestCluster {
     return this.cluster.servers.findIndex(({ host }) => serverName(this.mesh, host) === name);
   }
 
-  /** Resolves when every server has all of the members' bucket again. */
+  /** Resolves when every server has all of JetStream's own state and of the members' bucket. */
   async healed(): Promise<void> {
-    await eventually(
-      "all copies are current",
-      () =>
-        this.#asController(async (bucket) => (await bucket.copies()).current === 3).catch(
-          () => false,
-        ),
-      30_000,
-    );
+    const { system } = await loadSecrets(this.mesh);
+    const isHealed = async () => {
+      const copies = await this.#asController((bucket) => bucket.copies());
+      const { servers, leader } = await askServers(this.urls(0), system as User);
+      const current = servers.filter((one) => one.isCurrent);
+      return copies.current === 3 && current.length === 3 && leader !== null;
+    };
+    await eventually("all have all", () => isHealed().catch(() => false), 60_000);
   }
 
   /** URLs with that of one server first. */
@@ -143,7 +145,7 @@ export class TestCluster {
 
   async admin(servers: string[] = this.urls(0)): Promise<AdminClient> {
     const { adminCredentials: credentials, name: mesh } = this.mesh;
-    const admin = await AdminClient.connect({ servers, credentials, mesh, timeout_ms: 20_000 });
+    const admin = await AdminClient.connect({ servers, credentials, mesh, timeout_ms: 30_000 });
     this.later(() => admin.close());
     return admin;
   }
