@@ -35,6 +35,9 @@ export function recordSamples(nodeId: string): [string, object][] {
       {
         ...{ name: "anna", key: nodeId, role: "operator", created: now, createdBy: "admin" },
         ...{ lasts_s: 7_776_000, expires: now, removed: false, formerKeys: [NODE_ID] },
+      },
+    ],
+    [
       keyOf.servers(),
       {
         generation: 2,
