@@ -33,6 +33,7 @@ import { Leases } from "./leases.js";
 import { Losses } from "./losses.js";
 import { Members } from "./members.js";
 import { isKept, Memory } from "./memory.js";
+import { owedRevocations } from "./owed.js";
 import { Pace } from "./pace.js";
 import { Revocation } from "./revocation.js";
 import { Store } from "./store.js";
@@ -256,20 +257,6 @@ export class Controller {
     const owed = this.#owedRevocations().filter(isNew);
     if (owed.length > 0) this.#revocation.ensure(owed);
     for (const member of this.#members.all()) await this.#followNode(member.nodeId);
-  }
-
-  /** A controller may have ended between a removal and its revocation. */
-  #owedRevocations(): { key: string; since_s: number }[] {
-    const seconds = (time: string) => Math.floor(Date.parse(time) / 1000);
-    const removed = this.#members.all().filter((member) => member.state === "removed");
-    const tokens = [...this.#core.store.ledgers.secrets.records("tokens")];
-    return [
-      ...this.#admins.owed(),
-      ...removed.map((member) => ({ key: member.nodeId, since_s: seconds(member.joined) })),
-      ...tokens
-        .filter((token) => token.revoked)
-        .map((token) => ({ key: token.bootstrapKey, since_s: seconds(token.created) })),
-    ];
   }
 
   /** Both views are listed before anything is answered. */
