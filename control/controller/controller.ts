@@ -254,7 +254,7 @@ export class Controller {
       const one = `${key} ${since_s}`;
       return !this.#owed.has(one) && this.#owed.add(one);
     };
-    const owed = this.#owedRevocations().filter(isNew);
+    const owed = owedRevocations(this.#core.store, this.#admins, this.#members).filter(isNew);
     if (owed.length > 0) this.#revocation.ensure(owed);
     for (const member of this.#members.all()) await this.#followNode(member.nodeId);
   }
