@@ -80,7 +80,7 @@ export class SimulatedAgent {
     }, 50);
   }
 
-  private local(): LocalFacts {
+  local(): LocalFacts {
     const { address } = this;
     return {
       nodeId: this.nodeId,

@@ -1,38 +1,52 @@
-// npm run bench:scale: how the control plane grows with the number of nodes.
+// npm run bench:scale: how the control plane grows with the number of nodes, and how long full
+// tables take.
+import { writeFileSync } from "node:fs";
+import { describeMachine, formatMachine } from "../support/machine.js";
+import { UsageError } from "../support/options.js";
+import { pathIn, recordName } from "../support/record.js";
+import { formatMeshes, formatTables, type MeshFigures, type ScaleRecord } from "./figures.js";
+import { parseScaleOptions, SCALE_USAGE, type ScaleOptions } from "./options.js";
 import { Simulation } from "./simulation.js";
+import { measureTables } from "./tables.js";
 
-const nodes = Number(process.argv[2] ?? 50);
-const shared = process.argv[3] !== "alone";
+const print = (text: string) => process.stdout.write(`${text}\n`);
 const say = (line: string) => process.stderr.write(`${line}\n`);
-const simulation = await Simulation.start({
-  nodes,
-  processes: 4,
-  shared,
-  changes: 5,
-  rest_s: 5,
-  say,
-});
+
+async function measureMesh(options: ScaleOptions, nodes: number): Promise<MeshFigures> {
+  const simulation = await Simulation.start({ ...options, nodes, say });
+  try {
+    return await simulation.measure();
+  } finally {
+    await simulation.stop();
+  }
+}
+
+async function measure(options: ScaleOptions): Promise<void> {
+  const machine = describeMachine();
+  const { shared, processes } = options;
+  const tables = options.hasTables ? measureTables() : null;
+  const meshes: MeshFigures[] = [];
+  for (const nodes of options.nodes) meshes.push(await measureMesh(options, nodes));
+  const record: ScaleRecord = { machine, shared, processes, meshes, tables };
+  print(`\n${formatMachine(machine)}\n\n${formatMeshes(meshes)}\n`);
+  if (tables !== null) print(formatTables(tables));
+  if (!options.isKept) return;
+  const path = pathIn(options.results, `${recordName(machine, false)}-scale.json`);
+  writeFileSync(path, `${JSON.stringify(record, null, 2)}\n`);
+  print(`\nkept: ${path}`);
+}
+
+async function main(argv: string[]): Promise<number> {
+  const options = parseScaleOptions(argv);
+  if (options === "help") print(SCALE_USAGE);
+  else await measure(options);
+  return 0;
+}
+
 try {
-  say(JSON.stringify(await simulation.join()));
-  say(JSON.stringify(await simulation.reports()));
-  say(
-    JSON.stringify({
-      controller: await simulation.controller.use(),
-      server: await simulation.store.use(),
-      traffic: await simulation.store.traffic(),
-    }),
-  );
-  await simulation.rest();
-  say(
-    JSON.stringify({
-      server: await simulation.store.use(),
-      traffic: await simulation.store.traffic(),
-    }),
-  );
-  say(JSON.stringify({ moves: await simulation.moves() }));
-  say(JSON.stringify({ settings: await simulation.settings() }));
-  say(JSON.stringify({ leaves: await simulation.leaves() }));
-  say(JSON.stringify(await simulation.reports()));
-} finally {
-  await simulation.stop();
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  const isUsage = error instanceof UsageError;
+  say(`bench: ${(error as Error).message}${isUsage ? "; see --help" : ""}`);
+  process.exitCode = isUsage ? 2 : 1;
 }

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { AdminClient } from "../../control/index.js";
 import { now_ms } from "./agent.js";
 import { ControllerProcess, Crowd } from "./children.js";
+import { type MeshFigures, type Spread, spreadOf, type Traffic } from "./figures.js";
 import type { CrowdReport, Expected } from "./messages.js";
 import { SimulatedStore } from "./server.js";
 
@@ -16,20 +17,6 @@ export interface SimulationOptions {
   changes: number;
   rest_s: number;
   say: (line: string) => void;
-}
-
-export interface Spread {
-  count: number;
-  p50_ms: number;
-  p99_ms: number;
-  max_ms: number;
-}
-
-function spreadOf(all: number[]): Spread {
-  const sorted = [...all].sort((a, b) => a - b);
-  const at = (share: number) =>
-    sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? 0;
-  return { count: all.length, p50_ms: at(0.5), p99_ms: at(0.99), max_ms: sorted.at(-1) ?? 0 };
 }
 
 export class Simulation {
@@ -104,17 +91,12 @@ export class Simulation {
       const index = 1 + Math.floor(Math.random() * this.options.nodes);
       const address = `172.16.${turn}.${(index % 250) + 1}`;
       const nodeId = this.nodeIds[index - 1] ?? "";
-      const shown = this.expectOthers({ kind: "address", nodeId, address });
+      const shown = this.expect({ kind: "address", nodeId, address });
       const { at } = await this.crowdOf(index).ask({ order: "move", index, address }, "moved");
       const times = await shown;
       all.push(...times.map((time) => time - at));
     }
     return spreadOf(all);
-  }
-
-  /** All but one: a node is no peer of itself. */
-  private async expectOthers(expected: Expected): Promise<number[]> {
-    return this.expect(expected);
   }
 
   async settings(): Promise<Spread> {
@@ -144,8 +126,53 @@ export class Simulation {
     return Promise.all(this.crowds.map((crowd) => crowd.report()));
   }
 
-  async rest(): Promise<void> {
+  /** What the agents got and sent in a time of rest, for each node and second. */
+  private async resting(): Promise<Traffic> {
+    const before = await this.store.traffic();
+    const began = performance.now();
     await sleep(this.options.rest_s * 1000);
+    const after = await this.store.traffic();
+    const seconds = (performance.now() - began) / 1000;
+    return perNode(after, before, this.options.nodes * seconds);
+  }
+
+  /** Joins all, follows changes, measures rest. */
+  async measure(): Promise<MeshFigures> {
+    const { nodes, say } = this.options;
+    const empty = await this.reports();
+    const { members_s, whole_s } = await this.join();
+    say(`${nodes} nodes: every plan has all others after ${whole_s.toFixed(1)} s`);
+    const [reports, controller, server, traffic] = await Promise.all([
+      this.reports(),
+      this.controller.use(),
+      this.store.use(),
+      this.store.traffic(),
+    ]);
+    const sum = (list: CrowdReport[], of: (report: CrowdReport) => number) =>
+      list.reduce((total, report) => total + of(report), 0);
+    const held = ({ heap, external }: CrowdReport) => heap + external;
+    await sleep(3000);
+    const resting = await this.resting();
+    return {
+      ...{ nodes, members_s, whole_s },
+      address: await this.moves(),
+      setting: await this.settings(),
+      leave: await this.leaves(),
+      memory: (sum(reports, held) - sum(empty, held)) / nodes,
+      plans: sum(reports, ({ plans }) => plans) / nodes,
+      planning_ms: sum(reports, ({ planning_ms }) => planning_ms) / nodes,
+      planning_max_ms: Math.max(...reports.map(({ planning_max_ms }) => planning_max_ms)),
+      checks: sum(reports, ({ checked, known }) => checked + known) / nodes,
+      computed: sum(reports, ({ checked }) => checked) / nodes,
+      joining: perNode(traffic, NO_TRAFFIC, nodes),
+      resting,
+      writes: server.writes / nodes,
+      agents_cpu_s: sum(reports, ({ cpu_s }) => cpu_s) - sum(empty, ({ cpu_s }) => cpu_s),
+      controller_cpu_s: controller.cpu_s,
+      server_cpu_s: server.cpu_s,
+      controller_memory: controller.resident,
+      server_memory: server.resident,
+    };
   }
 
   async stop(): Promise<void> {
@@ -154,4 +181,15 @@ export class Simulation {
     await this.controller.end();
     await this.store.stop();
   }
+}
+
+const NO_TRAFFIC: Traffic = { messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0 };
+
+function perNode(after: Traffic, before: Traffic, share: number): Traffic {
+  return {
+    messagesIn: (after.messagesIn - before.messagesIn) / share,
+    messagesOut: (after.messagesOut - before.messagesOut) / share,
+    bytesIn: (after.bytesIn - before.bytesIn) / share,
+    bytesOut: (after.bytesOut - before.bytesOut) / share,
+  };
 }
