@@ -14,6 +14,11 @@ export interface PairsOptions {
   log: ControlLog;
 }
 
+/** After a refusal the same answer is given for so long, twice as long after each further one. */
+const pause_min_ms = 1_000;
+const pause_max_ms = 30_000;
+const UNASKED = new Set(["MESHD_NO_NATS", "MESHD_NO_CONTROLLER", "MESHD_TIMEOUT"]);
+
 /** Pairs of one request. */
 export const PAIRS_MAX = 500;
 
@@ -29,6 +34,7 @@ export class Pairs {
   readonly #wanted = new Set<string>();
   #next: Promise<(nodeId: string) => Promise<string>> | null = null;
   readonly #asked = new Map<string, Promise<string>>();
+  readonly #refused = new Map<string, { error: unknown; pause_ms: number; until: number }>();
   #writing: Promise<void> = Promise.resolve();
 
   constructor(options: PairsOptions) {
@@ -56,20 +62,35 @@ export class Pairs {
 
   /**
    * The secret shared with a member: at once when it is kept, else asked for, together with what is
-   * asked for at the same moment. MESHD_NOT_A_MEMBER.
+   * asked for at the same moment. Callers ask again and again: who was refused is not asked for
+   * each time. MESHD_NOT_A_MEMBER.
    */
   secret(nodeId: string): Promise<string> {
     const kept = this.#secrets.get(nodeId);
     if (kept !== undefined) return Promise.resolve(kept);
     const asked = this.#asked.get(nodeId);
     if (asked) return asked;
+    const refused = this.#refused.get(nodeId);
+    if (refused && performance.now() < refused.until) return Promise.reject(refused.error);
     this.#next ??= this.#askTogether();
     this.#wanted.add(nodeId);
     const asking = this.#next
       .then((answer) => answer(nodeId))
+      .catch((error: unknown) => {
+        this.#refuse(nodeId, error);
+        throw error;
+      })
       .finally(() => this.#asked.delete(nodeId));
     this.#asked.set(nodeId, asking);
     return asking;
+  }
+
+  /** Only what a controller said counts: whoever could not be asked is asked as soon as it can. */
+  #refuse(nodeId: string, error: unknown): void {
+    if (!(error instanceof ControlError) || UNASKED.has(error.code)) return;
+    const before_ms = this.#refused.get(nodeId)?.pause_ms ?? pause_min_ms / 2;
+    const pause_ms = Math.min(2 * before_ms, pause_max_ms);
+    this.#refused.set(nodeId, { error, pause_ms, until: performance.now() + pause_ms });
   }
 
   /** Waits a turn for others to ask; what is given back tells each its own. */

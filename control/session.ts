@@ -282,7 +282,11 @@ export class MemberSession extends EventEmitter {
       if (!link) return;
       this.#link = link;
       const closed = new Promise((resolve) => link.once("closed", resolve));
-      await this.#linked(link);
+      // It may end while it is being set up: then there is another one soon.
+      await this.#linked(link).catch((error) => {
+        this.#log("session-not-begun", { reason: String(error) });
+        if (!this.#stop.signal.aborted) return link.close();
+      });
       await closed;
     }
   }

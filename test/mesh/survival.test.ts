@@ -2,66 +2,31 @@
 // that somebody deletes; and what it leaves of a host that leaves.
 //
 //   <lab>-n1, -n2 (meshd, default route to the bridge) --- bridge --- host (joins and leaves)
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { AgentStatus, FibRow } from "../../src/agent/index.js";
 import { Capture } from "../support/capture.js";
 import {
   adoptNamespace,
+  deleteNamespace,
+  hostChanges,
   pings,
   runIn,
   runSync,
-  spawnIn,
   trySync,
   until,
 } from "../support/netns.js";
 import { isRoot, rootTest } from "../support/root.js";
+import { LongPing } from "./long-ping.js";
 import { assertPings, type Guest, MeshLab, meshdAt } from "./mesh-lab.js";
 
 const test = suite("survival");
 const lab = new MeshLab("sv");
 const LEAK = "(net 10.244.0.0/16 or net fd00:10:244::/48) and not udp port 8472";
 const ROUTER = "192.168.77.254";
-
-/** A 20 ms ping that runs until it is ended, and what came of each packet. */
-class LongPing {
-  readonly #child;
-  #said = "";
-
-  constructor(from: string, to: string) {
-    this.#child = spawnIn(from, ["ping", "-n", "-O", "-i", "0.02", to]);
-    this.#child.stdout?.on("data", (piece: Buffer) => {
-      this.#said += piece;
-    });
-  }
-
-  /** Waits for `count` more answers than there are now. */
-  async answers(count: number): Promise<void> {
-    const wanted = this.answered().length + count;
-    await until(`${count} more answers`, () => this.answered().length >= wanted);
-  }
-
-  answered(): number[] {
-    const found = this.#said.matchAll(/bytes from .* icmp_seq=(\d+) /g);
-    return [...found].map(([, sequence]) => Number(sequence));
-  }
-
-  /** Waits until a packet is known to have had no answer. */
-  async misses(): Promise<void> {
-    await until("a packet is lost", () => this.#said.includes("no answer yet"));
-  }
-
-  /** Ends it; sequence numbers without an answer, those of the last moments left out. */
-  async end(): Promise<number[]> {
-    const ended = new Promise((resolve) => this.#child.once("close", resolve));
-    this.#child.kill("SIGINT");
-    await ended;
-    const answered = new Set(this.answered());
-    const last = Math.max(...answered);
-    return Array.from({ length: last }, (_, index) => index + 1).filter((n) => !answered.has(n));
-  }
-}
 
 /** Gives a node a way out for everything the mesh does not take. */
 function addDefaultRoutes(name: string): void {
@@ -167,12 +132,86 @@ rootTest(test, "a device deleted under a running agent is made again", async () 
   assert.is(lab.agent("n1").pid, pid);
 });
 
-rootTest(test, "without nats-server an agent starts and forwards from its last state", async () => {
+/** Pings of 1 kHz both ways between pods of n1 and n2, each family. */
+function pingAllWays(): LongPing[] {
+  return ([4, 6] as const).flatMap((family) => [
+    new LongPing(lab.podSpace("n1", "p1"), lab.address("n2", "p1", family), 0.001),
+    new LongPing(lab.podSpace("n2", "p1"), lab.address("n1", "p1", family), 0.001),
+  ]);
+}
+
+/** What an operator asks while nobody answers over NATS. */
+async function assertCommandsWork(name: string): Promise<void> {
+  const view = await lab.statusOf(name);
+  assert.is(view.nats.connected, false);
+  assert.ok((view.nats.viewAge_ms ?? 0) > 0);
+  const text = meshdAt(lab.node(name), ["status"]).stdout;
+  assert.match(text, /^nats +not connected, view [\d.]+ m?s old, revision \d+; no server answers/m);
+  assert.ok(lab.ask<unknown[]>(name, ["drops"]).length >= 0);
+  assert.is(lab.ask<FibRow[]>(name, ["route", "list", "--here"]).length > 0, true);
+  assert.is(podsOf(name).length, 2);
+  const peer = name === "n1" ? "n2" : "n1";
+  assert.match(meshdAt(lab.node(name), ["mtu", "explain", peer]).stdout, /^n[12] /);
+  const file = join(lab.folder, `${name}.tar.gz`);
+  lab.ask(name, ["sysdump", "--output", file]);
+  assert.ok(existsSync(file));
+}
+
+rootTest(test, "the control plane goes and comes back without one lost packet", async () => {
+  const pinging = pingAllWays();
+  let count = 0;
+  for (const one of pinging) await one.answers(200);
   lab.admin("down");
-  const before = kill("n1");
+  await lab.untilAgent("n2", "NATS is away", ({ nats }) => !nats.connected, 30_000);
+  await assertCommandsWork("n1");
+  lab.admin("up");
+  for (const name of ["n1", "n2"]) {
+    await lab.untilAgent(name, "NATS is back", ({ nats }) => nats.connected, 30_000);
+  }
+  for (const one of pinging) await one.answers(200);
+  for (const one of pinging) {
+    const lost = await one.end();
+    const all = one.answered().length;
+    count += all;
+    assert.equal(lost, [], `${one.from} -> ${one.to}: ${lost.length} of ${all}`);
+  }
+  console.log(`    ${count} pings, none lost`);
+});
+
+/** What a reboot takes from a host: processes, devices, addresses, routes, tables, namespaces. */
+function reboot(name: string, ownPods: string[]): AgentStatus {
+  const status = kill(name);
+  const { namespace, runDir } = lab.node(name);
+  for (const pod of ownPods) {
+    deleteNamespace(pod);
+    adoptNamespace(pod);
+  }
+  const links = JSON.parse(runSync(namespace, ["ip", "-j", "link"])) as { ifname: string }[];
+  for (const { ifname } of links) {
+    if (!["lo", "eth0"].includes(ifname)) trySync(namespace, ["ip", "link", "delete", ifname]);
+  }
+  for (const family of ["-4", "-6"]) {
+    for (const protocol of ["157", "158"]) {
+      trySync(namespace, ["ip", family, "route", "flush", "proto", protocol]);
+    }
+  }
+  runSync(namespace, ["nft", "flush", "ruleset"]);
+  runSync(namespace, ["sysctl", "-qw", "net.ipv4.ip_forward=0"]);
+  rmSync(runDir, { recursive: true });
+  return status;
+}
+
+rootTest(test, "without nats-server a rebooted node is what it was, its pods too", async () => {
+  const own = `${lab.name}-own`;
+  adoptNamespace(own);
+  lab.ask("n1", ["pod", "add", "own", "--netns", own]);
+  const pods = podsOf("n1");
+  lab.admin("down");
+  const before = reboot("n1", [own]);
   const again = lab.ask<AgentStatus>("n1", ["join"]);
   assert.equal([again.ready, again.nats.connected], [true, false]);
-  assert.equal(again.lease, before.lease);
+  assert.equal([again.lease, again.node], [before.lease, before.node]);
+  assert.equal(podsOf("n1"), pods);
   for (const [from, to] of [
     ["n1", "n2"],
     ["n2", "n1"],
@@ -181,6 +220,9 @@ rootTest(test, "without nats-server an agent starts and forwards from its last s
       assertPings(lab.podSpace(from, "p1"), lab.address(to, "p2", family), 1450);
     }
   }
+  const addresses = (pods as { name: string; addresses: string[] }[]).find((p) => p.name === "own");
+  for (const one of addresses?.addresses ?? []) assertPings(lab.podSpace("n2", "p1"), one, 1450);
+  lab.ask("n1", ["pod", "remove", "own"]);
   lab.ask("n1", ["pod", "add", "late", "--netns", lab.podSpace("n1", "late")]);
   lab.admin("up");
   for (const name of ["n1", "n2"]) {
@@ -191,6 +233,47 @@ rootTest(test, "without nats-server an agent starts and forwards from its last s
     return endpoints.some(({ pod }) => pod === "late");
   });
   lab.ask("n1", ["pod", "remove", "late"]);
+  await until("its end, too", () => {
+    const { endpoints } = lab.admin<{ endpoints: { pod: string }[] }>("node", "show", "n1");
+    return endpoints.every(({ pod }) => pod !== "late");
+  });
+});
+
+const CHURN_MS = 11_000;
+/** Heartbeats of the controllers are 5 s apart, and the only writes. */
+const BEAT_MIN_MS = 3_000;
+
+rootTest(test, "right after restarts of everything nothing is written or changed", async () => {
+  for (const name of ["n1", "n2"]) await lab.untilReachable(name);
+  const names = ["n1", "n2"];
+  const churn = async () =>
+    JSON.stringify(
+      (await Promise.all(names.map((name) => lab.statusOf(name)))).map(
+        ({ churn: { published, hostChanges } }) => [published, hostChanges],
+      ),
+    );
+  const said = names.map((name) => hostChanges(lab.node(name).namespace));
+  const before = await churn();
+  let revision = (await lab.statusOf("n2")).nats.revision;
+  const begun = performance.now();
+  let written = Number.NEGATIVE_INFINITY;
+  while (performance.now() < begun + CHURN_MS) {
+    const now = (await lab.statusOf("n2")).nats.revision;
+    assert.ok(now - revision <= 1, `${now - revision} writes at once`);
+    if (now !== revision) {
+      const pause_ms = performance.now() - written;
+      assert.ok(pause_ms > BEAT_MIN_MS, `a write ${pause_ms} ms after another one`);
+      written = performance.now();
+    }
+    revision = now;
+    await sleep(100);
+  }
+  assert.ok(written > 0, "heartbeats are written");
+  assert.is(await churn(), before);
+  assert.equal(
+    said.map((output) => output()),
+    ["", ""],
+  );
 });
 
 /** Kills the processes of the control host whose command line holds the word. */

@@ -125,6 +125,25 @@ export function spawnIn(
 }
 
 /**
+ * What changes from now on in a namespace's links, addresses, routes, rules and nftables, until it
+ * is asked for.
+ */
+export function hostChanges(namespace: string): () => string {
+  let said = "";
+  const programs = ["ip monitor link address route rule", "nft monitor"];
+  const monitors = programs.map((program) => spawnIn(namespace, program.split(" ")));
+  for (const { stdout } of monitors) {
+    stdout?.on("data", (piece: Buffer) => {
+      said += piece;
+    });
+  }
+  return () => {
+    for (const child of monitors) child.kill("SIGKILL");
+    return said;
+  };
+}
+
+/**
  * Runs a command inside a namespace without holding up the event loop; never throws on exit codes.
  */
 export async function runIn(

@@ -1,0 +1,49 @@
+// Secrets of pairs that a controller refuses: callers ask each second, the controller hears of it
+// ever more seldom.
+import { setTimeout as sleep } from "node:timers/promises";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { ControlError, type ControlErrorCode } from "../../control/index.js";
+import { Pairs } from "../../control/pairs.js";
+import { codeOf } from "./fixture.js";
+
+function pairsThat(fail: () => ControlErrorCode | null) {
+  let asked = 0;
+  const ask = async () => {
+    asked++;
+    const code = fail();
+    if (code !== null) throw new ControlError(code, "no");
+    return { fields: {}, secret: JSON.stringify({ peer: "s3cret" }) };
+  };
+  const pairs = new Pairs({ meshId: "m", file: null, ask, log: () => undefined });
+  return { pairs, asked: () => asked };
+}
+
+test("a refused pair is asked for again only after a pause that grows", async () => {
+  let code: ControlErrorCode | null = "MESHD_NOT_A_MEMBER";
+  const { pairs, asked } = pairsThat(() => code);
+  for (let index = 0; index < 20; index++) {
+    assert.is(await codeOf(pairs.secret("peer")), "MESHD_NOT_A_MEMBER");
+  }
+  assert.is(asked(), 1);
+  await sleep(1_050);
+  for (let index = 0; index < 20; index++) await codeOf(pairs.secret("peer"));
+  assert.is(asked(), 2);
+  await sleep(1_050);
+  await codeOf(pairs.secret("peer"));
+  assert.is(asked(), 2, "two seconds now");
+  code = null;
+  await sleep(1_050);
+  assert.is(await pairs.secret("peer"), "s3cret");
+});
+
+test("who could not be asked is asked as soon as it can be", async () => {
+  let code: ControlErrorCode | null = "MESHD_NO_CONTROLLER";
+  const { pairs, asked } = pairsThat(() => code);
+  assert.is(await codeOf(pairs.secret("peer")), "MESHD_NO_CONTROLLER");
+  code = null;
+  assert.is(await pairs.secret("peer"), "s3cret");
+  assert.is(asked(), 2);
+});
+
+test.run();
