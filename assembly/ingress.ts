@@ -115,7 +115,7 @@ function outerHeader(descriptor: usize, length: u32): i32 {
 
 /**
  * All datagrams of a descriptor that came from a known peer, behind `outer` bytes; an empty one is
- * one, too.
+ * one, too. Whether any brought something for the host or another peer.
  */
 function takeSegments(
   descriptor: usize,
@@ -123,7 +123,7 @@ function takeSegments(
   outer: u32,
   length: u32,
   segments: u32,
-): void {
+): bool {
   const at: usize = load<u32>(descriptor, D_ADDRESS) + outer;
   const socket: u32 = load<u16>(descriptor, D_SOCKET);
   const tos: u32 = load<u8>(descriptor, D_TOS);
@@ -131,10 +131,7 @@ function takeSegments(
   proof.begin(segments > 1 || protocols.isRaw(socket));
   const step: u32 = segments === 1 ? length : load<u16>(descriptor, D_SEGMENT);
   let done = follow.run(socket, peerIndex, at, step, length, tos);
-  if (done === length && length > 0) {
-    life.brought(peerIndex);
-    return;
-  }
+  if (done === length && length > 0) return true;
   let isData = done > 0;
   do {
     const bytes = min<u32>(step, length - done);
@@ -142,22 +139,25 @@ function takeSegments(
     const free = done === 0 ? <u32>HEADROOM + outer : 0;
     const result = decap.datagram(socket, peerIndex, at + done, bytes, tos, free);
     count(result, descriptor, at + done, bytes);
-    isData = isData || result === decap.DELIVERED;
+    if (result === decap.DELIVERED) isData = true;
     done += bytes;
     if (coalesce.latest(worker) !== 0) {
       follow.setLimit(roomEnd(descriptor));
       done += follow.run(socket, peerIndex, at + done, step, length - done, tos);
     }
   } while (done < length);
-  if (isData) life.brought(peerIndex);
+  return isData;
 }
 
-/** One descriptor: a datagram or a train, all of one outer source. */
-function take(descriptor: usize): void {
+/**
+ * One descriptor: a datagram or a train, all of one outer source. Returns 1 + the index of the peer
+ * that sent something for the host by it, else 0.
+ */
+function take(descriptor: usize): u32 {
   if (!isInSlots(descriptor, worker + W_WIRE_SLOTS)) {
     counters.received(INGRESS, 1, 0);
     counters.dropped(INGRESS, Drop.BAD_LENGTH, 1, 0);
-    return;
+    return 0;
   }
   const bytes = load<u32>(descriptor, D_LENGTH);
   const outer = outerHeader(descriptor, bytes);
@@ -167,20 +167,24 @@ function take(descriptor: usize): void {
   const at = <usize>load<u32>(descriptor, D_ADDRESS) + max<i32>(outer, 0);
   if (load<u8>(descriptor, D_FLAGS) & D_FLAG_TRUNCATED) {
     drop(Drop.TRUNCATED, descriptor, at, segments, length);
-    return;
+    return 0;
   }
   if (outer < 0) {
     drop(-outer, descriptor, at, segments, length);
-    return;
+    return 0;
   }
   const isGre = load<u16>(descriptor, D_SOCKET) === SOCKET_GRE && segments === 1;
   if (isGre && pptp.isCall(at, length)) {
     calls.take(descriptor, at, length, <u32>HEADROOM + outer);
-    return;
+    return 0;
   }
   const peerIndex = peers.find(descriptor + D_PEER, load<u8>(descriptor, D_FAMILY));
-  if (peerIndex < 0) drop(Drop.UNKNOWN_PEER, descriptor, at, segments, length);
-  else takeSegments(descriptor, peerIndex, outer, length, segments);
+  if (peerIndex < 0) {
+    drop(Drop.UNKNOWN_PEER, descriptor, at, segments, length);
+    return 0;
+  }
+  const isData = takeSegments(descriptor, peerIndex, outer, length, segments);
+  return isData ? <u32>peerIndex + 1 : 0;
 }
 
 /** Works through the underlay input; stops early when an output is nearly full. */
@@ -188,10 +192,16 @@ export function run(): void {
   proof.forget();
   const count = min<u32>(load<u32>(worker, W_WIRE_IN_COUNT), BATCH);
   let next = load<u32>(worker, W_WIRE_IN_NEXT);
+  let heard: u32 = 0;
   for (; next < count; next++) {
     const descriptor = worker + W_WIRE_IN + <usize>next * DESCRIPTOR_SIZE;
     if (!hasRoom(descriptor)) break;
-    take(descriptor);
+    const from = take(descriptor);
+    // Once for what comes of one peer in a row.
+    if (from !== 0 && from !== heard) {
+      life.brought(from - 1);
+      heard = from;
+    }
   }
   store<u32>(worker, next, W_WIRE_IN_NEXT);
 }

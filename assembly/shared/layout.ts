@@ -261,9 +261,9 @@ export const W_WIRE_ARENA: usize = W_TUN_ARENA + ARENA_SIZE;
 // u32 per peer index (a u16): what TUN gave for it, super-packets as one; wraps
 export const W_PEER_PACKETS: usize = W_WIRE_ARENA + ARENA_SIZE;
 export const PEER_PACKETS_SIZE: usize = 4 * 65536;
-// Of each peer, too: u32 datagrams and trains that brought something for the host; u32 probes'
-// requests; of those that say it, how long the asker has not heard us: count * 256 + what the last
-// one said. All wrap.
+// Of each peer, too: u32 how often something came for the host, once for what comes in a row; u32
+// probes' requests; of those that say it, how long the asker has not heard us: count * 256 + what
+// the last one said. All wrap.
 export const W_PEER_HEARD: usize = W_PEER_PACKETS + PEER_PACKETS_SIZE;
 export const W_PEER_ASKED: usize = W_PEER_HEARD + PEER_PACKETS_SIZE;
 export const W_PEER_SAID: usize = W_PEER_ASKED + PEER_PACKETS_SIZE;

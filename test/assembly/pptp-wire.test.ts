@@ -2,7 +2,7 @@
 // in both directions, and which of them are taken.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { SOCKET_GRE } from "../../assembly/shared/layout.js";
+import { SOCKET_GRE, W_PEER_HEARD } from "../../assembly/shared/layout.js";
 import { droppedPackets, packetsInFlight } from "../../src/datapath/counters.js";
 import { readDropRecords } from "../../src/datapath/drop-records.js";
 import { loadModule } from "../support/module.js";
@@ -67,6 +67,18 @@ test("a frame, a packet and a lone acknowledgment, byte by byte", async () => {
   const [ack] = room.run().wire;
   assert.is(hex(ack?.bytes ?? new Uint8Array(0)), "2081880b000012340000000a");
   assertIdentity(room);
+});
+
+test("what a call brings is its peer's sign of life, what is only the link's is not", async () => {
+  const { room, localId } = await callOf2();
+  const { views, base } = room.module;
+  const heard = () => views.words[(base + W_PEER_HEARD) >>> 2];
+  room.feed(localId, 2, { sequence: 9, payload: pppFrame(0xc021, ECHO) });
+  room.run();
+  assert.is(heard(), 0);
+  room.feed(localId, 2, { sequence: 10, payload: pppFrame(0x21, podPacket(4, 2, 1)) });
+  assert.is(room.run().tun.length, 1);
+  assert.is(heard(), 1);
 });
 
 test("what PPP allows to be left out is left out, and taken when it is", async () => {
