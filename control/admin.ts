@@ -40,6 +40,7 @@ import type { AdminRole } from "./roles.js";
 import { isBoxPublicKey, sealFor } from "./secrets.js";
 import type { MeshConfig } from "./settings.js";
 import { inboxOf, subjectsOf } from "./subjects.js";
+import type { TrustedAuthorities } from "./tls/index.js";
 import { formatToken } from "./token.js";
 import type { UserSecret } from "./user-secret.js";
 
@@ -47,6 +48,8 @@ export interface AdminOptions {
   servers: string[];
   /** Path of a credentials file. */
   credentials: string;
+  /** Whose servers are believed; default: none is known. */
+  ca?: TrustedAuthorities;
   /** Mesh name. */
   mesh: string;
   /** The mesh's own keys, where they are known: answers of another mesh are not believed then. */
@@ -108,6 +111,7 @@ export class AdminClient {
     const link = await Link.open({
       servers: options.servers,
       user: () => user,
+      ca: () => options.ca ?? null,
       inbox: inboxOf.admin(signingKey(user.seed).publicKey),
       name: "meshd admin",
     });
@@ -119,9 +123,9 @@ export class AdminClient {
 
   /** As on the host of a controller: with the admin credentials of the mesh directory. */
   static forMesh(mesh: Mesh): Promise<AdminClient> {
-    const { servers, adminCredentials, name, meshId, grantKey } = mesh;
+    const { servers, ca, adminCredentials: credentials, name, meshId, grantKey } = mesh;
     const trust = { meshId, grantKey };
-    return AdminClient.connect({ servers, credentials: adminCredentials, mesh: name, trust });
+    return AdminClient.connect({ servers, ca, credentials, mesh: name, trust });
   }
 
   /** Credentials past half of their time are renewed in their file; what fails is tried again. */

@@ -99,7 +99,7 @@ export function natsUrl(fields: Fields, name: string): string {
   const value = fields[name];
   const pattern = /^(nats|tls|wss?):\/\/([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:\d{1,5})?$/;
   const good = typeof value === "string" && pattern.test(value);
-  return good ? value : refuse(name, value, "a URL of a nats-server like nats://192.0.2.10:4222");
+  return good ? value : refuse(name, value, "a URL of a nats-server like tls://192.0.2.10:4222");
 }
 
 export function userName(fields: Fields, name: string): string {

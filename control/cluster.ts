@@ -68,7 +68,7 @@ const inUrl = (host: string) => (host.includes(":") ? `[${host}]` : host);
 
 /** What clients are told. */
 export function clientUrl(server: Pick<ClusterServer, "host" | "port">): string {
-  return `nats://${inUrl(server.host)}:${server.port}`;
+  return `tls://${inUrl(server.host)}:${server.port}`;
 }
 
 /** How a server is called in the cluster: JetStream knows it by this name alone. */

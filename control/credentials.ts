@@ -27,6 +27,8 @@ export interface MeshPlace {
   mesh: string;
   servers: string[];
   grantKey: string;
+  /** PEM of the CAs of its servers; absent: it has none. */
+  ca?: string;
 }
 
 const placeHead = "-----BEGIN MESHD MESH-----";
@@ -44,7 +46,7 @@ export function readPlace(text: string): MeshPlace | null {
   if (found === undefined) return null;
   try {
     const place = JSON.parse(Buffer.from(found, "base64url").toString("utf8")) as MeshPlace;
-    const texts = [place.meshId, place.mesh, place.grantKey];
+    const texts = [place.meshId, place.mesh, place.grantKey, place.ca ?? ""];
     const isWhole = texts.every((one) => typeof one === "string") && Array.isArray(place.servers);
     return isWhole ? place : null;
   } catch {
@@ -52,8 +54,8 @@ export function readPlace(text: string): MeshPlace | null {
   }
 }
 
-export function placeOf({ meshId, name, servers, grantKey }: Mesh): MeshPlace {
-  return { meshId, mesh: name, servers, grantKey };
+export function placeOf({ meshId, name, servers, grantKey, ca }: Mesh): MeshPlace {
+  return { meshId, mesh: name, servers, grantKey, ...(ca === null ? {} : { ca }) };
 }
 
 /** A public key for an administrator, with the text of the file that keeps its seed until then. */

@@ -45,13 +45,10 @@ export { parseSnapshot, serializeSnapshot } from "./ledger.js";
 export { type Membership, readMembership, writeMembership } from "./membership.js";
 export {
   type CreateMeshOptions,
+  completeMesh,
   createMesh,
   loadMesh,
   type Mesh,
-  type NatsClientHelp,
-  type NatsServerSettings,
-  natsClientHelp,
-  natsServerConfig,
   setMeshServers,
   unmakeMesh,
 } from "./mesh.js";
@@ -60,6 +57,13 @@ export type * from "./records.js";
 export { FORMS_MAX, roles } from "./records.js";
 export { type AdminRole, adminRoles } from "./roles.js";
 export {
+  type NatsClientHelp,
+  type NatsServerSettings,
+  natsClientHelp,
+  natsServerConfig,
+  tlsBlock,
+} from "./server-config.js";
+export {
   type EndpointFacts,
   MemberSession,
   type MemberSessionOptions,
@@ -67,5 +71,12 @@ export {
 } from "./session.js";
 export { checkSetting, completeConfig, tunnelPortOf } from "./setting-rules.js";
 export { defaultConfig, type MeshConfig, type SettingName } from "./settings.js";
+export {
+  ensureServerCertificate,
+  type ServerCertificate,
+  type ServerCertificateOptions,
+  serverPlace,
+  type TrustedAuthorities,
+} from "./tls/index.js";
 export { parseToken, type TokenContents } from "./token.js";
 export type { UserSecret } from "./user-secret.js";

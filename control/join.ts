@@ -9,6 +9,7 @@ import { checkMembership, type Membership } from "./membership.js";
 import { Link, signingKey } from "./nats/index.js";
 import type { MemberRecord } from "./records.js";
 import { inboxOf, subjectsOf } from "./subjects.js";
+import { fetchAuthority, type TrustedAuthorities } from "./tls/index.js";
 import { openToken, type TokenSecrets } from "./token.js";
 import { type Place, thisPlace } from "./twins.js";
 
@@ -20,12 +21,16 @@ export interface JoinOptions {
   underlay: { address: string; port: number };
   /** Instead of the token's. */
   servers?: string[];
+  /** Instead of the CA that the token names. */
+  ca?: TrustedAuthorities;
   /** For the whole; default 30,000. */
   timeout_ms?: number;
   /** Instead of this process on this host. */
   place?: Place;
   log?: ControlLog;
 }
+
+const join_ms = 30_000;
 
 export interface JoinRequest {
   nodeId: string;
@@ -52,7 +57,8 @@ export function joinProof(
 /**
  * Asks a controller for membership. The same key gets the same leases again. Errors: MESHD_TOKEN_*,
  * MESHD_NAME_TAKEN, MESHD_POOL_EXHAUSTED, MESHD_ADDRESS_CLAIMED, MESHD_DUPLICATE_NODE,
- * MESHD_NO_NATS, MESHD_NO_CONTROLLER, MESHD_TIMEOUT.
+ * MESHD_NO_NATS, MESHD_NO_CONTROLLER, MESHD_TIMEOUT; MESHD_TLS_MISMATCH and MESHD_TLS_MISSING,
+ * before the token's credential was used, when who answers is no server of the token's mesh.
  */
 export async function joinMesh(tokenText: string, options: JoinOptions): Promise<Membership> {
   const token = openToken(tokenText);
@@ -77,24 +83,39 @@ export async function joinMesh(tokenText: string, options: JoinOptions): Promise
     tokenProof: signed(token.bootstrap.seed),
   };
   options.log?.("join-asked", { mesh: token.mesh, name, nodeId: identity.nodeId });
-  const answer = await askAsBootstrap(token, request, options);
-  return readGrants(answer, { ...token, nodeId: identity.nodeId });
+  refuseEnded(token);
+  const ca = await authoritiesFor(token, options);
+  const answer = await askAsBootstrap(token, request, { ...options, ca });
+  const membership = readGrants(answer, { ...token, nodeId: identity.nodeId });
+  return ca === null || ca === "system" ? membership : { ...membership, ca };
+}
+
+/** The CA that the token's fingerprint stands for, unless somebody named another. */
+async function authoritiesFor(
+  token: TokenSecrets,
+  { ca, servers = token.servers, timeout_ms = join_ms }: JoinOptions,
+): Promise<TrustedAuthorities> {
+  if (ca !== undefined) return ca;
+  return token.ca === undefined ? null : fetchAuthority(servers, token.ca, timeout_ms);
+}
+
+function refuseEnded(token: TokenSecrets): void {
+  if (token.expires === null || Date.parse(token.expires) > Date.now()) return;
+  const what = `the token ended at ${token.expires}; "meshd token create" makes a new one`;
+  throw new ControlError("MESHD_TOKEN_EXPIRED", what);
 }
 
 async function askAsBootstrap(
   token: TokenSecrets,
   request: JoinRequest,
-  options: JoinOptions,
+  options: JoinOptions & { ca: TrustedAuthorities },
 ): Promise<unknown> {
-  const timeout_ms = options.timeout_ms ?? 30_000;
-  if (token.expires !== null && Date.parse(token.expires) <= Date.now()) {
-    const what = `the token ended at ${token.expires}; "meshd token create" makes a new one`;
-    throw new ControlError("MESHD_TOKEN_EXPIRED", what);
-  }
+  const timeout_ms = options.timeout_ms ?? join_ms;
   const link = await Link.open(
     {
       servers: options.servers ?? token.servers,
       user: () => token.bootstrap,
+      ca: () => options.ca,
       inbox: inboxOf.token(token.tokenId),
       name: `meshd join ${request.name}`,
     },
@@ -156,13 +177,14 @@ function readGrants(
 export async function renewMembership(
   membership: Membership,
   identity: Identity,
-  options: { servers?: string[]; timeout_ms?: number } = {},
+  options: { servers?: string[]; ca?: TrustedAuthorities; timeout_ms?: number } = {},
 ): Promise<Membership> {
   const timeout_ms = options.timeout_ms ?? 10_000;
   const link = await Link.open(
     {
       servers: options.servers ?? membership.servers,
       user: () => ({ jwt: membership.renewalJwt, seed: identity.seed }),
+      ca: () => options.ca ?? membership.ca ?? null,
       inbox: inboxOf.node(identity.nodeId),
       name: `meshd renew ${membership.name}`,
     },
@@ -183,5 +205,6 @@ export async function renewOver(
 ): Promise<Membership> {
   const subject = subjectsOf(membership.mesh).member(membership.nodeId, "renew");
   const answer = await ask(link, subject, {}, timeout_ms, { again: true });
-  return readGrants(answer, membership);
+  const renewed = readGrants(answer, membership);
+  return membership.ca === undefined ? renewed : { ...renewed, ca: membership.ca };
 }

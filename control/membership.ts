@@ -1,5 +1,6 @@
 // What a member keeps to start again without a token: credentials, what to trust, its grants.
 // Written 0600.
+import { dirname, join } from "node:path";
 import { ControlError } from "./errors.js";
 import { readTextFile, writeSecretFile } from "./files.js";
 import { isLabel } from "./keys.js";
@@ -26,10 +27,18 @@ export interface Membership {
   podCIDRs: string[];
   epoch: number;
   config: MeshConfig;
+  /** PEM of the CAs of the mesh's servers, in a file of its own; absent: none is known. */
+  ca?: string;
 }
 
+/** The CAs beside a membership, as the stock client takes them. */
+const trustedFile = (file: string) => join(dirname(file), "ca.pem");
+
 export async function writeMembership(file: string, membership: Membership): Promise<void> {
-  await writeSecretFile(file, `${JSON.stringify(membership, null, 2)}\n`);
+  const { ca, ...rest } = membership;
+  // First: a membership without it would be one that knows no CA.
+  if (ca !== undefined) await writeSecretFile(trustedFile(file), ca);
+  await writeSecretFile(file, `${JSON.stringify({ ...rest, hasCa: ca !== undefined }, null, 2)}\n`);
 }
 
 /** null when the file does not exist; MESHD_BAD_RECORD when it is damaged. */
@@ -37,7 +46,11 @@ export async function readMembership(file: string): Promise<Membership | null> {
   const text = await readTextFile(file);
   if (text === null) return null;
   try {
-    return checkMembership(JSON.parse(text));
+    const { hasCa, ...membership } = JSON.parse(text) as Membership & { hasCa?: boolean };
+    const ca = await readTextFile(trustedFile(file));
+    // Without it any server would be believed.
+    if (hasCa === true && ca === null) throw new Error(`${trustedFile(file)} is missing`);
+    return { ...checkMembership(membership), ...(hasCa === true && ca !== null ? { ca } : {}) };
   } catch (cause) {
     const what = `${file} is damaged; join again with a token (the same key gets the same PodCIDR)`;
     throw new ControlError("MESHD_BAD_RECORD", what, { cause });
@@ -60,5 +73,7 @@ export function checkMembership(value: unknown): Membership {
     Number.isSafeInteger(fields.epoch) &&
     Array.isArray(fields.grants);
   if (!good) throw new Error("a field is missing or malformed");
-  return { ...fields, config: completeConfig({ ...fields.config }) };
+  // Whom to believe is never said by who is to be believed.
+  const { ca: _, ...rest } = fields;
+  return { ...rest, config: completeConfig({ ...fields.config }) };
 }

@@ -3,7 +3,6 @@ import { randomUUID } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { refuseUnbuiltConfig } from "./built.js";
-import { type Cluster, clusterName, clusterSection, serverName } from "./cluster.js";
 import { ADMIN_LASTS_S, FIRST_ADMIN, renewControllerRights, writeUser } from "./credentials.js";
 import { ControlError } from "./errors.js";
 import { readTextFile, writeSecretFile } from "./files.js";
@@ -18,6 +17,7 @@ import {
 import { adminPermissions, controllerPermissions, systemPermissions } from "./permissions.js";
 import { completeConfig } from "./setting-rules.js";
 import type { MeshConfig } from "./settings.js";
+import { ensureAuthority, readTrusted } from "./tls/index.js";
 
 export interface CreateMeshOptions {
   /** One DNS label; default "mesh". */
@@ -25,6 +25,8 @@ export interface CreateMeshOptions {
   /** URLs that members reach the NATS server by; setMeshServers changes them later. */
   servers: string[];
   config?: Partial<MeshConfig>;
+  /** False: without a CA, so that its nats-servers have no TLS. Default true. */
+  tls?: boolean;
 }
 
 /**
@@ -42,6 +44,8 @@ export interface Mesh {
   /** Paths of credentials files. */
   adminCredentials: string;
   controllerCredentials: string;
+  /** PEM of the CAs whose servers are the mesh's, the one that signs first; null: it has none. */
+  ca: string | null;
   /** Settings the mesh begins with; from then on the `config` record counts. */
   config: MeshConfig;
 }
@@ -106,6 +110,7 @@ export async function createMesh(dir: string, options: CreateMeshOptions): Promi
   try {
     await mkdir(draft, { recursive: true, mode: 0o700 });
     await writeKeys(draft, { name, servers: options.servers, config });
+    if (options.tls !== false) await ensureAuthority(draft, name);
     await rename(draft, dir);
   } catch (cause) {
     await rm(draft, { recursive: true, force: true });
@@ -185,7 +190,8 @@ async function writeKeys(
   await writeSecretFile(join(dir, files.mesh), `${JSON.stringify(contents, null, 2)}\n`);
 }
 
-async function readMeshFile(dir: string): Promise<MeshFile> {
+/** For this room alone. */
+export async function readMeshFile(dir: string): Promise<MeshFile> {
   const text = await readTextFile(join(dir, files.mesh));
   if (text === null) {
     throw new ControlError("MESHD_NO_MESH", `${dir} holds no mesh; "meshd up" makes one`);
@@ -207,8 +213,9 @@ export async function loadMesh(dir: string): Promise<Mesh> {
   const { meshId, name, servers, accountKey, grantKey, config } = await readMeshFile(dir);
   const adminCredentials = join(dir, files.admin);
   const controllerCredentials = join(dir, files.controller);
-  const paths = { adminCredentials, controllerCredentials };
-  return { dir, meshId, name, servers, accountKey, grantKey, config, ...paths };
+  const ca = await readTrusted(dir);
+  const rest = { adminCredentials, controllerCredentials, ca };
+  return { dir, meshId, name, servers, accountKey, grantKey, config, ...rest };
 }
 
 /** Changes the server URLs that tokens and sessions get from now on. */
@@ -217,6 +224,13 @@ export async function setMeshServers(dir: string, servers: string[]): Promise<Me
   const changed = `${JSON.stringify({ ...contents, servers }, null, 2)}\n`;
   await writeSecretFile(join(dir, files.mesh), changed);
   return loadMesh(dir);
+}
+
+/** Gives a mesh that was made before there was one a CA. */
+export async function completeMesh(mesh: Mesh): Promise<Mesh> {
+  if (mesh.ca !== null) return mesh;
+  await ensureAuthority(mesh.dir, mesh.name);
+  return loadMesh(mesh.dir);
 }
 
 const storeSeen = (mesh: Mesh) => join(mesh.dir, "store-seen");
@@ -271,75 +285,4 @@ export async function loadSecrets(mesh: Mesh): Promise<MeshSecrets> {
     operator: await readKey(join(mesh.dir, files.operatorSigner)),
     system: system === null ? null : parseCredentials(system),
   };
-}
-
-export interface NatsServerSettings {
-  host: string;
-  /** 0 is not allowed here: the caller picks a free port. */
-  port: number;
-  /** JetStream's and the resolver's directory. */
-  storeDir: string;
-  /** The cluster that this server is one of; absent: it works alone. */
-  cluster?: Cluster;
-}
-
-/** Directory of the server's account resolver: one file `<account key>.jwt` each. */
-const resolverDir = (storeDir: string) => join(storeDir, "accounts");
-
-/**
- * Text of a nats-server configuration: operator mode, JetStream, full directory resolver with the
- * account JWTs preloaded that the directory does not have yet. One that it has may list
- * revocations, and the server lets a preloaded JWT of the same second win: so those are left out.
- */
-export async function natsServerConfig(mesh: Mesh, settings: NatsServerSettings): Promise<string> {
-  const contents = await readMeshFile(mesh.dir);
-  const quoted = (text: string) => JSON.stringify(text);
-  const accounts = [
-    [contents.systemAccount, contents.systemJwt],
-    [contents.accountKey, contents.accountJwt],
-  ] as const;
-  const preloaded: string[] = [];
-  for (const [key, jwt] of accounts) {
-    const kept = await readTextFile(join(resolverDir(settings.storeDir), `${key}.jwt`));
-    if (kept === null) preloaded.push(`  ${key}: ${quoted(jwt)}\n`);
-  }
-  const preload = preloaded.length > 0 ? `resolver_preload {\n${preloaded.join("")}}\n` : "";
-  const { cluster } = settings;
-  const name = cluster ? serverName(mesh, cluster.self) : clusterName(mesh);
-  return `# Written by meshd for mesh ${mesh.name}; changes are overwritten.
-server_name: ${quoted(name)}
-host: ${quoted(settings.host)}
-port: ${settings.port}
-# A client that hangs is cut off within 15 s, and others get what was meant for it.
-ping_interval: "5s"
-ping_max: 2
-operator: ${quoted(contents.operatorJwt)}
-system_account: ${quoted(contents.systemAccount)}
-jetstream { store_dir: ${quoted(join(settings.storeDir, "jetstream"))} }
-resolver {
-  type: full
-  dir: ${quoted(resolverDir(settings.storeDir))}
-  allow_delete: false
-  interval: "${cluster ? "5s" : "2m"}"
-}
-${preload}${cluster ? clusterSection(mesh, cluster, settings) : ""}`;
-}
-
-/** What the stock `nats` client needs to talk to a mesh. */
-export interface NatsClientHelp {
-  url: string;
-  credentials: string;
-  examples: string[];
-}
-
-/** URL and credentials file for the stock `nats` client, with commands to try. */
-export function natsClientHelp(mesh: Mesh): NatsClientHelp {
-  const url = mesh.servers.join(",");
-  const nats = `nats -s ${url} --creds ${mesh.adminCredentials}`;
-  const { name } = mesh;
-  // What changes something is asked in the administrator's own name.
-  const drain = `req ${name}.admin.${FIRST_ADMIN}.nodes.drain '{"node":"n1"}'`;
-  const asks = ["micro ls", `req ${name}.admin.nodes.list ''`, `kv get ${name} config`, drain];
-  const examples = asks.map((ask) => `${nats} ${ask}`);
-  return { url, credentials: mesh.adminCredentials, examples };
 }

@@ -5,11 +5,14 @@ import type { Identity } from "./identity.js";
 import { renewMembership, renewOver } from "./join.js";
 import type { Membership } from "./membership.js";
 import { type Link, readUserJwt } from "./nats/index.js";
+import type { TrustedAuthorities } from "./tls/index.js";
 
 export interface RenewalOptions {
   identity: Identity;
   /** Instead of the membership's. */
   servers: string[] | undefined;
+  /** Instead of the membership's CA. */
+  ca: TrustedAuthorities | undefined;
   membership: () => Membership;
   link: () => Link | null;
   /** New credentials, to be used and kept from now on. */
@@ -60,11 +63,14 @@ export class Renewal {
   }
 
   async #renewNow(): Promise<Membership> {
-    const { identity, servers, take } = this.#options;
+    const { identity, servers, ca, take } = this.#options;
     const [link, now] = [this.#options.link(), this.#options.membership()];
     const renewed = link?.connected
       ? await renewOver(link, now, timeout_ms)
-      : await renewMembership(now, identity, servers ? { servers } : {});
+      : await renewMembership(now, identity, {
+          ...(servers ? { servers } : {}),
+          ...(ca ? { ca } : {}),
+        });
     if (link?.connected) this.#refuseEnded(now, renewed);
     take(renewed);
     return renewed;

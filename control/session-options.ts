@@ -3,6 +3,7 @@ import type { ControlLog } from "./errors.js";
 import type { Identity } from "./identity.js";
 import type { Membership } from "./membership.js";
 import type { EndpointRecord, NodeRecord } from "./records.js";
+import type { TrustedAuthorities } from "./tls/index.js";
 import type { TwinsOptions } from "./twins.js";
 
 export type NodeFacts = Omit<NodeRecord, "nodeId">;
@@ -13,6 +14,8 @@ export interface MemberSessionOptions {
   identity: Identity;
   /** Instead of the membership's. */
   servers?: string[];
+  /** Instead of the membership's CA. */
+  ca?: TrustedAuthorities;
   /** Answers `<mesh>.agent.<nodeId>.status`; plain JSON. */
   status?: () => unknown;
   /** Verb -> what answers an administrator's `<mesh>.agent.<nodeId>.<verb>`; JSON both ways. */

@@ -61,6 +61,7 @@ export class MemberSession extends EventEmitter {
     this.#renewal = new Renewal({
       identity: options.identity,
       servers: options.servers,
+      ca: options.ca,
       membership: () => this.#membership,
       link: () => this.#link,
       take: (renewed) => this.#take(renewed),
@@ -273,6 +274,7 @@ export class MemberSession extends EventEmitter {
         {
           servers: this.#options.servers ?? this.#membership.servers,
           user: () => ({ jwt: this.#membership.jwt, seed: this.#options.identity.seed }),
+          ca: () => this.#options.ca ?? this.#membership.ca ?? null,
           inbox: inboxOf.node(this.nodeId),
           name: `meshd ${this.#membership.name}`,
         },

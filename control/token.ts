@@ -3,6 +3,7 @@
 import { ControlError } from "./errors.js";
 import { isLabel, isTokenId } from "./keys.js";
 import { isPublicKey, signingKey } from "./nats/index.js";
+import { isFingerprint } from "./tls/index.js";
 
 /** What a token says in clear. */
 export interface TokenContents {
@@ -19,6 +20,8 @@ export interface TokenSecrets extends TokenContents {
   bootstrap: { jwt: string; seed: string };
   accountKey: string;
   grantKey: string;
+  /** Fingerprint of the CA of the mesh's servers; absent: it has none. */
+  ca?: string;
 }
 
 const start = "meshd1.";
@@ -62,6 +65,7 @@ function faultOf(fields: TokenSecrets): string | null {
   if (!Array.isArray(servers) || servers.length === 0) return "it names no server";
   if (!servers.every((one) => typeof one === "string")) return "it names no server";
   if (!isPublicKey(fields.accountKey, "A") || !isPublicKey(fields.grantKey, "A")) return "no keys";
+  if (fields.ca !== undefined && !isFingerprint(fields.ca)) return "its CA is no fingerprint";
   if (expires !== null && Number.isNaN(Date.parse(expires))) return "its end is no time";
   try {
     signingKey(bootstrap.seed);

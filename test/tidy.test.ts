@@ -49,6 +49,8 @@ const MAY_IMPORT_TYPES: Record<string, string[]> = {
 const PACKAGES: Record<string, string[]> = {
   nats: ["control"],
   "@nats-io/jwt": ["control"],
+  pkijs: ["control"],
+  asn1js: ["control"],
   yaml: ["src/config"],
 };
 

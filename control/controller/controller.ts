@@ -19,6 +19,7 @@ import {
 import { Bucket, Link, parseCredentials, serve, signingKey } from "../nats/index.js";
 import type { Refusal } from "../records.js";
 import { inboxOf, serviceName, subjectsOf } from "../subjects.js";
+import type { TrustedAuthorities } from "../tls/index.js";
 import { whoRuns } from "../twins.js";
 import { View } from "../view.js";
 import { Admins } from "./admins.js";
@@ -45,6 +46,8 @@ export interface ControllerOptions {
   mesh: Mesh;
   /** Instead of the mesh's. */
   servers?: string[];
+  /** Whose servers are believed, instead of the mesh's. */
+  ca?: TrustedAuthorities;
   log?: ControlLog;
   /** Milliseconds between heartbeat keys; default 5,000. */
   beat_ms?: number;
@@ -117,9 +120,9 @@ export class Controller {
       secrets: new View({ ...view, ledger: ledgers.secrets, hasBeat: false }),
     };
     this.#unlisted = new Set([this.#views.mesh, this.#views.secrets]);
-    const servers = options.servers ?? mesh.servers;
     this.#memory = new Memory(mesh, ledgers, log);
-    this.#revocation = new Revocation(mesh, secrets, servers, log);
+    const way = { servers: options.servers ?? mesh.servers, ca: () => options.ca ?? mesh.ca };
+    this.#revocation = new Revocation(mesh, secrets, way, log);
     this.#core = {
       mesh,
       secrets,
@@ -156,6 +159,7 @@ export class Controller {
     const link = await Link.open({
       servers: options.servers ?? mesh.servers,
       user: () => user,
+      ca: () => options.ca ?? mesh.ca,
       inbox: inboxOf.controller(id),
       name: `meshd controller of ${mesh.name}`,
     });

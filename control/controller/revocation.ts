@@ -4,7 +4,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ControlError, type ControlLog } from "../errors.js";
 import type { Mesh, MeshSecrets } from "../mesh.js";
-import { accountJwt, hasBucketLimits, Link, readAccountJwt, signingKey } from "../nats/index.js";
+import {
+  accountJwt,
+  hasBucketLimits,
+  Link,
+  type LinkOptions,
+  readAccountJwt,
+  signingKey,
+} from "../nats/index.js";
 import { inboxOf } from "../subjects.js";
 
 /** Between two looks when all goes well, and at most when it does not. */
@@ -14,7 +21,7 @@ const retry_max_ms = 60_000;
 export class Revocation {
   readonly #mesh: Mesh;
   readonly #secrets: MeshSecrets;
-  readonly #servers: string[];
+  readonly #way: Pick<LinkOptions, "servers" | "ca">;
   readonly #log: ControlLog;
   /** User key -> unix seconds. */
   readonly #revoked = new Map<string, number>();
@@ -29,10 +36,15 @@ export class Revocation {
   /** The servers' account JWT was seen to have this version's limits. */
   #isOfToday = false;
 
-  constructor(mesh: Mesh, secrets: MeshSecrets, servers: string[], log: ControlLog) {
+  constructor(
+    mesh: Mesh,
+    secrets: MeshSecrets,
+    way: Pick<LinkOptions, "servers" | "ca">,
+    log: ControlLog,
+  ) {
     this.#mesh = mesh;
     this.#secrets = secrets;
-    this.#servers = servers;
+    this.#way = way;
     this.#log = log;
   }
 
@@ -111,7 +123,7 @@ export class Revocation {
     }
     const key = signingKey(system.seed).publicKey;
     const link = await Link.open({
-      servers: this.#servers,
+      ...this.#way,
       user: () => system,
       inbox: inboxOf.controller(key),
       name: "meshd revocation",

@@ -2,7 +2,7 @@
 // every server of a cluster answers.
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Link, signingKey, type User } from "../nats/index.js";
+import { Link, type LinkOptions, signingKey, type User } from "../nats/index.js";
 import { inboxOf } from "../subjects.js";
 
 /** One server as it answered. */
@@ -39,9 +39,12 @@ interface Answer {
 }
 
 /** MESHD_NO_NATS; MESHD_PERMISSION where the system account is not ours. */
-export async function askServers(servers: string[], system: User): Promise<ServersView> {
+export async function askServers(
+  way: Pick<LinkOptions, "servers" | "ca">,
+  system: User,
+): Promise<ServersView> {
   const inbox = inboxOf.controller(signingKey(system.seed).publicKey);
-  const link = await Link.open({ servers, user: () => system, inbox, name: "meshd servers" });
+  const link = await Link.open({ ...way, user: () => system, inbox, name: "meshd servers" });
   try {
     const answers: Answer[] = [];
     const reply = `${inbox}.${randomBytes(8).toString("hex")}`;

@@ -5,6 +5,7 @@ import { isTokenId, keyOf } from "../keys.js";
 import { userJwt } from "../nats/index.js";
 import { bootstrapPermissions } from "../permissions.js";
 import type { TokenRecord } from "../records.js";
+import { authorityFingerprint } from "../tls/index.js";
 import type { TokenSecrets } from "../token.js";
 import type { Core } from "./core.js";
 
@@ -78,7 +79,8 @@ export class Tokens {
       before === null ? record : undefined,
     );
     const { meshId, servers, accountKey, grantKey } = mesh;
-    const trust = { meshId, mesh: mesh.name, servers, accountKey, grantKey };
+    const ca = authorityFingerprint(mesh.ca);
+    const trust = { meshId, mesh: mesh.name, servers, accountKey, grantKey, ...(ca && { ca }) };
     return { contents: { ...trust, tokenId, expires }, jwt, view: viewOfToken(kept ?? record) };
   }
 

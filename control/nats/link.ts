@@ -11,8 +11,10 @@ import {
   type NatsConnection,
   NatsError,
   type Subscription,
+  type TlsOptions,
 } from "nats";
 import { ControlError } from "../errors.js";
+import { type TrustedAuthorities, tlsErrorOf, tlsOptions } from "../tls/index.js";
 import { signingKey } from "./keys.js";
 
 export interface User {
@@ -24,6 +26,8 @@ export interface LinkOptions {
   servers: string[];
   /** Read at every connection attempt, so that renewed credentials come into force. */
   user: () => User;
+  /** Whose servers are believed, read at every connection attempt. Default: none is known. */
+  ca?: () => TrustedAuthorities;
   inbox: string;
   /** Shown by the server's monitoring. */
   name: string;
@@ -69,16 +73,19 @@ export class Link extends EventEmitter {
 
   /**
    * One round over the servers. MESHD_NO_NATS when none answers, MESHD_PERMISSION when the
-   * credentials are refused.
+   * credentials are refused, MESHD_TLS_MISMATCH, MESHD_TLS_MISSING when who answers is no server of
+   * the mesh: no credential was used then.
    */
   static async open(options: LinkOptions, timeout_ms = 5_000): Promise<Link> {
     const backoff = new Backoff();
     if (options.servers.length === 0) {
       throw new ControlError("MESHD_NO_NATS", "no NATS server is named; give one with --nats URL");
     }
+    const tls = tlsOptions(options.servers, options.ca ?? (() => null));
     try {
       const connection = await connect({
         servers: options.servers,
+        ...(tls === undefined ? {} : { tls: tls as TlsOptions }),
         authenticator: (nonce) => authenticate(options.user(), nonce ?? ""),
         inboxPrefix: options.inbox,
         name: options.name,
@@ -289,6 +296,8 @@ function connectError(servers: string[], cause: unknown): ControlError {
       "another mesh";
     return new ControlError("MESHD_PERMISSION", what, { cause });
   }
+  const unproven = tlsErrorOf(servers, cause);
+  if (unproven !== null) return unproven;
   const why = cause instanceof Error ? cause.message : String(cause);
   const what =
     `no NATS server answers at ${servers.join(",")} (${why}); check that it runs and is ` +

@@ -284,11 +284,12 @@ export class Agent implements RunningAgent {
   private async uninstall(): Promise<void> {
     const { paths, log } = this.running;
     this.endWatches();
-    const { key, membership, duplicate, snapshot, host, flips, dials, pods, secrets } = paths;
+    const { key, membership, ca, duplicate, snapshot, host, flips, dials, pods, secrets } = paths;
+    const own = [key, membership, ca, duplicate, snapshot, host, flips, dials, pods, ...secrets];
     const steps = [
       () => this.pods.removeAll(),
       () => this.engine.remove(),
-      () => removeFiles(key, membership, duplicate, snapshot, host, flips, dials, pods, ...secrets),
+      () => removeFiles(...own),
     ];
     // The lease is given back: there is no way back here, so every step is tried.
     for (const step of steps) {

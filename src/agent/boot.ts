@@ -66,6 +66,7 @@ async function connect(
     log,
     secretsDir: options.stateDir,
     ...(options.servers === undefined ? {} : { servers: options.servers }),
+    ...(options.ca === undefined ? {} : { ca: options.ca }),
     ...(saved === null ? {} : { saved }),
     ...(options.version === undefined ? {} : { version: options.version }),
   });
@@ -158,8 +159,8 @@ async function openMember(
 
 async function bootLocked(prepared: Prepared, asked: Asked): Promise<Booted> {
   const { options, paths, deviceName, log } = prepared;
-  const { key, membership, duplicate, snapshot, host, flips, dials, pods } = paths;
-  await removeDrafts(key, membership, duplicate, snapshot, host, flips, dials, pods);
+  const { key, membership, ca, duplicate, snapshot, host, flips, dials, pods } = paths;
+  await removeDrafts(key, membership, ca, duplicate, snapshot, host, flips, dials, pods);
   const identity = await loadOrCreateIdentity(paths.key);
   await refuseKnownCopy(paths.duplicate, identity);
   const joined = await obtainMembership(options, paths, identity, log, async (port) => {
@@ -193,7 +194,7 @@ async function undoJoin(
     await session.leave().catch((error: unknown) => {
       log("agent.leave.failed", { error: messageOf(error) });
     });
-    await removeFiles(paths.membership, paths.snapshot);
+    await removeFiles(paths.membership, paths.ca, paths.snapshot);
   }
   await session.close();
 }

@@ -59,6 +59,7 @@ async function join(
     name: options.name ?? nameFromHost(hostname()),
     underlay: { address: await underlayFor(port), port },
     ...(options.servers === undefined ? {} : { servers: options.servers }),
+    ...(options.ca === undefined ? {} : { ca: options.ca }),
     timeout_ms: JOIN_TIMEOUT_MS,
   });
 }

@@ -9,6 +9,8 @@ export interface AgentPaths {
   membership: string;
   /** What was found of another host with this key. */
   duplicate: string;
+  /** CAs of the mesh's servers, written with the membership. */
+  ca: string;
   /** Last good view of the cluster, with its stream revision. */
   snapshot: string;
   /** What was changed below /proc/sys. */
@@ -30,6 +32,7 @@ export function pathsOf(stateDir: string, runDir: string): AgentPaths {
     key: join(stateDir, "node.key"),
     membership: join(stateDir, "membership.json"),
     duplicate: join(stateDir, "duplicate.json"),
+    ca: join(stateDir, "ca.pem"),
     snapshot: join(stateDir, "snapshot.json"),
     host: join(stateDir, "host.json"),
     flips: join(stateDir, "forms.json"),

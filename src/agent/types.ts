@@ -30,6 +30,8 @@ export interface AgentOptions {
   name?: string;
   /** NATS servers to use instead of those in the token or the saved credentials. */
   servers?: string[];
+  /** PEM of CAs, or "system", to believe instead of those of the token or the membership. */
+  ca?: string;
   /** TUN device name, default "mesh0". */
   deviceName?: string;
   /** Worker threads and TUN queues, default 1. */

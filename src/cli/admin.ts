@@ -3,6 +3,7 @@ import type { AdminClient, Mesh, MeshPlace } from "../../control/index.js";
 import { ADMIN_REQUEST_TIMEOUT_MS, type Settings } from "../config/index.js";
 import { CommandError } from "./command.js";
 import { readIfThere } from "./files.js";
+import { givenAuthorities } from "./nats-ca.js";
 
 /** Folder of the mesh's keys on the host of a controller. */
 export function meshDir(settings: Pick<Settings, "stateDir">): string {
@@ -38,6 +39,9 @@ function placeIn(
   return text === undefined ? null : readPlace(text);
 }
 
+/** An administrator who is on a node's host believes whom the node believes. */
+const authoritiesOfNode = ({ stateDir }: Settings) => readIfThere(`${stateDir}/ca.pem`) ?? null;
+
 async function connect(settings: Settings): Promise<AdminClient> {
   const mesh = await meshHere(settings);
   // A file that 'meshd admin add' wrote says where its mesh is.
@@ -60,6 +64,7 @@ async function connect(settings: Settings): Promise<AdminClient> {
   const { meshId, grantKey } = trusted ?? {};
   const isTrusted = meshId !== undefined && grantKey !== undefined;
   return AdminClient.connect({
+    ca: givenAuthorities(settings) ?? trusted?.ca ?? authoritiesOfNode(settings),
     ...(isTrusted ? { trust: { meshId, grantKey } } : {}),
     servers,
     credentials,

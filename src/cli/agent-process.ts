@@ -15,6 +15,7 @@ import {
 import { readIfThere, writeSecret } from "./files.js";
 import { launch, serviceArgv } from "./launch.js";
 import { limitLogs } from "./log-limit.js";
+import { givenAuthorities } from "./nats-ca.js";
 import { forgetProcess, logFile, rememberProcess, runningPid } from "./process-files.js";
 
 /** Settings that `join` takes as flags. */
@@ -84,6 +85,7 @@ export function agentOptions(invocation: Invocation, context: Context): AgentPro
     runDir: settings.runDir,
     name: settings.nodeName,
     servers: settings.nats,
+    ca: givenAuthorities(settings),
     deviceName: settings.deviceName,
     workers: own("workers", settings.workers),
     steering: own("steering", settings.steering),

@@ -1,12 +1,13 @@
 // The controller as a service of this host, with the nats-server of `up` beside it or without.
 import { rm, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Controller, type Mesh } from "../../control/index.js";
+import { Controller, type Mesh, type ServerCertificate } from "../../control/index.js";
 import { startNatsServer } from "../natsd/index.js";
 import { createLogger, eventLog, type Log } from "../telemetry/index.js";
 import type { Invocation } from "./command.js";
 import { plainWarnings, removeControllerState, writeControllerState } from "./controller-state.js";
 import { limitLogs } from "./log-limit.js";
+import { givenAuthorities } from "./nats-ca.js";
 import { forgetProcess, logFile, type Place, rememberProcess } from "./process-files.js";
 
 /** How often the nats-server's process is looked at. */
@@ -28,6 +29,7 @@ export interface OwnServer {
 interface RunningServer {
   url: string;
   pid: number;
+  certificate: ServerCertificate | null;
   running(): Promise<boolean>;
   stop(): Promise<void>;
 }
@@ -52,13 +54,15 @@ export async function runController(
   try {
     server = own && (await startServer(settings, mesh, own));
     const urls = server === undefined ? servers : [server.url];
-    const controller = await Controller.start({ mesh, servers: urls, log });
+    const ca = server === undefined ? givenAuthorities(settings) : undefined;
+    const way = { servers: urls, ...(ca === undefined ? {} : { ca }) };
+    const controller = await Controller.start({ mesh, ...way, log });
     const started = new Date().toISOString();
     const say = (natsPid: number | null) =>
       writeControllerState(settings, {
         ...{ pid: process.pid, mesh: mesh.name, meshId: mesh.meshId, natsPid, started },
         ...{ controllerId: controller.controllerId, nats: urls.join(",") },
-        warnings: own === undefined ? [] : plainWarnings(own),
+        warnings: own === undefined || server?.certificate ? [] : plainWarnings(own),
       });
     say(server?.pid ?? null);
     log("controller.ready", { mesh: mesh.name, nats: urls.join(",") });

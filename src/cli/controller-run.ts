@@ -23,7 +23,7 @@ export async function controller(
   }
   const mesh = await needMesh(invocation);
   const servers = settings.nats ?? mesh.servers;
-  const takeBack = remember(invocation, ["nats"]);
+  const takeBack = remember(invocation, ["nats", "natsCa"]);
   const progress = new Progress(context);
   try {
     if (invocation.has("foreground")) {

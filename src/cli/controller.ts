@@ -7,7 +7,7 @@ export const command: Command = {
     "Runs one more controller for a mesh, without a nats-server of its own. The mesh's keys must " +
     "be in the state directory: copy the folder 'mesh' from the host where 'meshd up' ran, over " +
     "a safe channel. Returns when the controller answers; 'meshd down' stops it.",
-  example: "meshd controller --nats nats://192.0.2.10:4222",
+  example: "meshd controller --nats tls://192.0.2.10:4222",
   options: {
     foreground: { about: "stay, and log to standard error" },
     "no-systemd": { about: "start a process of its own although systemd runs" },

@@ -39,7 +39,7 @@ async function run(invocation: Invocation, context: Context): Promise<undefined 
   const running = agentPid(invocation);
   const named = withName(invocation);
   if (running !== undefined) return alreadyRunning(named, context, running, token);
-  const takeBack = remember(named, AGENT_SETTINGS.concat("nats"));
+  const takeBack = remember(named, AGENT_SETTINGS.concat("nats", "natsCa"));
   const progress = new Progress(context);
   try {
     if (invocation.has("foreground")) return await runInForeground(named, context, token);

@@ -20,6 +20,7 @@ export const COMMON_SETTINGS: readonly SettingName[] = [
   "stateDir",
   "runDir",
   "nats",
+  "natsCa",
   "creds",
   "mesh",
   "logLevel",

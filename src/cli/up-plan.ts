@@ -78,7 +78,7 @@ function rememberedPlan(stateDir: string): Partial<UpPlan> | undefined {
 /** URL of the server as other hosts reach it. */
 export function advertisedUrl(plan: UpPlan): string {
   const host = plan.advertise.includes(":") ? `[${plan.advertise}]` : plan.advertise;
-  return `nats://${host}:${plan.port}`;
+  return `tls://${host}:${plan.port}`;
 }
 
 /** An address others can reach: the one listened on, else the source of the default route. */

@@ -2,6 +2,7 @@
 import { existsSync, rmSync } from "node:fs";
 import {
   AdminClient,
+  completeMesh,
   createMesh,
   loadMesh,
   type Mesh,
@@ -17,6 +18,7 @@ import { natsDir, runController } from "./controller-process.js";
 import { type ControllerState, controllerState } from "./controller-state.js";
 import { offlineKeysNote } from "./keys.js";
 import { launch, serviceArgv } from "./launch.js";
+import { givenAuthorities } from "./nats-ca.js";
 import { fields, Progress, print, warningLines } from "./output.js";
 import { runningPid } from "./process-files.js";
 import {
@@ -110,6 +112,7 @@ export async function answering(
     if (state?.pid !== pid) return undefined;
     const admin = await AdminClient.connect({
       servers: state.nats.split(","),
+      ca: givenAuthorities(invocation.settings) ?? mesh.ca,
       credentials: mesh.adminCredentials,
       mesh: mesh.name,
     });
@@ -133,8 +136,9 @@ async function ensureMesh(
     return { mesh: await createMesh(dir, wish), isNew: true };
   }
   checkSame(invocation, mesh);
-  const isSame = mesh.servers.includes(url);
-  return { mesh: isSame ? mesh : await setMeshServers(dir, [url]), isNew: false };
+  const whole = await completeMesh(mesh);
+  const isSame = whole.servers.includes(url);
+  return { mesh: isSame ? whole : await setMeshServers(dir, [url]), isNew: false };
 }
 
 /** Flags that speak of another mesh than the one that is here are refused, not ignored. */

@@ -217,6 +217,10 @@ export const SETTINGS = {
   stateDir: node(path, limits.STATE_DIR_DEFAULT, "keys, last good state and log files"),
   runDir: node(path, limits.RUN_DIR_DEFAULT, "socket of the agent and process ids"),
   nats: unset(natsServers, "NATS server or servers to use"),
+  natsCa: unset(
+    wordOr("system", path),
+    "file of the CA of the NATS servers, instead of the mesh's; system: those this host trusts",
+  ),
   creds: unset(path, "credentials file for the NATS servers"),
   mesh: unset(label, "name of the mesh; needed with --nats and --creds only"),
   nodeName: unset(label, "name of this node; default: the host's name"),

@@ -17,7 +17,7 @@ export function inNamespace(namespace: string, argv: string[]): string[] {
 }
 
 /** Settings that lead a client to one control plane: what `lab env` prints, of any lab. */
-const ELSEWHERE = ["MESHD_NATS", "MESHD_CREDS", "MESHD_MESH"];
+const ELSEWHERE = ["MESHD_NATS", "MESHD_NATS_CA", "MESHD_CREDS", "MESHD_MESH"];
 
 /** A lab's hosts know their own control plane, whatever the caller's shell was told. */
 function environment(): NodeJS.ProcessEnv {

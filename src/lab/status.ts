@@ -105,13 +105,16 @@ export function labEnvironment(roots: LabRoots, name: string): Record<string, st
   if (port === undefined) {
     throw new LabError("MESHD_LAB_DOWN", `lab '${name}' is not up; try 'meshd lab up'`);
   }
-  const url = `nats://127.0.0.1:${port}`;
+  const url = `tls://127.0.0.1:${port}`;
   const credentials = `${plan.control.stateDir}/mesh/admin.creds`;
+  const ca = `${plan.control.stateDir}/mesh/ca.pem`;
   return {
     MESHD_MESH: name,
     MESHD_NATS: url,
+    MESHD_NATS_CA: ca,
     MESHD_CREDS: credentials,
     NATS_URL: url,
     NATS_CREDS: credentials,
+    NATS_CA: ca,
   };
 }

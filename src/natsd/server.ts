@@ -6,7 +6,14 @@ import { access, mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Cluster, type Mesh, natsServerConfig } from "../../control/index.js";
+import {
+  type Cluster,
+  ensureServerCertificate,
+  type Mesh,
+  natsServerConfig,
+  type ServerCertificate,
+  serverPlace,
+} from "../../control/index.js";
 import { NatsdError } from "./errors.js";
 
 export interface NatsServerOptions {
@@ -19,6 +26,13 @@ export interface NatsServerOptions {
   port: number;
   /** The cluster that it is one of; absent: it works alone. */
   cluster?: Cluster;
+  /**
+   * Names and addresses that its certificate is for beside the address it listens on, loopback, the
+   * mesh's servers and its cluster's. A mesh without a CA has nats-servers without TLS.
+   */
+  hosts?: readonly string[];
+  /** Seconds its certificate lasts; default 90 days. */
+  certificate_s?: number;
   /** Goes on when this process ends. */
   detached?: boolean;
   /** Default: searched in PATH, /usr/sbin, /usr/local/bin. */
@@ -39,6 +53,8 @@ export interface NatsServer {
   adopted: boolean;
   /** Path of its log. */
   log: string;
+  /** Its certificate; null: it has no TLS. */
+  certificate: ServerCertificate | null;
   /** Whether its process still runs. */
   running(): Promise<boolean>;
   /** SIGTERM, then SIGKILL after five seconds; resolves when it is gone. */
@@ -62,18 +78,23 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   const host = options.host ?? "127.0.0.1";
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const place = placeIn(dir);
+  const certificate = await certificateFor({ ...options, host });
   const running = await findRunning(place);
   const { cluster } = options;
-  const isSame = running?.cluster === clusterMark(cluster);
-  if (isSame && running.host === host && [0, running.port].includes(options.port)) return running;
-  await running?.stop();
+  const isMeant = running?.host === host && [0, running.port].includes(options.port);
+  const mark = { cluster: clusterMark(cluster), tls: certificate !== null };
+  if (running && isMeant && running.tls === mark.tls && running.cluster === mark.cluster) {
+    if (certificate?.isNew) signalTo(running.pid, "SIGHUP");
+    return handle(running, place, certificate, true);
+  }
+  if (running) await stopProcess(running.pid, place);
   const binary = options.binary ?? (await findBinary());
   const port = await freePort(host, options.port);
-  const settings = { host, port, storeDir: dir };
+  const settings = { host, port, storeDir: dir, ...(certificate && { tls: certificate }) };
   const config = await natsServerConfig(options.mesh, { ...settings, ...(cluster && { cluster }) });
   await writeFile(place.config, config, { mode: 0o600 });
   const child = await launch(binary, place, options.detached ?? false);
-  const server = { host, port, pid: child.pid ?? 0, cluster: clusterMark(cluster) };
+  const server = { host, port, pid: child.pid ?? 0, ...mark };
   await waitReady(child, place, server, options.timeout_ms ?? 15_000);
   try {
     await writeFile(place.pid, JSON.stringify(server), { mode: 0o600 });
@@ -83,7 +104,25 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     throw error;
   }
   if (options.detached) child.unref();
-  return handle(server, place, false);
+  return handle(server, place, certificate, false);
+}
+
+/** The certificate of the server in a directory, made or renewed as needed; null: no TLS. */
+async function certificateFor(
+  options: Pick<NatsServerOptions, "mesh" | "dir" | "cluster" | "hosts" | "certificate_s"> & {
+    host: string;
+  },
+): Promise<ServerCertificate | null> {
+  const { mesh, dir, host, cluster, hosts = [], certificate_s } = options;
+  if (mesh.ca === null) return null;
+  const listens = ["0.0.0.0", "::"].includes(host) ? [] : [host];
+  const known = mesh.servers.map((server) => serverPlace(server).host);
+  const others = cluster?.servers.map((server) => server.host) ?? [];
+  const all = ["localhost", "127.0.0.1", "::1", ...listens, ...known, ...others, ...hosts];
+  return ensureServerCertificate(mesh.dir, {
+    ...{ dir: join(dir, "tls"), hosts: all },
+    ...(certificate_s === undefined ? {} : { life_s: certificate_s }),
+  });
 }
 
 function placeIn(dir: string): Place {
@@ -96,8 +135,9 @@ function placeIn(dir: string): Place {
 
 /** Stops the server that runs for a directory, whoever started it. False when there is none. */
 export async function stopNatsServer(dir: string): Promise<boolean> {
-  const running = await findRunning(placeIn(dir));
-  await running?.stop();
+  const place = placeIn(dir);
+  const running = await findRunning(place);
+  if (running) await stopProcess(running.pid, place);
   return running !== null;
 }
 
@@ -108,25 +148,39 @@ function clusterMark(cluster: Cluster | undefined): string {
   return createHash("sha256").update(JSON.stringify({ servers, self, secret })).digest("hex");
 }
 
+/** What is kept of a server that runs. */
+interface Running {
+  host: string;
+  port: number;
+  pid: number;
+  cluster: string;
+  tls: boolean;
+}
+
 function handle(
-  server: { host: string; port: number; pid: number; cluster: string },
+  server: Running,
   place: Place,
+  certificate: ServerCertificate | null,
   adopted: boolean,
 ): NatsServer {
+  const { host, port, pid, cluster, tls } = server;
   return {
-    ...server,
-    url: urlOf(server.host, server.port),
+    ...{ host, port, pid, cluster, certificate },
+    url: `${tls ? "tls" : "nats"}://${reached(host)}:${port}`,
     adopted,
     log: place.log,
-    running: () => isOurs(server.pid, place),
-    stop: () => stopProcess(server.pid, place),
+    running: () => isOurs(pid, place),
+    stop: () => stopProcess(pid, place),
   };
 }
 
-function urlOf(host: string, port: number): string {
-  const local = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
-  return `nats://${local.includes(":") ? `[${local}]` : local}:${port}`;
+/** How a client on this host reaches who listens on an address, as part of a URL. */
+function reached(host: string): string {
+  const local = localOf(host);
+  return local.includes(":") ? `[${local}]` : local;
 }
+
+const localOf = (host: string) => (host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host);
 
 async function findBinary(): Promise<string> {
   const folders = [...(process.env.PATH ?? "").split(":"), "/usr/sbin", "/usr/local/bin"];
@@ -200,8 +254,7 @@ async function waitReady(
   server: { host: string; port: number },
   timeout_ms: number,
 ): Promise<void> {
-  const url = new URL(urlOf(server.host, server.port).replace("nats:", "http:"));
-  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const host = localOf(server.host);
   const greeted = () =>
     new Promise<boolean>((resolve) => {
       const socket = connect({ host, port: server.port });
@@ -230,12 +283,12 @@ async function waitReady(
  * A server that an earlier process started for this directory and that still runs with this
  * configuration.
  */
-async function findRunning(place: Place): Promise<NatsServer | null> {
+async function findRunning(place: Place): Promise<Running | null> {
   try {
-    const { host, port, pid, cluster = "" } = JSON.parse(await readFile(place.pid, "utf8"));
+    const { host, port, pid, cluster = "", tls } = JSON.parse(await readFile(place.pid, "utf8"));
     if (typeof host !== "string" || !Number.isInteger(port) || !Number.isInteger(pid)) return null;
-    const found = { host, port, pid, cluster: String(cluster) };
-    return (await isOurs(pid, place)) ? handle(found, place, true) : null;
+    const found = { host, port, pid, cluster: String(cluster), tls: tls === true };
+    return (await isOurs(pid, place)) ? found : null;
   } catch {
     return null;
   }

@@ -19,7 +19,7 @@ interface Asked {
 const [directory = "", host = "", port = "0", config = "{}"] = process.argv.slice(2);
 // Whoever made the directory may be gone when a signal ends this process.
 atEnd(() => clearDirectory(directory));
-const servers = [`nats://${host}:${port}`];
+const servers = [`tls://${host}:${port}`];
 const mesh = await createMesh(directory, { name: "e2e", servers, config: JSON.parse(config) });
 const start = () => startNatsServer({ mesh, dir: `${directory}/nats`, host, port: Number(port) });
 let server = await start();
@@ -29,7 +29,7 @@ const admin = await AdminClient.forMesh(mesh);
 /** Puts bytes straight into the bucket, as a controller that went mad would. */
 async function spoil(key: string, value: string): Promise<unknown> {
   const authenticator = credsAuthenticator(readFileSync(mesh.controllerCredentials));
-  const connection = await connect({ servers, authenticator });
+  const connection = await connect({ servers, authenticator, tls: { ca: mesh.ca ?? "" } });
   try {
     // Without a reply subject: the store keeps it all the same.
     connection.publish(`$KV.${mesh.name}.${key}`, value);

@@ -3,20 +3,14 @@
 import { execFile } from "node:child_process";
 import { cpSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { waitFor } from "../../src/cli/process-files.js";
-import { makeWorld, type Outcome, type World } from "./world.js";
+import { ask, freePort, meshd, program, type UpView } from "./real.js";
+import { makeWorld, type World } from "./world.js";
 
 const DEADLINE_MS = 30_000;
-
-const program: [string, string] = [process.execPath, resolve("bin/meshd")];
-
-/** Runs a command in this process; what it starts runs bin/meshd. */
-function meshd(world: World, ...words: string[]): Promise<Outcome> {
-  return world.run(words, { program });
-}
 
 /** Runs bin/meshd as a process of its own, as a shell does. */
 function meshdProcess(world: World, ...words: string[]): Promise<{ out: string; err: string }> {
@@ -27,25 +21,6 @@ function meshdProcess(world: World, ...words: string[]): Promise<{ out: string; 
   });
 }
 
-/** As `meshd` with --json; a failure of the command fails the test. */
-async function ask<T>(world: World, ...words: string[]): Promise<T> {
-  const { code, out, err } = await meshd(world, ...words, "--json");
-  assert.is(code, 0, `${words.join(" ")}: ${err}`);
-  return JSON.parse(out) as T;
-}
-
-function freePort(): Promise<number> {
-  const server = createServer();
-  return new Promise((done, reject) => {
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      const port = typeof address === "object" && address !== null ? address.port : 0;
-      server.close(() => done(port));
-    });
-  });
-}
-
 /** A zombie that the machine's first process has not taken away yet is no life. */
 function isAlive(pid: number): boolean {
   try {
@@ -53,15 +28,6 @@ function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-interface UpView {
-  mesh: string;
-  meshId: string;
-  servers: string[];
-  adminCredentials: string;
-  controllerPid: number;
-  natsPid: number;
 }
 
 interface Given {
@@ -89,7 +55,7 @@ test("up makes a mesh with the given name, settings and address; keys are privat
   first,
 }) => {
   assert.is(first.mesh, "prod");
-  assert.equal(first.servers, [`nats://127.0.0.1:${port}`]);
+  assert.equal(first.servers, [`tls://127.0.0.1:${port}`]);
   assert.is(statSync(first.adminCredentials).mode & 0o777, 0o600);
   assert.is(statSync(join(world.stateDir, "mesh")).mode & 0o777, 0o700);
   const config = await ask<Record<string, unknown>>(world, "config", "get");
@@ -269,10 +235,19 @@ test("a mesh without nodes has empty lists, and an unknown node is an error", as
   }
 });
 
-test("admin credentials work from elsewhere with --nats, --creds and --mesh", async ({ first }) => {
+test("admin credentials work from elsewhere with --nats, --creds, --mesh and the CA", async ({
+  first,
+}) => {
   const elsewhere = makeWorld();
   const words = ["--nats", first.servers.join(","), "--creds", first.adminCredentials];
-  assert.equal(await ask(elsewhere, "node", "list", ...words, "--mesh", "prod"), []);
+  const ca = first.natsClient.ca ?? "";
+  const asked = ["node", "list", ...words, "--mesh", "prod"];
+  assert.equal(await ask(elsewhere, ...asked, "--nats-ca", ca), []);
+  const unproven = await meshd(elsewhere, ...asked);
+  assert.match(unproven.err, /does not prove to be a server of this mesh: its CA is not one that/);
+  const none = ["--mesh", "a", "--nats-ca", "/none"];
+  const missing = await meshd(elsewhere, "node", "list", ...words, ...none);
+  assert.match(missing.err, /--nats-ca \/none cannot be read/);
   const nameless = await meshd(elsewhere, "node", "list", ...words);
   assert.match(nameless.err, /give --mesh NAME/);
   elsewhere.remove();
@@ -341,7 +316,7 @@ test("down stops both processes; up without flags brings the same mesh back", as
   assert.is((await meshd(world, "down")).code, 1);
   const again = await ask<UpView>(world, "up");
   assert.is(again.meshId, first.meshId);
-  assert.equal(again.servers, [`nats://127.0.0.1:${port}`]);
+  assert.equal(again.servers, [`tls://127.0.0.1:${port}`]);
   assert.is((await meshd(world, "config", "get", "masquerade")).out, "false\n");
 });
 

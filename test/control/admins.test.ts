@@ -48,8 +48,9 @@ async function newAdmin(
 }
 
 async function connectWith(mesh: TestMesh, credentials: string): Promise<AdminClient> {
+  const { ca, name } = mesh.mesh;
   const servers = [mesh.server.url];
-  const client = await AdminClient.connect({ servers, credentials, mesh: mesh.mesh.name });
+  const client = await AdminClient.connect({ servers, ca, credentials, mesh: name });
   mesh.later(() => client.close());
   return client;
 }

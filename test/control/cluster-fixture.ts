@@ -95,11 +95,12 @@ export class TestCluster {
     await eventually("it is gone", async () => !(await server.running()));
   }
 
+  readonly #way = () => ({ servers: this.urls(0), ca: () => this.mesh.ca });
+
   async #asController<T>(use: (bucket: Bucket) => Promise<T>): Promise<T> {
     const user = parseCredentials(await readFile(this.mesh.controllerCredentials, "utf8"));
     const inbox = inboxOf.controller(signingKey(user.seed).publicKey);
-    const servers = this.urls(0);
-    const link = await Link.open({ servers, user: () => user, inbox, name: "test" });
+    const link = await Link.open({ ...this.#way(), user: () => user, inbox, name: "test" });
     return use(new Bucket(link, this.mesh.name)).finally(() => link.close());
   }
 
@@ -114,7 +115,7 @@ export class TestCluster {
     const { system } = await loadSecrets(this.mesh);
     const isHealed = async () => {
       const copies = await this.#asController((bucket) => bucket.copies());
-      const { servers, leader } = await askServers(this.urls(0), system as User);
+      const { servers, leader } = await askServers(this.#way(), system as User);
       const current = servers.filter((one) => one.isCurrent);
       return copies.current === 3 && current.length === 3 && leader !== null;
     };
@@ -144,8 +145,8 @@ export class TestCluster {
   }
 
   async admin(servers: string[] = this.urls(0)): Promise<AdminClient> {
-    const { adminCredentials: credentials, name: mesh } = this.mesh;
-    const admin = await AdminClient.connect({ servers, credentials, mesh, timeout_ms: 30_000 });
+    const { adminCredentials: credentials, name: mesh, ca } = this.mesh;
+    const admin = await AdminClient.connect({ servers, ca, credentials, mesh, timeout_ms: 30_000 });
     this.later(() => admin.close());
     return admin;
   }

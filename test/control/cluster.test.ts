@@ -15,7 +15,8 @@ async function bucketAt(index: number): Promise<Bucket> {
   const user = parseCredentials(await readFile(cluster.mesh.controllerCredentials, "utf8"));
   const inbox = inboxOf.controller(signingKey(user.seed).publicKey);
   const [first = ""] = cluster.urls(index);
-  const link = await Link.open({ servers: [first], user: () => user, inbox, name: "test" });
+  const way = { servers: [first], ca: () => cluster.mesh.ca };
+  const link = await Link.open({ ...way, user: () => user, inbox, name: "test" });
   cluster.later(() => link.close());
   return new Bucket(link, cluster.mesh.name);
 }

@@ -88,7 +88,7 @@ async function found(session: MemberSession, mtu: number): Promise<number> {
 }
 
 test("a watch that dies without a word is replaced within ten seconds", async () => {
-  await withMesh({}, async (mesh) => {
+  await withMesh({ tls: false }, async (mesh) => {
     await mesh.controller({ beat_ms: 5_000 });
     const admin = await mesh.admin();
     const { token } = await admin.tokens.create({ uses: cases.length });

@@ -132,7 +132,7 @@ test("a used token stays used when its node asks again and is refused", async ()
 });
 
 test("an answer that says more than its grants is not believed", async () => {
-  await withMesh({}, async (mesh) => {
+  await withMesh({ tls: false }, async (mesh) => {
     await mesh.controller();
     const admin = await mesh.admin();
     const { token } = await admin.tokens.create({ uses: 2 });
@@ -156,7 +156,7 @@ test("an answer that says more than its grants is not believed", async () => {
 });
 
 test("no secret of a token, a node or an administrator crosses the wire", async () => {
-  await withMesh({}, async (mesh) => {
+  await withMesh({ tls: false }, async (mesh) => {
     await mesh.controller();
     const wire = await recordedWire(mesh.server.port);
     mesh.later(() => wire.close());

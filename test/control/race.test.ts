@@ -81,6 +81,7 @@ test("of eight controllers that find no buckets at once, one makes them", async 
     const begin = async () => {
       const link = await Link.open({
         servers: [mesh.server.url],
+        ca: () => mesh.mesh.ca,
         user: () => user,
         inbox,
         name: "",

@@ -45,9 +45,15 @@ function wrap(connection: NatsConnection): Raw {
   };
 }
 
+/** The client alone: a server that is reached by an address must name localhost, too. */
+const wayTo = ({ server, mesh }: TestMesh) => ({
+  servers: server.url,
+  ...(mesh.ca === null ? {} : { tls: { ca: mesh.ca } }),
+});
+
 export async function connectAs(mesh: TestMesh, { identity, membership }: Joined): Promise<Raw> {
   const connection = await connect({
-    servers: mesh.server.url,
+    ...wayTo(mesh),
     authenticator: jwtAuthenticator(membership.jwt, new TextEncoder().encode(identity.seed)),
     inboxPrefix: `_INBOX_${identity.nodeId}`,
     reconnect: false,
@@ -58,7 +64,7 @@ export async function connectAs(mesh: TestMesh, { identity, membership }: Joined
 
 export async function connectUser(mesh: TestMesh, jwt: string, seed: string): Promise<Raw> {
   const connection = await connect({
-    servers: mesh.server.url,
+    ...wayTo(mesh),
     authenticator: jwtAuthenticator(jwt, new TextEncoder().encode(seed)),
     reconnect: false,
   });
@@ -68,7 +74,7 @@ export async function connectUser(mesh: TestMesh, jwt: string, seed: string): Pr
 
 export async function connectFile(mesh: TestMesh, file: string, inboxPrefix: string): Promise<Raw> {
   const connection = await connect({
-    servers: mesh.server.url,
+    ...wayTo(mesh),
     authenticator: credsAuthenticator(await readFile(file)),
     inboxPrefix,
     reconnect: false,

@@ -335,6 +335,7 @@ rootTest(
     const creds = readFileSync(env.NATS_CREDS ?? "");
     const nats = await connect({
       servers: env.NATS_URL ?? "",
+      tls: { caFile: env.NATS_CA ?? "" },
       authenticator: credsAuthenticator(creds),
       inboxPrefix: "_INBOX",
     });

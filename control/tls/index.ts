@@ -1,0 +1,20 @@
+// TLS of the control plane: the mesh's CA, servers' certificates, and whom a client believes.
+export {
+  certificateLife,
+  ensureAuthority,
+  ensureServerCertificate,
+  readTrusted,
+  type ServerCertificate,
+  type ServerCertificateOptions,
+  trustedFile,
+} from "./authority.js";
+export {
+  authorityFingerprint,
+  fetchAuthority,
+  fingerprintOf,
+  isFingerprint,
+  serverPlace,
+  type TrustedAuthorities,
+  tlsErrorOf,
+  tlsOptions,
+} from "./trust.js";
