@@ -37,8 +37,9 @@ export function canonicalJson(value: unknown): string {
   return JSON.stringify(value);
 }
 
-function signedBytes(meshId: string, key: string, serial: number, record: unknown): Buffer {
-  return Buffer.from(`meshd record 1\n${meshId}\n${key}\n${serial}\n${canonicalJson(record)}`);
+/** `text`: the record as canonical JSON. */
+function signedBytes(meshId: string, key: string, serial: number, text: string): Buffer {
+  return Buffer.from(`meshd record 1\n${meshId}\n${key}\n${serial}\n${text}`);
 }
 
 /** The signature is not part of what is signed. */
@@ -63,13 +64,23 @@ export function seal(
   serial: number,
   signer: SigningKey,
 ): string {
-  const plain = record === null ? null : withoutSignature(record);
-  const signature = signer.sign(signedBytes(meshId, key, serial, plain));
-  return JSON.stringify({
-    record: plain,
-    serial,
-    signature: Buffer.from(signature).toString("base64url"),
-  });
+  // What is signed stands in it as it is, so that readers need not write it anew to check it.
+  const text = canonicalJson(record === null ? null : withoutSignature(record));
+  const signature = signer.sign(signedBytes(meshId, key, serial, text));
+  return `${HEAD}${text}${tailOf(serial, Buffer.from(signature).toString("base64url"))}`;
+}
+
+const HEAD = '{"record":';
+
+function tailOf(serial: number, signature: string): string {
+  return `,"serial":${serial},"signature":"${signature}"}`;
+}
+
+/** What is signed in a value, as it stands there; null where it stands in another form. */
+function signedText(value: string, serial: number, signature: string): string | null {
+  const tail = tailOf(serial, signature);
+  if (!value.startsWith(HEAD) || !value.endsWith(tail)) return null;
+  return value.slice(HEAD.length, value.length - tail.length);
 }
 
 /**
@@ -91,8 +102,13 @@ function openOrRefuse(trust: Trust, key: string, value: string): Opened {
   if (value.length > valueLength_max) throw new Refused(`it is longer than ${valueLength_max}`);
   const { record, serial, signature } = parseEnvelope(value);
   const writer = place.writer ?? trust.grantKey;
-  const signed = signedBytes(trust.meshId, key, serial, record);
-  if (!verifySignature(writer, signed, Buffer.from(signature, "base64url"))) {
+  const isSigned = (text: string) => {
+    const signed = signedBytes(trust.meshId, key, serial, text);
+    return verifySignature(writer, signed, Buffer.from(signature, "base64url"));
+  };
+  const text = signedText(value, serial, signature);
+  // Others write their fields in another order: what was signed is the canonical one.
+  if (!(text !== null && isSigned(text)) && !isSignedAnew(record, text, isSigned)) {
     throw new Refused(`it is not signed by ${place.writer ? "its node" : "the mesh's grant key"}`);
   }
   if (record === null) return { kind: place.kind, record: null, serial, signature };
@@ -104,6 +120,16 @@ function openOrRefuse(trust: Trust, key: string, value: string): Opened {
     serial,
     signature,
   };
+}
+
+/** By the record written anew, where that is another text than the one that was tried. */
+function isSignedAnew(
+  record: unknown,
+  tried: string | null,
+  isSigned: (text: string) => boolean,
+): boolean {
+  const text = canonicalJson(record);
+  return text !== tried && isSigned(text);
 }
 
 function parseEnvelope(value: string): { record: unknown; serial: number; signature: string } {

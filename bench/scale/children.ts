@@ -9,7 +9,12 @@ const HEAP_MB = 6144;
 
 function start(name: string, argv: string[]): ChildProcess {
   const path = fileURLToPath(new URL(`${name}.js`, import.meta.url));
-  const execArgv = ["--expose-gc", `--max-old-space-size=${HEAP_MB}`, ...profiling(name)];
+  const execArgv = [
+    "--expose-gc",
+    "--max-semi-space-size=64",
+    `--max-old-space-size=${HEAP_MB}`,
+    ...profiling(name),
+  ];
   return fork(path, argv, { execArgv, serialization: "advanced" });
 }
 

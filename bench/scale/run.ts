@@ -9,14 +9,20 @@ import { parseScaleOptions, SCALE_USAGE, type ScaleOptions } from "./options.js"
 import { Simulation } from "./simulation.js";
 import { measureTables } from "./tables.js";
 
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+
 const print = (text: string) => process.stdout.write(`${text}\n`);
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
 async function measureMesh(options: ScaleOptions, nodes: number): Promise<MeshFigures> {
   const simulation = await Simulation.start({ ...options, nodes, say });
+  // Broken off: neither processes nor files stay behind.
+  const breakOff = () => void simulation.stop().finally(() => process.exit(1));
+  for (const signal of SIGNALS) process.once(signal, breakOff);
   try {
     return await simulation.measure();
   } finally {
+    for (const signal of SIGNALS) process.off(signal, breakOff);
     await simulation.stop();
   }
 }

@@ -130,7 +130,10 @@ export class Watch {
   #receive(message: Msg): void {
     if (this.#ended) return;
     this.#heard = performance.now();
-    if (message.headers?.code === 100) {
+    // Statuses and markers carry nothing; to look into the headers of each value takes longer than
+    // all else here.
+    const isEmpty = message.data.length === 0;
+    if (isEmpty && message.headers?.code === 100) {
       this.#receiveStatus(message);
       return;
     }
@@ -143,7 +146,7 @@ export class Watch {
     this.#last = delivery.index;
     this.#revision = Math.max(this.#revision, delivery.revision);
     const key = message.subject.slice(this.#bucket.subject("").length);
-    const deleted = message.headers?.has("KV-Operation") ?? false;
+    const deleted = isEmpty && (message.headers?.has("KV-Operation") ?? false);
     const value = Buffer.from(message.data).toString("utf8");
     this.#handlers.entry({ key, revision: delivery.revision, value, deleted });
     if (delivery.pending === 0) this.#markListed();

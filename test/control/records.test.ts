@@ -186,4 +186,30 @@ test("a node's interface addresses have lengths; older nodes do not say them", (
   assert.match(String(readInterface("192.0.2.1/24")), /not a list/);
 });
 
+test("a value is good in whatever order its fields stand, and nothing else may differ", () => {
+  const key = keyOf.member(nodeId);
+  const value = seal(trust.meshId, key, member, 5, grant);
+  const { record, serial, signature } = JSON.parse(value);
+  const turned = Object.fromEntries(Object.entries(record).reverse());
+  const read = open(trust, key, value);
+  assert.is.not(typeof read, "string");
+  for (const other of [
+    JSON.stringify({ record: turned, serial, signature }),
+    JSON.stringify({ signature, serial, record }),
+    JSON.stringify({ record, serial, signature }, null, 2),
+  ]) {
+    assert.equal(open(trust, key, other), read, other);
+  }
+  const text = canonicalJson(record);
+  assert.ok(value.includes(text));
+  for (const bad of [
+    value.replace('"epoch":1', '"epoch":2'),
+    value.replace(`"serial":${serial}`, `"serial":${serial + 1}`),
+    // What comes last counts for a reader of JSON: it is not what was signed.
+    value.replace(text, `${text},"record":${JSON.stringify({ ...record, name: "n2" })}`),
+  ]) {
+    assert.type(open(trust, key, bad), "string", bad);
+  }
+});
+
 test.run();
