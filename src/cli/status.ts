@@ -1,9 +1,16 @@
 // meshd status: what the agent on this host says of itself; works without NATS.
-import { formText } from "../../control/index.js";
+import {
+  formText,
+  readIncident,
+  type StoreIncident,
+  storeReportFile,
+} from "../../control/index.js";
+import { meshDir } from "./admin.js";
 import type { AgentStatus, PeerStatus } from "./agent-answers.js";
 import { askAgent } from "./agent-client.js";
 import { type Command, CommandError, type Context, type Invocation } from "./command.js";
 import { type ControllerState, controllerState, isLoopback } from "./controller-state.js";
+import { readIfThere } from "./files.js";
 import {
   agoText,
   bytesText,
@@ -30,10 +37,24 @@ export const command: Command = {
 /** More peers with a problem than this have one cause that the first show. */
 const PROBLEMS_SHOWN = 5;
 
-type Shown = (AgentStatus | { ready: false }) & { controller: ControllerState | null };
+type Shown = (AgentStatus | { ready: false }) & { controller: ShownController | null };
+
+/** With the last time that its store came back empty or older; null: never. */
+type ShownController = ControllerState & {
+  store: Pick<StoreIncident, "kind" | "found"> | null;
+};
+
+function shownController(invocation: Invocation): ShownController | null {
+  const { settings } = invocation;
+  const state = controllerState(settings);
+  if (state === undefined) return null;
+  const incident = readIncident(readIfThere(storeReportFile({ dir: meshDir(settings) })) ?? null);
+  const store = incident && { kind: incident.kind, found: incident.found };
+  return { ...state, store };
+}
 
 async function run(invocation: Invocation, context: Context): Promise<undefined> {
-  const controller = controllerState(invocation.settings) ?? null;
+  const controller = shownController(invocation);
   const agent = await agentStatus(invocation, controller);
   const shown: Shown = { ...(agent ?? { ready: false as const }), controller };
   const text = () => {
@@ -229,9 +250,13 @@ function strangersText({
   return reason === "" ? "" : `; a flood from strangers: ${reason}`;
 }
 
-function controllerText(controller: ControllerState): string {
+function controllerText(controller: ShownController): string {
+  const { store } = controller;
   const line = `controller  process ${controller.pid}, nats ${controller.nats}\n`;
-  return line + warningLines(controller.warnings);
+  const how = store?.kind === "empty" ? "empty" : "older than it had been";
+  const came =
+    store && `store       came back ${how} ${agoText(store.found)}; 'meshd store report'\n`;
+  return line + (came ?? "") + warningLines(controller.warnings);
 }
 
 function peersText(peers: readonly PeerStatus[]): string {
