@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { LeaseView, StoreView } from "../../control/index.js";
+import { until } from "../support/netns.js";
 import { makeWorld, type Outcome, type World } from "./world.js";
 
 const test = suite<{ world: World }>("store");
@@ -41,11 +42,8 @@ function freePort(): Promise<number> {
 /** The controller writes down what it saw within a few seconds. */
 async function untilKept(world: World, text: string): Promise<void> {
   const file = join(world.stateDir, "mesh", "remembered.json");
-  const end = performance.now() + 15_000;
-  while (!existsSync(file) || !readFileSync(file, "utf8").includes(text)) {
-    assert.ok(performance.now() < end, `${text} is not kept`);
-    await new Promise((again) => setTimeout(again, 50));
-  }
+  const isKept = () => existsSync(file) && readFileSync(file, "utf8").includes(text);
+  await until(`${text} is kept`, isKept, 15_000);
 }
 
 test("an empty store is filled again and reported; accept ends the hold-off", async ({ world }) => {
@@ -68,10 +66,8 @@ test("an empty store is filled again and reported; accept ends the hold-off", as
   const { out } = await good(world, "store", "report");
   assert.match(out, /^found empty .* ago \(.*\); \d records put back\n/);
   assert.match(out, /^leases +missing +controller +1$/m);
-  assert.match(
-    (await good(world, "status")).out,
-    /^store +came back empty .*'meshd store report'$/m,
-  );
+  const said = /^store +came back empty .*'meshd store report'$/m;
+  await until("status says it", async () => said.test((await good(world, "status")).out));
   const refused = await meshd(world, "config", "set", "mtu", "1400");
   assert.match(refused.err, /'meshd store accept'/);
   await good(world, "store", "accept");
