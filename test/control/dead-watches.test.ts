@@ -23,15 +23,22 @@ function withoutOne(picks: (frame: Frame) => boolean): Valve {
   };
 }
 
-/** As a paused consumer: alive, and it says that nothing is left to deliver. */
+/**
+ * As paused consumers: those that are there already deliver no more, and say that nothing is left
+ * to deliver. New ones do.
+ */
 function paused(): Valve {
-  let last: number | undefined;
-  const without = withoutOne(isDelivery);
+  const lasts = new Map<number, number>();
   return (frame) => {
-    const passed = without(frame);
-    // $JS.ACK.<stream>.<consumer>.<tries>.<stream sequence>.<consumer sequence>...
-    if (passed === null) last ??= Number(frame.reply.split(".")[6]) - 1;
-    if (last === undefined || !frame.headers.includes("Nats-Last-Consumer")) return passed;
+    const { reply, subscription, headers, bytes } = frame;
+    if (isDelivery(frame)) {
+      // $JS.ACK.<stream>.<consumer>.<tries>.<stream sequence>.<consumer sequence>...
+      const before = Number(reply.split(".")[6]) - 1;
+      if (!lasts.has(subscription)) lasts.set(subscription, before);
+      return lasts.get(subscription) === 0 ? bytes : null;
+    }
+    const last = lasts.get(subscription) ?? 0;
+    if (last === 0 || !headers.includes("Nats-Last-Consumer")) return bytes;
     return withHeader(frame, "Nats-Last-Consumer", last);
   };
 }
@@ -80,6 +87,18 @@ async function watched(mesh: TestMesh, token: string, index: number, one: Case):
   return { ...one, member, session, wire };
 }
 
+/** A second controller over a wire of its own; gives why it gave watches up, and when. */
+async function watchedController(mesh: TestMesh): Promise<{ wire: ValvedWire; lost: string[] }> {
+  const wire = await valvedWire(mesh.server.port);
+  mesh.later(() => wire.close());
+  const lost: string[] = [];
+  const log = (event: string, { reason }: Record<string, unknown>) => {
+    if (event === "watch-lost") lost.push(String(reason));
+  };
+  await mesh.controller({ servers: [wire.url], beat_ms: 5_000, log });
+  return { wire, lost };
+}
+
 /** Milliseconds until a session knows the MTU. */
 async function found(session: MemberSession, mtu: number): Promise<number> {
   const begun = performance.now();
@@ -92,12 +111,16 @@ test("a watch that dies without a word is replaced within ten seconds", async ()
     await mesh.controller({ beat_ms: 5_000 });
     const admin = await mesh.admin();
     const { token } = await admin.tokens.create({ uses: cases.length });
+    const second = await watchedController(mesh);
     const all = await Promise.all(cases.map((one, at) => watched(mesh, token, at + 1, one)));
     await eventually("all have heard a heartbeat", () =>
       all.every(({ session }) => session.viewAge_ms() < 4_000),
     );
     await Promise.all(all.map((one) => one.break(one.wire, mesh, one.member)));
+    second.wire.set(paused());
     await admin.config.set("mtu", 1300);
+    await admin.tokens.create();
+    const begun = performance.now();
     const times = await Promise.all(all.map(({ session }) => found(session, 1300)));
     const said = times.map((ms, at) => `${all[at]?.what}: ${(ms / 1000).toFixed(1)} s`);
     console.log(`    ${said.join("; ")}`);
@@ -105,6 +128,11 @@ test("a watch that dies without a word is replaced within ten seconds", async ()
       times.every((ms) => ms < FOUND_MAX_MS),
       said.join("; "),
     );
+    // Members' bucket and that of secrets, which has no heartbeat.
+    await eventually("the controller found both", () => second.lost.length === 2);
+    assert.ok(performance.now() - begun < FOUND_MAX_MS);
+    const proof = "the store has what was not delivered";
+    assert.equal(second.lost, [proof, proof]);
     const anew = all.filter(({ wire }) => wire.connections > 1).map(({ what }) => what);
     const hopeless = cases.filter(({ what }) => /for good|at all|hangs/.test(what));
     assert.equal(
