@@ -205,7 +205,7 @@ export class Link extends EventEmitter {
   /** What is sent while disconnected is lost: wait for the connection instead. */
   async #whenConnected(timeout_ms: number): Promise<void> {
     if (this.#connected) return;
-    const signal = AbortSignal.timeout(timeout_ms);
+    const signal = AbortSignal.timeout(Math.max(Math.ceil(timeout_ms), 0));
     await once(this, "connected", { signal }).catch((cause: unknown) => {
       const what = "the connection to NATS is down; try again when a server is reachable";
       throw new ControlError("MESHD_NO_NATS", what, { cause });
