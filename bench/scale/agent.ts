@@ -44,7 +44,7 @@ export class SimulatedAgent {
   async join(token: string): Promise<Membership> {
     const { identity, index } = this;
     const underlay = { address: this.address, port: PORT };
-    const options = { identity, name: `n${index}`, underlay, timeout_ms: 60_000 };
+    const options = { identity, name: `n${index}`, underlay, timeout_ms: 180_000 };
     const membership = await joinMesh(token, options);
     this.session = await MemberSession.connect({
       membership,

@@ -24,8 +24,7 @@ export interface MeshFigures {
   plans: number;
   planning_ms: number;
   planning_max_ms: number;
-  /** Signature checks that were asked for, and those of them that were computed. */
-  checks: number;
+  /** Signature checks that were computed; agents of one process may share what they found. */
   computed: number;
   /** While joining. */
   joining: Traffic;
@@ -92,7 +91,7 @@ const ROWS: [string, (mesh: MeshFigures) => string][] = [
     "ms in them; longest one",
     (mesh) => `${round(mesh.planning_ms)}; ${round(mesh.planning_max_ms)}`,
   ],
-  ["signature checks of a node while joining", ({ checks }) => round(checks)],
+  ["signature checks computed for each node, while joining", ({ computed }) => round(computed)],
   ["records written for each node", ({ writes }) => round(writes)],
   ["joining: messages in / out, KB in / out, of a node", ({ joining }) => traffic(joining)],
   ["at rest, each second: the same", ({ resting }) => traffic(resting)],

@@ -30,9 +30,8 @@ export interface CrowdReport {
   /** Milliseconds of processor in plans, and the longest. */
   planning_ms: number;
   planning_max_ms: number;
-  /** Records taken in, and signatures checked by the processor / known from another agent. */
-  checked: number;
-  known: number;
+  /** Signature checks that were computed. */
+  computed: number;
 }
 
 export type Answer =

@@ -22,8 +22,8 @@ Usage: npm run bench:scale -- [OPTIONS]               (no root)
   --processes N       that the agents are spread over (default 4)
   --changes N         of each kind that are followed into all plans (default 5)
   --rest N            seconds of rest that are counted (default 20)
-  --alone             each agent computes each signature check by itself: a check that several
-                      agents of one process make of the same bytes is computed once otherwise
+  --alone             each agent checks each record by itself: a record that several agents of
+                      one process get is checked once otherwise
   --results DIR       folder of the figures that are kept (default bench/results)
   --no-keep           keep no figures
   --no-tables         only the meshes

@@ -21,6 +21,7 @@ const privateHeader = Buffer.from("302e020100300506032b657004220420", "hex");
 const publicHeader = Buffer.from("302a300506032b6570032100", "hex");
 const cacheSize = 16_384;
 const publicKeys = new Map<string, KeyObject>();
+const wellFormed = new Set<string>();
 
 /** A new key's seed (`S...`), secret, with its public text. */
 export function createKey(kind: KeyKind): { seed: string; publicKey: string } {
@@ -38,9 +39,11 @@ export function isPublicKey(text: unknown, letter: "A" | "O" | "U"): text is str
   if (typeof text !== "string" || !/^[A-Z2-7]{56}$/.test(text) || !text.startsWith(letter)) {
     return false;
   }
-  if (publicKeys.has(text)) return true;
+  if (publicKeys.has(text) || wellFormed.has(text)) return true;
   try {
     fromPublic(text);
+    if (wellFormed.size >= cacheSize) wellFormed.clear();
+    wellFormed.add(text);
     return true;
   } catch {
     return false;

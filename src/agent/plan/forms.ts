@@ -92,11 +92,8 @@ export function decideForm(
 /** Whether a form is what the settings ask for, at whatever port. */
 export function isMeshForm(form: Form, config: MeshConfig): boolean {
   const { tunnelProtocol } = config;
-  return form.protocol === tunnelProtocol && isSameForm(form, withWords(wordless(form), config));
-}
-
-function wordless({ protocol, port }: Form): Form {
-  return { protocol, port };
+  if (form.protocol !== tunnelProtocol) return false;
+  return isSameButPort(form, meshForm(config, tunnelProtocol, form.port));
 }
 
 /**
