@@ -16,7 +16,7 @@ import {
   rememberStore,
   renewCredentials,
 } from "../mesh.js";
-import { Bucket, Link, parseCredentials, serve, signingKey } from "../nats/index.js";
+import { Bucket, type Entry, Link, parseCredentials, serve, signingKey } from "../nats/index.js";
 import type { Refusal } from "../records.js";
 import { inboxOf, serviceName, subjectsOf } from "../subjects.js";
 import type { TrustedAuthorities } from "../tls/index.js";
@@ -273,7 +273,8 @@ export class Controller {
       view.on("refused", (refusal: Refusal) => this.#refused(view, refusal));
       view.on("listed", () => this.#compare(view));
     }
-    mesh.on("entry", (entry: { key: string }, applied: string) => {
+    mesh.on("entry", (entry: Entry, applied: string) => {
+      this.#core.leases.rests.heard(entry);
       const place = applied === "changed" ? parseKey(entry.key) : null;
       if (place?.kind === "nodes" && place.writer) void this.#followNode(place.writer);
     });

@@ -13,6 +13,7 @@ import { ControlError } from "../errors.js";
 import { keyOf } from "../keys.js";
 import type { LeaseRecord } from "../records.js";
 import type { MeshConfig } from "../settings.js";
+import { Rests } from "./rests.js";
 import type { Store, Stored } from "./store.js";
 
 export interface Pool {
@@ -52,6 +53,7 @@ export class Leases {
   readonly #config: () => MeshConfig;
   /** CIDRs that this controller is giving away at this moment. */
   readonly #pending = new Set<string>();
+  readonly rests = new Rests();
 
   constructor(store: Store, config: () => MeshConfig) {
     this.#store = store;
@@ -79,7 +81,7 @@ export class Leases {
   /** The lease, when it is free by the store's own word and nobody was faster. */
   async #take(cidr: string, nodeId: string, epoch: number): Promise<LeaseRecord | null> {
     const before = await this.#readOrNull(cidr);
-    if (!before || !isFree(before.record, nodeId)) return null;
+    if (!before || !this.#isFree(before.record, nodeId)) return null;
     const lease: LeaseRecord = {
       cidr,
       nodeId,
@@ -100,6 +102,13 @@ export class Leases {
       if (error instanceof ControlError && error.code === "MESHD_BAD_RECORD") return null;
       throw error;
     }
+  }
+
+  /** Never used, or rested long enough; one's own resting lease needs no rest. */
+  #isFree(lease: LeaseRecord | null, nodeId: string): boolean {
+    if (lease === null) return true;
+    if (lease.state !== "quarantined") return false;
+    return lease.nodeId === nodeId || this.rests.isOver(lease);
   }
 
   #records(): LeaseRecord[] {
@@ -123,7 +132,7 @@ export class Leases {
       if (known.has(cidr) || blocked.some((one) => overlaps(one, piece))) continue;
       yield cidr;
     }
-    const rested = resting.filter((lease) => isFree(lease, nodeId));
+    const rested = resting.filter((lease) => this.#isFree(lease, nodeId));
     rested.sort((a, b) => (a.since < b.since ? -1 : 1));
     yield* rested.map((lease) => lease.cidr);
   }
@@ -169,7 +178,7 @@ export class Leases {
     await this.#store.change<"leases">(keyOf.lease(cidr), (lease) => {
       freed = lease !== null && lease.state !== "held";
       if (!lease || !freed) return undefined;
-      return { ...lease, state: "quarantined", until: now };
+      return { ...lease, state: "quarantined", since: now, until: now };
     });
     return freed;
   }
@@ -200,13 +209,6 @@ export class Leases {
 function fitsPool(cidr: string, pool: Pool): boolean {
   const prefix = parsePrefix(cidr);
   return prefix !== null && prefix.length === pool.maskSize && overlaps(pool.prefix, prefix);
-}
-
-/** Never used, or rested long enough; one's own resting lease needs no rest. */
-function isFree(lease: LeaseRecord | null, nodeId: string): boolean {
-  if (lease === null) return true;
-  if (lease.state !== "quarantined") return false;
-  return lease.nodeId === nodeId || lease.until === null || Date.parse(lease.until) <= Date.now();
 }
 
 function exhausted(pool: Pool, leases: LeaseRecord[]): ControlError {

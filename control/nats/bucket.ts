@@ -22,6 +22,8 @@ export interface Entry {
   value: string;
   /** A delete marker (KV-Operation). */
   deleted: boolean;
+  /** When it was stored, by the server's clock; where that is told. */
+  time_ms?: number;
 }
 
 export function apiCode(error: unknown): number {

@@ -21,13 +21,21 @@ let generation = 0;
  * `$JS.ACK[.<domain>.<account>].<stream>.<consumer>.<tries>.<stream seq>.<consumer
  * seq>.<time>.<pending>[.<random>]`.
  */
-function deliveryOf(reply: string): { revision: number; index: number; pending: number } | null {
+function deliveryOf(reply: string): Delivery | null {
   const tokens = reply.split(".");
   if (tokens.length < 9 || tokens[0] !== "$JS" || tokens[1] !== "ACK") return null;
   const at = tokens.length >= 11 ? 6 : 4;
-  const [revision, index, , pending] = tokens.slice(at + 1, at + 5).map(Number);
+  const [revision, index, time_ns = 0, pending] = tokens.slice(at + 1, at + 5).map(Number);
   if (revision === undefined || index === undefined || pending === undefined) return null;
-  return { revision, index, pending };
+  return { revision, index, time_ms: time_ns / 1e6, pending };
+}
+
+interface Delivery {
+  revision: number;
+  index: number;
+  /** When the message was stored. */
+  time_ms: number;
+  pending: number;
 }
 
 export class Watch {
@@ -148,7 +156,8 @@ export class Watch {
     const key = message.subject.slice(this.#bucket.subject("").length);
     const deleted = isEmpty && (message.headers?.has("KV-Operation") ?? false);
     const value = Buffer.from(message.data).toString("utf8");
-    this.#handlers.entry({ key, revision: delivery.revision, value, deleted });
+    const { revision, time_ms } = delivery;
+    this.#handlers.entry({ key, revision, value, deleted, time_ms });
     if (delivery.pending === 0) this.#markListed();
   }
 

@@ -1,169 +1,134 @@
-// Members that were away for months, and clocks that are days wrong or jump, of nodes, controllers
-// and the server: a member renews with its key and needs no token.
+// Clocks that are set by days, at a controller while it runs, at one that starts so, and at the
+// nodes: no quarantine ends early or never, no token comes back to life, no timer overflows.
+import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  type Controller,
-  type MemberSession,
-  type Membership,
-  type MeshSnapshot,
-  serializeSnapshot,
-} from "../../control/index.js";
-import { DAY_MS, type Shift, withClock } from "../support/clock.js";
-import { codeOf, eventually, factsOf, type Joined, joinNode, withMesh } from "./fixture.js";
+import { Rests } from "../../control/controller/rests.js";
+import type { LeaseRecord } from "../../control/index.js";
+import { moveClock, trueClock } from "./clock.js";
+import { codeOf, eventually, factsOf, joinNode, type TestMesh, withMesh } from "./fixture.js";
 
-const view = (session: MemberSession) => session.snapshot() as MeshSnapshot;
+const day_ms = 86_400_000;
 
-test("a member that was away until its credentials had ended needs its key alone", async () => {
-  await withMesh({}, async (mesh) => {
-    await mesh.controller({ credentials_s: 2 });
-    const admin = await mesh.admin();
-    const { token, view: made } = await admin.tokens.create({ uses: 2 });
-    const away = await joinNode(token, 1);
-    const first = await mesh.session(away);
-    await first.ready(10_000);
-    await first.writeNode(factsOf(1));
-    const saved = serializeSnapshot(view(first));
-    await first.close();
-    // Meanwhile the mesh goes on without it, its token ends, and all is restarted.
-    await joinNode(token, 2);
-    await admin.tokens.revoke(made.tokenId);
-    await admin.nodes.rename("n1", "moved");
-    await admin.config.set("mtu", 1400);
-    const end = first.credentialsEnd?.getTime() ?? 0;
-    await eventually("its credentials have ended", () => Date.now() > end + 1_000);
-    await mesh.restartServer();
-    let renewed: Membership | null = null;
-    const back = await mesh.session(away, { saved });
-    back.on("membership", (membership: Membership) => {
-      renewed = membership;
-    });
-    assert.is(view(back).members.get(back.nodeId)?.name, "n1", "its last good state");
-    await eventually("it is up to date", () => {
-      const { members, config } = view(back);
-      return members.get(back.nodeId)?.name === "moved" && config.mtu === 1400;
-    });
-    const { podCIDRs, epoch } = renewed as unknown as Membership;
-    assert.equal({ podCIDRs, epoch }, { podCIDRs: ["10.244.0.0/24"], epoch: 1 });
-    await back.writeNode(factsOf(1, { bootId: "boot-2" }));
-    await eventually("its record is taken", async () => {
-      return (await admin.nodes.show("moved")).node?.bootId === "boot-2";
-    });
-  });
-});
+/** A pool of two: one is held, the other rests. */
+const small = { clusterPoolIPv4PodCIDR: "10.244.0.0/23" };
 
-/** A member whose host's clock is off from the start; counts its renewals. */
-async function shifted(
-  connect: () => Promise<MemberSession>,
-  shift: Shift,
-): Promise<{ session: MemberSession; renewals: () => number }> {
-  return withClock(shift, async () => {
-    let renewals = 0;
-    const session = await connect();
-    session.on("membership", () => renewals++);
-    await session.ready(10_000);
-    return { session, renewals: () => renewals };
-  });
-}
-
-test("a member whose clock is wrong or jumps is one as any other, and renews seldom", async () => {
-  await withMesh({}, async (mesh) => {
-    await mesh.controller();
-    const admin = await mesh.admin();
-    const { token } = await admin.tokens.create({ uses: 3 });
-    const nodes = [await joinNode(token, 1), await joinNode(token, 2)] as const;
-    const shifts: [Shift, Shift] = [{ ms: 400 * DAY_MS }, { ms: -400 * DAY_MS }];
-    const open = (at: 0 | 1) =>
-      shifted(() => mesh.session(nodes[at], { heartbeat_ms: 50 }), shifts[at]);
-    const [ahead, behind] = await Promise.all([open(0), open(1)]);
-    await ahead.session.writeNode(factsOf(1));
-    await behind.session.writeNode(factsOf(2));
-    const sees = (one: MemberSession, other: MemberSession, bootId: string) =>
-      eventually("its record is seen", () => view(one).nodes.get(other.nodeId)?.bootId === bootId);
-    await sees(behind.session, ahead.session, "boot-1");
-    await sees(ahead.session, behind.session, "boot-1");
-    // Both clocks jump to the other side.
-    for (const shift of shifts) shift.ms = -shift.ms;
-    await ahead.session.writeNode(factsOf(1, { bootId: "boot-2" }));
-    await behind.session.writeNode(factsOf(2, { bootId: "boot-2" }));
-    await sees(behind.session, ahead.session, "boot-2");
-    await sees(ahead.session, behind.session, "boot-2");
-    // Heartbeats of both kinds go on for a while.
-    const { revision } = view(ahead.session);
-    await eventually("beats come", () => view(ahead.session).revision > revision + 4);
-    for (const { session, renewals } of [ahead, behind]) {
-      assert.ok(session.connected && session.viewAge_ms() < 3_000);
-      assert.ok(renewals() <= 2, `${renewals()} renewals`);
+async function withRestingLease(
+  leaseQuarantine: number,
+  work: (mesh: TestMesh, token: string) => Promise<void>,
+): Promise<void> {
+  await withMesh({ config: { ...small, leaseQuarantine } }, async (mesh) => {
+    try {
+      await mesh.controller();
+      const admin = await mesh.admin();
+      const { token } = await admin.tokens.create({ uses: null, expires_s: 10 * 86_400 });
+      await joinNode(token, 1);
+      await joinNode(token, 2);
+      await admin.nodes.remove("n2");
+      await work(mesh, token);
+    } finally {
+      trueClock();
     }
-    assert.equal(
-      (await admin.nodes.list()).map(({ online }) => online),
-      [true, true],
-    );
   });
-});
-
-/** A controller whose host's clock is off. */
-const controllerAt = (start: () => Promise<Controller>, shift: Shift) => withClock(shift, start);
-
-test("a controller whose clock is months behind cuts no member off for good", async () => {
-  await withMesh({}, async (mesh) => {
-    const shift: Shift = { ms: -100 * DAY_MS };
-    const first = await mesh.controller();
-    const admin = await mesh.admin();
-    const { token } = await admin.tokens.create();
-    const member = await joinNode(token, 1);
-    const session = await mesh.session(member);
-    await session.ready(10_000);
-    // The only one is replaced by one that lives in the past.
-    await first.close();
-    await controllerAt(() => mesh.controller(), shift);
-    assert.is(await codeOf(session.renew()), "MESHD_BAD_RECORD");
-    assert.is(session.membership.jwt, member.membership.jwt, "what works is kept");
-    await admin.config.set("mtu", 1400);
-    await eventually("its changes are taken", () => view(session).config.mtu === 1400);
-    const ended: Joined = { ...member, membership: damaged(member.membership) };
-    const cut = await mesh.session(ended);
-    await eventually(
-      "it asks for new ones in vain",
-      () => cut.membership.jwt !== ended.membership.jwt,
-    );
-    assert.not.ok(cut.connected);
-    shift.ms = 0;
-    await eventually("the clock is right again, and it is in", () => cut.connected, 30_000);
-  });
-});
-
-/** Credentials that no server takes, as ended ones. */
-function damaged(membership: Membership): Membership {
-  return { ...membership, jwt: `${membership.jwt.slice(0, -4)}AAAA` };
 }
 
-test("a controller whose clock is months ahead does no harm when it is set right", async () => {
-  await withMesh({}, async (mesh) => {
-    const shift: Shift = { ms: 100 * DAY_MS };
-    await controllerAt(() => mesh.controller(), shift);
+test("a controller's clock that jumps ahead by days ends no quarantine", async () => {
+  await withRestingLease(600, async (_, token) => {
+    moveClock(3 * day_ms);
+    assert.is(await codeOf(joinNode(token, 3)), "MESHD_POOL_EXHAUSTED");
+    moveClock(-6 * day_ms);
+    assert.is(await codeOf(joinNode(token, 4)), "MESHD_POOL_EXHAUSTED");
+  });
+});
+
+test("a controller that starts with a clock days ahead gives no resting lease away", async () => {
+  await withRestingLease(600, async (mesh, token) => {
+    moveClock(3 * day_ms);
+    // The first one is not asked any more.
+    await mesh.closeControllers();
+    await mesh.controller();
+    assert.is(await codeOf(joinNode(token, 3)), "MESHD_POOL_EXHAUSTED");
     const admin = await mesh.admin();
-    const { token } = await admin.tokens.create({ uses: 2 });
-    const member = await joinNode(token, 1);
-    const session = await mesh.session(member, { heartbeat_ms: 3_000 });
-    await session.ready(10_000);
-    await session.writeNode(factsOf(1));
-    await eventually("it is heard", async () => (await admin.nodes.show("n1")).online);
-    shift.ms = 0;
-    // What was written in the future is no obstacle to what is written now.
-    await admin.config.set("mtu", 1400);
-    await admin.nodes.rename("n1", "renamed");
-    await eventually("changes are seen", () => {
-      const { config, members } = view(session);
-      return config.mtu === 1400 && members.get(session.nodeId)?.name === "renamed";
-    });
-    shift.ms = 300 * DAY_MS;
-    assert.is((await admin.nodes.show("renamed")).online, true, "a jump makes nobody offline");
-    shift.ms = 0;
-    assert.equal((await joinNode(token, 2)).membership.podCIDRs, ["10.244.1.0/24"]);
-    const fresh = await mesh.session(member);
-    await fresh.ready(10_000);
-    assert.equal(view(fresh).refused, []);
+    const resting = (await admin.leases.list()).find((one) => one.state === "quarantined");
+    await admin.leases.reclaim(resting?.cidr ?? "");
+    assert.is(await codeOf(joinNode(token, 3)), "", "an administrator's word counts");
+  });
+});
+
+test("a quarantine ends in its time though the clock was set back by days", async () => {
+  await withRestingLease(2, async (_, token) => {
+    moveClock(-3 * day_ms);
+    await eventually(
+      "the lease is given again",
+      async () => (await codeOf(joinNode(token, 3))) === "",
+    );
+  });
+});
+
+test("a quarantine that a clock days ahead wrote ends after its length, seen by another", () => {
+  const rests = new Rests();
+  const at = (ms: number) => new Date(Date.now() + ms).toISOString();
+  const lease = (cidr: string, since: string, until: string): LeaseRecord => ({
+    ...{ cidr, nodeId: "U", epoch: 1, state: "quarantined", signature: "" },
+    ...{ since, until },
+  });
+  const ahead = lease("10.0.0.0/24", at(3 * day_ms), at(3 * day_ms + 50));
+  assert.not(rests.isOver(ahead));
+  const past = lease("10.0.9.0/24", at(-1_000), at(-500));
+  assert.ok(rests.isOver(past), "both clocks say so");
+  rests.heard({ revision: 2, time_ms: Date.now() - day_ms });
+  assert.not(rests.isOver({ ...past, cidr: "10.0.1.0/24" }), "the store's clock says otherwise");
+  rests.heard({ revision: 1, time_ms: Date.now() });
+  assert.not(rests.isOver({ ...past, cidr: "10.0.2.0/24" }), "what is older says nothing new");
+  const end = performance.now() + 60;
+  while (performance.now() < end);
+  assert.ok(rests.isOver(ahead), "it rested for as long as it was to");
+});
+
+test("a token that has ended stays so when the controller's clock is set back", async () => {
+  await withMesh({}, async (mesh) => {
+    try {
+      await mesh.controller();
+      const admin = await mesh.admin();
+      const { token } = await admin.tokens.create({ expires_s: 1 });
+      await sleep(2_100);
+      assert.is(await codeOf(joinNode(token, 1)), "MESHD_TOKEN_EXPIRED");
+      moveClock(-3 * day_ms);
+      // The server has a clock of its own; at times it hangs up before its reason is read.
+      const code = await codeOf(joinNode(token, 1));
+      assert.match(code, /^MESHD_(TOKEN_REVOKED|TOKEN_EXPIRED|NO_NATS)$/);
+      assert.equal(await admin.nodes.list(), []);
+    } finally {
+      trueClock();
+    }
+  });
+});
+
+test("credentials of ten years set no timer that fires at once, and no clock renews for ever", async () => {
+  await withMesh({}, async (mesh) => {
+    const warnings: string[] = [];
+    const onWarning = ({ name }: Error) => warnings.push(name);
+    process.on("warning", onWarning);
+    try {
+      await mesh.controller({ credentials_s: 10 * 365 * 86_400, holdOff_ms: 40 * day_ms });
+      const { token } = await (await mesh.admin()).tokens.create({ expires_s: 900_000_000 });
+      const session = await mesh.session(await joinNode(token, 1), { heartbeat_ms: 100 });
+      await session.ready(5_000);
+      await session.writeNode(factsOf(1));
+      let renewed = 0;
+      session.on("membership", () => renewed++);
+      for (const by of [40 * day_ms, -80 * day_ms, 40 * day_ms]) {
+        moveClock(by);
+        await sleep(300);
+      }
+      assert.is(renewed, 0);
+      assert.ok(session.connected);
+      assert.not(warnings.includes("TimeoutOverflowWarning"), warnings.join());
+      assert.not(warnings.includes("TimeoutNegativeWarning"), warnings.join());
+    } finally {
+      process.off("warning", onWarning);
+      trueClock();
+    }
   });
 });
 

@@ -25,6 +25,7 @@ export type LogLine = { event: string; fields: Record<string, unknown> };
 
 export class TestMesh {
   readonly log: LogLine[] = [];
+  readonly #controllers: Promise<Controller>[] = [];
   readonly #closers: (() => Promise<unknown>)[] = [];
   private constructor(
     readonly dir: string,
@@ -56,9 +57,15 @@ export class TestMesh {
     const log = (event: string, fields: Record<string, unknown>) =>
       void this.log.push({ event, fields });
     const starting = Controller.start({ mesh: this.mesh, log, beat_ms: 500, ...options });
+    this.#controllers.push(starting);
     // Also when the test ends before it is ready.
     this.later(async () => (await starting).close());
     return starting;
+  }
+
+  /** All that were started until now. */
+  async closeControllers(): Promise<void> {
+    for (const one of this.#controllers.splice(0)) await (await one).close();
   }
 
   async admin(): Promise<AdminClient> {
