@@ -104,7 +104,7 @@ test("a token that has ended stays so when the controller's clock is set back", 
   });
 });
 
-test("credentials of ten years set no timer that fires at once, and no clock renews for ever", async () => {
+test("credentials of ten years overflow no timer, and no jump renews them", async () => {
   await withMesh({}, async (mesh) => {
     const warnings: string[] = [];
     const onWarning = ({ name }: Error) => warnings.push(name);
