@@ -210,7 +210,7 @@ function token(fields: Fields): TokenRecord {
     expires: check.nullable(fields, "expires", check.time),
     usesMax: check.nullable(fields, "usesMax", count),
     uses: check.whole(fields, "uses", 0, 1_000_000_000),
-    usedBy: check.list(fields, "usedBy", 64, check.userKey),
+    usedBy: check.list(fields, "usedBy", 640, check.userKey),
     revoked: check.flag(fields, "revoked"),
     ...pptpServer(fields),
   };

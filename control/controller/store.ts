@@ -30,7 +30,7 @@ const again_ms = 250;
  * Again while the stream has no leader, or the answer was lost: a write by compare-and-set is done
  * once, however often it is asked for. Done unseen it looks as if another had been faster.
  */
-async function patiently<T>(work: () => Promise<T>): Promise<T> {
+async function patiently<T>(bucket: Bucket, work: () => Promise<T>): Promise<T> {
   const end = performance.now() + election_max_ms;
   for (;;) {
     try {
@@ -38,7 +38,8 @@ async function patiently<T>(work: () => Promise<T>): Promise<T> {
     } catch (error) {
       const code = error instanceof ControlError ? error.code : "";
       const passes = code === "MESHD_NO_NATS" || code === "MESHD_TIMEOUT";
-      if (!passes || performance.now() > end) throw error;
+      const isOver = bucket.link.ended || performance.now() > end;
+      if (!passes || isOver) throw error;
       await sleep(again_ms * (0.5 + Math.random()));
     }
   }
@@ -75,7 +76,7 @@ export class Store {
    */
   async read<K extends RecordKind>(key: string): Promise<Stored<K>> {
     const place = this.#place(key);
-    const entry = await patiently(() => this.#buckets[place].get(key));
+    const entry = await patiently(this.#buckets[place], () => this.#buckets[place].get(key));
     const held = this.ledgers[place].get<K>(key);
     const revision = entry?.revision ?? 0;
     const good = { key, record: held?.record ?? null, serial: held?.serial ?? 0, revision };
@@ -106,7 +107,9 @@ export class Store {
     const { key, serial, revision } = before;
     const place = this.#place(key);
     const value = seal(this.trust.meshId, key, record, nextSerial(serial), this.#signer);
-    const written = await patiently(() => this.#buckets[place].put(key, value, revision));
+    const written = await patiently(this.#buckets[place], () =>
+      this.#buckets[place].put(key, value, revision),
+    );
     if (written === null) return false;
     this.ledgers[place].apply({ key, revision: written, value, deleted: false });
     return true;

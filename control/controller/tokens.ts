@@ -38,7 +38,8 @@ export function viewOfToken(token: TokenRecord): TokenView {
   return { ...view, pptpServer: token.pptpServer === true };
 }
 
-const keptUsers_max = 64;
+/** A use counts once, however often a node asks: also of hundreds that ask at once. */
+const keptUsers_max = 600;
 
 export class Tokens {
   readonly #core: Core;

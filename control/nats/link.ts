@@ -147,6 +147,11 @@ export class Link extends EventEmitter {
     return this.#connected;
   }
 
+  /** Closed for good: waiting for an answer is in vain. */
+  get ended(): boolean {
+    return this.connection.isClosed();
+  }
+
   /** Gives the connection up and makes a new one: its local address is gone, and it would hang. */
   reconnect(): Promise<void> {
     return this.connection.reconnect();

@@ -10,6 +10,7 @@ import {
   createIdentity,
   joinMesh,
   type Membership,
+  type MeshConfig,
 } from "../../control/index.js";
 import { type Bucket, Link, parseCredentials, signingKey } from "../../control/nats/index.js";
 import { inboxOf, subjectsOf } from "../../control/subjects.js";
