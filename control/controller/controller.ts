@@ -254,11 +254,10 @@ export class Controller {
     if (!this.#link.connected) return;
     await this.#users.announce();
     // Each once: of a time that lies ahead, as a wrong clock wrote it, nothing is ever enough.
-    const isNew = ({ key, since_s }: { key: string; since_s: number }) => {
+    const owed = this.#owedRevocations().filter(({ key, since_s }) => {
       const one = `${key} ${since_s}`;
       return !this.#owed.has(one) && this.#owed.add(one);
-    };
-    const owed = owedRevocations(this.#core.store, this.#admins, this.#members).filter(isNew);
+    });
     if (owed.length > 0) this.#revocation.ensure(owed);
     for (const member of this.#members.all()) await this.#followNode(member.nodeId);
   }

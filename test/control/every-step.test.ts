@@ -308,7 +308,9 @@ async function cutEverywhere<T>(world: World, act: Act<T>): Promise<void> {
     let at = 1;
     while (await cutAt(world, act, { at, after: false, again })) at++;
     assert.ok(at > 1 && at < writes_max, `${act.name} writes`);
-    assert.ok(await cutAt(world, act, { at: at - 1, after: true, again }));
+    // Now and then one write less is needed: somebody else was faster.
+    const cutLast = () => cutAt(world, act, { at: at - 1, after: true, again });
+    assert.ok((await cutLast()) || (await cutLast()), `${act.name} has ${at - 1} writes`);
   }
 }
 
