@@ -91,7 +91,6 @@ export class Controller {
   readonly #revocation: Revocation;
   readonly #roster = new Roster();
   readonly #refusals = new Pace(refusal_ms, refusals_max);
-  /** Revocations that were asked for. */
   readonly #owed = new Set<string>();
   #beat: NodeJS.Timeout | null = null;
   #failedBeats = 0;
@@ -254,7 +253,8 @@ export class Controller {
     if (!this.#link.connected) return;
     await this.#users.announce();
     // Each once: of a time that lies ahead, as a wrong clock wrote it, nothing is ever enough.
-    const owed = this.#owedRevocations().filter(({ key, since_s }) => {
+    const all = owedRevocations(this.#core.store, this.#admins, this.#members);
+    const owed = all.filter(({ key, since_s }) => {
       const one = `${key} ${since_s}`;
       return !this.#owed.has(one) && this.#owed.add(one);
     });
