@@ -24,8 +24,10 @@ export {
   writeCluster,
 } from "./cluster.js";
 export type { AdminView } from "./controller/admins.js";
-export { Controller, type ControllerOptions } from "./controller/controller.js";
+export { Controller } from "./controller/controller.js";
+export type { Handover } from "./controller/handover.js";
 export { readIncident, type StoreIncident, storeReportFile } from "./controller/losses.js";
+export type { ControllerOptions } from "./controller/options.js";
 export type { StoreView } from "./controller/store-view.js";
 export type { TokenOptions, TokenView } from "./controller/tokens.js";
 export type { UserChange, UserView } from "./controller/users.js";
@@ -47,6 +49,7 @@ export {
   type CreateMeshOptions,
   completeMesh,
   createMesh,
+  hadStore,
   loadMesh,
   type Mesh,
   setMeshServers,

@@ -3,7 +3,8 @@
 import { dirname, join } from "node:path";
 import { ControlError } from "./errors.js";
 import { readTextFile, writeSecretFile } from "./files.js";
-import { isLabel } from "./keys.js";
+import { isLabel, keyOf } from "./keys.js";
+import type { Ledger } from "./ledger.js";
 import { isPublicKey } from "./nats/index.js";
 import { completeConfig } from "./setting-rules.js";
 import type { MeshConfig } from "./settings.js";
@@ -76,4 +77,12 @@ export function checkMembership(value: unknown): Membership {
   // Whom to believe is never said by who is to be believed.
   const { ca: _, ...rest } = fields;
   return { ...rest, config: completeConfig({ ...fields.config }) };
+}
+
+/** A membership with the servers that the mesh has now; the same one when it has them already. */
+export function withServersOf(ledger: Ledger, membership: Membership): Membership {
+  const record = ledger.get<"servers">(keyOf.servers())?.record;
+  const servers = record?.servers.map(({ url }) => url) ?? [];
+  const isSame = servers.length === 0 || servers.join() === membership.servers.join();
+  return isSame ? membership : { ...membership, servers };
 }

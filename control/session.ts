@@ -8,7 +8,7 @@ import { Confidences } from "./confidences.js";
 import { ControlError } from "./errors.js";
 import { keyOf } from "./keys.js";
 import { Ledger } from "./ledger.js";
-import type { Membership } from "./membership.js";
+import { type Membership, withServersOf } from "./membership.js";
 import { Bucket, Link, readUserJwt, serve, signingKey } from "./nats/index.js";
 import { OwnRecords } from "./own-records.js";
 import { type Presented, Presenter } from "./present.js";
@@ -252,6 +252,7 @@ export class MemberSession extends EventEmitter {
       if (refusal.key === keyOf.accounts()) this.#confidences.refresh();
     });
     this.#view.on("entry", ({ key }: { key: string }) => {
+      if (key === keyOf.servers()) this.#take(withServersOf(this.#ledger, this.#membership));
       if (key === keyOf.accounts()) this.#confidences.follow();
       if (key === keyOf.heartbeat() && !this.#view.isListing) this.#hearBeat();
     });
@@ -390,6 +391,7 @@ export class MemberSession extends EventEmitter {
   }
 
   #take(renewed: Membership): void {
+    if (renewed === this.#membership) return;
     this.#membership = renewed;
     // A member that left has taken its file away: it must not come back.
     if (!this.#stop.signal.aborted) this.emit("membership", renewed);

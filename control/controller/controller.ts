@@ -2,16 +2,16 @@
 // mends spoiled records. It keeps nothing of its own: everything is in the buckets, so several may
 // run and any may die.
 import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { serviceError } from "../answer.js";
 import { Refused } from "../check.js";
 import { valueLength_max } from "../envelope.js";
-import { ControlError, type ControlLog } from "../errors.js";
+import { ControlError } from "../errors.js";
 import { keyOf, parseKey } from "../keys.js";
 import { Ledger } from "../ledger.js";
 import {
   hadStore,
   loadSecrets,
-  type Mesh,
   type MeshSecrets,
   rememberStore,
   renewCredentials,
@@ -19,7 +19,6 @@ import {
 import { Bucket, type Entry, Link, parseCredentials, serve, signingKey } from "../nats/index.js";
 import type { Refusal } from "../records.js";
 import { inboxOf, serviceName, subjectsOf } from "../subjects.js";
-import type { TrustedAuthorities } from "../tls/index.js";
 import { whoRuns } from "../twins.js";
 import { View } from "../view.js";
 import { Admins } from "./admins.js";
@@ -29,43 +28,21 @@ import { Confidant } from "./confidant.js";
 import { type Core, configOf } from "./core.js";
 import { ensureBuckets } from "./creation.js";
 import { endpointsOf } from "./endpoints.js";
+import { type Handover, prepareStore, takeHandover } from "./handover.js";
 import { Housekeeping } from "./housekeeping.js";
 import { Leases } from "./leases.js";
 import { Losses } from "./losses.js";
 import { Members } from "./members.js";
 import { isKept, Memory } from "./memory.js";
+import type { ControllerOptions } from "./options.js";
 import { owedRevocations } from "./owed.js";
 import { Pace } from "./pace.js";
 import { Revocation } from "./revocation.js";
+import { Servers } from "./servers.js";
 import { Store } from "./store.js";
 import { Tokens } from "./tokens.js";
 import { Users } from "./users.js";
 import { Roster } from "./views.js";
-
-export interface ControllerOptions {
-  mesh: Mesh;
-  /** Instead of the mesh's. */
-  servers?: string[];
-  /** Whose servers are believed, instead of the mesh's. */
-  ca?: TrustedAuthorities;
-  log?: ControlLog;
-  /** Milliseconds between heartbeat keys; default 5,000. */
-  beat_ms?: number;
-  /** Replicas of the buckets, for a cluster; default 1. */
-  replicas?: number;
-  /**
-   * Milliseconds in which nothing new is given after the store was lost, default 60,000: nodes hand
-   * back meanwhile what it had.
-   */
-  holdOff_ms?: number;
-  /** Milliseconds after which what stays half-done is finished; default 60,000. */
-  tidy_ms?: number;
-  /** Seconds that node credentials last; default 30 days. Members renew at half of it. */
-  credentials_s?: number;
-  /** Milliseconds until it must be ready; default 15,000. */
-  timeout_ms?: number;
-  version?: string;
-}
 
 const relist_ms = 300_000;
 /** A member may spoil its own record thousands of times in a second: one line for it. */
@@ -77,6 +54,7 @@ const holdOff_ms = 60_000;
 const mends_max = 50;
 /** How often the credentials of the mesh's folder are looked at: far below half of a day. */
 const keep_ms = 3_600_000;
+const handOver_ms = 500;
 
 export class Controller {
   readonly controllerId: string;
@@ -89,6 +67,7 @@ export class Controller {
   readonly #users: Users;
   readonly #admins: Admins;
   readonly #revocation: Revocation;
+  readonly #servers: Servers;
   readonly #roster = new Roster();
   readonly #refusals = new Pace(refusal_ms, refusals_max);
   readonly #owed = new Set<string>();
@@ -107,10 +86,9 @@ export class Controller {
     this.#options = options;
     this.#link = link;
     this.controllerId = id;
-    const { bucket, secrets: secretBucket } = subjectsOf(mesh.name);
     const trust = { meshId: mesh.meshId, grantKey: mesh.grantKey };
     const ledgers = { mesh: new Ledger(trust), secrets: new Ledger(trust) };
-    const buckets = { mesh: new Bucket(link, bucket), secrets: new Bucket(link, secretBucket) };
+    const buckets = this.#buckets();
     const store = new Store(trust, secrets.grant, ledgers, buckets);
     const consumer = `${id}-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
     const view = { consumer, relist_ms, beatMissing_ms };
@@ -123,7 +101,7 @@ export class Controller {
     const way = { servers: options.servers ?? mesh.servers, ca: () => options.ca ?? mesh.ca };
     this.#revocation = new Revocation(mesh, secrets, way, log);
     this.#core = {
-      mesh,
+      mesh: { ...mesh },
       secrets,
       store,
       log,
@@ -133,13 +111,20 @@ export class Controller {
       revokedAt: (key) => this.#revocation.at(key),
       whoRuns: (nodeId, asking) => whoRuns(link, mesh.name, nodeId, asking),
     };
-    this.#members = new Members(this.#core);
-    this.#housekeeping = new Housekeeping(
-      this.#members,
-      () => this.#oweAgain(),
+    this.#servers = new Servers({
+      store,
+      buckets: Object.values(buckets),
+      announce: options.announce ?? null,
+      changed: (record) => {
+        // From now on tokens and credentials name these.
+        this.#core.mesh.servers = record.servers.map(({ url }) => url);
+        options.onServers?.(record);
+      },
       log,
-      options.tidy_ms,
-    );
+    });
+    this.#members = new Members(this.#core);
+    const owe = () => this.#oweAgain();
+    this.#housekeeping = new Housekeeping(this.#members, owe, log, options.tidy_ms);
     this.#users = new Users(this.#core);
     this.#admins = new Admins(this.#core);
   }
@@ -178,6 +163,7 @@ export class Controller {
     if (this.#configLater) clearTimeout(this.#configLater);
     this.#revocation.close();
     this.#housekeeping.close();
+    this.#servers.close();
     const { mesh, secrets } = this.#views;
     await this.#link.close(() =>
       Promise.all([this.#stopService?.(), mesh.close(), secrets.close()]),
@@ -186,6 +172,7 @@ export class Controller {
   }
 
   async #start(timeout_ms: number): Promise<void> {
+    await prepareStore(this.#options, this.#core.store.ledgers, this.#buckets());
     await Promise.all([this.#memory.load(), this.#core.losses.load()]);
     await this.#ensureBuckets();
     // A server may come back without its store or with an older one: what this controller remembers
@@ -198,6 +185,7 @@ export class Controller {
     });
     await this.#follow(timeout_ms);
     await this.#beginConfig();
+    await this.#servers.begin();
     await this.#sendBeat();
     this.#beat = setInterval(() => {
       this.#sendBeat().catch((error) => {
@@ -212,10 +200,24 @@ export class Controller {
     await this.#oweAgain();
   }
 
+  #buckets(): { mesh: Bucket; secrets: Bucket } {
+    const { bucket, secrets } = subjectsOf(this.#options.mesh.name);
+    return { mesh: new Bucket(this.#link, bucket), secrets: new Bucket(this.#link, secrets) };
+  }
+
+  /** Answers nobody any more, and gives all records as they are then: for another store. */
+  async handOver(): Promise<Handover> {
+    await this.#stopService?.();
+    // What was asked before is done by then, and seen.
+    await sleep(handOver_ms);
+    await this.#caughtUp();
+    return takeHandover(this.#core.store.ledgers);
+  }
+
   async #ensureBuckets(): Promise<void> {
-    const { bucket, secrets, creation } = subjectsOf(this.#core.mesh.name);
+    const { creation } = subjectsOf(this.#core.mesh.name);
     const { replicas = 1 } = this.#options;
-    const buckets = [bucket, secrets].map((one) => new Bucket(this.#link, one));
+    const buckets = Object.values(this.#buckets());
     const options = { replicas, value_max: valueLength_max };
     // Asked first: of two controllers that begin a mesh together, neither is to think it lost.
     const had = await hadStore(this.#core.mesh);
@@ -265,7 +267,6 @@ export class Controller {
   /** Both views are listed before anything is answered. */
   async #follow(timeout_ms: number): Promise<void> {
     const { mesh, secrets } = this.#views;
-    const subjects = subjectsOf(this.#core.mesh.name);
     for (const view of [mesh, secrets]) {
       view.on("trouble", (reason) => this.#log("watch-lost", { reason }));
       view.on("entry", ({ key }: { key: string }) => this.#memory.notice(key));
@@ -274,14 +275,16 @@ export class Controller {
     }
     mesh.on("entry", (entry: Entry, applied: string) => {
       this.#core.leases.rests.heard(entry);
+      if (entry.key === keyOf.servers()) this.#servers.follow();
       const place = applied === "changed" ? parseKey(entry.key) : null;
       if (place?.kind === "nodes" && place.writer) void this.#followNode(place.writer);
     });
     const listed = [mesh, secrets].map(
       (view) => new Promise<void>((resolve) => view.once("listed", resolve)),
     );
-    mesh.attach(this.#link, new Bucket(this.#link, subjects.bucket));
-    secrets.attach(this.#link, new Bucket(this.#link, subjects.secrets));
+    const buckets = this.#buckets();
+    mesh.attach(this.#link, buckets.mesh);
+    secrets.attach(this.#link, buckets.secrets);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       const what = "the buckets could not be read in time; check the NATS server's JetStream";
@@ -321,20 +324,14 @@ export class Controller {
     });
   }
 
-  async #keepFirst(): Promise<void> {
-    try {
-      await this.#admins.keepFirst();
-    } catch (error) {
-      this.#log("admin-not-renewed", { reason: String(error) });
-    }
+  #keepFirst(): Promise<void> {
+    const failed = (error: unknown) => this.#log("admin-not-renewed", { reason: String(error) });
+    return this.#admins.keepFirst().catch(failed);
   }
 
   async #caughtUp(): Promise<void> {
-    const { bucket, secrets } = subjectsOf(this.#core.mesh.name);
-    await Promise.all([
-      catchUp(new Bucket(this.#link, bucket), this.#views.mesh),
-      catchUp(new Bucket(this.#link, secrets), this.#views.secrets),
-    ]);
+    const { mesh, secrets } = this.#buckets();
+    await Promise.all([catchUp(mesh, this.#views.mesh), catchUp(secrets, this.#views.secrets)]);
   }
 
   async #sendBeat(): Promise<void> {

@@ -2,13 +2,13 @@
 import { rm, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Controller, type Mesh, type ServerCertificate } from "../../control/index.js";
-import { startNatsServer } from "../natsd/index.js";
 import { createLogger, eventLog, type Log } from "../telemetry/index.js";
 import type { Invocation } from "./command.js";
-import { plainWarnings, removeControllerState, writeControllerState } from "./controller-state.js";
+import { removeControllerState, stateOf, writeControllerState } from "./controller-state.js";
 import { limitLogs } from "./log-limit.js";
 import { givenAuthorities } from "./nats-ca.js";
 import { forgetProcess, logFile, type Place, rememberProcess } from "./process-files.js";
+import { runWithServer } from "./server-run.js";
 
 /** How often the nats-server's process is looked at. */
 const WATCH_MS = 1000;
@@ -26,7 +26,7 @@ export interface OwnServer {
   port: number;
 }
 
-interface RunningServer {
+export interface RunningServer {
   url: string;
   pid: number;
   certificate: ServerCertificate | null;
@@ -50,52 +50,48 @@ export async function runController(
   rememberProcess(settings, "controller");
   const logs = [logFile(settings, "controller"), `${natsDir(settings)}/nats-server.log`];
   const stopLimit = limitLogs(logs);
-  let server: RunningServer | undefined;
   try {
-    server = own && (await startServer(settings, mesh, own));
-    const urls = server === undefined ? servers : [server.url];
-    const ca = server === undefined ? givenAuthorities(settings) : undefined;
-    const way = { servers: urls, ...(ca === undefined ? {} : { ca }) };
-    const controller = await Controller.start({ mesh, ...way, log });
-    const started = new Date().toISOString();
-    const say = (natsPid: number | null) =>
-      writeControllerState(settings, {
-        ...{ pid: process.pid, mesh: mesh.name, meshId: mesh.meshId, natsPid, started },
-        ...{ controllerId: controller.controllerId, nats: urls.join(",") },
-        warnings: own === undefined || server?.certificate ? [] : plainWarnings(own),
-      });
-    say(server?.pid ?? null);
-    log("controller.ready", { mesh: mesh.name, nats: urls.join(",") });
-    if (own !== undefined && server !== undefined) {
-      const restarted = (now: RunningServer) => say(now.pid);
-      const failedBeats = () => controller.failedBeats;
-      const kept = { place: settings, mesh, own, server, log, restarted, failedBeats };
-      server = await keepServer(kept, stopped);
-    } else await stopped;
-    await controller.close();
+    if (own === undefined) {
+      const ca = givenAuthorities(settings);
+      await runWithout({ place: settings, mesh, servers, ca, log, stopped });
+    } else await runWithServer({ place: settings, mesh, own, log, stopped });
     return 0;
   } finally {
     stopLimit();
-    await server?.stop();
     removeControllerState(settings);
     forgetProcess(settings, "controller");
   }
 }
 
+interface Without {
+  place: Place;
+  mesh: Mesh;
+  servers: string[];
+  /** Whose servers are believed, instead of the mesh's. */
+  ca: ReturnType<typeof givenAuthorities>;
+  log: Log;
+  stopped: Promise<void>;
+}
+
+async function runWithout({ place, mesh, servers, ca, log, stopped }: Without): Promise<void> {
+  const way = { servers, ...(ca === undefined ? {} : { ca }) };
+  const controller = await Controller.start({ mesh, ...way, log });
+  const { controllerId } = controller;
+  const nats = servers.join(",");
+  writeControllerState(place, stateOf(mesh, { nats, controllerId, natsPid: null, warnings: [] }));
+  log("controller.ready", { mesh: mesh.name, nats });
+  await stopped;
+  await controller.close();
+}
+
 /** Where the nats-server of `up` has its files. */
 export const natsDir = (place: Pick<Place, "stateDir">) => `${place.stateDir}/nats`;
 
-function startServer(place: Place, mesh: Mesh, own: OwnServer): Promise<RunningServer> {
-  const dir = natsDir(place);
-  // A group of its own: Ctrl-C reaches this process alone, which then stops the server in order.
-  return startNatsServer({ mesh, dir, host: own.host, port: own.port, detached: true });
-}
-
-interface Kept {
+export interface Kept {
   place: Place;
-  mesh: Mesh;
-  own: OwnServer;
   server: RunningServer;
+  /** Starts it again. */
+  start(): Promise<RunningServer>;
   log: Log;
   restarted(server: RunningServer): void;
   failedBeats(): number;
@@ -129,7 +125,7 @@ async function endSilent({ place, server, log, failedBeats }: Kept): Promise<boo
  * Starts the server again whenever its process is gone or silent; gives the last one when told to
  * stop.
  */
-async function keepServer(kept: Kept, stopped: Promise<void>): Promise<RunningServer> {
+export async function keepServer(kept: Kept, stopped: Promise<void>): Promise<RunningServer> {
   let { server } = kept;
   let stop = false;
   void stopped.then(() => {
@@ -151,7 +147,7 @@ async function keepServer(kept: Kept, stopped: Promise<void>): Promise<RunningSe
     // A full disk or a taken port stays so for a while: neither the host nor the log is to fill up.
     wait_ms = Math.min(2 * wait_ms, WATCH_MAX_MS);
     try {
-      server = await startServer(kept.place, kept.mesh, kept.own);
+      server = await kept.start();
       kept.restarted(server);
       kept.log("nats-server.started", { pid: server.pid, url: server.url });
     } catch (error) {

@@ -8,6 +8,7 @@ export interface ControllerState {
   pid: number;
   mesh: string;
   meshId: string;
+  /** "" as long as it waits for the other servers of its cluster. */
   controllerId: string;
   /** URL the controller itself uses. */
   nats: string;
@@ -31,6 +32,14 @@ export function plainWarnings({ host, port }: { host: string; port: number }): s
     `NATS on ${place} is not encrypted: no secret crosses, but who is on that network can read ` +
     "all records and requests, and take a connection over; keep it on a network you trust";
   return [what];
+}
+
+type Known = Pick<ControllerState, "nats" | "controllerId" | "natsPid" | "warnings">;
+
+/** The state of this process. */
+export function stateOf(mesh: { name: string; meshId: string }, known: Known): ControllerState {
+  const started = new Date(performance.timeOrigin).toISOString();
+  return { pid: process.pid, mesh: mesh.name, meshId: mesh.meshId, started, ...known };
 }
 
 const fileIn = (place: Place) => `${place.runDir}/controller.json`;

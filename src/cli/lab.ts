@@ -32,6 +32,10 @@ const SHAPE: Readonly<Record<string, OptionSpec>> = {
   nodes: { value: "N", about: "number of hosts (default 3)" },
   pods: { value: "M", about: "pods on each host (default 2)" },
   subnets: { value: "K", about: "routed underlay subnets the hosts are shared among (default 1)" },
+  servers: {
+    value: "N",
+    about: "hosts with a nats-server and a controller, one cluster: 1, 3 or 5 (default 1)",
+  },
   encap: { value: "NAME", about: "encapsulation; the same as --set tunnelProtocol=NAME" },
   underlay: { value: "CIDR", about: "first underlay subnet (default 192.168.77.0/24)" },
   set: {
@@ -48,7 +52,7 @@ const rootsOf = (invocation: Invocation): LabRoots => ({
 const nameOf = (invocation: Invocation) => invocation.text("name") ?? "lab";
 
 function countsOf(invocation: Invocation): Partial<LabWish> {
-  const named = (["nodes", "pods", "subnets"] as const).flatMap((option) => {
+  const named = (["nodes", "pods", "subnets", "servers"] as const).flatMap((option) => {
     const given = invocation.text(option);
     if (given === undefined) return [];
     if (/^\d{1,6}$/.test(given)) return [[option, Number(given)] as const];
@@ -123,7 +127,8 @@ const up: Command = {
   usage: "",
   about:
     "Makes N hosts out of network namespaces (LAB-n1, LAB-n2, ...) on an underlay of their own, " +
-    "starts nats-server and a controller in LAB-ctl, joins every host by meshd join and adds M " +
+    "starts nats-server and a controller in LAB-ctl (LAB-ctl2 ... with --servers), joins every " +
+    "host by meshd join and adds M " +
     "pods to each (LAB-n1-p1, ...). On a running lab it mends what is missing, such as an agent " +
     "that was killed, and keeps the shape it has where no other is named.",
   example: "meshd lab up --nodes 5 --pods 2",

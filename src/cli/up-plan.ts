@@ -12,6 +12,7 @@ import {
 } from "../config/index.js";
 import { CommandError, type Invocation } from "./command.js";
 import { readIfThere, writeSecret } from "./files.js";
+import { clusterHosts, ownHost } from "./up-cluster.js";
 
 /** Kept in up.json, so that `meshd up` after a reboot needs no flags. */
 export interface UpPlan {
@@ -31,14 +32,16 @@ const host = kinds.text(
 const fileIn = (stateDir: string) => `${stateDir}/up.json`;
 
 /** Flags over what was remembered over defaults. @throws ConfigError */
-export async function planUp(invocation: Invocation): Promise<UpPlan> {
-  const before = rememberedPlan(invocation.settings.stateDir);
+export async function planUp(invocation: Invocation, bundled?: Partial<UpPlan>): Promise<UpPlan> {
+  const before = bundled ?? rememberedPlan(invocation.settings.stateDir);
   const listenText = invocation.text("listen") ?? before?.listen ?? "0.0.0.0";
   const listen = checkValue(kinds.address, "--listen", listenText);
   const portText = invocation.text("port") ?? before?.port ?? limits.NATS_PORT_DEFAULT;
   const given = invocation.text("advertise");
-  const kept = invocation.has("listen") ? undefined : before?.advertise;
-  const text = given ?? kept ?? (await advertisedFor(listen));
+  const hosts = clusterHosts(invocation);
+  const among = hosts && (await ownHost(hosts, given ?? before?.advertise));
+  const kept = invocation.has("listen") && !bundled ? undefined : before?.advertise;
+  const text = given ?? among ?? kept ?? (await advertisedFor(listen));
   const advertise = checkValue(host, "--advertise", text);
   return { listen, port: checkValue(port, "--port", portText), advertise };
 }

@@ -9,6 +9,7 @@ import {
   type NatsClientHelp,
   natsClientHelp,
   offlineKeysHere,
+  readCluster,
   setMeshServers,
   unmakeMesh,
 } from "../../control/index.js";
@@ -22,12 +23,22 @@ import { givenAuthorities } from "./nats-ca.js";
 import { fields, Progress, print, warningLines } from "./output.js";
 import { runningPid } from "./process-files.js";
 import {
+  type ClusterView,
+  clusterHosts,
+  clusterLines,
+  clusterView,
+  clusterWarnings,
+  joinCluster,
+  planCluster,
+} from "./up-cluster.js";
+import {
   advertisedUrl,
   checkSamePlan,
   checkUnchanged,
   givenMeshSettings,
   planUp,
   rememberPlan,
+  type UpPlan,
 } from "./up-plan.js";
 
 /** JSON of `up`; stable. */
@@ -37,10 +48,14 @@ interface UpView {
   servers: string[];
   adminCredentials: string;
   controllerPid: number;
+  /** "" while it waits for the other servers of its cluster. */
+  controllerId: string;
   natsPid: number | null;
   warnings: string[];
   /** Key files on this host that nothing which runs reads. */
   offlineKeys: string[];
+  /** Absent: the mesh has one server. */
+  cluster?: ClusterView;
   /** What the stock `nats` client needs to talk to this mesh as its administrator. */
   natsClient: NatsClientHelp;
 }
@@ -54,10 +69,13 @@ export async function up(invocation: Invocation, context: Context): Promise<unde
     throw noServerOfYours(settings.nats, settings.stateDir);
   const running = runningPid(settings, "controller");
   if (running !== undefined) return alreadyUp(invocation, context, running);
-  const plan = await planUp(invocation);
+  const file = invocation.text("cluster-join");
+  const bundled = file === undefined ? undefined : await joinCluster(invocation, file);
+  const plan = await planUp(invocation, bundled);
   const isServerNew = !existsSync(natsDir(settings));
   const { mesh, isNew } = await ensureMesh(invocation, advertisedUrl(plan));
   const takeBack = rememberPlan(settings.stateDir, plan);
+  const bundles = await bundlesOf(invocation, mesh, plan);
   const progress = new Progress(context);
   try {
     if (invocation.has("foreground")) {
@@ -67,7 +85,7 @@ export async function up(invocation: Invocation, context: Context): Promise<unde
     progress.step("starting nats-server and controller");
     const state = await startUp(invocation, context, mesh);
     progress.done();
-    print(invocation, context, await viewOf(mesh, state), upText);
+    print(invocation, context, await viewOf(mesh, state, bundles), upText);
     return undefined;
   } catch (error) {
     progress.done();
@@ -75,6 +93,12 @@ export async function up(invocation: Invocation, context: Context): Promise<unde
     if (isNew) await unmake(invocation, mesh, isServerNew);
     throw error;
   }
+}
+
+/** Written each time that --cluster is given: a bundle is used once. */
+async function bundlesOf(invocation: Invocation, mesh: Mesh, plan: UpPlan): Promise<string[]> {
+  const hosts = clusterHosts(invocation);
+  return hosts === undefined ? [] : planCluster(invocation, mesh, plan, hosts);
 }
 
 /** A mesh that never was: the next try may give it other settings. Its log stays, to be read. */
@@ -110,6 +134,8 @@ export async function answering(
   try {
     const state = controllerState(invocation.settings);
     if (state?.pid !== pid) return undefined;
+    // It waits for the others of its cluster, and says so.
+    if (state.controllerId === "") return state;
     const admin = await AdminClient.connect({
       servers: state.nats.split(","),
       ca: givenAuthorities(invocation.settings) ?? mesh.ca,
@@ -137,7 +163,7 @@ async function ensureMesh(
   }
   checkSame(invocation, mesh);
   const whole = await completeMesh(mesh);
-  const isSame = whole.servers.includes(url);
+  const isSame = whole.servers.includes(url) || (await readCluster(mesh))?.state === "formed";
   return { mesh: isSame ? whole : await setMeshServers(dir, [url]), isNew: false };
 }
 
@@ -164,7 +190,8 @@ async function alreadyUp(
   const mesh = await loadMesh(meshDir(invocation.settings));
   checkSame(invocation, mesh);
   await checkSamePlan(invocation);
-  print(invocation, context, await viewOf(mesh, state), upText);
+  const bundles = await bundlesOf(invocation, mesh, await planUp(invocation));
+  print(invocation, context, await viewOf(mesh, state, bundles), upText);
 }
 
 function noServerOfYours(servers: readonly string[], stateDir: string): CommandError {
@@ -177,16 +204,19 @@ function noServerOfYours(servers: readonly string[], stateDir: string): CommandE
   return new CommandError("MESHD_NO_ACCOUNT_KEY", message);
 }
 
-async function viewOf(mesh: Mesh, state: ControllerState): Promise<UpView> {
+async function viewOf(mesh: Mesh, state: ControllerState, bundles: string[]): Promise<UpView> {
+  const cluster = await clusterView(mesh, bundles);
   return {
     mesh: mesh.name,
     meshId: mesh.meshId,
     servers: mesh.servers,
     adminCredentials: mesh.adminCredentials,
     controllerPid: state.pid,
+    controllerId: state.controllerId,
     natsPid: state.natsPid,
-    warnings: state.warnings,
     offlineKeys: await offlineKeysHere(mesh),
+    warnings: [...state.warnings, ...clusterWarnings(cluster)],
+    ...(cluster === null ? {} : { cluster }),
     natsClient: natsClientHelp(mesh),
   };
 }
@@ -196,6 +226,7 @@ function upText(view: UpView): string {
     ["mesh", `${view.mesh} ${view.meshId}`],
     ["nats", `${view.servers.join(",")} (process ${view.natsPid})`],
     ["controller", `process ${view.controllerPid}`],
+    ...clusterLines(view.cluster ?? null),
     ["admin", view.adminCredentials],
     ["nats tool", view.natsClient.examples[0]],
     ["keys", offlineKeysNote(view.offlineKeys)],

@@ -18,6 +18,20 @@ export const command: Command = {
       value: "ADDRESS",
       about: "address of this host for tokens (default: the listening one, or the default route's)",
     },
+    cluster: {
+      value: "HOST,HOST,HOST",
+      about:
+        "three (or five) hosts whose servers are to be one cluster, this one among them; writes " +
+        "a bundle for each other one. Also on a mesh that runs: it grows when all are there",
+    },
+    "cluster-port": {
+      value: "PORT",
+      about: "port for the servers of the cluster among themselves (default 6222)",
+    },
+    "cluster-join": {
+      value: "FILE",
+      about: "make this host one of a cluster, by the bundle that its first host wrote for it",
+    },
     foreground: { about: "stay, and log to standard error" },
     "no-systemd": { about: "start a process of its own although systemd runs" },
   },

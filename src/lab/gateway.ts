@@ -2,7 +2,7 @@
 // A unix socket is a file and so reaches from one network namespace into another.
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer, type NetConnectOpts, type Server } from "node:net";
+import { connect, createServer, type NetConnectOpts, type Server, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { LabError } from "./error.js";
@@ -11,6 +11,8 @@ import { inNamespace } from "./program.js";
 
 const NATS_PORT = 4222;
 const START_LIMIT_MS = 10_000;
+/** A server that is lost without a word: the next one is tried. */
+const CONNECT_LIMIT_MS = 2_000;
 
 interface GatewayFile {
   pid: number;
@@ -55,8 +57,9 @@ export function stopGateway(plan: LabPlan): void {
 export async function ensureGateway(plan: LabPlan): Promise<void> {
   if (gatewayPort(plan) !== undefined) return;
   mkdirSync(plan.control.runDir, { recursive: true, mode: 0o700 });
-  const { namespace, address } = plan.control;
-  const argv = [fileURLToPath(import.meta.url), "near", namespace, address, gatewayFile(plan)];
+  const { namespace } = plan.control;
+  const addresses = plan.controls.map((control) => control.address).join(",");
+  const argv = [fileURLToPath(import.meta.url), "near", namespace, addresses, gatewayFile(plan)];
   spawn(process.execPath, argv, { detached: true, stdio: "ignore" }).unref();
   const deadline = Date.now() + START_LIMIT_MS;
   while (gatewayPort(plan) === undefined) {
@@ -67,20 +70,36 @@ export async function ensureGateway(plan: LabPlan): Promise<void> {
   }
 }
 
-/** A server that joins each connection to a new one made by `target`. */
-function relay(target: () => NetConnectOpts): Server {
+/** A server that joins each connection to a new one: the first of `targets` that takes it. */
+function relay(targets: NetConnectOpts[]): Server {
   return createServer((near) => {
-    const far = connect(target());
-    near.pipe(far).pipe(near);
-    near.on("error", () => far.destroy());
-    far.on("error", () => near.destroy());
+    near.on("error", () => undefined);
+    joinTo(near, targets);
   });
+}
+
+function joinTo(near: Socket, [target, ...others]: NetConnectOpts[]): void {
+  if (target === undefined) {
+    near.destroy();
+    return;
+  }
+  const far = connect(target);
+  let isJoined = false;
+  far.setTimeout(CONNECT_LIMIT_MS, () => far.destroy(new Error("no answer")));
+  far.once("connect", () => {
+    isJoined = true;
+    far.setTimeout(0);
+    near.pipe(far).pipe(near);
+    near.once("close", () => far.destroy());
+  });
+  far.on("error", () => (isJoined ? near.destroy() : joinTo(near, others)));
 }
 
 /** Far half, inside the control namespace: unix socket -> NATS. Ends when the near half is gone. */
 function runFar(socketPath: string, address: string): void {
   rmSync(socketPath, { force: true });
-  relay(() => ({ host: address, port: NATS_PORT })).listen(socketPath, () => process.send?.("up"));
+  const targets = address.split(",").map((host) => ({ host, port: NATS_PORT }));
+  relay(targets).listen(socketPath, () => process.send?.("up"));
   process.on("disconnect", () => process.exit(0));
 }
 
@@ -93,7 +112,7 @@ function runNear(namespace: string, address: string, file: string): void {
   const far: ChildProcess = spawn(command, rest, { stdio });
   far.once("exit", () => process.exit(1));
   far.once("message", () => {
-    const server = relay(() => ({ path: socketPath }));
+    const server = relay([{ path: socketPath }]);
     server.listen(0, "127.0.0.1", () => {
       const bound = server.address();
       const port = typeof bound === "object" && bound !== null ? bound.port : 0;

@@ -31,11 +31,13 @@ export interface LabWire extends WireAnswer {
 }
 
 function portsOf(plan: LabPlan): Port[] {
-  const control = { name: "ctl", bridge: "br0", folder: plan.control.runDir };
+  const controls = plan.controls.map(({ name, runDir }) => {
+    return { name, bridge: "br0", folder: runDir };
+  });
   const nodes = plan.nodes.map(({ name, subnet, runDir }) => {
     return { name, bridge: `br${subnet}`, folder: runDir };
   });
-  return [...nodes, control];
+  return [...nodes, ...controls];
 }
 
 function findPort(plan: LabPlan, node: string): Port {

@@ -9,6 +9,7 @@ import {
   DEFAULT_SHAPE,
   LAB_NODES_MAX,
   LAB_PODS_MAX,
+  type LabControl,
   type LabNode,
   type LabPlan,
   type LabShape,
@@ -18,6 +19,8 @@ import { askAgent, findLab } from "./status.js";
 import { type LabRoots, loadShape, planAt, removeFiles, saveShape } from "./store.js";
 
 const JOINS_AT_ONCE = 4;
+const CLUSTER_LIMIT_MS = 120_000;
+const CLUSTER_LOOK_MS = 1_000;
 
 /** Told about each step as it begins; the command line shows it on a terminal. */
 export type LabProgress = (step: string) => void;
@@ -40,8 +43,9 @@ function shapeToRun(wish: LabWish, saved: LabShape | undefined): LabShape {
   const shape = { ...saved, ...wish };
   checkShape(shape);
   const isLess = shape.nodes < saved.nodes || shape.pods < saved.pods;
+  const isFewer = (shape.servers ?? 1) < (saved.servers ?? 1);
   const isMoved = shape.subnets !== saved.subnets || shape.underlay !== saved.underlay;
-  if (!isLess && !isMoved) return shape;
+  if (!isLess && !isMoved && !isFewer) return shape;
   const has =
     `${saved.nodes} nodes with ${saved.pods} pods each on ${saved.subnets} subnet(s) ` +
     `from ${saved.underlay}`;
@@ -52,7 +56,47 @@ function shapeToRun(wish: LabWish, saved: LabShape | undefined): LabShape {
 async function ensureControl(plan: LabPlan): Promise<void> {
   const { control, shape } = plan;
   const settings = Object.entries(shape.settings).flatMap(([key, value]) => [`--${key}`, value]);
-  await meshd(control, ["up", "--name", shape.name, "--listen", control.address, ...settings]);
+  const argv = ["up", "--name", shape.name, "--listen", control.address];
+  await meshd(control, [...argv, ...settings]);
+  if (plan.controls.length > 1) await ensureCluster(plan);
+}
+
+/** The first server is a mesh already; it becomes one of the cluster when the others are there. */
+async function ensureCluster(plan: LabPlan): Promise<void> {
+  const [first, ...others] = plan.controls as [LabControl, ...LabControl[]];
+  const hosts = plan.controls.map((control) => control.address).join(",");
+  for (const host of others) {
+    if (existsSync(`${host.stateDir}/mesh/mesh.json`)) {
+      await meshd(host, ["up"]);
+      continue;
+    }
+    await meshd(first, ["up", "--cluster", hosts]);
+    const bundle = `${first.stateDir}/cluster/${host.address}.bundle`;
+    await meshd(host, ["up", "--cluster-join", bundle, "--listen", host.address]);
+  }
+  const end = Date.now() + CLUSTER_LIMIT_MS;
+  while (!(await isFormed(plan))) {
+    if (Date.now() > end) {
+      const what = `the servers of lab '${plan.shape.name}' became no cluster`;
+      throw new LabError("MESHD_LAB_CLUSTER", `${what}; look at controller.log of each`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, CLUSTER_LOOK_MS));
+  }
+}
+
+/** Each server is of the cluster, and the controller beside it answers. */
+async function isFormed(plan: LabPlan): Promise<boolean> {
+  const views = await mapSome(plan.controls, plan.controls.length, (host) =>
+    meshdJson<{ controllerId: string; cluster?: { state: string; missing: string[] } }>(host, [
+      "up",
+    ]).catch(() => null),
+  );
+  return views.every(
+    (view) =>
+      view?.cluster?.state === "formed" &&
+      view.cluster.missing.length === 0 &&
+      view.controllerId !== "",
+  );
 }
 
 /** A member starts again with its key; a new host gets a token of its own. */
@@ -98,7 +142,8 @@ export async function labUp(roots: LabRoots, wish: LabWish, progress: LabProgres
   progress(`network: ${shape.nodes} hosts on ${shape.subnets} underlay subnet(s)`);
   await ensureNetwork(plan);
   await mendWires(plan);
-  progress("control plane: nats-server and controller");
+  const servers = plan.controls.length === 1 ? "" : `${plan.controls.length} times `;
+  progress(`control plane: ${servers}nats-server and controller`);
   await beginMesh(plan, roots, saved === undefined);
   await ensureGateway(plan);
   progress(`nodes: ${shape.nodes} times meshd join`);

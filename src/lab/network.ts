@@ -32,10 +32,11 @@ interface Host {
 }
 
 function hostsOf(plan: LabPlan): Host[] {
-  const { control } = plan;
-  const own = { namespace: control.namespace, address: control.address, router: control.router };
   return [
-    { ...own, port: "ctl", subnet: 0 },
+    ...plan.controls.map(({ namespace, address, router, name }) => ({
+      ...{ namespace, address, router, subnet: 0 },
+      port: name,
+    })),
     ...plan.nodes.map(({ namespace, address, router, subnet, name }) => ({
       ...{ namespace, address, router, subnet },
       port: name,
@@ -47,7 +48,8 @@ function hostsOf(plan: LabPlan): Host[] {
 function namespacesOf(plan: LabPlan): string[] {
   const pods = plan.nodes.flatMap((node) => node.pods.map((pod) => pod.namespace));
   const hosts = plan.nodes.map((node) => node.namespace);
-  return [...pods, ...hosts, plan.control.namespace, plan.networkNamespace];
+  const controls = plan.controls.map((control) => control.namespace);
+  return [...pods, ...hosts, ...controls, plan.networkNamespace];
 }
 
 async function ensureNamespace(name: string, there: Set<string>): Promise<void> {
@@ -125,10 +127,10 @@ async function endIn(namespaces: string[]): Promise<void> {
 export async function endProcesses(plan: LabPlan): Promise<void> {
   stopGateway(plan);
   const there = new Set(await listNamespaces());
-  const last = plan.control.namespace;
-  const namespaces = namespacesOf(plan).filter((name) => there.has(name) && name !== last);
+  const last = plan.controls.map((control) => control.namespace);
+  const namespaces = namespacesOf(plan).filter((name) => there.has(name) && !last.includes(name));
   await endIn(namespaces);
-  if (there.has(last)) await endIn([last]);
+  await endIn(last.filter((name) => there.has(name)));
 }
 
 /** Deletes the lab's namespaces and with them every link in them. */

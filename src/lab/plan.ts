@@ -8,7 +8,8 @@ export const LAB_NODES_MAX = 60;
 export const LAB_PODS_MAX = 200;
 export const LAB_SUBNETS_MAX = 20;
 const NAME_PATTERN = /^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$/;
-/** Host numbers on each underlay subnet: nodes from 1, then the router and the control host. */
+export const LAB_SERVERS = [1, 3, 5] as const;
+/** Host numbers on each underlay subnet: nodes from 1; control hosts downwards below the router. */
 const ROUTER_HOST = 254;
 const CONTROL_HOST = 253;
 
@@ -21,6 +22,8 @@ export interface LabShape {
   /** First underlay subnet, a /24: "192.168.77.0/24". Further ones follow it. */
   underlay: string;
   workers: number;
+  /** Hosts with a nats-server and a controller; labs of earlier versions do not say it. */
+  servers?: number;
   /** Mesh settings given at creation, by their names (design: settings). */
   settings: Record<string, string>;
 }
@@ -32,6 +35,7 @@ export const DEFAULT_SHAPE = {
   subnets: 1,
   underlay: "192.168.77.0/24",
   workers: limits.WORKERS_DEFAULT,
+  servers: 1,
   settings: { clusterPoolIPv6PodCIDR: "fd00:10:244::/48", bench: "all" },
 };
 
@@ -52,10 +56,22 @@ export interface LabNode {
   pods: LabPod[];
 }
 
+/** A host of the control plane. */
+export interface LabControl {
+  name: string;
+  namespace: string;
+  address: string;
+  router: string;
+  stateDir: string;
+  runDir: string;
+}
+
 export interface LabPlan {
   shape: LabShape;
   networkNamespace: string;
-  control: { namespace: string; address: string; router: string; stateDir: string; runDir: string };
+  /** The first of `controls`. */
+  control: LabControl;
+  controls: LabControl[];
   nodes: LabNode[];
 }
 
@@ -74,6 +90,10 @@ export function checkShape(shape: LabShape): void {
   requireCount("--pods", shape.pods, 0, LAB_PODS_MAX);
   requireCount("--subnets", shape.subnets, 1, LAB_SUBNETS_MAX);
   requireCount("--workers", shape.workers, 1, 32);
+  if (!(LAB_SERVERS as readonly number[]).includes(shape.servers ?? 1)) {
+    const why = `allowed are ${LAB_SERVERS.join(", ")}`;
+    throw new LabError("MESHD_LAB_SHAPE", `--servers ${shape.servers}: ${why}`);
+  }
   subnetPrefix(shape, shape.subnets - 1);
 }
 
@@ -109,20 +129,37 @@ function planNode(shape: LabShape, number: number, stateRoot: string, runRoot: s
   };
 }
 
+/** "ctl", "ctl2", "ctl3": the first is called as in a lab that has no other. */
+function planControl(
+  shape: LabShape,
+  index: number,
+  stateRoot: string,
+  runRoot: string,
+): LabControl {
+  const prefix = subnetPrefix(shape, 0);
+  const number = index === 0 ? "" : String(index + 1);
+  return {
+    name: `ctl${number}`,
+    namespace: `${shape.name}-ctl${number}`,
+    address: `${prefix}.${CONTROL_HOST - index}`,
+    router: `${prefix}.${ROUTER_HOST}`,
+    stateDir: join(stateRoot, `control${number}`),
+    runDir: join(runRoot, `control${number}`),
+  };
+}
+
 /** All names and addresses of a lab. @throws LabError MESHD_LAB_SHAPE */
 export function planLab(shape: LabShape, stateRoot: string, runRoot: string): LabPlan {
   checkShape(shape);
-  const prefix = subnetPrefix(shape, 0);
+  const control = planControl(shape, 0, stateRoot, runRoot);
+  const further = Array.from({ length: (shape.servers ?? 1) - 1 }, (_, index) =>
+    planControl(shape, index + 1, stateRoot, runRoot),
+  );
   return {
     shape,
     networkNamespace: `${shape.name}-net`,
-    control: {
-      namespace: `${shape.name}-ctl`,
-      address: `${prefix}.${CONTROL_HOST}`,
-      router: `${prefix}.${ROUTER_HOST}`,
-      stateDir: join(stateRoot, "control"),
-      runDir: join(runRoot, "control"),
-    },
+    control,
+    controls: [control, ...further],
     nodes: Array.from({ length: shape.nodes }, (_, i) =>
       planNode(shape, i + 1, stateRoot, runRoot),
     ),

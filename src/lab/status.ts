@@ -1,9 +1,9 @@
 // What a running lab looks like, asked of its agents: the contract of `lab status --json`.
-import { existsSync } from "node:fs";
-import { basename } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { LabError } from "./error.js";
 import { gatewayPort } from "./gateway.js";
-import type { LabNode, LabPlan } from "./plan.js";
+import type { LabControl, LabNode, LabPlan } from "./plan.js";
 import { mapSome, meshdJson } from "./program.js";
 import { type LabRoots, labNames, loadShape, planAt } from "./store.js";
 
@@ -24,8 +24,19 @@ export interface LabStatusNode {
   pods: LabStatusPod[];
 }
 
+/** A host of the control plane. */
+export interface LabStatusControl {
+  name: string;
+  namespace: string;
+  address: string;
+  /** 0 while it is down. */
+  controllerPid: number;
+  natsPid: number;
+}
+
 export interface LabStatus {
   name: string;
+  controls: LabStatusControl[];
   nodes: LabStatusNode[];
 }
 
@@ -80,10 +91,24 @@ async function statusOf(node: LabNode): Promise<LabStatusNode> {
   };
 }
 
+/** By what its controller wrote when it was ready. */
+function controlStatus({ name, namespace, address, runDir }: LabControl): LabStatusControl {
+  const known = { controllerPid: 0, natsPid: 0 };
+  try {
+    const { pid, natsPid } = JSON.parse(readFileSync(join(runDir, "controller.json"), "utf8"));
+    if (existsSync(`/proc/${pid}`)) known.controllerPid = pid;
+    if (existsSync(`/proc/${natsPid}`)) known.natsPid = natsPid;
+  } catch {
+    // It is down, and its file with it.
+  }
+  return { name, namespace, address, ...known };
+}
+
 /** Status of every node of a lab. @throws LabError MESHD_LAB_NOT_FOUND */
 export async function labStatus(roots: LabRoots, name: string): Promise<LabStatus> {
   const plan = findLab(roots, name);
-  return { name, nodes: await mapSome(plan.nodes, 4, statusOf) };
+  const controls = plan.controls.map(controlStatus);
+  return { name, controls, nodes: await mapSome(plan.nodes, 4, statusOf) };
 }
 
 /** Smallest tunnel MTU among the lab's nodes: the inner bytes of a full-size packet. */
