@@ -2,8 +2,10 @@
 // time, names of one-way losses, and the rate of questions that no size of a mesh changes.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { PROBES_PER_SECOND } from "../../src/agent/probes.js";
 import { STEP_MS, World } from "./probe-world.js";
+
+/** Promised of a whole node, whatever the code says. */
+const PROBES_PER_SECOND = 20;
 
 const OK = "reachable ok ok";
 const UNHEARD = "unreachable lost ok";
@@ -116,6 +118,20 @@ for (const [name, flows] of [...FLOWS, ["nowhere", []] as [string, []]]) {
   }
 }
 
+test("a peer that does not hear us is not said to be silent before it has had its turn", () => {
+  for (let phase_ms = 0; phase_ms < 5000; phase_ms += 250) {
+    const world = new World(2);
+    world.run(4000);
+    world.start(1);
+    world.run(12_000 + phase_ms);
+    world.cut(0, 1);
+    world.run(40_000);
+    assert.is(world.state(0, 1), UNHEARD);
+    const silent = world.node(0).events.filter((line) => line.endsWith("unknown lost"));
+    assert.equal(silent, [], `cut ${phase_ms} ms later`);
+  }
+});
+
 test("a one-way loss is named with a peer of an older version, too, that says nothing", () => {
   const world = settled(2, [], [1]);
   world.cut(0, 1);
@@ -203,6 +219,19 @@ test("of 1,000 peers at most 20 a second are asked, each in its turn; and the de
   assert.ok(questionsPerSecond(world, 60).every((asked) => asked <= PROBES_PER_SECOND));
   world.kill(500, false);
   world.until("back", () => world.health(0, 500).reachable === "reachable", 2000);
+});
+
+test("many that are dead and have traffic do not keep the others from their turns", () => {
+  const world = new World(101, 1);
+  for (let peer = 1; peer <= 60; peer++) world.flow(0, peer);
+  world.run(10_000);
+  for (let peer = 1; peer <= 60; peer++) world.kill(peer);
+  world.run(30_000);
+  const before = [...Array(100).keys()].map((i) => world.node(i + 1).answered);
+  world.run(20_000);
+  for (let peer = 61; peer <= 100; peer++) {
+    assert.ok(world.node(peer).answered > (before[peer - 1] ?? 0), `n${peer} was asked`);
+  }
 });
 
 test("with 500 peers that are heard by themselves, 20 that die at once are known in 5 s", () => {

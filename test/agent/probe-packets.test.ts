@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { PROBE_HEARD_AT, PROBE_ICMP_ID, PROBE_PORT } from "../../assembly/shared/layout.js";
+import { readProbe } from "../../src/agent/neighbour-probes.js";
 import { decodeReply, encodeEcho, encodeProbe } from "../../src/agent/probe-packets.js";
 import { answer } from "./probe-world.js";
 
@@ -60,6 +61,8 @@ test("no bytes make the reader throw", () => {
     fc.property(fc.uint8Array({ maxLength: 120 }), (bytes) => {
       const reply = decodeReply(bytes);
       assert.ok(reply === null || reply.sequence >= 0);
+      const probe = readProbe(Buffer.from(bytes));
+      assert.ok(probe === null || (probe.sequence >= 0 && probe.said <= 255));
     }),
   );
 });

@@ -226,10 +226,10 @@ function neighbourly() {
       },
     };
   };
-  const { made, sent, clock } = prober({ neighbours });
+  const { made, sent, clock, signs } = prober({ neighbours });
   const reply = (one: ProbeReply) => ear?.onReply(one);
   const request = (value: bigint, said: number) => ear?.onRequest({ family: 4, value }, said);
-  return { made, sent, asked, opened: openings, reply, request, clock };
+  return { made, sent, asked, opened: openings, reply, request, clock, signs };
 }
 
 test("a peer beside the tunnel is asked the way its packets go, in each family", () => {
@@ -251,7 +251,7 @@ test("a peer beside the tunnel is asked the way its packets go, in each family",
 });
 
 test("loss one way between directly routed peers is named by what they ask", () => {
-  const { made, request, reply, clock } = neighbourly();
+  const { made, request, reply, clock, signs } = neighbourly();
   const peer: PlannedPeer = {
     ...member(2),
     ...{ ways: { ipv4: "direct", ipv6: null }, prefixWays: ["direct"] },
@@ -265,6 +265,12 @@ test("loss one way between directly routed peers is named by what they ask", () 
     made.tick();
   }
   assert.equal(made.health(peer).path, { toPeer: "lost", fromPeer: "ok" });
+  const heard = () => made.health(peer).lastSeen_ms;
+  signs.addresses = [peer.address];
+  signs.note(0, { isHeard: true, isAsked: true, said: 1 });
+  clock.now += 1000;
+  made.tick();
+  assert.is(heard(), 1000, "what came by the tunnel says nothing of that way");
   request(0x0af40300n, 1);
   request(0x0af40200n, 1);
   assert.is(made.health(peer).path.toPeer, "ok", "it says that it hears us again");
