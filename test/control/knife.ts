@@ -2,8 +2,8 @@
 // there, as after kill -9. In the test's own process, so that every step can be tried.
 import { Bucket, type Link } from "../../control/nats/index.js";
 
-/** What controllers write all the time, and what is no controller's. */
-const UNCOUNTED = /^(heartbeat$|nodes\.|endpoints\.)/;
+/** What controllers write by themselves, and what is no controller's. */
+const UNCOUNTED = /^(heartbeat|config|accounts|servers)$|^(admins|nodes|endpoints)\./;
 const never = new Promise<never>(() => undefined);
 const dead = new WeakSet<Link>();
 const knives = new Map<string, Knife>();
