@@ -7,7 +7,7 @@ import { createIdentity } from "../../control/index.js";
 import { Bucket, Link, parseCredentials, signingKey } from "../../control/nats/index.js";
 import { inboxOf } from "../../control/subjects.js";
 import { TestCluster } from "./cluster-fixture.js";
-import { eventually, factsOf, joinNode } from "./fixture.js";
+import { codeOf, eventually, factsOf, type Joined, joinNode } from "./fixture.js";
 
 let cluster: TestCluster;
 
@@ -21,9 +21,42 @@ async function bucketAt(index: number): Promise<Bucket> {
   return new Bucket(link, cluster.mesh.name);
 }
 
+/** Whether a server takes a node's credentials no more. */
+async function isRefused({ identity, membership }: Joined, url: string): Promise<boolean> {
+  const user = () => ({ jwt: membership.jwt, seed: identity.seed });
+  const inbox = `_INBOX_${identity.nodeId}`;
+  const way = { servers: [url], ca: () => cluster.mesh.ca, user, inbox, name: "removed" };
+  const opened = Link.open(way);
+  const code = await codeOf(opened);
+  if (code === "") await (await opened).close();
+  return code === "MESHD_PERMISSION";
+}
+
 test.before(async () => {
   cluster = await TestCluster.start();
-  await Promise.all([0, 1, 2].map((index) => cluster.controller(index)));
+});
+
+test("buckets of one replica get three, and who joined hears of the servers", async () => {
+  const first = await cluster.controller(0, { replicas: 1 });
+  const admin = await cluster.admin(cluster.urls(0));
+  const { token } = await admin.tokens.create();
+  const session = await cluster.session(await joinNode(token, 200), { servers: cluster.urls(0) });
+  await session.ready(15_000);
+  const bucket = await bucketAt(0);
+  assert.is((await bucket.copies()).wanted, 1);
+  await first.close();
+  const servers = cluster.urls(0).map((url) => ({ url, routePort: 6222 }));
+  const announce = { generation: 7, servers };
+  await Promise.all([0, 1, 2].map((index) => cluster.controller(index, { announce })));
+  await eventually("three copies", async () => (await bucket.copies()).wanted === 3);
+  await cluster.healed();
+  await eventually("the session keeps the list", () =>
+    session.membership.servers.every((url, index) => url === cluster.urls(0)[index]),
+  );
+  // An older list, as a host that was away for long has it, changes nothing.
+  await cluster.controller(1, { announce: { generation: 3, servers: servers.slice(0, 1) } });
+  assert.is((await admin.tokens.create()).token.length > 0, true);
+  assert.is(session.membership.servers.length, 3);
 });
 
 test.after(() => cluster.close());
@@ -52,7 +85,9 @@ test("joins asked three times at once of three controllers give each node one le
     return Promise.all([1, 2, 3].map(() => joinNode(token, index + 1, identity)));
   });
   const joined = (await Promise.all(joins)).flat();
-  const held = (await admin.leases.list()).filter((lease) => lease.state === "held");
+  const ours = new Set(joined.map(({ identity }) => identity.nodeId));
+  const leases = await admin.leases.list();
+  const held = leases.filter((one) => one.state === "held" && ours.has(one.nodeId ?? ""));
   assert.is(held.length, 20);
   assert.equal(await admin.leases.audit(), []);
   const holders = new Map(held.map((lease) => [lease.nodeId, lease.cidr]));
@@ -82,8 +117,13 @@ test("any one server may be killed: joins, requests, renewals and changes go on"
     await session.writeNode(factsOf(100, { mtu: 1400 + round }));
     const nameSeen = () => session.snapshot()?.members.get(identity.nodeId)?.name;
     await eventually("the change is seen", () => nameSeen() === `m${round}`, 30_000);
+    const gone = await joinNode(token, 110 + round);
+    await admin.nodes.remove(`n${110 + round}`);
     await cluster.startServer(index);
     await cluster.healed();
+    // It was away when the credentials were revoked.
+    const [back = ""] = cluster.urls(index);
+    await eventually("the removed node is refused there", () => isRefused(gone, back));
   }
   assert.equal(await admin.leases.audit(), []);
 });
