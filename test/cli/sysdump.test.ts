@@ -62,6 +62,12 @@ const tracesOf = (secret: string) =>
 
 const hex = () => randomBytes(16).toString("hex");
 
+/** The lines of a PEM file between its marks. */
+function keyText(path: string): string {
+  const [, text = ""] = /-----\n([\s\S]+?)\n-----/.exec(readFileSync(path, "utf8")) ?? [];
+  return text.replaceAll("\n", "");
+}
+
 /** Secrets in every file and log that may hold one; gives them by what they are. */
 async function plant(world: World): Promise<Record<string, string>> {
   const { stateDir } = world;
@@ -86,7 +92,8 @@ async function plant(world: World): Promise<Record<string, string>> {
       sealed: randomBytes(40).toString("base64url"),
     },
     ...{ settingsPassword: `pw-${hex()}`, urlPassword: hex(), logPassword: hex() },
-    caKey: randomBytes(48).toString("base64"),
+    caKey: keyText(join(mesh.dir, "ca.key")),
+    otherKey: randomBytes(48).toString("base64"),
     strange: `strange-${hex()}`,
   };
   const tokenOf = (fields: object) =>
@@ -124,7 +131,7 @@ async function plant(world: World): Promise<Record<string, string>> {
   state("pending-token", `${token}\n`);
   state(
     "mesh/tls/ca.pem",
-    `-----BEGIN PRIVATE KEY-----\n${secrets.caKey}\n-----END PRIVATE KEY-----\n`,
+    `-----BEGIN PRIVATE KEY-----\n${secrets.otherKey}\n-----END PRIVATE KEY-----\n`,
   );
   state("forgotten.txt", secrets.strange);
   state("nats/nats-server.conf", `operator: "${kept.operatorJwt}"\n  A: "${secrets.accountJwt}"\n`);
