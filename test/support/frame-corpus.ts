@@ -47,7 +47,8 @@ export class FrameTrial extends FuzzDriver {
 
   static async fresh(): Promise<FrameTrial> {
     const memory = createMemory({ workers: 2, peerCapacity: 64, prefixCapacity: 256 });
-    return new FrameTrial(instantiateModule(await compiled(), memory.memory), memory, CONTENTS);
+    const hot = instantiateModule(await compiled(), memory.memory);
+    return new FrameTrial(hot, memory, CONTENTS, false);
   }
 
   override feedTun(...[vnet, packet, damage]: Parameters<FuzzDriver["feedTun"]>): void {

@@ -106,13 +106,15 @@ export class FuzzDriver {
     readonly hot: HotPath,
     readonly memory: DatapathMemory,
     contents: TableContents,
+    /** Whether otherIsUntouched() is to be asked: the other worker's memory is filled then. */
+    isWatched = true,
   ) {
     this.base = memory.bases[0] ?? 0;
     this.#view = new DataView(memory.memory.buffer);
     this.#sessions = new Sessions(memory.bytes);
     // A second worker's region lies behind the first: nothing may be written there.
     const other = memory.bases[1] ?? 0;
-    memory.bytes.fill(GUARD, other);
+    if (isWatched) memory.bytes.fill(GUARD, other);
     this.publish(contents);
     hot.init(this.base);
   }
