@@ -134,9 +134,15 @@ const ABSENT: [string, (snapshot: MeshSnapshot) => void][] = [
   ["quarantined", (all) => endLeases(all, { state: "quarantined" })],
   ["of another lease's epoch", (all) => endLeases(all, { epoch: 2 })],
   ["whose leases another holds", (all) => endLeases(all, { nodeId: nodeIdOf(3) })],
-  ["of a stale epoch", (all) => all.nodes.set(nodeIdOf(2), node(2, { epoch: 0 }))],
+  ["of a stale epoch", (all) => setEpoch(all, 0)],
   ["granted a newer epoch", (all) => all.members.set(nodeIdOf(2), member(2, { epoch: 2 }))],
 ];
+
+/** Of the node's own record; the rest of it stays. */
+function setEpoch(all: MeshSnapshot, epoch: number): void {
+  const record = all.nodes.get(nodeIdOf(2)) ?? node(2);
+  all.nodes.set(nodeIdOf(2), { ...record, epoch });
+}
 
 function endLeases(all: MeshSnapshot, change: Parameters<typeof lease>[2]): void {
   for (const version of [4, 6] as const) {
