@@ -28,6 +28,7 @@ async function linkOf(user: User, inbox: string): Promise<Link> {
   const link = await Link.open({
     servers: mesh.mesh.servers,
     user: () => user,
+    ca: () => mesh.mesh.ca,
     inbox,
     name: "fuzz",
   });
