@@ -40,6 +40,7 @@ const NEEDS = {
   test: [
     { command: "tcpdump", package: "tcpdump" },
     { command: "tshark", package: "tshark" },
+    { command: "openssl", package: "openssl" },
     { command: "git", package: "git" },
     { command: "sysctl", package: "procps" },
   ],

@@ -39,6 +39,13 @@ export {
   readPlace,
   seedIn,
 } from "./credentials.js";
+export {
+  certificateTimes,
+  type Ends,
+  endWarnings,
+  type Lasting,
+  readTimes,
+} from "./ends.js";
 export { ControlError, type ControlErrorCode, type ControlLog } from "./errors.js";
 export { formText, parseForm, WORDS, wordsOf } from "./forms.js";
 export { createIdentity, type Identity, loadOrCreateIdentity } from "./identity.js";

@@ -5,11 +5,12 @@ import { EventEmitter } from "node:events";
 import type { PptpUser } from "./accounts.js";
 import { answerAdmin, ask, serviceError } from "./answer.js";
 import { Confidences } from "./confidences.js";
+import { endsOf } from "./ends.js";
 import { ControlError } from "./errors.js";
 import { keyOf } from "./keys.js";
 import { Ledger } from "./ledger.js";
 import { type Membership, withServersOf } from "./membership.js";
-import { Bucket, Link, readUserJwt, serve, signingKey } from "./nats/index.js";
+import { Bucket, Link, serve, signingKey } from "./nats/index.js";
 import { OwnRecords } from "./own-records.js";
 import { type Presented, Presenter } from "./present.js";
 import type { MeshSnapshot } from "./records.js";
@@ -124,10 +125,9 @@ export class MemberSession extends EventEmitter {
   get encrypted(): boolean {
     return this.#link?.encrypted ?? false;
   }
-  /** When the credentials end, or null = never. */
-  get credentialsEnd(): Date | null {
-    const expires = readUserJwt(this.#membership.jwt)?.expires ?? null;
-    return expires === null ? null : new Date(expires * 1000);
+  /** When credentials and certificates end. */
+  get ends(): ReturnType<typeof endsOf> {
+    return endsOf(this.#membership, this.#link);
   }
   /** The view as of now; null before the first complete one. */
   snapshot(): MeshSnapshot | null {

@@ -33,6 +33,10 @@ export interface LinkOptions {
   name: string;
 }
 
+interface Shown {
+  certificate: { begins: Date; ends: Date } | null;
+}
+
 /** A message as rooms above see it. */
 export interface Message {
   subject: string;
@@ -60,6 +64,7 @@ export class Link extends EventEmitter {
     readonly connection: NatsConnection,
     readonly inbox: string,
     backoff: Backoff,
+    private readonly shown: Shown,
   ) {
     super();
     // Each request under way listens for the end of the connection.
@@ -81,7 +86,10 @@ export class Link extends EventEmitter {
     if (options.servers.length === 0) {
       throw new ControlError("MESHD_NO_NATS", "no NATS server is named; give one with --nats URL");
     }
-    const tls = tlsOptions(options.servers, options.ca ?? (() => null));
+    const shown: Shown = { certificate: null };
+    const tls = tlsOptions(options.servers, options.ca ?? (() => null), (peer) => {
+      shown.certificate = { begins: new Date(peer.valid_from), ends: new Date(peer.valid_to) };
+    });
     try {
       const connection = await connect({
         servers: options.servers,
@@ -95,7 +103,7 @@ export class Link extends EventEmitter {
         ignoreAuthErrorAbort: true,
         pingInterval: ping_ms,
       });
-      return new Link(connection, options.inbox, backoff);
+      return new Link(connection, options.inbox, backoff, shown);
     } catch (cause) {
       throw connectError(options.servers, cause);
     }
@@ -170,6 +178,11 @@ export class Link extends EventEmitter {
   /** host:port of the server in use. */
   get server(): string | null {
     return this.#connected ? this.connection.getServer() : null;
+  }
+
+  /** How long the certificate lasts that the server showed; null: it showed none. */
+  get certificate(): Shown["certificate"] {
+    return this.shown.certificate;
   }
 
   /** Whether TLS protects the connection: the client takes it wherever the server has it. */

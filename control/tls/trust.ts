@@ -38,6 +38,7 @@ export function isFingerprint(text: unknown): text is string {
 export function tlsOptions(
   servers: readonly string[],
   ca: () => TrustedAuthorities,
+  onServer: (peer: PeerCertificate) => void = () => undefined,
 ): ConnectionOptions | undefined {
   const isAsked = servers.some((server) => server.startsWith("tls://"));
   if (ca() === null && !isAsked) return undefined;
@@ -47,16 +48,20 @@ export function tlsOptions(
       return trusted === null || trusted === "system" ? undefined : trusted;
     },
     minVersion: "TLSv1.2",
-    checkServerIdentity: checkIdentity,
+    checkServerIdentity(this: unknown, host: string, peer: PeerCertificate) {
+      const wrong = checkIdentity(this, host, peer);
+      if (wrong === undefined) onServer(peer);
+      return wrong;
+    },
   };
 }
 
 /**
  * The standard check, but for servers that are reached by address: there the client names no host,
- * and the check would be against "localhost". TLS calls this on its options.
+ * and the check would be against "localhost". `options` are those of the TLS connection.
  */
-function checkIdentity(this: unknown, host: string, peer: PeerCertificate): Error | undefined {
-  const { servername, socket } = (this ?? {}) as { servername?: string; socket?: Socket };
+function checkIdentity(options: unknown, host: string, peer: PeerCertificate): Error | undefined {
+  const { servername, socket } = (options ?? {}) as { servername?: string; socket?: Socket };
   return standardCheck(servername ? host : (socket?.remoteAddress ?? ""), peer);
 }
 
@@ -222,7 +227,7 @@ export function tlsErrorOf(servers: readonly string[], cause: unknown): ControlE
   const where = servers.join(",");
   for (let at: unknown = cause; at instanceof Error; at = chainedError(at)) {
     const code = "code" in at ? String(at.code) : "";
-    if (code === "SERVER_OPTION_NA" && at.message.includes("tls")) return plainError(where, cause);
+    if (code === "SERVER_OPT_NA" && at.message.includes("tls")) return plainError(where, cause);
     if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
       return mismatch(where, namesOthers(String((at as { reason?: string }).reason)), cause);
     }

@@ -166,6 +166,15 @@ function callFamilies({ pptp }: AgentStatus): MetricFamily[] {
   return [{ name: "meshd_pptp_calls", help: "PPTP calls (insecure).", type: "gauge", samples }];
 }
 
+/** Seconds until credentials and certificates end; what does not end has none. */
+function expiry(ends: AgentStatus["nats"]["ends"]): MetricFamily[] {
+  const samples = Object.entries(ends).flatMap(([what, end]) =>
+    end === null ? [] : [{ labels: { what }, value: (Date.parse(end) - Date.now()) / 1000 }],
+  );
+  const help = "Seconds until credentials or certificates end; negative when they have.";
+  return [{ name: "meshd_credentials_expire_seconds", help, type: "gauge", samples }];
+}
+
 function statusFamilies(status: AgentStatus): MetricFamily[] {
   const age = status.nats.viewAge_ms;
   return [
@@ -174,6 +183,7 @@ function statusFamilies(status: AgentStatus): MetricFamily[] {
     ...(age === null
       ? []
       : [gauge("meshd_view_age_seconds", "Age of the view of the cluster.", age / 1000)]),
+    ...expiry(status.nats.ends),
     gauge("meshd_view_revision", "Highest stream sequence seen.", status.nats.revision),
     gauge("meshd_tunnel_mtu_bytes", "Tunnel MTU.", status.mtu),
     gauge("meshd_peers", "Peers in the tables.", status.peersTotal),

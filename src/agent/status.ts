@@ -118,6 +118,7 @@ function natsStatus({ session }: StatusParts): AgentStatus["nats"] {
     connected: session.connected,
     url: session.server,
     encrypted: session.encrypted,
+    ends: session.ends.ends,
     viewAge_ms: Number.isFinite(age) ? Math.round(age) : null,
     revision: session.snapshot()?.revision ?? 0,
     error: session.connected ? null : whyNotConnected(session),
@@ -187,6 +188,7 @@ export function buildStatus(parts: StatusParts): AgentStatus {
     pptpFilter: engine.filter.status(),
     warnings: [
       ...[...parts.warnings, ...engine.warnings(), ...parts.prober.warnings()],
+      ...parts.session.ends.warnings,
       ...parts.calls.problems(session.snapshot()),
     ],
     churn: { ...engine.churn },

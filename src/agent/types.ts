@@ -1,5 +1,5 @@
 // What the agent is given, what it answers: options of runAgent and the JSON shapes of its socket.
-import type { TunnelForm } from "../../control/index.js";
+import type { Ends, TunnelForm } from "../../control/index.js";
 import type { BenchRule } from "../bench/index.js";
 import type { SessionView } from "../calls/index.js";
 import type {
@@ -195,6 +195,8 @@ export interface AgentStatus {
     url: string | null;
     /** TLS protects the connection. */
     encrypted: boolean;
+    /** When credentials, the CA and the server's certificate end. */
+    ends: Ends;
     viewAge_ms: number | null;
     revision: number;
     error: string | null;

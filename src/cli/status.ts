@@ -87,6 +87,7 @@ function agentText(status: AgentStatus): string {
     ["node", `${node.name} (${node.state}), ${node.addresses.join(" and ")}`],
     ["mesh", `${mesh.name} ${mesh.id}`],
     ["nats", natsText(status)],
+    ["ends", endsText(status)],
     ["routing", routingText(status)],
     ["change", status.change === null ? undefined : changeText(status.change)],
     ["device", `${status.device} mtu ${status.mtu}`],
@@ -171,6 +172,19 @@ function changeText(change: NonNullable<AgentStatus["change"]>): string {
     names("no answer", staying),
     names("still received", kept.map(formText)),
   ].join("");
+}
+
+/** When what proves one to the other ends. */
+function endsText({ nats: { ends } }: AgentStatus): string | undefined {
+  // Agents of earlier versions do not say it.
+  if (ends === undefined) return undefined;
+  const { credentials, serverCertificate, ca } = ends;
+  const parts = [
+    ["credentials", credentials],
+    ["server's certificate", serverCertificate],
+    ["CA", ca],
+  ].flatMap(([what, end]) => (end ? [`${what} ${end.slice(0, 16)}Z`] : []));
+  return parts.length === 0 ? undefined : `${parts.join(", ")} (all but the CA renew themselves)`;
 }
 
 function natsText({ nats }: AgentStatus): string {

@@ -6,19 +6,12 @@ import { access, mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import {
-  type Cluster,
-  ensureServerCertificate,
-  type Mesh,
-  natsServerConfig,
-  type ServerCertificate,
-  serverPlace,
-} from "../../control/index.js";
+import { type Cluster, natsServerConfig, type ServerCertificate } from "../../control/index.js";
+import { type CertificateOptions, certificateFor, keepRenewed } from "./certificate.js";
 import { NatsdError } from "./errors.js";
 
-export interface NatsServerOptions {
-  mesh: Mesh;
-  /** Directory for configuration, log, pid, JetStream and accounts; made when absent. */
+export interface NatsServerOptions extends Omit<CertificateOptions, "host"> {
+  /** Directory for configuration, log, pid, certificate, JetStream and accounts; made if absent. */
   dir: string;
   /** Address to listen on; default 127.0.0.1. */
   host?: string;
@@ -26,13 +19,6 @@ export interface NatsServerOptions {
   port: number;
   /** The cluster that it is one of; absent: it works alone. */
   cluster?: Cluster;
-  /**
-   * Names and addresses that its certificate is for beside the address it listens on, loopback, the
-   * mesh's servers and its cluster's. A mesh without a CA has nats-servers without TLS.
-   */
-  hosts?: readonly string[];
-  /** Seconds its certificate lasts; default 90 days. */
-  certificate_s?: number;
   /** Goes on when this process ends. */
   detached?: boolean;
   /** Default: searched in PATH, /usr/sbin, /usr/local/bin. */
@@ -53,8 +39,8 @@ export interface NatsServer {
   adopted: boolean;
   /** Path of its log. */
   log: string;
-  /** Its certificate; null: it has no TLS. */
-  certificate: ServerCertificate | null;
+  /** Its certificate of now; null: it has no TLS. */
+  readonly certificate: ServerCertificate | null;
   /** Whether its process still runs. */
   running(): Promise<boolean>;
   /** SIGTERM, then SIGKILL after five seconds; resolves when it is gone. */
@@ -78,14 +64,15 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   const host = options.host ?? "127.0.0.1";
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const place = placeIn(dir);
-  const certificate = await certificateFor({ ...options, host });
+  const own = { ...options, host };
+  const certificate = await certificateFor(own);
   const running = await findRunning(place);
   const { cluster } = options;
   const isMeant = running?.host === host && [0, running.port].includes(options.port);
   const mark = { cluster: clusterMark(cluster), tls: certificate !== null };
   if (running && isMeant && running.tls === mark.tls && running.cluster === mark.cluster) {
     if (certificate?.isNew) signalTo(running.pid, "SIGHUP");
-    return handle(running, place, certificate, true);
+    return handle(running, place, { own, certificate }, true);
   }
   if (running) await stopProcess(running.pid, place);
   const binary = options.binary ?? (await findBinary());
@@ -104,25 +91,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     throw error;
   }
   if (options.detached) child.unref();
-  return handle(server, place, certificate, false);
-}
-
-/** The certificate of the server in a directory, made or renewed as needed; null: no TLS. */
-async function certificateFor(
-  options: Pick<NatsServerOptions, "mesh" | "dir" | "cluster" | "hosts" | "certificate_s"> & {
-    host: string;
-  },
-): Promise<ServerCertificate | null> {
-  const { mesh, dir, host, cluster, hosts = [], certificate_s } = options;
-  if (mesh.ca === null) return null;
-  const listens = ["0.0.0.0", "::"].includes(host) ? [] : [host];
-  const known = mesh.servers.map((server) => serverPlace(server).host);
-  const others = cluster?.servers.map((server) => server.host) ?? [];
-  const all = ["localhost", "127.0.0.1", "::1", ...listens, ...known, ...others, ...hosts];
-  return ensureServerCertificate(mesh.dir, {
-    ...{ dir: join(dir, "tls"), hosts: all },
-    ...(certificate_s === undefined ? {} : { life_s: certificate_s }),
-  });
+  return handle(server, place, { own, certificate }, false);
 }
 
 function placeIn(dir: string): Place {
@@ -157,21 +126,36 @@ interface Running {
   tls: boolean;
 }
 
+interface Certificates {
+  own: CertificateOptions;
+  certificate: ServerCertificate | null;
+}
+
 function handle(
-  server: Running,
+  { host, port, pid, cluster, tls }: Running,
   place: Place,
-  certificate: ServerCertificate | null,
+  { own, certificate }: Certificates,
   adopted: boolean,
 ): NatsServer {
-  const { host, port, pid, cluster, tls } = server;
-  return {
-    ...{ host, port, pid, cluster, certificate },
+  let now = certificate;
+  const server = {
+    ...{ host, port, pid, cluster },
     url: `${tls ? "tls" : "nats"}://${reached(host)}:${port}`,
     adopted,
     log: place.log,
+    get certificate() {
+      return now;
+    },
     running: () => isOurs(pid, place),
     stop: () => stopProcess(pid, place),
   };
+  const reload = () => signalTo(pid, "SIGHUP");
+  if (certificate !== null) {
+    keepRenewed(own, { running: server.running, reload }, (renewed) => {
+      now = renewed;
+    });
+  }
+  return server;
 }
 
 /** How a client on this host reaches who listens on an address, as part of a URL. */

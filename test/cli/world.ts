@@ -139,6 +139,7 @@ export const STATUS = {
     connected: true,
     url: "192.0.2.1:4222",
     encrypted: false,
+    ends: { credentials: "2026-02-01T00:00:00.000Z", serverCertificate: null, ca: null },
     viewAge_ms: 120,
     revision: 17,
     error: null,

@@ -228,7 +228,7 @@ test("credentials are renewed with the key alone, also when the old ones do not 
     });
     await session.ready(15_000);
     assert.is((renewed as Membership | null)?.nodeId, a.identity.nodeId);
-    assert.ok(session.credentialsEnd);
+    assert.ok(session.ends.ends.credentials);
   });
 });
 
@@ -240,10 +240,10 @@ test("credentials that end are renewed before, and the session goes on", async (
     const a = await joinNode(token, 1);
     const session = await mesh.session(a, { heartbeat_ms: 100 });
     await session.ready(10_000);
-    const first = session.credentialsEnd?.getTime() ?? 0;
+    const first = Date.parse(session.ends.ends.credentials ?? "");
     await eventually("the first credentials are over", () => Date.now() > first + 500);
     await eventually("renewed and connected", () => {
-      const end = session.credentialsEnd?.getTime() ?? 0;
+      const end = Date.parse(session.ends.ends.credentials ?? "");
       return end > first && session.connected && session.viewAge_ms() < 2_000;
     });
     assert.is((await admin.nodes.show("n1")).online, true);
