@@ -146,7 +146,7 @@ function relayAt(host: string, url: string): Promise<() => Promise<void>> {
   );
 }
 
-test("a certificate is renewed at half of its life; who is connected comes back to it", async () => {
+test("a certificate is renewed at half of its life; clients come back to the new one", async () => {
   await withMesh({}, async (mesh) => {
     const place = { mesh: mesh.mesh, dir: join(mesh.dir, "short"), port: 0 };
     const renewals: (ServerCertificate | Error)[] = [];
