@@ -36,7 +36,7 @@ import {
   verifySignature,
 } from "./nats/index.js";
 import type { PeerRecord, Refusal } from "./records.js";
-import type { AdminRole } from "./roles.js";
+import { type AdminRole, leastRoleOf } from "./roles.js";
 import { isBoxPublicKey, sealFor } from "./secrets.js";
 import type { MeshConfig } from "./settings.js";
 import { inboxOf, subjectsOf } from "./subjects.js";
@@ -55,6 +55,11 @@ export interface AdminOptions {
   /** The mesh's own keys, where they are known: answers of another mesh are not believed then. */
   trust?: { meshId: string; grantKey: string };
   timeout_ms?: number;
+}
+
+/** The server holds an administrator to the subjects of his role. */
+function isRefusedByServer(error: unknown): boolean {
+  return error instanceof ControlError && error.code === "MESHD_PERMISSION";
 }
 
 /** An administrator to be. */
@@ -142,7 +147,18 @@ export class AdminClient {
   async #ask<T>(path: string, request: object = {}): Promise<T> {
     const subject = subjectsOf(this.#mesh).adminAs(this.#name, path);
     const again = !once.has(path);
-    return (await ask(this.#link, subject, request, this.#timeout_ms, { again })) as T;
+    try {
+      return (await ask(this.#link, subject, request, this.#timeout_ms, { again })) as T;
+    } catch (error) {
+      throw isRefusedByServer(error) ? this.#mayNot(path, error) : error;
+    }
+  }
+
+  #mayNot(path: string, cause: unknown): ControlError {
+    const what =
+      `${this.#name} may not ask for ${path}: it needs role ${leastRoleOf(path)}; ` +
+      '"meshd admin list" shows who has it';
+    return new ControlError("MESHD_PERMISSION", what, { cause });
   }
 
   readonly nodes = {

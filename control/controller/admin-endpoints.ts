@@ -58,7 +58,8 @@ async function answerNamed(
   try {
     const asker = admins.authorize(name, path, request.reply);
     const answer = await answerTo(requests, path, request, asker);
-    if (!isReading(path)) core.log("admin-change", { ...about, role: asker.role });
+    if (!isReading(path))
+      core.log("admin-change", { ...about, byRole: asker.role, ...madeIn(answer) });
     return answer;
   } catch (error) {
     core.log("admin-refused", { ...about, reason: String(error).slice(0, 300) });
@@ -77,6 +78,12 @@ async function answerTo(
     throw new ControlError("MESHD_NOT_FOUND", `no controller here knows the request ${path}`);
   }
   return JSON.stringify((await answer(readArguments(request.text), asker)) ?? null);
+}
+
+/** The id of a token that was made: by it is found who made it. */
+function madeIn(answer: string): { made?: string } {
+  const made = JSON.parse(answer)?.contents?.tokenId;
+  return typeof made === "string" ? { made } : {};
 }
 
 function argumentsOf(request: Message): Fields {

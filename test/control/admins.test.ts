@@ -79,10 +79,19 @@ test("observers read, operators work, admins grant: the server refuses the rest"
     }
     assert.is((await operator.client.nodes.drain("n1")).state, "draining");
     assert.is((await admin.client.config.set("mtu", 1400)).mtu, 1400);
+    const refused = await operator.client.config.set("mtu", 1400).catch((error: Error) => error);
+    assert.match(String(refused), /otto may not ask for config.set: it needs role admin; /);
+    const made = (await operator.client.tokens.create()).view.tokenId;
     await admin.client.admins.remove("olga");
     const changes = mesh.log.filter((line) => line.event === "admin-change");
     const said = changes.map(({ fields }) => `${fields.by} ${fields.path}`);
-    assert.equal(said.slice(-3), ["otto nodes.drain", "anna config.set", "anna admins.remove"]);
+    assert.is(changes.find(({ fields }) => fields.by === "otto" && fields.made)?.fields.made, made);
+    assert.equal(said.slice(-4), [
+      "otto nodes.drain",
+      "anna config.set",
+      "otto tokens.create",
+      "anna admins.remove",
+    ]);
   });
 });
 
