@@ -59,6 +59,7 @@ export {
   hadStore,
   loadMesh,
   type Mesh,
+  recoverAdmin,
   setMeshServers,
   unmakeMesh,
 } from "./mesh.js";

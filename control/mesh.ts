@@ -263,6 +263,20 @@ export async function renewCredentials(mesh: Mesh): Promise<boolean> {
   return signer !== null && (await renewControllerRights(mesh, signer));
 }
 
+/**
+ * New credentials of role admin in the mesh's folder, for one who has the folder and nothing else;
+ * controllers list him when he first asks. Gives his name. MESHD_NO_MESH without the signing key.
+ */
+export async function recoverAdmin(mesh: Mesh): Promise<string> {
+  const { signer } = await loadSecrets(mesh);
+  const name = `recovered-${randomUUID().slice(0, 8)}`;
+  await writeUser(mesh.adminCredentials, {
+    ...{ name, account: mesh.accountKey, signer, lasts_s: ADMIN_LASTS_S },
+    permissions: (key) => adminPermissions(mesh.name, { name, key, role: "admin" }),
+  });
+  return name;
+}
+
 async function readKey(path: string): Promise<SigningKey | null> {
   const text = await readTextFile(path);
   return text === null ? null : signingKey(text.trim());

@@ -56,7 +56,7 @@ async function answerNamed(
 ): Promise<string> {
   const about = { by: name, path, ...(isReading(path) ? {} : argumentsOf(request)) };
   try {
-    const asker = admins.authorize(name, path, request.reply);
+    const asker = await admins.authorize(name, path, request.reply);
     const answer = await answerTo(requests, path, request, asker);
     if (!isReading(path))
       core.log("admin-change", { ...about, byRole: asker.role, ...madeIn(answer) });

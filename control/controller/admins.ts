@@ -20,6 +20,7 @@ import { inboxOf, isOwnReply, STOCK_INBOX } from "../subjects.js";
 import { formerKeys_max } from "../validate.js";
 import { afterRevocation } from "./admission.js";
 import type { Core } from "./core.js";
+import { Pace } from "./pace.js";
 
 /** Who asks: an administrator by name, or nobody by name, who may only read. */
 export interface Asker {
@@ -64,6 +65,7 @@ const never = (what: string): never => {
 
 export class Admins {
   readonly #core: Core;
+  readonly #looks = new Pace(1_000, 1);
   constructor(core: Core) {
     this.#core = core;
   }
@@ -81,9 +83,14 @@ export class Admins {
    * Who asked for a path on the subject of a name. MESHD_NOT_ALLOWED: there is no such
    * administrator any more, his role does not reach, or the answer would go to another's inbox.
    */
-  authorize(name: string, path: string, reply: string | undefined): Asker {
-    const held = this.#core.store.ledgers.secrets.get<"admins">(keyOf.admin(name))?.record;
-    if (!held || held.removed) {
+  async authorize(name: string, path: string, reply: string | undefined): Promise<Asker> {
+    let held = this.#named(name);
+    // Somebody may have made the folder's own credentials anew a moment ago.
+    if (!held && this.#looks.isDue("folder")) {
+      await this.keepFirst();
+      held = this.#named(name);
+    }
+    if (!held) {
       return never(`this mesh has no administrator ${name}; "meshd admin list" shows them`);
     }
     const inboxes = [inboxOf.admin(held.key), STOCK_INBOX];
@@ -95,6 +102,11 @@ export class Admins {
       return never(`${name} is ${held.role}, and ${path} needs ${least}; ask one who is`);
     }
     return { name, role: held.role };
+  }
+
+  #named(name: string): AdminRecord | null {
+    const held = this.#core.store.ledgers.secrets.get<"admins">(keyOf.admin(name))?.record;
+    return held && !held.removed ? held : null;
   }
 
   /**
@@ -193,8 +205,9 @@ export class Admins {
 
   /**
    * Keeps the credentials of the mesh's folder: the first administrator is listed, has today's
-   * rights, and is renewed at half of his time; the file of a removed one goes. When no
-   * administrator with role admin is left (a lost store), whoever has this folder is one anew.
+   * rights, and is renewed at half of his time; the file of a removed one goes. Whoever has this
+   * folder has the mesh's keys: credentials that he put there make him one (recoverAdmin), and so
+   * does a list without any of role admin (a lost store).
    */
   async keepFirst(): Promise<void> {
     const path = this.#core.mesh.adminCredentials;
@@ -210,8 +223,10 @@ export class Admins {
     }
     const held = this.#all().find((one) => one.key === key && !one.removed);
     if (held && own) return this.#refresh(held, own);
-    if (this.list().some((one) => one.role === "admin")) return;
-    await this.#begin(key);
+    const name = own === null ? FIRST_ADMIN : (readUserJwt(own.jwt)?.name ?? FIRST_ADMIN);
+    const isOthers = this.#named(name) !== null;
+    if (isOthers || (own === null && this.list().some((one) => one.role === "admin"))) return;
+    await this.#begin(name, own !== null);
   }
 
   async #refresh(held: AdminRecord, own: { jwt: string; seed: string }): Promise<void> {
@@ -226,27 +241,27 @@ export class Admins {
     log("admin-renewed", { name: held.name, expires: renewed.view.expires });
   }
 
-  async #begin(key: string | null): Promise<void> {
+  async #begin(name: string, isThere: boolean): Promise<void> {
     const { mesh, secrets, log } = this.#core;
     const path = mesh.adminCredentials;
-    if (key === null) {
-      const about = { name: FIRST_ADMIN, account: mesh.accountKey, signer: secrets.signer };
+    if (!isThere) {
+      const about = { name, account: mesh.accountKey, signer: secrets.signer };
       // Its rights come with the refresh below.
       const permissions = () => ({ publish: [], subscribe: [] });
       await writeUser(path, { ...about, permissions, lasts_s: ADMIN_LASTS_S });
     }
     const own = parseCredentials(await readFile(path, "utf8"));
     const publicKey = signingKey(own.seed).publicKey;
-    const start = { name: FIRST_ADMIN, key: publicKey, role: "admin" as const };
+    const start = { name, key: publicKey, role: "admin" as const };
     const rest = { created: new Date().toISOString(), createdBy: "", removed: false };
-    const record = await this.#core.store.change<"admins">(keyOf.admin(FIRST_ADMIN), (before) => {
+    const record = await this.#core.store.change<"admins">(keyOf.admin(name), (before) => {
       if (before && !before.removed) return undefined;
       const formerKeys = formerOf(before).filter((one) => one !== publicKey);
       const ends = { lasts_s: ADMIN_LASTS_S, expires: endOf(ADMIN_LASTS_S) };
       return { ...start, ...rest, ...ends, formerKeys };
     });
     if (record?.key !== publicKey) return;
-    log("admin-added", { name: FIRST_ADMIN, role: "admin", by: "" });
+    log("admin-added", { name, role: "admin", by: "" });
     await this.#refresh(record, own);
   }
 }

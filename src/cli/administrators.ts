@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { AdminChoice, AdminView } from "../../control/index.js";
 import { checkValue, kinds, label } from "../config/index.js";
-import { withAdmin } from "./admin.js";
+import { meshDir, withAdmin } from "./admin.js";
 import {
   type Command,
   CommandError,
@@ -119,6 +119,15 @@ async function take(invocation: Invocation, context: Context): Promise<undefined
   print(invocation, context, { file: path, mesh }, text);
 }
 
+async function recover(invocation: Invocation, context: Context): Promise<undefined> {
+  const { loadMesh, recoverAdmin } = await import("../../control/index.js");
+  const mesh = await loadMesh(meshDir(invocation.settings));
+  const name = await recoverAdmin(mesh);
+  const file = mesh.adminCredentials;
+  const text = () => `${name} is admin now; ${file} is secret. See who else is: meshd admin list\n`;
+  print(invocation, context, { name, file }, text);
+}
+
 const addCommand: Command = {
   usage: "NAME",
   about:
@@ -158,6 +167,15 @@ export const command: CommandGroup = {
       example: "meshd admin remove anna",
       words: [1, 1],
       run: remove,
+    },
+    recover: {
+      usage: "",
+      about:
+        "On a controller's host, when admin.creds is lost or its owner was removed: makes new " +
+        "credentials of role admin from the mesh's own keys, in their place.",
+      example: "meshd admin recover",
+      words: [0, 0],
+      run: recover,
     },
     key: {
       usage: "FILE",

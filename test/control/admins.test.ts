@@ -13,6 +13,7 @@ import {
   adminRoles,
   createAdminKey,
   readPlace,
+  recoverAdmin,
   seedIn,
 } from "../../control/index.js";
 import { loadSecrets } from "../../control/mesh.js";
@@ -262,6 +263,27 @@ test("credentials past half of their time are renewed by their use", async () =>
     const text = await readFile(file, "utf8");
     assert.is(readPlace(text)?.mesh, "mesh", "and still says where its mesh is");
     assert.is((await (await mesh.admin()).admins.list()).length, 2);
+  });
+});
+
+test("who was locked out and has the mesh's folder lets himself in again", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    await mesh.controller();
+    const mallory = await newAdmin(mesh, { name: "mallory", role: "admin" });
+    await mallory.client.admins.remove("admin");
+    const name = await recoverAdmin(mesh.mesh);
+    const owner = await mesh.admin();
+    await owner.admins.remove("mallory");
+    assert.equal(
+      (await owner.admins.list()).map((one) => one.name),
+      [name],
+    );
+    const added = mesh.log.filter(({ event }) => event === "admin-added");
+    assert.ok(
+      added.some(({ fields }) => fields.name === name),
+      "the log has it",
+    );
   });
 });
 
