@@ -20,6 +20,7 @@ import { inboxOf, isOwnReply, STOCK_INBOX } from "../subjects.js";
 import { formerKeys_max } from "../validate.js";
 import { afterRevocation } from "./admission.js";
 import type { Core } from "./core.js";
+import { refuseKeyOfOther } from "./key-owners.js";
 import { Pace } from "./pace.js";
 
 /** Who asks: an administrator by name, or nobody by name, who may only read. */
@@ -119,7 +120,7 @@ export class Admins {
       const what = `name ${JSON.stringify(name)} is not one DNS label (a-z, 0-9, -; at most 63)`;
       throw new ControlError("MESHD_BAD_REQUEST", what);
     }
-    this.#refuseKeyOfOther(name, key);
+    refuseKeyOfOther(this.#core, key, { admin: name });
     let isChanged = false;
     const record = await this.#core.store.change<"admins">(keyOf.admin(name), (before) => {
       if (before && !before.removed && before.key !== key) {
@@ -138,18 +139,6 @@ export class Admins {
     if (isChanged) this.#core.revoke([key]);
     if (!record) throw new ControlError("MESHD_CONFLICT", `${name} changed meanwhile; try again`);
     return this.#made(record);
-  }
-
-  /** The keys of members, tokens and other administrators are theirs. */
-  #refuseKeyOfOther(name: string, key: string): void {
-    const { mesh, secrets } = this.#core.store.ledgers;
-    const isOthers =
-      mesh.get(keyOf.member(key))?.record ||
-      [...secrets.records("tokens")].some((token) => token.bootstrapKey === key) ||
-      this.#all().some((one) => one.name !== name && one.key === key);
-    if (!isOthers) return;
-    const what = 'this key is somebody else\'s already; make another with "meshd admin key"';
-    throw new ControlError("MESHD_NAME_TAKEN", what);
   }
 
   #refuseLast(name: string): void {

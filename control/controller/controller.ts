@@ -101,6 +101,7 @@ export class Controller {
     const way = { servers: options.servers ?? mesh.servers, ca: () => options.ca ?? mesh.ca };
     this.#revocation = new Revocation(mesh, secrets, way, log);
     this.#core = {
+      controllerId: id,
       mesh: { ...mesh },
       secrets,
       store,

@@ -8,6 +8,8 @@ import type { Losses } from "./losses.js";
 import type { Store } from "./store.js";
 
 export interface Core {
+  /** Public key that this controller connects with. */
+  controllerId: string;
   mesh: Mesh;
   secrets: MeshSecrets;
   store: Store;

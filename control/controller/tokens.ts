@@ -8,6 +8,7 @@ import type { TokenRecord } from "../records.js";
 import { authorityFingerprint } from "../tls/index.js";
 import type { TokenSecrets } from "../token.js";
 import type { Core } from "./core.js";
+import { refuseKeyOfOther } from "./key-owners.js";
 
 export interface TokenOptions {
   description?: string;
@@ -52,6 +53,7 @@ export class Tokens {
     const { mesh, secrets, store } = this.#core;
     // Asked twice (a controller that hung got the first request), it is one token all the same.
     const tokenId = createHash("sha256").update(bootstrapKey).digest("hex").slice(0, 32);
+    refuseKeyOfOther(this.#core, bootstrapKey, { token: tokenId });
     const now = Date.now();
     const ends = options.expires_s === null ? null : now + options.expires_s * 1000;
     const expires = ends === null ? null : new Date(ends).toISOString();

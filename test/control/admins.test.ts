@@ -21,10 +21,12 @@ import {
   credentialsText,
   parseCredentials,
   readUserJwt,
+  signingKey,
   userJwt,
 } from "../../control/nats/index.js";
 import { adminPermissions } from "../../control/permissions.js";
 import { isReading, knownPaths, mayAsk, pathsOf } from "../../control/roles.js";
+import { openToken } from "../../control/token.js";
 import { codeOf, eventually, joinNode, type TestMesh, withMesh } from "./fixture.js";
 import { connectFile } from "./raw.js";
 
@@ -263,6 +265,28 @@ test("credentials past half of their time are renewed by their use", async () =>
     const text = await readFile(file, "utf8");
     assert.is(readPlace(text)?.mesh, "mesh", "and still says where its mesh is");
     assert.is((await (await mesh.admin()).admins.list()).length, 2);
+  });
+});
+
+test("nobody's key passes for a token's or an administrator's, to be revoked with it", async () => {
+  await withMesh({}, async (mesh) => {
+    const { controllerId } = await mesh.controller();
+    const first = await mesh.admin();
+    const { token } = await first.tokens.create();
+    const node = await joinNode(token, 1);
+    const { file } = await newAdmin(mesh, { name: "otto", role: "operator" });
+    const [admin] = await first.admins.list();
+    const keys = [controllerId, node.identity.nodeId, admin?.key ?? "", openToken(token).bootstrap];
+    const raw = await connectFile(mesh, file, "_INBOX");
+    for (const one of keys) {
+      const key = typeof one === "string" ? one : signingKey(one.seed).publicKey;
+      const asked = first.admins.addKey({ name: "thief", role: "observer" }, key);
+      assert.is(await codeOf(asked), "MESHD_NAME_TAKEN");
+      if (typeof one !== "string") continue;
+      const request = codec.encode(JSON.stringify({ bootstrapKey: key }));
+      const answer = await raw.connection.request("mesh.admin.otto.tokens.create", request);
+      assert.match(answer.headers?.get("Nats-Service-Error") ?? "", /MESHD_NAME_TAKEN/);
+    }
   });
 });
 
