@@ -66,7 +66,7 @@ const never = (what: string): never => {
 
 export class Admins {
   readonly #core: Core;
-  readonly #looks = new Pace(1_000, 1);
+  readonly #looks = new Pace(1_000, 100);
   constructor(core: Core) {
     this.#core = core;
   }
@@ -87,7 +87,7 @@ export class Admins {
   async authorize(name: string, path: string, reply: string | undefined): Promise<Asker> {
     let held = this.#named(name);
     // Somebody may have made the folder's own credentials anew a moment ago.
-    if (!held && this.#looks.isDue("folder")) {
+    if (!held && this.#looks.isDue(name)) {
       await this.keepFirst();
       held = this.#named(name);
     }

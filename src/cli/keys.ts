@@ -14,6 +14,7 @@ const FILES: readonly (readonly [string, string])[] = [
   ["grant.nk", "controllers: every record they write"],
   ["system.creds", "controllers: hand revocations to the servers"],
   ["controller.creds", "controllers: their connection"],
+  ["ca.key", "controllers beside a nats-server: its certificate"],
   ["admin.creds", "the first administrator"],
 ];
 
