@@ -1,4 +1,5 @@
 // Asking for membership with a token, and for new credentials with the key alone.
+import { once } from "node:events";
 import { ask } from "./answer.js";
 import { canonicalAddress } from "./cidr.js";
 import { canonicalJson, open } from "./envelope.js";
@@ -127,16 +128,26 @@ async function askAsBootstrap(
       "another mesh";
     throw new ControlError("MESHD_TOKEN_REVOKED", what, { cause: error });
   });
+  const done = new AbortController();
   try {
     const subject = subjectsOf(token.mesh).join(token.tokenId);
-    return await ask(link, subject, request, timeout_ms, { again: true });
+    const answer = ask(link, subject, request, timeout_ms, { again: true });
+    return await Promise.race([answer, whenRevoked(link, done.signal)]);
   } catch (cause) {
     if (!(cause instanceof ControlError) || cause.code !== "MESHD_PERMISSION") throw cause;
     const what = 'the token\'s parts do not belong together; "meshd token create" makes a new one';
     throw new ControlError("MESHD_TOKEN_INVALID", what, { cause });
   } finally {
+    done.abort();
     await link.close();
   }
+}
+
+/** A token that is revoked while a join is under way: nobody waits for the end of its time. */
+async function whenRevoked(link: Link, signal: AbortSignal): Promise<never> {
+  await once(link, "refused", { signal });
+  const what = "the token was revoked or has ended meanwhile; make a new one";
+  throw new ControlError("MESHD_TOKEN_REVOKED", what);
 }
 
 /**

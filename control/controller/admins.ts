@@ -23,6 +23,9 @@ import type { Core } from "./core.js";
 import { refuseKeyOfOther } from "./key-owners.js";
 import { Pace } from "./pace.js";
 
+/** How often the credentials of the mesh's folder are looked at: far below half of a day. */
+const keep_ms = 3_600_000;
+
 /** Who asks: an administrator by name, or nobody by name, who may only read. */
 export interface Asker {
   name: string | null;
@@ -66,9 +69,24 @@ const never = (what: string): never => {
 
 export class Admins {
   readonly #core: Core;
+  #keeping: NodeJS.Timeout | null = null;
   readonly #looks = new Pace(1_000, 100);
   constructor(core: Core) {
     this.#core = core;
+  }
+
+  /** Looks after the credentials of the mesh's folder from now on. */
+  async start(): Promise<void> {
+    await this.keepFirst();
+    this.#keeping = setInterval(() => {
+      this.keepFirst().catch((error: unknown) => {
+        this.#core.log("admin-not-renewed", { reason: String(error) });
+      });
+    }, keep_ms);
+  }
+
+  close(): void {
+    if (this.#keeping) clearInterval(this.#keeping);
   }
 
   #all(): AdminRecord[] {

@@ -52,8 +52,6 @@ const beatMissing_ms = 7_000;
 const holdOff_ms = 60_000;
 /** Records that are put back at once. */
 const mends_max = 50;
-/** How often the credentials of the mesh's folder are looked at: far below half of a day. */
-const keep_ms = 3_600_000;
 const handOver_ms = 500;
 
 export class Controller {
@@ -73,7 +71,6 @@ export class Controller {
   readonly #owed = new Set<string>();
   #beat: NodeJS.Timeout | null = null;
   #failedBeats = 0;
-  #keeping: NodeJS.Timeout | null = null;
   #configLater: NodeJS.Timeout | null = null;
   readonly #memory: Memory;
   /** Views whose connection is a new one: what they list first may be of another store. */
@@ -160,7 +157,7 @@ export class Controller {
 
   async close(): Promise<void> {
     if (this.#beat) clearInterval(this.#beat);
-    if (this.#keeping) clearInterval(this.#keeping);
+    this.#admins.close();
     if (this.#configLater) clearTimeout(this.#configLater);
     this.#revocation.close();
     this.#housekeeping.close();
@@ -194,8 +191,7 @@ export class Controller {
         this.#log("beat-failed", { reason: String(error) });
       });
     }, this.#options.beat_ms ?? 5_000);
-    await this.#admins.keepFirst();
-    this.#keeping = setInterval(() => void this.#keepFirst(), keep_ms);
+    await this.#admins.start();
     await this.#serve();
     await this.#housekeeping.begin();
     await this.#oweAgain();
@@ -323,11 +319,6 @@ export class Controller {
           error instanceof Refused ? new ControlError("MESHD_BAD_REQUEST", error.message) : error,
         ),
     });
-  }
-
-  #keepFirst(): Promise<void> {
-    const failed = (error: unknown) => this.#log("admin-not-renewed", { reason: String(error) });
-    return this.#admins.keepFirst().catch(failed);
   }
 
   async #caughtUp(): Promise<void> {

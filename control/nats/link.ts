@@ -55,6 +55,7 @@ const ping_ms = 5_000;
 
 /**
  * Events: "connected", "disconnected", "error" is never emitted, "permission" (operation, subject),
+ * "refused" (the credentials, when it connects again),
  * "closed".
  */
 export class Link extends EventEmitter {
@@ -147,6 +148,8 @@ export class Link extends EventEmitter {
       } else if (status.type === Events.Error && status.permissionContext) {
         const { operation, subject } = status.permissionContext;
         this.emit("permission", operation, subject);
+      } else if (status.type === Events.Error && String(status.data).startsWith("AUTH")) {
+        this.emit("refused");
       }
     }
   }

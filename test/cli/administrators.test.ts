@@ -60,7 +60,7 @@ test("an administrator's file opens the mesh from anywhere, as far as the role g
   assert.not.match(log, /SU[A-Z2-7]{40}/, "no seed");
 });
 
-test("a key made elsewhere: no secret is printed, and take makes it a credentials file", async () => {
+test("a key made elsewhere: no secret is printed, and take makes a credentials file", async () => {
   const otto = file("otto.creds");
   const { out: key } = await world.run(["admin", "key", otto], {});
   assert.is(statSync(otto).mode & 0o777, 0o600);
