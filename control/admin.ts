@@ -58,8 +58,10 @@ export interface AdminOptions {
 }
 
 /** The server holds an administrator to the subjects of his role. */
-function isRefusedByServer(error: unknown): boolean {
-  return error instanceof ControlError && error.code === "MESHD_PERMISSION";
+function isRefusedSubject(error: unknown): boolean {
+  // Credentials that are refused altogether have no such cause.
+  const isRefused = error instanceof ControlError && error.code === "MESHD_PERMISSION";
+  return isRefused && error.cause !== undefined;
 }
 
 /** An administrator to be. */
@@ -148,10 +150,14 @@ export class AdminClient {
   async #ask<T>(path: string, request: object = {}): Promise<T> {
     const subject = subjectsOf(this.#mesh).adminAs(this.#name, path);
     const again = !once.has(path);
+    const done = new AbortController();
     try {
-      return (await ask(this.#link, subject, request, this.#timeout_ms, { again })) as T;
+      const answer = ask(this.#link, subject, request, this.#timeout_ms, { again });
+      return (await Promise.race([answer, this.#link.whenRefused(done.signal)])) as T;
     } catch (error) {
-      throw isRefusedByServer(error) ? this.#mayNot(path, error) : error;
+      throw isRefusedSubject(error) ? this.#mayNot(path, error) : error;
+    } finally {
+      done.abort();
     }
   }
 

@@ -1,5 +1,4 @@
 // Asking for membership with a token, and for new credentials with the key alone.
-import { once } from "node:events";
 import { ask } from "./answer.js";
 import { canonicalAddress } from "./cidr.js";
 import { canonicalJson, open } from "./envelope.js";
@@ -145,9 +144,12 @@ async function askAsBootstrap(
 
 /** A token that is revoked while a join is under way: nobody waits for the end of its time. */
 async function whenRevoked(link: Link, signal: AbortSignal): Promise<never> {
-  await once(link, "refused", { signal });
-  const what = "the token was revoked or has ended meanwhile; make a new one";
-  throw new ControlError("MESHD_TOKEN_REVOKED", what);
+  try {
+    return await link.whenRefused(signal);
+  } catch (cause) {
+    const what = "the token was revoked or has ended meanwhile; make a new one";
+    throw new ControlError("MESHD_TOKEN_REVOKED", what, { cause });
+  }
 }
 
 /**

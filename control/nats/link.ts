@@ -223,6 +223,13 @@ export class Link extends EventEmitter {
     throw new Error("the connection broke before the answer came");
   }
 
+  /** When the credentials are refused as it connects again. Only ever rejects: MESHD_PERMISSION. */
+  async whenRefused(signal: AbortSignal): Promise<never> {
+    await once(this, "refused", { signal });
+    const what = "the NATS servers refuse the credentials: they ended or were revoked meanwhile";
+    throw new ControlError("MESHD_PERMISSION", what);
+  }
+
   /** What is sent while disconnected is lost: wait for the connection instead. */
   async #whenConnected(timeout_ms: number): Promise<void> {
     if (this.#connected) return;
