@@ -1,6 +1,6 @@
 // When what proves one to the other ends: credentials, the server's certificate, the CA.
 import { X509Certificate } from "node:crypto";
-import { type Link, readUserJwt } from "./nats/index.js";
+import { type Link, parseCredentials, readUserJwt } from "./nats/index.js";
 
 /** RFC 3339 each; null: never, or there is none. */
 export interface Ends {
@@ -15,18 +15,32 @@ export function endsOf(
   member: { jwt: string; ca?: string },
   link: Pick<Link, "certificate"> | null,
 ): { ends: Ends; warnings: string[] } {
-  const credentials = readTimes(member.jwt);
-  const serverCertificate = link?.certificate ?? null;
-  const ca = member.ca === undefined ? null : certificateTimes(member.ca);
-  const known = {
-    "this node's credentials": credentials,
-    "the NATS server's certificate": serverCertificate,
-    "the mesh's CA": ca,
-  };
-  const lasting = Object.entries(known).flatMap(([what, times]) =>
+  return told({
+    credentials: ["this node's credentials", readTimes(member.jwt)],
+    serverCertificate: ["the NATS server's certificate", link?.certificate ?? null],
+    ca: ["the mesh's CA", member.ca === undefined ? null : certificateTimes(member.ca)],
+  });
+}
+
+/** The same of a controller's host, by its files; undefined: there is none. */
+export function hostEnds(files: Partial<Record<"admin" | "server" | "ca", string>>): {
+  ends: Ends;
+  warnings: string[];
+} {
+  const { admin, server, ca } = files;
+  return told({
+    credentials: ["admin.creds", admin ? readTimes(parseCredentials(admin).jwt) : null],
+    serverCertificate: ["nats-server's certificate", server ? certificateTimes(server) : null],
+    ca: ["the mesh's CA", ca ? certificateTimes(ca) : null],
+  });
+}
+
+function told(known: Record<keyof Ends, [string, Times | null]>) {
+  const lasting = Object.values(known).flatMap(([what, times]) =>
     times ? [{ what, ...times }] : [],
   );
-  const text = (times: Times | null) => times?.ends.toISOString() ?? null;
+  const text = ([, times]: [string, Times | null]) => times?.ends.toISOString() ?? null;
+  const { credentials, serverCertificate, ca } = known;
   return {
     ends: {
       credentials: text(credentials),

@@ -43,6 +43,7 @@ export {
   certificateTimes,
   type Ends,
   endWarnings,
+  hostEnds,
   type Lasting,
   readTimes,
 } from "./ends.js";

@@ -11,6 +11,7 @@ import {
   type Mesh,
   otherServers,
   readCluster,
+  type ServerCertificate,
   type ServersRecord,
   setMeshServers,
   writeCluster,
@@ -115,11 +116,15 @@ class Round {
   }
 
   #startServer(): Promise<RunningServer> {
-    const { mesh, place, own } = this.#run;
+    const { mesh, place, own, log } = this.#run;
     const cluster = this.#cluster === null ? {} : { cluster: this.#cluster };
     const where = { host: own.host, port: own.port, dir: natsDir(place) };
     // A group of its own: Ctrl-C reaches this process alone, which then stops the server in order.
-    return startNatsServer({ mesh, ...where, ...cluster, detached: true });
+    const onRenewal = (renewed: ServerCertificate | Error) =>
+      renewed instanceof Error
+        ? log("nats-server.certificate-not-renewed", { error: renewed })
+        : log("nats-server.certificate-renewed", { ends: renewed.ends.toISOString() });
+    return startNatsServer({ mesh, ...where, ...cluster, onRenewal, detached: true });
   }
 
   /** Without an id as long as no controller answers: it waits for the others of the cluster. */

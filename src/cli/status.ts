@@ -1,5 +1,6 @@
 // meshd status: what the agent on this host says of itself; works without NATS.
 import {
+  type Ends,
   formText,
   readIncident,
   type StoreIncident,
@@ -10,6 +11,7 @@ import type { AgentStatus, PeerStatus } from "./agent-answers.js";
 import { askAgent } from "./agent-client.js";
 import { type Command, CommandError, type Context, type Invocation } from "./command.js";
 import { type ControllerState, controllerState, isLoopback } from "./controller-state.js";
+import { endsHere, endsText } from "./ends.js";
 import { readIfThere } from "./files.js";
 import {
   agoText,
@@ -42,6 +44,8 @@ type Shown = (AgentStatus | { ready: false }) & { controller: ShownController | 
 /** With the last time that its store came back empty or older; null: never. */
 type ShownController = ControllerState & {
   store: Pick<StoreIncident, "kind" | "found"> | null;
+  /** Of the administrator's credentials, nats-server's certificate and the CA. */
+  ends: Ends;
 };
 
 function shownController(invocation: Invocation): ShownController | null {
@@ -50,7 +54,8 @@ function shownController(invocation: Invocation): ShownController | null {
   if (state === undefined) return null;
   const incident = readIncident(readIfThere(storeReportFile({ dir: meshDir(settings) })) ?? null);
   const store = incident && { kind: incident.kind, found: incident.found };
-  return { ...state, store };
+  const { ends, warnings } = endsHere(settings);
+  return { ...state, store, ends, warnings: [...state.warnings, ...warnings] };
 }
 
 async function run(invocation: Invocation, context: Context): Promise<undefined> {
@@ -87,7 +92,7 @@ function agentText(status: AgentStatus): string {
     ["node", `${node.name} (${node.state}), ${node.addresses.join(" and ")}`],
     ["mesh", `${mesh.name} ${mesh.id}`],
     ["nats", natsText(status)],
-    ["ends", endsText(status)],
+    ["ends", endsText(status.nats.ends)],
     ["routing", routingText(status)],
     ["change", status.change === null ? undefined : changeText(status.change)],
     ["device", `${status.device} mtu ${status.mtu}`],
@@ -174,19 +179,6 @@ function changeText(change: NonNullable<AgentStatus["change"]>): string {
   ].join("");
 }
 
-/** When what proves one to the other ends. */
-function endsText({ nats: { ends } }: AgentStatus): string | undefined {
-  // Agents of earlier versions do not say it.
-  if (ends === undefined) return undefined;
-  const { credentials, serverCertificate, ca } = ends;
-  const parts = [
-    ["credentials", credentials],
-    ["server's certificate", serverCertificate],
-    ["CA", ca],
-  ].flatMap(([what, end]) => (end ? [`${what} ${end.slice(0, 16)}Z`] : []));
-  return parts.length === 0 ? undefined : `${parts.join(", ")} (all but the CA renew themselves)`;
-}
-
 function natsText({ nats }: AgentStatus): string {
   const age =
     nats.viewAge_ms === null ? "no view yet" : `view ${durationText(nats.viewAge_ms)} old`;
@@ -270,7 +262,9 @@ function controllerText(controller: ShownController): string {
   const how = store?.kind === "empty" ? "empty" : "older than it had been";
   const came =
     store && `store       came back ${how} ${agoText(store.found)}; 'meshd store report'\n`;
-  return line + (came ?? "") + warningLines(controller.warnings);
+  const ends = endsText(controller.ends);
+  const last = ends === undefined ? "" : `ends        ${ends}\n`;
+  return line + last + (came ?? "") + warningLines(controller.warnings);
 }
 
 function peersText(peers: readonly PeerStatus[]): string {

@@ -1,9 +1,11 @@
 // The work of `meshd up`: keys, nats-server and controller, and the wait until they answer.
 import { existsSync, rmSync } from "node:fs";
+import { dirname } from "node:path";
 import {
   AdminClient,
   completeMesh,
   createMesh,
+  type Ends,
   loadMesh,
   type Mesh,
   type NatsClientHelp,
@@ -17,6 +19,7 @@ import { meshDir, meshHere } from "./admin.js";
 import { CommandError, type Context, type Invocation } from "./command.js";
 import { natsDir, runController } from "./controller-process.js";
 import { type ControllerState, controllerState } from "./controller-state.js";
+import { endsHere, endsText } from "./ends.js";
 import { offlineKeysNote } from "./keys.js";
 import { launch, serviceArgv } from "./launch.js";
 import { givenAuthorities } from "./nats-ca.js";
@@ -51,6 +54,8 @@ interface UpView {
   /** "" while it waits for the other servers of its cluster. */
   controllerId: string;
   natsPid: number | null;
+  /** When the administrator's credentials, nats-server's certificate and the CA end. */
+  ends: Ends;
   warnings: string[];
   /** Key files on this host that nothing which runs reads. */
   offlineKeys: string[];
@@ -214,6 +219,7 @@ async function viewOf(mesh: Mesh, state: ControllerState, bundles: string[]): Pr
     controllerPid: state.pid,
     controllerId: state.controllerId,
     natsPid: state.natsPid,
+    ends: endsHere({ stateDir: dirname(mesh.dir) }).ends,
     offlineKeys: await offlineKeysHere(mesh),
     warnings: [...state.warnings, ...clusterWarnings(cluster)],
     ...(cluster === null ? {} : { cluster }),
@@ -228,6 +234,7 @@ function upText(view: UpView): string {
     ["controller", `process ${view.controllerPid}`],
     ...clusterLines(view.cluster ?? null),
     ["admin", view.adminCredentials],
+    ["ends", endsText(view.ends)],
     ["nats tool", view.natsClient.examples[0]],
     ["keys", offlineKeysNote(view.offlineKeys)],
     ["next", "meshd token create   (then, on each host: meshd join TOKEN)"],

@@ -40,4 +40,5 @@ export interface UpView {
   controllerPid: number;
   natsPid: number;
   natsClient: { ca: string | null };
+  ends: Record<"credentials" | "serverCertificate" | "ca", string | null>;
 }
