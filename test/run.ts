@@ -24,9 +24,12 @@ const HEAVY = new Set([
   "peers",
   "package",
 ]);
-const HEAVY_AT_ONCE = 3;
-/** Of these, suites with a guest under emulation, which takes a whole processor: one at a time. */
+/** Of these, suites that wait for servers and timers more than they work. */
+const WAITING = new Set(["agent", "cli", "control", "natsd"]);
+/** Of these, suites with a guest under emulation, which takes a whole processor. */
 const GUESTS = new Set(["interop", "peers"]);
+/** So many side by side: suites in all, of those with a guest, of those that make real traffic. */
+const HEAVY_AT_ONCE = { all: 4, guest: 1, traffic: 2, waiting: 4 };
 
 interface SuiteResult {
   name: string;
@@ -117,31 +120,49 @@ function report(result: SuiteResult): void {
   if (result.failed > 0) process.stdout.write(`${result.output.trimEnd()}\n\n`);
 }
 
-/** The next of a queue that may begin; suites with a guest first, but one at a time. */
-function takeNext(queue: Suite[], hasGuest: boolean): Suite | undefined {
-  const isGuest = ({ folder }: Suite) => GUESTS.has(folder);
-  const guest = hasGuest ? -1 : queue.findIndex(isGuest);
-  const at = guest >= 0 ? guest : queue.findIndex((suite) => !isGuest(suite));
-  return at < 0 ? undefined : queue.splice(at, 1)[0];
+type Kind = "guest" | "traffic" | "waiting";
+type AtOnce = Record<Kind | "all", number>;
+
+function kindOf({ folder }: Suite): Kind {
+  if (GUESTS.has(folder)) return "guest";
+  return WAITING.has(folder) ? "waiting" : "traffic";
 }
 
-async function runQueue(suites: Suite[], atOnce: number): Promise<SuiteResult[]> {
+/** Takes the next of a queue that may begin beside those that run; those that take long first. */
+function takeNext(
+  queue: Suite[],
+  running: Record<Kind, number>,
+  atOnce: AtOnce,
+): Suite | undefined {
+  for (const kind of ["guest", "traffic", "waiting"] as const) {
+    if (running[kind] >= atOnce[kind]) continue;
+    const at = queue.findIndex((suite) => kindOf(suite) === kind);
+    if (at >= 0) return queue.splice(at, 1)[0];
+  }
+  return undefined;
+}
+
+async function runSuites(suites: Suite[], atOnce: AtOnce): Promise<SuiteResult[]> {
   const results: SuiteResult[] = [];
   const queue = [...suites];
-  let guests = 0;
-  const lane = async () => {
-    for (;;) {
-      const suite = takeNext(queue, guests > 0);
-      if (suite === undefined) return;
-      const isGuest = GUESTS.has(suite.folder);
-      if (isGuest) guests++;
-      const result = await runSuite(suite);
-      if (isGuest) guests--;
-      report(result);
-      results.push(result);
-    }
+  const running = { guest: 0, traffic: 0, waiting: 0 };
+  const begun = new Set<Promise<void>>();
+  const begin = async (suite: Suite) => {
+    running[kindOf(suite)]++;
+    const result = await runSuite(suite);
+    running[kindOf(suite)]--;
+    report(result);
+    results.push(result);
   };
-  await Promise.all(Array.from({ length: atOnce }, lane));
+  while (queue.length > 0 || begun.size > 0) {
+    const next = begun.size < atOnce.all ? takeNext(queue, running, atOnce) : undefined;
+    if (next === undefined) {
+      await Promise.race(begun);
+      continue;
+    }
+    const work: Promise<void> = begin(next).finally(() => begun.delete(work));
+    begun.add(work);
+  }
   return results;
 }
 
@@ -183,8 +204,10 @@ async function main(): Promise<void> {
   }
   const light = suites.filter((s) => !HEAVY.has(s.folder));
   const heavy = suites.filter((s) => HEAVY.has(s.folder));
-  const first = await runQueue(light, availableParallelism());
-  const last = await runQueue(heavy, HEAVY_AT_ONCE);
+  const cpus = availableParallelism();
+  const everywhere = { all: cpus, guest: cpus, traffic: cpus, waiting: cpus };
+  const first = await runSuites(light, everywhere);
+  const last = await runSuites(heavy, HEAVY_AT_ONCE);
   const results = [...first, ...last];
   const sum = (key: "passed" | "failed" | "skipped") => results.reduce((n, r) => n + r[key], 0);
   process.stdout.write(matrixOf(results));
