@@ -118,21 +118,22 @@ export class Tokens {
     isProven: (bootstrapKey: string) => boolean,
     nodeId: string,
   ): Promise<{ token: TokenRecord; fresh: boolean }> {
-    let fresh = false;
+    // As first seen: a write whose answer was lost looks like another's.
+    let fresh: boolean | null = null;
     const token = await this.#core.store.change<"tokens">(keyOf.token(tokenId), (before) => {
-      fresh = false;
       checkToken(before, isProven);
-      if (before.usedBy.includes(nodeId)) return undefined;
+      const isSpent = before.usedBy.includes(nodeId);
+      fresh ??= !isSpent;
+      if (isSpent) return undefined;
       if (before.usesMax !== null && before.uses >= before.usesMax) {
         const what = `the token was used up (${before.uses} of ${before.usesMax} joins)`;
         throw new ControlError("MESHD_TOKEN_USED", `${what}; get another`);
       }
-      fresh = true;
       const usedBy = [...before.usedBy, nodeId].slice(-keptUsers_max);
       return { ...before, uses: before.uses + 1, usedBy };
     });
     if (!token) throw new ControlError("MESHD_TOKEN_INVALID", "there is no such token");
-    return { token, fresh };
+    return { token, fresh: fresh ?? false };
   }
 
   /** MESHD_TOKEN_REVOKED when it was meanwhile. */
@@ -151,8 +152,7 @@ export class Tokens {
   /** Gives a use back when the join that spent it failed. */
   async giveBack(tokenId: string, nodeId: string): Promise<void> {
     await this.#core.store.change<"tokens">(keyOf.token(tokenId), (token) => {
-      // Not only while it is among the last: of hundreds at once most are not.
-      if (token === null) return undefined;
+      if (!token?.usedBy.includes(nodeId)) return undefined;
       const usedBy = token.usedBy.filter((one) => one !== nodeId);
       return { ...token, uses: Math.max(0, token.uses - 1), usedBy };
     });
