@@ -36,7 +36,10 @@ const said = (error: unknown) => (error instanceof Error ? error.message : Strin
 type Holders = Map<string, string>;
 
 /** Who holds what, by the store; and what is wrong in it. */
-function holdersOf({ leases, members }: StoredRecords): { holders: Holders; wrong: string[] } {
+export function holdersOf({ leases, members }: StoredRecords): {
+  holders: Holders;
+  wrong: string[];
+} {
   const held = leases.filter(({ state }) => state === "held");
   const wrong: string[] = [];
   const seen = new Map<string, StoredLease>();

@@ -31,7 +31,9 @@ export interface StoredRecords {
 /** All leases and members of the mesh's bucket. */
 export async function readStore(lab: ChaosLab): Promise<StoredRecords> {
   const env = JSON.parse(await lab.lab("env", "--json")) as Record<string, string>;
+  const tls = env.NATS_CA === undefined ? {} : { tls: { caFile: env.NATS_CA } };
   const connection = await connect({
+    ...tls,
     servers: env.NATS_URL ?? "",
     authenticator: credsAuthenticator(await readFile(env.NATS_CREDS ?? "")),
     timeout: CONNECT_LIMIT_MS,

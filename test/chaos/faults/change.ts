@@ -54,19 +54,24 @@ function changed({ lab }: World, protocol: string): Promise<string[]> {
 
 const protocolChange: Fault = {
   name: "protocol-change",
-  about: "the encapsulation of the whole mesh changes under traffic, and stays so",
+  about: "the encapsulation of the whole mesh changes under traffic",
   ...{ hurts: "change", isSafe: true },
   async strike(world, dice) {
     const { lab } = world;
     const [first = ""] = lab.nodeNames;
     const { tunnelProtocol: before } = await lab.status(first);
     const protocol = dice.pick(world.protocols.filter((one) => one !== before));
-    await lab.meshd(lab.control, ["config", "set", "tunnelProtocol", protocol]);
+    const set = (wanted: string) =>
+      lab.meshd(lab.control, ["config", "set", "tunnelProtocol", wanted]);
+    await set(protocol);
     return {
       target: `${before} -> ${protocol}`,
       hold_ms: 0,
       heal: async () => {
         const wrong = await changed(world, protocol);
+        // An operator gets his lab back as it was; ours goes on with what it has now.
+        if (!lab.isOwn) await set(before);
+        wrong.push(...(await changed(world, lab.isOwn ? protocol : before)));
         if (wrong.length > 0) throw new Error(wrong.join("; "));
         await forgetPathMtus(world);
       },
@@ -106,14 +111,16 @@ const removal: Fault = {
     };
     const wrong = await untilRight(REMOVAL_LIMIT_MS, gone);
     if (wrong.length > 0) throw new Error(`${node} was removed: ${wrong.join("; ")}`);
+    const pods = lab.nodes.find(({ namespace }) => namespace.endsWith(`-${node}`))?.pods ?? [];
     return {
       target: node,
       hold_ms: holdFor(dice, 1, 3),
-      proof: async () => must(traffic.counts().lost.length > 0, "no packet was lost"),
-      heal: async () => {
-        const pods = lab.nodes.find(({ namespace }) => namespace.endsWith(`-${node}`))?.pods ?? [];
+      proof: async () => {
+        must(traffic.counts().lost.length > 0, "no packet was lost");
         await traffic.silence(pods.map(({ namespace }) => namespace));
         await lab.meshd(lab.node(node), ["leave", "--force"]);
+      },
+      heal: async () => {
         await lab.lab("up");
         await lab.refresh();
         traffic.retarget();
