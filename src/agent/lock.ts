@@ -30,7 +30,8 @@ export class StateLock {
         throw new AgentError("MESHD_STATE_LOCKED", `${what}; stop it, or give another --state-dir`);
       }
       await file.truncate(0);
-      await file.write(`${process.pid}\n`);
+      // Only for people. On a full disk the lock holds all the same, and the agent starts.
+      await file.write(`${process.pid}\n`).catch(() => undefined);
       return new StateLock(file);
     } catch (error) {
       await file.close();

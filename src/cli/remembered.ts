@@ -58,6 +58,8 @@ export function remember(invocation: Invocation, among: readonly SettingName[]):
   const others = readRemembered(settings.stateDir).values;
   const all = { ...others, ...values };
   const file: File = { ...(namedFile && { config: namedFile }), settings: all };
-  writeSecret(path, `${JSON.stringify(file, null, 2)}\n`);
+  const text = `${JSON.stringify(file, null, 2)}\n`;
+  // A start that brings nothing new needs no room on the disk.
+  if (text !== before) writeSecret(path, text);
   return () => (before === undefined ? rmSync(path, { force: true }) : writeSecret(path, before));
 }

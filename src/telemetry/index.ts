@@ -11,6 +11,7 @@ export {
   createLogger,
   eventLog,
   FIXED_FIELDS,
+  LastingOutput,
   type Log,
   type LogFields,
   type LogFormat,

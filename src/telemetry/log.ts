@@ -1,5 +1,7 @@
 // Log lines: time, level, event, then flat fields; key=value for people or JSON lines for machines.
 
+import { writeSync } from "node:fs";
+
 export type LogLevel = "debug" | "info" | "warn" | "error";
 export type LogFormat = "text" | "json";
 export type LogFields = Record<string, unknown>;
@@ -29,17 +31,48 @@ const ORDER: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 }
 /** Field names every line has; a field given under such a name gets "field_" in front. */
 export const FIXED_FIELDS: readonly string[] = ["time", "level", "event"];
 
+/**
+ * Writes lines to a descriptor whatever comes of it. A stream of Node ends its process by the first
+ * write that fails: a full disk would end an agent for a line of its log.
+ */
+export class LastingOutput {
+  /** Lines since the last one that was written whole. */
+  lost = 0;
+  #isTorn = false;
+
+  constructor(
+    readonly fd: number,
+    private readonly put: (fd: number, bytes: Uint8Array) => number = writeSync,
+  ) {}
+
+  write(line: string): void {
+    const bytes = Buffer.from(this.#isTorn ? `\n${line}` : line);
+    let done = 0;
+    try {
+      while (done < bytes.length) done += this.put(this.fd, bytes.subarray(done));
+      this.lost = 0;
+    } catch {
+      this.lost += 1;
+    }
+    if (done > 0) this.#isTorn = done < bytes.length;
+  }
+}
+
+const standardError = new LastingOutput(2);
+
 /** Makes a logger that drops what is below `level`. */
 export function createLogger(options: LogOptions = {}, common: LogFields = {}): Logger {
   const least = ORDER[options.level ?? "info"];
-  const write = options.write ?? ((line: string) => void process.stderr.write(line));
+  const { write = (line: string) => standardError.write(line) } = options;
   const now = options.now ?? (() => new Date());
   const at =
     (level: LogLevel): Log =>
     (event, fields) => {
       if (ORDER[level] < least) return;
       const head = { time: now().toISOString(), level, event };
-      write(formatLine(options.format ?? "text", head, { ...common, ...fields }));
+      const { lost } = standardError;
+      const missing = lost > 0 && options.write === undefined ? { lost_lines: lost } : {};
+      write(formatLine(options.format ?? "text", head, { ...common, ...fields, ...missing }));
     };
   return {
     debug: at("debug"),

@@ -1,8 +1,10 @@
 // Log lines: fixed fields first, one line each whatever the fields hold.
+import { spawnSync } from "node:child_process";
+import { openSync } from "node:fs";
 import * as fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { createLogger, eventLog, FIXED_FIELDS } from "../../src/telemetry/index.js";
+import { createLogger, eventLog, FIXED_FIELDS, LastingOutput } from "../../src/telemetry/index.js";
 
 const now = () => new Date("2026-01-02T03:04:05.678Z");
 
@@ -79,6 +81,38 @@ test("whatever the fields hold, a text line stays one line and a JSON line parse
       );
     }),
   );
+});
+
+test("a full disk costs lines and nothing else: they are counted, and the next one is whole", () => {
+  let room = 12;
+  let written = "";
+  const output = new LastingOutput(2, (_, bytes) => {
+    if (room === 0) throw new Error("ENOSPC");
+    const length = Math.min(room, bytes.length);
+    room -= length;
+    written += Buffer.from(bytes.subarray(0, length)).toString();
+    return length;
+  });
+  output.write("first\n");
+  output.write("second line\n");
+  output.write("third\n");
+  assert.is(written, "first\nsecond");
+  assert.is(output.lost, 2);
+  room = 100;
+  output.write("fourth\n");
+  assert.is(written, "first\nsecond\nfourth\n");
+  assert.is(output.lost, 0);
+});
+
+test("a logger's lines go to standard error, and /dev/full there does not end the process", () => {
+  const door = new URL("../../src/telemetry/index.js", import.meta.url).href;
+  const code =
+    `import { createLogger } from ${JSON.stringify(door)}; const log = createLogger();` +
+    `log.info("one"); log.info("two"); process.stdout.write("alive");`;
+  const full = openSync("/dev/full", "w");
+  const argv = ["--input-type=module", "-e", code];
+  const done = spawnSync(process.execPath, argv, { stdio: ["ignore", "pipe", full] });
+  assert.is(`${done.status} ${done.stdout}`, "0 alive");
 });
 
 test.run();
