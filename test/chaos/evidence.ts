@@ -38,7 +38,9 @@ function keepPlace(place: Place, folder: string, commands: readonly string[][]):
 export function keepEvidence(lab: ChaosLab, folder: string): void {
   try {
     for (const name of lab.nodeNames) keepPlace(lab.node(name), join(folder, name), COMMANDS);
-    keepPlace(lab.control, join(folder, "control"), CONTROL_COMMANDS);
+    for (const place of lab.controls) {
+      keepPlace(place, join(folder, lab.hostName(place)), CONTROL_COMMANDS);
+    }
     const processes = lab.processes().map(({ pid, namespace, command }) => {
       return `${pid} ${namespace} ${command}`;
     });

@@ -1,6 +1,6 @@
 // What a fault is: how it strikes, how it is known to have struck, and how it is healed.
 import type { Random } from "../support/random.js";
-import type { ChaosLab } from "./lab.js";
+import type { ChaosLab, Place } from "./lab.js";
 import type { Traffic } from "./traffic.js";
 
 export interface World {
@@ -46,6 +46,10 @@ export function holdFor(dice: Random, low: number, high: number): number {
 
 export function pickNode({ lab }: World, dice: Random): string {
   return dice.pick(lab.nodeNames);
+}
+
+export function pickControl({ lab }: World, dice: Random): Place {
+  return dice.pick(lab.controls);
 }
 
 /** For a proof. @throws Error */

@@ -5,7 +5,12 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AgentStatus } from "../../src/agent/index.js";
-import type { LabRoots, LabStatus, LabStatusNode } from "../../src/lab/index.js";
+import {
+  type LabRoots,
+  type LabStatus,
+  type LabStatusNode,
+  labStatus,
+} from "../../src/lab/index.js";
 import { getJson } from "../mesh/mesh-lab.js";
 import { type Finished, inNamespace } from "../support/netns.js";
 import { type LabProcess, processesIn } from "./procs.js";
@@ -25,6 +30,8 @@ export interface LabShape {
   nodes: number;
   pods: number;
   subnets: number;
+  /** Hosts of the control plane. */
+  servers: number;
   /** More words for `meshd lab up`. */
   words: string[];
 }
@@ -41,7 +48,8 @@ export class CommandFailed extends Error {
 
 export class ChaosLab {
   readonly roots: LabRoots;
-  readonly control: Place;
+  /** Hosts of the control plane: nats-server and controller. */
+  readonly controls: readonly Place[];
   /** Mounted by us. */
   readonly #disks: string[] = [];
   readonly #stopped = new Set<number>();
@@ -54,22 +62,26 @@ export class ChaosLab {
     /** Made by us, and so ours to take down; else an operator's, which stays. */
     readonly isOwn: boolean,
     roots?: LabRoots,
+    servers = 1,
   ) {
     this.roots = roots ?? { stateDir: join(folder, "s"), runDir: join(folder, "r") };
-    this.control = this.#place("ctl", "control");
+    this.controls = Array.from({ length: servers }, (_, index) => {
+      const number = index === 0 ? "" : `${index + 1}`;
+      return this.#place(`ctl${number}`, `control${number}`);
+    });
   }
 
   /** Makes a lab of our own, each of its hosts with a small disk for its state. */
   static async make(shape: LabShape): Promise<ChaosLab> {
     const folder = mkdtempSync(join(tmpdir(), "meshd-chaos-"));
-    const lab = new ChaosLab(`ch${process.pid}`, folder, true);
+    const lab = new ChaosLab(`ch${process.pid}`, folder, true, undefined, shape.servers);
     lab.#guard();
     for (let number = 1; number <= shape.nodes; number++) {
       lab.#mount(lab.node(`n${number}`).stateDir, NODE_DISK);
     }
-    lab.#mount(lab.control.stateDir, CONTROL_DISK);
-    const { nodes, pods, subnets, words } = shape;
-    const counts = { nodes, pods, subnets };
+    for (const { stateDir } of lab.controls) lab.#mount(stateDir, CONTROL_DISK);
+    const { nodes, pods, subnets, servers, words } = shape;
+    const counts = { nodes, pods, subnets, ...(servers === 1 ? {} : { servers }) };
     const options = Object.entries(counts).flatMap(([name, count]) => [`--${name}`, `${count}`]);
     await lab.lab("up", ...options, ...words);
     await lab.refresh();
@@ -79,7 +91,8 @@ export class ChaosLab {
   /** A lab that is up already; only what a lab can be healed of by `lab up` is done to it. */
   static async adopt(name: string, roots: LabRoots): Promise<ChaosLab> {
     const folder = mkdtempSync(join(tmpdir(), "meshd-chaos-"));
-    const lab = new ChaosLab(name, folder, false, roots);
+    const { controls } = await labStatus(roots, name);
+    const lab = new ChaosLab(name, folder, false, roots, controls.length);
     lab.#guard();
     await lab.refresh();
     return lab;
@@ -100,6 +113,16 @@ export class ChaosLab {
     const done = spawnSync("mount", ["-t", "tmpfs", "-o", options, "meshd-chaos", path]);
     // Where nothing may be mounted, faults of disks say so.
     if (done.status === 0) this.#disks.push(path);
+  }
+
+  /** Where administrators type their commands. */
+  get control(): Place {
+    return this.controls[0] as Place;
+  }
+
+  /** A host's name in the lab: n1, ctl. */
+  hostName({ namespace }: Place): string {
+    return namespace.slice(this.name.length + 1);
   }
 
   /** Whether the place has a disk of its own, which can be filled. */
@@ -206,7 +229,8 @@ export class ChaosLab {
   get namespaces(): string[] {
     const pods = this.#nodes.flatMap((node) => node.pods.map(({ namespace }) => namespace));
     const hosts = this.#nodes.map(({ namespace }) => namespace);
-    return [...hosts, ...pods, this.control.namespace, this.networkSpace];
+    const controls = this.controls.map(({ namespace }) => namespace);
+    return [...hosts, ...pods, ...controls, this.networkSpace];
   }
 
   processes(): LabProcess[] {
@@ -264,7 +288,8 @@ export class ChaosLab {
       for (const disk of this.#disks) spawnSync("umount", ["-l", disk]);
       lab("down");
     } else {
-      for (const node of [...this.nodeNames, "ctl"]) lab("impair", node, "--clear");
+      const controls = this.controls.map((place) => this.hostName(place));
+      for (const host of [...this.nodeNames, ...controls]) lab("impair", host, "--clear");
       lab("up");
     }
     rmSync(this.folder, { recursive: true, force: true });

@@ -100,11 +100,11 @@ async function labOf(options: Given): Promise<ChaosLab> {
   }
   const words = [
     ...(options.encap === undefined ? [] : ["--encap", options.encap]),
-    ...(options.servers === undefined ? [] : ["--servers", options.servers]),
     ...(options.workers === undefined ? [] : ["--workers", options.workers]),
   ];
   const nodes = number("nodes", options.nodes ?? "3", 2, 20);
-  return ChaosLab.make({ nodes, pods: 2, subnets: 2, words });
+  const servers = number("servers", options.servers ?? "1", 1, 3);
+  return ChaosLab.make({ nodes, pods: 2, subnets: 2, servers, words });
 }
 
 function writeReport(path: string, report: RunReport): void {
@@ -137,7 +137,11 @@ async function main(): Promise<number> {
   const isGood = await chaos.run();
   const report: RunReport = {
     ...{ seed, began: began.toISOString(), minutes: (Date.now() - began.getTime()) / 60_000 },
-    ...{ lab: `${lab.nodes.length} nodes`, steps: chaos.results, growth: chaos.upkeep.growth() },
+    ...{
+      lab: `${lab.nodes.length} nodes and ${lab.controls.length} control host(s)`,
+      steps: chaos.results,
+      growth: chaos.upkeep.growth(),
+    },
   };
   say(`\n${runText(report)}\n\nseed ${seed}`);
   if (options.report !== undefined) {

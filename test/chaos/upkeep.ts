@@ -101,8 +101,9 @@ export class Upkeep {
     const agents = this.lab.nodeNames.map((name) =>
       join(this.lab.node(name).stateDir, "agent.log"),
     );
-    const { stateDir } = this.lab.control;
-    const own = [join(stateDir, "controller.log"), join(stateDir, "nats", "nats-server.log")];
+    const own = this.lab.controls.flatMap(({ stateDir }) => [
+      ...[join(stateDir, "controller.log"), join(stateDir, "nats", "nats-server.log")],
+    ]);
     return [...agents, ...own].filter(existsSync);
   }
 

@@ -83,7 +83,7 @@ test("whatever the fields hold, a text line stays one line and a JSON line parse
   );
 });
 
-test("a full disk costs lines and nothing else: they are counted, and the next one is whole", () => {
+test("a full disk costs lines and no more: they are counted, and the next is whole", () => {
   let room = 12;
   let written = "";
   const output = new LastingOutput(2, (_, bytes) => {
@@ -107,7 +107,8 @@ test("a full disk costs lines and nothing else: they are counted, and the next o
 test("a logger's lines go to standard error, and /dev/full there does not end the process", () => {
   const door = new URL("../../src/telemetry/index.js", import.meta.url).href;
   const code =
-    `import { createLogger } from ${JSON.stringify(door)}; const log = createLogger();` +
+    `import { createLogger } from ${JSON.stringify(door)};` +
+    `const log = createLogger();` +
     `log.info("one"); log.info("two"); process.stdout.write("alive");`;
   const full = openSync("/dev/full", "w");
   const argv = ["--input-type=module", "-e", code];

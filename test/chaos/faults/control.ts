@@ -1,14 +1,21 @@
 // Faults of the control plane alone: whatever happens there, not one packet of a pod may be lost.
-import { type Fault, holdFor, must, type World } from "../fault.js";
+import type { Random } from "../../support/random.js";
+import { type Fault, holdFor, must, pickControl, type World } from "../fault.js";
+import type { Place } from "../lab.js";
 import { isAlive, isStopped } from "../procs.js";
 import { wireFault } from "./path.js";
 
 type Kind = "nats-server" | "controller";
 
-function pidOf({ lab }: World, kind: Kind): number {
-  const [pid] = lab.pidsOf(lab.control.namespace, kind);
-  if (pid === undefined) throw new Error(`no ${kind} runs in ${lab.control.namespace}`);
+function pidOf({ lab }: World, { namespace }: Place, kind: Kind): number {
+  const [pid] = lab.pidsOf(namespace, kind);
+  if (pid === undefined) throw new Error(`no ${kind} runs in ${namespace}`);
   return pid;
+}
+
+/** Stops the whole control plane in order. */
+async function downAll({ lab }: World): Promise<void> {
+  await Promise.all(lab.controls.map((place) => lab.meshd(place, ["down"])));
 }
 
 function killed(kind: Kind, about: string): Fault {
@@ -16,10 +23,11 @@ function killed(kind: Kind, about: string): Fault {
     ...{ name: `${kind === "controller" ? kind : "nats"}-kill`, about },
     ...{ hurts: "control", isSafe: true },
     async strike(world, dice) {
-      const pid = pidOf(world, kind);
+      const place = pickControl(world, dice);
+      const pid = pidOf(world, place, kind);
       process.kill(pid, "SIGKILL");
       return {
-        target: `${kind} (SIGKILL)`,
+        target: `${world.lab.hostName(place)}: ${kind} (SIGKILL)`,
         hold_ms: holdFor(dice, 1, 4),
         proof: async () => must(!isAlive(pid), `${kind} ${pid} lives`),
         heal: async () => {
@@ -35,10 +43,11 @@ function paused(kind: Kind, about: string): Fault {
     ...{ name: `${kind === "controller" ? kind : "nats"}-pause`, about },
     ...{ hurts: "control", isSafe: true },
     async strike(world, dice) {
-      const pid = pidOf(world, kind);
+      const place = pickControl(world, dice);
+      const pid = pidOf(world, place, kind);
       world.lab.stop(pid);
       return {
-        target: `${kind} (SIGSTOP)`,
+        target: `${world.lab.hostName(place)}: ${kind} (SIGSTOP)`,
         hold_ms: holdFor(dice, 3, 9),
         proof: async () => must(isStopped(pid), `${kind} ${pid} is not stopped`),
         heal: async () => world.lab.goOn(pid),
@@ -51,10 +60,11 @@ const outage: Fault = {
   name: "control-outage",
   about: "nats-server and controller are stopped in order, and start again",
   ...{ hurts: "control", isSafe: true },
-  async strike({ lab }, dice) {
-    await lab.meshd(lab.control, ["down"]);
+  async strike(world, dice) {
+    const { lab } = world;
+    await downAll(world);
     return {
-      target: "nats-server and controller (meshd down)",
+      target: "every nats-server and controller (meshd down)",
       hold_ms: holdFor(dice, 3, 8),
       proof: async () => {
         const states = await Promise.all(lab.nodeNames.map((name) => lab.status(name)));
@@ -78,7 +88,7 @@ const restartDuringOutage: Fault = {
     const { lab } = world;
     const node = dice.pick(lab.nodeNames);
     const before = await lab.status(node);
-    await lab.meshd(lab.control, ["down"]);
+    await downAll(world);
     process.kill(before.pid, "SIGKILL");
     await lab.meshd(lab.node(node), ["join"]);
     return {
@@ -97,6 +107,8 @@ const restartDuringOutage: Fault = {
   },
 };
 
+const controlName = (world: World, dice: Random) => world.lab.hostName(pickControl(world, dice));
+
 export const controlFaults: readonly Fault[] = [
   killed("nats-server", "nats-server is killed; its controller starts it again"),
   killed("controller", "the controller is killed; `meshd up` starts another"),
@@ -108,7 +120,7 @@ export const controlFaults: readonly Fault[] = [
     name: "control-partition",
     about: "nobody reaches the control host, or it reaches nobody",
     hurts: "control",
-    at: () => "ctl",
+    at: controlName,
     ways: ["both", "to", "from"],
     faults: () => ({ cut: true }),
     hold_s: [4, 9],
@@ -117,7 +129,7 @@ export const controlFaults: readonly Fault[] = [
     name: "control-bad-path",
     about: "loss, delay and disorder on the way to NATS",
     hurts: "control",
-    at: () => "ctl",
+    at: controlName,
     ways: ["both"],
     faults: (dice) => ({
       ...{ loss_ppm: dice.between(5, 20) * 10_000, reorder_ppm: 100_000 },

@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import type { Random } from "../../support/random.js";
-import { type Fault, holdFor, must, pickNode, type World } from "../fault.js";
+import { type Fault, holdFor, must, pickControl, pickNode, type World } from "../fault.js";
 import type { Place } from "../lab.js";
 import { isAlive } from "../procs.js";
 
@@ -132,14 +132,15 @@ const storeDisk: Fault = {
   unavailable: noDisk,
   async strike(world, dice) {
     const { lab } = world;
-    fill(lab.control);
+    const place = pickControl(world, dice);
+    fill(place);
     await stir(world, dice);
     return {
-      target: lab.control.namespace,
+      target: lab.hostName(place),
       hold_ms: holdFor(dice, 2, 6),
-      proof: async () => must(isFull(lab.control), "the disk has room"),
+      proof: async () => must(isFull(place), "the disk has room"),
       heal: async () => {
-        empty(lab.control);
+        empty(place);
         // What the write tests left half-done on the full disk.
         for (const name of lab.nodeNames) {
           await lab.tryMeshd(lab.control, ["node", "drain", name, "--undo"]);
