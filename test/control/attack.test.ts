@@ -130,6 +130,7 @@ test("acknowledgments and answers sent to the server's own subjects change no st
         JSON.stringify({ stream_name: "KV_mesh", config: { name: own, ack_policy: "none" } }),
         target,
       );
+      raw.publish("$JS.API.STREAM.MSG.GET.KV_mesh", '{"last_by_subj":"$KV.mesh.config"}', target);
       // Deliveries, and the empty heartbeats of a consumer.
       await manager.consumers
         .add("KV_mesh", {
