@@ -1,5 +1,6 @@
 // The door of the control plane: records, settings, mesh creation, joining, member sessions, the
 // controller and its client.
+export { acceptsMesh } from "./accepts.js";
 export type { PptpUser } from "./accounts.js";
 export { type AdminChoice, AdminClient, type AdminOptions } from "./admin.js";
 export {
@@ -72,6 +73,7 @@ export {
   type NatsClientHelp,
   type NatsServerSettings,
   natsClientHelp,
+  natsIncludeText,
   natsServerConfig,
   tlsBlock,
 } from "./server-config.js";

@@ -62,6 +62,29 @@ resolver {
 ${preload}${cluster ? clusterSection(mesh, cluster, routes) : ""}`;
 }
 
+/**
+ * Text to be included in the configuration of nats-servers that somebody else runs: with it they
+ * take the mesh's users, and keep revocations in a folder beside the one they are started in.
+ */
+export async function natsIncludeText(mesh: Mesh): Promise<string> {
+  const contents = await readMeshFile(mesh.dir);
+  const quoted = (text: string) => JSON.stringify(text);
+  return `# For nats-servers of mesh ${mesh.name} that meshd does not run. Nothing in it is secret.
+operator: ${quoted(contents.operatorJwt)}
+system_account: ${quoted(contents.systemAccount)}
+resolver {
+  type: full
+  dir: ${quoted(`./${mesh.name}-accounts`)}
+  allow_delete: false
+  interval: "5s"
+}
+resolver_preload {
+  ${contents.systemAccount}: ${quoted(contents.systemJwt)}
+  ${contents.accountKey}: ${quoted(contents.accountJwt)}
+}
+`;
+}
+
 /** `tls` of clients, or of routes between servers: those are checked both ways. */
 export function tlsBlock({ file, caFile }: ServerCertificate, verify: boolean): string {
   const path = JSON.stringify(file);

@@ -9,6 +9,7 @@ import { limitLogs } from "./log-limit.js";
 import { givenAuthorities } from "./nats-ca.js";
 import { forgetProcess, logFile, type Place, rememberProcess } from "./process-files.js";
 import { runWithServer } from "./server-run.js";
+import { announced } from "./up-servers.js";
 
 /** How often the nats-server's process is looked at. */
 const WATCH_MS = 1000;
@@ -75,7 +76,11 @@ interface Without {
 
 async function runWithout({ place, mesh, servers, ca, log, stopped }: Without): Promise<void> {
   const way = { servers, ...(ca === undefined ? {} : { ca }) };
-  const controller = await Controller.start({ mesh, ...way, log });
+  const announce = announced(mesh);
+  const controller = await Controller.start({
+    ...{ mesh, ...way, log, ...(announce && { announce }) },
+    replicas: Math.min(3, announce?.servers.length ?? 1),
+  });
   const { controllerId } = controller;
   const nats = servers.join(",");
   writeControllerState(place, stateOf(mesh, { nats, controllerId, natsPid: null, warnings: [] }));

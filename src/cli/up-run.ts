@@ -43,6 +43,7 @@ import {
   rememberPlan,
   type UpPlan,
 } from "./up-plan.js";
+import { upWithServers } from "./up-servers.js";
 
 /** JSON of `up`; stable. */
 interface UpView {
@@ -70,8 +71,9 @@ export async function up(invocation: Invocation, context: Context): Promise<unde
   const { settings } = invocation;
   // What a controller of another server was given once does not speak of this one.
   const isMeant = invocation.origins.nats !== "remembered";
-  if (settings.nats !== undefined && isMeant)
-    throw noServerOfYours(settings.nats, settings.stateDir);
+  if (settings.nats !== undefined && isMeant) {
+    return upWithServers(invocation, context, settings.nats);
+  }
   const running = runningPid(settings, "controller");
   if (running !== undefined) return alreadyUp(invocation, context, running);
   const file = invocation.text("cluster-join");
@@ -197,16 +199,6 @@ async function alreadyUp(
   await checkSamePlan(invocation);
   const bundles = await bundlesOf(invocation, mesh, await planUp(invocation));
   print(invocation, context, await viewOf(mesh, state, bundles), upText);
-}
-
-function noServerOfYours(servers: readonly string[], stateDir: string): CommandError {
-  const message =
-    `--nats ${servers.join(",")}: 'meshd up' cannot take a server of yours in this version: it ` +
-    "needs an account's signing key to hold nodes to their records, and the operator's to revoke " +
-    "them, and no flag takes these yet; use 'meshd up' without --nats, or give your servers " +
-    `operator, system_account and resolver of ${stateDir}/nats/nats-server.conf, which ` +
-    "'meshd up' writes, and run 'meshd controller --nats URL'";
-  return new CommandError("MESHD_NO_ACCOUNT_KEY", message);
 }
 
 async function viewOf(mesh: Mesh, state: ControllerState, bundles: string[]): Promise<UpView> {

@@ -294,15 +294,6 @@ test("a nats-server that is killed is started again by the controller's process"
   assert.not.equal(status.controller.natsPid, first.natsPid);
 });
 
-test("a server of somebody's own without an account key is refused", async ({ world }) => {
-  const { code, err } = await meshd(world, "up", "--nats", "nats://127.0.0.1:1");
-  assert.is(code, 1);
-  assert.match(
-    err,
-    /cannot take a server of yours in this version: it needs an account's signing key/,
-  );
-});
-
 test("down stops both processes; up without flags brings the same mesh back", async ({
   world,
   port,
