@@ -74,7 +74,6 @@ export interface AdminChoice {
 
 /** Requests that a second time do something else, or are refused: never sent twice. */
 const once = new Set([
-  "nodes.remove",
   "tokens.revoke",
   "leases.reclaim",
   "leases.reserve",

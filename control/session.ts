@@ -392,6 +392,7 @@ export class MemberSession extends EventEmitter {
 
   #take(renewed: Membership): void {
     if (renewed === this.#membership) return;
+    if (`${renewed.servers}` !== `${this.#membership.servers}`) this.#link?.endSoon();
     this.#membership = renewed;
     // A member that left has taken its file away: it must not come back.
     if (!this.#stop.signal.aborted) this.emit("membership", renewed);

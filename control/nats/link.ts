@@ -50,6 +50,7 @@ const reconnect_max_ms = 3_000;
 /** Goodbye and end: together less than half a second, whatever the server does. */
 const goodbye_max_ms = 300;
 const end_max_ms = 150;
+const end_spread_ms = 2_000;
 /** Two unanswered pings end a connection: a host that lost its network knows within 15 s. */
 const ping_ms = 5_000;
 
@@ -102,6 +103,9 @@ export class Link extends EventEmitter {
         maxReconnectAttempts: -1,
         reconnectDelayHandler: () => backoff.wait_ms,
         ignoreAuthErrorAbort: true,
+        // Else one that refuses our credentials adds the others of its cluster to those that are
+        // still to be tried, over and over, and nobody hears of the refusal.
+        ignoreClusterUpdates: true,
         pingInterval: ping_ms,
       });
       return new Link(connection, options.inbox, backoff, shown);
@@ -249,6 +253,11 @@ export class Link extends EventEmitter {
       if (!error) handler(readMessage(message));
     };
     return this.connection.subscribe(subject, { callback });
+  }
+
+  /** For another one to other servers. Not all members of a mesh do it at the same moment. */
+  endSoon(): void {
+    setTimeout(() => void this.close(), Math.random() * end_spread_ms).unref();
   }
 
   /**
