@@ -58,7 +58,7 @@ async function ensureMesh(invocation: Invocation, servers: string[]): Promise<Me
   }
   const name = invocation.text("name");
   const config = givenMeshSettings(invocation);
-  // Their certificates are not of a CA of ours: --nats-ca says whose. Without TLS none is asked for.
+  // Their certificates are not of a CA of ours: --nats-ca says whose.
   const wish = { servers, config, tls: servers.some((url) => !url.startsWith("nats:")) };
   return createMesh(dir, { ...wish, ...(name === undefined ? {} : { name }) });
 }
