@@ -69,11 +69,17 @@ async function requestAgain(link: Link, subject: string, text: string, timeout_m
   const end = performance.now() + timeout_ms;
   const left_ms = () => Math.max(1, end - performance.now());
   const asked: Promise<Answer | ControlError>[] = [];
-  const askOnce = () =>
-    requestPatiently(link, subject, text, left_ms()).catch((error: unknown) => {
+  const askOnce = async (): Promise<Answer | ControlError> => {
+    try {
+      const answer = await requestPatiently(link, subject, text, left_ms());
+      // What the controller could not do now, its store having no leader, another may, or it later.
+      const refusal = answer.error && refusalOf(answer.error.error);
+      return refusal && passing.has(refusal.code) ? refusal : answer;
+    } catch (error) {
       if (!passing.has(codeOf(error))) throw error;
       return error as ControlError;
-    });
+    }
+  };
   for (;;) {
     asked.push(askOnce());
     const over = new AbortController();
@@ -87,6 +93,12 @@ async function requestAgain(link: Link, subject: string, text: string, timeout_m
       await sleep(200 + Math.random() * 300);
     }
   }
+}
+
+/** The error that the controller meant. */
+function refusalOf(text: string): ControlError {
+  const match = /^(MESHD_[A-Z_]+): (.*)$/s.exec(text);
+  return new ControlError((match?.[1] ?? "MESHD_INTERNAL") as ControlErrorCode, match?.[2] ?? text);
 }
 
 /**
@@ -103,11 +115,7 @@ export async function ask(
 ): Promise<unknown> {
   const send = options.again ? requestAgain : requestPatiently;
   const answer = await send(link, subject, JSON.stringify(request), timeout_ms);
-  if (answer.error) {
-    const match = /^(MESHD_[A-Z_]+): (.*)$/s.exec(answer.error.error);
-    const code = (match?.[1] ?? "MESHD_INTERNAL") as ControlErrorCode;
-    throw new ControlError(code, match?.[2] ?? answer.error.error);
-  }
+  if (answer.error) throw refusalOf(answer.error.error);
   try {
     return JSON.parse(answer.text);
   } catch (cause) {
