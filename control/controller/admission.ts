@@ -48,7 +48,13 @@ export class Admission {
     refuseInPool(request.underlay.address, configOf(this.#core.store));
     const before = this.#busy.get(request.nodeId);
     const turn = Promise.resolve(before).catch(() => undefined);
-    const work = turn.then(() => this.#joinInTurn(tokenId, request));
+    const work = turn.then(() =>
+      this.#joinInTurn(tokenId, request).catch((error: unknown) => {
+        // The same request failed at another controller, which took the member record back.
+        if (codeOf(error) !== "MESHD_NOT_FOUND") throw error;
+        return this.#joinInTurn(tokenId, request);
+      }),
+    );
     this.#busy.set(request.nodeId, work);
     try {
       return await work;
@@ -72,6 +78,7 @@ export class Admission {
     const hasJoined = await this.#hasJoined(nodeId, tokenId);
     const token = hasJoined ? await this.#tokens.check(tokenId, isProven) : await spend();
     const isTwin = !hasJoined && undo.length === 0;
+    let isListed = false;
     try {
       if (await this.#members.claim(underlay.address, underlay.port, nodeId)) {
         undo.push(() => this.#members.dropClaim(underlay.address, underlay.port, nodeId));
@@ -81,6 +88,7 @@ export class Admission {
       }
       const member = await this.#admit(request, token, undo);
       const leased = await this.#lease(member, undo);
+      isListed = true;
       // Another controller, where the other request failed, may have given the use back meanwhile.
       if (isTwin) await spend();
       // It may have been revoked meanwhile, with the nodes that had joined with it until then.
@@ -89,9 +97,21 @@ export class Admission {
       this.#core.log("node-joined", { nodeId, name, podCIDRs: leased.podCIDRs, tokenId });
       return await this.#membership(leased);
     } catch (error) {
-      for (const step of undo.reverse()) await step().catch(() => undefined);
+      // What stands in the member record stands: who asked asks again and gets the same.
+      const isRefused = codeOf(error).startsWith("MESHD_TOKEN_");
+      if (isListed && !isRefused) throw error;
+      const stands = !isListed && !hasJoined && (await this.#hasJoined(nodeId, tokenId));
+      if (stands) await this.#endSpares(nodeId).catch(() => undefined);
+      else for (const step of undo.reverse()) await step().catch(() => undefined);
       throw error;
     }
+  }
+
+  /** Another controller finished the same join with other leases than this one had given. */
+  async #endSpares(nodeId: string): Promise<void> {
+    const { record } = await this.#core.store.read<"members">(keyOf.member(nodeId));
+    const spares = this.#heldBy(nodeId).filter(({ cidr }) => !record?.podCIDRs.includes(cidr));
+    for (const { cidr, epoch } of spares) await this.#core.leases.end(cidr, { nodeId, epoch }, 0);
   }
 
   /** A living member that runs elsewhere keeps name, address and lease. MESHD_DUPLICATE_NODE. */
@@ -293,6 +313,10 @@ function isSigned(
 ): boolean {
   const signed = Buffer.from(signature, "base64url");
   return verifySignature(key, joinProof(meshId, tokenId, request), signed);
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof ControlError ? error.code : "";
 }
 
 function readRequest(value: unknown): JoinRequest {
