@@ -22,6 +22,7 @@ export {
   otherServers,
   ownServer,
   readCluster,
+  serverName,
   writeCluster,
 } from "./cluster.js";
 export type { AdminView } from "./controller/admins.js";
@@ -29,6 +30,7 @@ export { Controller } from "./controller/controller.js";
 export type { Handover } from "./controller/handover.js";
 export { readIncident, type StoreIncident, storeReportFile } from "./controller/losses.js";
 export type { ControllerOptions } from "./controller/options.js";
+export { isJetStreamOff } from "./controller/server-views.js";
 export type { StoreView } from "./controller/store-view.js";
 export type { TokenOptions, TokenView } from "./controller/tokens.js";
 export type { UserChange, UserView } from "./controller/users.js";

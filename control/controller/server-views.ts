@@ -2,6 +2,7 @@
 // every server of a cluster answers.
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { loadSecrets, type Mesh } from "../mesh.js";
 import { Link, type LinkOptions, signingKey, type User } from "../nats/index.js";
 import { inboxOf } from "../subjects.js";
 
@@ -14,6 +15,8 @@ export interface ServerView {
   isLeader: boolean;
   /** Whether it has all that the leader has, by the leader's word; alone, always. */
   isCurrent: boolean;
+  /** Its JetStream switched itself off, after a full disk: until it is started again. */
+  isOff: boolean;
 }
 
 /** All servers that answered, and those that the leader knows of. */
@@ -31,6 +34,7 @@ const wait_ms = 700;
 interface Answer {
   server?: { name?: string; ver?: string };
   data?: {
+    disabled?: boolean;
     meta_cluster?: {
       leader?: string;
       replicas?: { name: string; current: boolean; offline?: boolean }[];
@@ -77,10 +81,23 @@ function viewOf(answers: Answer[]): ServersView {
     const isLeader = told !== undefined && name === told.name;
     const others = groups.find((group) => group.name === name)?.leader !== undefined;
     const isCurrent = isLeader || !others || known.get(name)?.current === true;
-    return { name, version: one.server?.ver ?? "", isLeader, isCurrent };
+    const isOff = one.data?.disabled === true;
+    return { name, version: one.server?.ver ?? "", isLeader, isCurrent, isOff };
   });
   const members = [...new Set([...servers.map((one) => one.name), ...known.keys()])].sort();
   const isAlone = answers.length === 1 && groups[0]?.leader === undefined;
   const leader = isAlone ? (servers[0]?.name ?? null) : (told?.name ?? null);
   return { servers, members, leader };
+}
+
+/** Whether a server of a mesh's cluster has switched its JetStream off; false when nobody says so. */
+export async function isJetStreamOff(mesh: Mesh, url: string, name: string): Promise<boolean> {
+  const { system } = await loadSecrets(mesh);
+  if (system === null) return false;
+  try {
+    const { servers } = await askServers({ servers: [url], ca: () => mesh.ca }, system);
+    return servers.some((one) => one.name === name && one.isOff);
+  } catch {
+    return false;
+  }
 }

@@ -1,6 +1,7 @@
 // A controller with a nats-server of its own: alone, as one of a cluster, and the step from the one
 // to the other while members go on (ADR 0043).
 import { existsSync, renameSync, rmSync } from "node:fs";
+import { statfs } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   type Cluster,
@@ -8,11 +9,13 @@ import {
   clientUrl,
   type Handover,
   hadStore,
+  isJetStreamOff,
   type Mesh,
   otherServers,
   readCluster,
   type ServerCertificate,
   type ServersRecord,
+  serverName,
   setMeshServers,
   writeCluster,
 } from "../../control/index.js";
@@ -26,6 +29,11 @@ import type { Place } from "./process-files.js";
 
 const look_ms = 2_000;
 const again_ms = 1_000;
+/** The own server is asked how it is at each third look. */
+const own_looks = 3;
+/** As many as the keeper of the server asks for. */
+const OFF_LOOKS = 3;
+const ROOM_BYTES = 1 << 20;
 /** A cluster that does not take the records by then is given up for this time. */
 const grow_max_ms = 90_000;
 
@@ -63,6 +71,9 @@ class Round {
   readonly #over = new AbortController();
   #server: RunningServer | null = null;
   #controllerId = "";
+  #looks = 0;
+  #offLooks = 0;
+  #wasFull = false;
 
   constructor(run: WithServer, cluster: Cluster | null, restUntil: number) {
     this.#run = run;
@@ -79,12 +90,15 @@ class Round {
     const { log } = this.#run;
     const restarted = (now: RunningServer) => {
       this.#server = now;
+      this.#wasFull = false;
+      this.#offLooks = 0;
       this.#say();
     };
     const start = () => this.#startServer();
     let controller: Controller | null = null;
     // In a cluster the store may be silent because others are away: a new start would not help.
-    const failedBeats = () => (this.#cluster === null ? (controller?.failedBeats ?? 0) : 0);
+    const failedBeats = () =>
+      this.#cluster === null ? (controller?.failedBeats ?? 0) : this.#offLooks;
     const { place } = this.#run;
     const kept = { place, server: this.#server, start, log, restarted, failedBeats };
     const keeping = keepServer(kept, over);
@@ -179,11 +193,27 @@ class Round {
   async #untilGrowing(): Promise<Cluster | null> {
     while (!this.#isOver) {
       await sleep(look_ms, undefined, { signal: this.#over.signal }).catch(() => undefined);
+      if (this.#cluster !== null) await this.#lookAtOwn(this.#cluster);
       if (this.#cluster !== null || Date.now() < this.#restUntil) continue;
       const wanted = await readCluster(this.#run.mesh);
       if (wanted && (await othersReady(this.#run.mesh, wanted))) return wanted;
     }
     return null;
+  }
+
+  /**
+   * After a full disk a server is of no use to its cluster until it is started again: its JetStream
+   * is off, or disturbs the others' elections (2.9.10).
+   */
+  async #lookAtOwn({ self }: Cluster): Promise<void> {
+    this.#looks++;
+    const { mesh, place } = this.#run;
+    if (await isFull(natsDir(place))) this.#wasFull = true;
+    else if (this.#wasFull) this.#offLooks = OFF_LOOKS;
+    if (this.#looks % own_looks !== 0 || this.#offLooks >= OFF_LOOKS) return;
+    const name = serverName(mesh, self);
+    const isOff = await isJetStreamOff(mesh, this.#server?.url ?? "", name);
+    this.#offLooks = isOff ? this.#offLooks + 1 : 0;
   }
 
   /** All that is needed to go on is on disk before the first irrevocable step, and stays there. */
@@ -211,6 +241,12 @@ class Round {
     if (this.#cluster) await writeCluster(mesh, { ...this.#cluster, state: "standalone" });
     return "given up";
   }
+}
+
+/** Whether there is less room than the store's next write may take. */
+async function isFull(dir: string): Promise<boolean> {
+  const { bavail, bsize } = await statfs(dir);
+  return bavail * bsize < ROOM_BYTES;
 }
 
 function recordOf(cluster: Cluster): ServersRecord {

@@ -116,7 +116,7 @@ test("any one server may be killed: joins, requests, renewals and changes go on"
     await session.renew();
     await session.writeNode(factsOf(100, { mtu: 1400 + round }));
     const nameSeen = () => session.snapshot()?.members.get(identity.nodeId)?.name;
-    await eventually("the change is seen", () => nameSeen() === `m${round}`, 30_000);
+    await eventually("the change is seen", () => nameSeen() === `m${round}`, 60_000);
     const gone = await joinNode(token, 110 + round);
     await admin.nodes.remove(`n${110 + round}`);
     await cluster.startServer(index);
