@@ -90,7 +90,7 @@ function viewOf(answers: Answer[]): ServersView {
   return { servers, members, leader };
 }
 
-/** Whether a server of a mesh's cluster has switched its JetStream off; false when nobody says so. */
+/** Whether a server of a cluster has its JetStream switched off; false when nobody says so. */
 export async function isJetStreamOff(mesh: Mesh, url: string, name: string): Promise<boolean> {
   const { system } = await loadSecrets(mesh);
   if (system === null) return false;
