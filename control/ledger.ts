@@ -124,6 +124,11 @@ export class Ledger {
     return (this.#byKind.get(kind)?.values() ?? []) as Iterable<Held<K>>;
   }
 
+  /** How many values of a kind are held, removals included. */
+  count(kind: RecordKind): number {
+    return this.#byKind.get(kind)?.size ?? 0;
+  }
+
   /** Records of a kind, without removals. */
   *records<K extends RecordKind>(kind: K): Generator<RecordOfKind[K]> {
     for (const held of this.ofKind(kind)) if (held.record !== null) yield held.record;

@@ -1,6 +1,7 @@
 // One agent of a simulation: key, join with a token, session, ledger, plan and its own record as in
 // the product; no datapath and no host.
 import {
+  ControlError,
   createIdentity,
   type Identity,
   joinMesh,
@@ -19,6 +20,18 @@ export const now_ms = () => performance.timeOrigin + performance.now();
 
 export function addressOf(index: number): string {
   return `192.168.${(index >> 8) & 255}.${index & 255}`;
+}
+
+/** As an operator, or systemd, would: who got no answer tries again. */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      const code = error instanceof ControlError ? error.code : "";
+      if (attempt === 5 || !["MESHD_NO_NATS", "MESHD_TIMEOUT"].includes(code)) throw error;
+    }
+  }
 }
 
 export class SimulatedAgent {
@@ -44,8 +57,8 @@ export class SimulatedAgent {
   async join(token: string): Promise<Membership> {
     const { identity, index } = this;
     const underlay = { address: this.address, port: PORT };
-    const options = { identity, name: `n${index}`, underlay, timeout_ms: 180_000 };
-    const membership = await joinMesh(token, options);
+    const options = { identity, name: `n${index}`, underlay, timeout_ms: 60_000 };
+    const membership = await patiently(() => joinMesh(token, options));
     this.session = await MemberSession.connect({
       membership,
       identity,

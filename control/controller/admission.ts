@@ -13,9 +13,15 @@ import { nodePermissions, renewalPermissions } from "../permissions.js";
 import type { LeaseRecord, MemberRecord, TokenRecord } from "../records.js";
 import { duplicateError, readPlace } from "../twins.js";
 import { type Core, configOf, refuseInHoldOff } from "./core.js";
+import { Gate } from "./gate.js";
 import { type Pool, poolsOf, refuseInPool } from "./leases.js";
 import type { Members } from "./members.js";
 import type { Tokens } from "./tokens.js";
+
+/** Joins at work at once: at most, at least, and so that what each writes goes to so many. */
+const atWork_max = 256;
+const atWork_min = 16;
+const readers_max = 20_000;
 
 export class Admission {
   readonly #core: Core;
@@ -24,6 +30,11 @@ export class Admission {
   /** Joins of one node are done one after the other in this controller. */
   readonly #busy = new Map<string, Promise<unknown>>();
 
+  /** Every write goes to every member before it is acknowledged: too many would all time out. */
+  readonly #gate = new Gate(() => {
+    const readers = Math.max(this.#core.store.ledgers.mesh.count("members"), 1);
+    return Math.min(Math.max(Math.floor(readers_max / readers), atWork_min), atWork_max);
+  });
   readonly #credentials_s: number;
 
   /** `credentials_s`: how long node credentials last. */
@@ -48,11 +59,12 @@ export class Admission {
     refuseInPool(request.underlay.address, configOf(this.#core.store));
     const before = this.#busy.get(request.nodeId);
     const turn = Promise.resolve(before).catch(() => undefined);
+    const once = () => this.#gate.run(() => this.#joinInTurn(tokenId, request));
     const work = turn.then(() =>
-      this.#joinInTurn(tokenId, request).catch((error: unknown) => {
+      once().catch((error: unknown) => {
         // The same request failed at another controller, which took the member record back.
         if (codeOf(error) !== "MESHD_NOT_FOUND") throw error;
-        return this.#joinInTurn(tokenId, request);
+        return once();
       }),
     );
     this.#busy.set(request.nodeId, work);

@@ -47,8 +47,12 @@ export function localFacts(
 /** The smallest that a node record may say; a path that takes less shows in probes. */
 const RECORD_MTU_MIN = 576;
 
+let knownBootId: string | undefined;
+
+/** The same as long as this process can live. */
 function bootId(): string {
-  return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  knownBootId ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  return knownBootId;
 }
 
 /** What this node writes into its own record; `open`: what is so in truth. */

@@ -146,8 +146,14 @@ function holds(said: TunnelForm, form: Form, config: MeshConfig): boolean {
 
 /** The different ones; by protocol alone when there are more than `most`. */
 export function distinctForms(forms: readonly Form[], most: number): Form[] {
-  const all = new Map(forms.map((form) => [formKey(form), form]));
-  const protocols = new Map(forms.map(({ protocol }) => [protocol, { protocol, port: 0 }]));
-  const shown: ReadonlyMap<string, Form> = all.size > most ? protocols : all;
+  // Of a thousand peers nearly all have the same: few are ever held side by side.
+  const all: Form[] = [];
+  for (const form of forms) {
+    const at = all.findIndex((one) => isSameForm(one, form));
+    all[at < 0 ? all.length : at] = form;
+  }
+  const protocols = new Map(all.map(({ protocol }) => [protocol, { protocol, port: 0 }]));
+  const keyed = all.map((form) => [formKey(form), form] as const);
+  const shown: readonly (readonly [string, Form])[] = all.length > most ? [...protocols] : keyed;
   return [...shown].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, form]) => form);
 }
