@@ -16,7 +16,7 @@ import {
   rememberStore,
   renewCredentials,
 } from "../mesh.js";
-import { Bucket, type Entry, Link, parseCredentials, serve, signingKey } from "../nats/index.js";
+import { type Entry, Link, parseCredentials, serve, signingKey } from "../nats/index.js";
 import type { Refusal } from "../records.js";
 import { inboxOf, serviceName, subjectsOf } from "../subjects.js";
 import { whoRuns } from "../twins.js";
@@ -39,7 +39,7 @@ import { owedRevocations } from "./owed.js";
 import { Pace } from "./pace.js";
 import { Revocation } from "./revocation.js";
 import { Servers } from "./servers.js";
-import { Store } from "./store.js";
+import { bucketsOf, Store } from "./store.js";
 import { Tokens } from "./tokens.js";
 import { Users } from "./users.js";
 import { Roster } from "./views.js";
@@ -72,6 +72,7 @@ export class Controller {
   #beat: NodeJS.Timeout | null = null;
   #failedBeats = 0;
   #configLater: NodeJS.Timeout | null = null;
+  readonly #buckets: ReturnType<typeof bucketsOf>;
   readonly #memory: Memory;
   /** Views whose connection is a new one: what they list first may be of another store. */
   readonly #unlisted: Set<View>;
@@ -85,7 +86,8 @@ export class Controller {
     this.controllerId = id;
     const trust = { meshId: mesh.meshId, grantKey: mesh.grantKey };
     const ledgers = { mesh: new Ledger(trust), secrets: new Ledger(trust) };
-    const buckets = this.#buckets();
+    const buckets = bucketsOf(link, mesh.name, secrets.grant);
+    this.#buckets = buckets;
     const store = new Store(trust, secrets.grant, ledgers, buckets);
     const consumer = `${id}-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
     const view = { consumer, relist_ms, beatMissing_ms };
@@ -170,7 +172,7 @@ export class Controller {
   }
 
   async #start(timeout_ms: number): Promise<void> {
-    await prepareStore(this.#options, this.#core.store.ledgers, this.#buckets());
+    await prepareStore(this.#options, this.#core.store.ledgers, this.#buckets);
     await Promise.all([this.#memory.load(), this.#core.losses.load()]);
     await this.#ensureBuckets();
     // A server may come back without its store or with an older one: what this controller remembers
@@ -197,11 +199,6 @@ export class Controller {
     await this.#oweAgain();
   }
 
-  #buckets(): { mesh: Bucket; secrets: Bucket } {
-    const { bucket, secrets } = subjectsOf(this.#options.mesh.name);
-    return { mesh: new Bucket(this.#link, bucket), secrets: new Bucket(this.#link, secrets) };
-  }
-
   /** Answers nobody any more, and gives all records as they are then: for another store. */
   async handOver(): Promise<Handover> {
     await this.#stopService?.();
@@ -214,7 +211,7 @@ export class Controller {
   async #ensureBuckets(): Promise<void> {
     const { creation } = subjectsOf(this.#core.mesh.name);
     const { replicas = 1 } = this.#options;
-    const buckets = Object.values(this.#buckets());
+    const buckets = Object.values(this.#buckets);
     const options = { replicas, value_max: valueLength_max };
     // Asked first: of two controllers that begin a mesh together, neither is to think it lost.
     const had = await hadStore(this.#core.mesh);
@@ -279,7 +276,7 @@ export class Controller {
     const listed = [mesh, secrets].map(
       (view) => new Promise<void>((resolve) => view.once("listed", resolve)),
     );
-    const buckets = this.#buckets();
+    const buckets = this.#buckets;
     mesh.attach(this.#link, buckets.mesh);
     secrets.attach(this.#link, buckets.secrets);
     let timer: NodeJS.Timeout | undefined;
@@ -322,7 +319,7 @@ export class Controller {
   }
 
   async #caughtUp(): Promise<void> {
-    const { mesh, secrets } = this.#buckets();
+    const { mesh, secrets } = this.#buckets;
     await Promise.all([catchUp(mesh, this.#views.mesh), catchUp(secrets, this.#views.secrets)]);
   }
 

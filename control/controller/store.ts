@@ -5,7 +5,8 @@ import { nextSerial, open, seal, type Trust } from "../envelope.js";
 import { ControlError } from "../errors.js";
 import { keyOf, parseKey, type RecordKind } from "../keys.js";
 import type { Ledger } from "../ledger.js";
-import type { Bucket, Entry, SigningKey } from "../nats/index.js";
+import { Bucket, type Entry, type Link, type SigningKey } from "../nats/index.js";
+import { subjectsOf } from "../subjects.js";
 import type { RecordOfKind } from "../validate.js";
 import type { Fault } from "./losses.js";
 
@@ -43,6 +44,13 @@ async function patiently<T>(bucket: Bucket, work: () => Promise<T>): Promise<T> 
       await sleep(again_ms * (0.5 + Math.random()));
     }
   }
+}
+
+/** Both buckets, to write. All controllers have the grant key, and nobody else. */
+export function bucketsOf(link: Link, mesh: string, grant: SigningKey) {
+  const subjects = subjectsOf(mesh);
+  const made = (name: string) => new Bucket(link, name, grant.getSeed());
+  return { mesh: made(subjects.bucket), secrets: made(subjects.secrets) };
 }
 
 type Decide<K extends RecordKind> = (

@@ -1,6 +1,7 @@
 // A KV bucket (ADR-8) by the calls that a user with few rights may make: compare-and-set writes,
 // reads from the stream's leader, and one watch under a fixed consumer name. The package's own
 // watch() takes random consumer names, which no permission can name.
+import { createHmac, randomBytes } from "node:crypto";
 import { AckPolicy, DeliverPolicy, DiscardPolicy, NatsError, StorageType } from "nats";
 import { ControlError, type ControlErrorCode } from "../errors.js";
 import { expectRevision, type Link } from "./link.js";
@@ -41,23 +42,32 @@ function wrap(what: string, cause: unknown): ControlError {
   return new ControlError(code, `${what}: ${why}`, { cause });
 }
 
-/**
- * The server's compare-and-set alone does not hold in a stream of several replicas: of writes that
- * are under way at the same moment under one expected revision, 2.9.10 takes all (its leader
- * compares when they come, not when they are applied). It does keep the identities of messages
- * under way, so of those that say the same one it takes one: ADR 0043.
- */
-function writeId(key: string, expected: number): string {
-  return `${key}@${expected}`;
-}
+/** Buckets without a secret of their own: their writers are in this process alone. */
+const processSecret = randomBytes(32);
 
 export class Bucket {
   readonly stream: string;
+  readonly #secret: Uint8Array;
+  /** `secret` is what all who write the same keys by compare-and-set have, and nobody else has. */
   constructor(
     readonly link: Link,
     readonly name: string,
+    secret: Uint8Array = processSecret,
   ) {
     this.stream = `KV_${name}`;
+    this.#secret = secret;
+  }
+
+  /**
+   * The server's compare-and-set alone does not hold in a stream of several replicas: of writes
+   * that are under way at the same moment under one expected revision, 2.9.10 takes all (its leader
+   * compares when they come, not when they are applied). It does keep the identities of messages
+   * under way, so of those that say the same one it takes one: ADR 0043. Identities hold for the
+   * whole stream, whatever the key: who could foretell one would use it up with a record of its own,
+   * and nobody could write (a member's removal, say) for two minutes, again and again.
+   */
+  #writeId(key: string, expected: number): string {
+    return createHmac("sha256", this.#secret).update(`${key}@${expected}`).digest("base64url");
   }
 
   subject(key: string): string {
@@ -124,7 +134,7 @@ export class Bucket {
     const stream = this.link.connection.jetstream();
     const only = (revision: number) => ({
       headers: expectRevision(revision),
-      msgID: writeId(key, revision),
+      msgID: this.#writeId(key, revision),
     });
     const options = expected === undefined ? {} : only(expected);
     try {

@@ -5,6 +5,7 @@ import { AckPolicy, DeliverPolicy } from "nats";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { MemberSession, Refusal } from "../../control/index.js";
+import { keyOf } from "../../control/keys.js";
 import { eventually, factsOf, type Joined, joinNode, type TestMesh, withMesh } from "./fixture.js";
 import { connectAs, connectFile } from "./raw.js";
 
@@ -89,6 +90,35 @@ test("forged bytes on another node's key are refused, and the owner writes anew"
       await late.close();
       return snapshot.nodes.get(victim.identity.nodeId)?.vtepMac === factsOf(2).vtepMac;
     });
+  });
+});
+
+test("a member that uses up the identities of writes to come stops no controller", async () => {
+  await withScene(async ({ mesh, attacker, victim }) => {
+    const raw = await connectAs(mesh, attacker);
+    const stream = raw.connection.jetstream();
+    const manager = await raw.connection.jetstreamManager({ checkAPI: false });
+    const own = `$KV.mesh.nodes.${attacker.identity.nodeId}`;
+    const { nodeId } = attacker.identity;
+    const leases = attacker.membership.podCIDRs.map((cidr) => keyOf.lease(cidr));
+    const keys = [keyOf.member(nodeId), keyOf.member(victim.identity.nodeId), ...leases];
+    for (const key of keys) {
+      const { seq, header } = await manager.streams.getMessage("KV_mesh", {
+        last_by_subj: `$KV.mesh.${key}`,
+      });
+      // What it was called is no secret once it is written: what comes next must not follow of it.
+      const last = header.get("Nats-Msg-Id");
+      for (const msgID of [`${key}@${seq}`, last.replace(/\d+$/, String(seq))]) {
+        await stream.publish(own, "{}", { msgID });
+      }
+    }
+    const admin = await mesh.admin();
+    await admin.nodes.rename("n2", "m2");
+    await admin.nodes.remove("n1");
+    assert.equal(
+      (await admin.nodes.list()).map(({ name }) => name),
+      ["m2"],
+    );
   });
 });
 
