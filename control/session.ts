@@ -360,7 +360,9 @@ export class MemberSession extends EventEmitter {
   #beat(): void {
     if (!this.#link?.connected) return;
     const subject = subjectsOf(this.#membership.mesh).heartbeat(this.nodeId);
-    this.#link.publish(subject, JSON.stringify({ time: new Date().toISOString() }));
+    // The reply shows that it is the node's own word (controller.ts).
+    const reply = `${inboxOf.node(this.nodeId)}.beat`;
+    this.#link.publish(subject, JSON.stringify({ time: new Date().toISOString() }), reply);
     this.#renewal.check();
   }
 

@@ -196,17 +196,21 @@ export class Twins {
   }
 
   /** Another's question, what a judge says, or a controller's look before a join. */
-  #hear({ text, reply, respond }: Message): void {
+  #hear({ subject, text, reply, respond }: Message): void {
+    const isOwn = isOwnReply(reply, inboxOf.node(this.#options.nodeId));
+    // The server delivers a member's records wherever that member says, here too, but under reply
+    // subjects of its own: any member could end any other's agent by what it writes of itself.
+    if (!isOwn && !isControllerReply(reply)) {
+      this.#options.log("reply-refused", { subject, reply: reply ?? "" });
+      return;
+    }
     try {
       const value = fieldsOf(JSON.parse(text), "a question");
       if (value.id === this.#id || this.#found !== null) return;
       const other = value.alone_ms === undefined ? null : readWord(text);
       const yields = (other && this.#judge(other)) ?? value.yields;
-      const isOwn = isOwnReply(reply, inboxOf.node(this.#options.nodeId));
-      if (isOwn || isControllerReply(reply)) {
-        respond(JSON.stringify({ ...this.#word(), yields }));
-      }
-      if (other !== null && yields === this.#run) this.#yieldTo(other);
+      respond(JSON.stringify({ ...this.#word(), yields }));
+      if (isOwn && other !== null && yields === this.#run) this.#yieldTo(other);
     } catch (error) {
       this.#options.log("twin-not-understood", { reason: String(error) });
     }
@@ -232,7 +236,9 @@ export class Twins {
   /** The one that asked is the judge, and the other has not heard what it says. */
   #tell(link: Link, other: Place): void {
     if (this.#run > other.run) return;
-    link.publish(this.#subject, JSON.stringify({ ...this.#word(), yields: other.run }));
+    const text = JSON.stringify({ ...this.#word(), yields: other.run });
+    // Nobody listens there: it shows that whoever says this has the node's credentials.
+    link.publish(this.#subject, text, `${inboxOf.node(this.#options.nodeId)}.told`);
   }
 
   #yieldTo(other: Place): void {

@@ -18,7 +18,7 @@ import {
 } from "../mesh.js";
 import { type Entry, Link, parseCredentials, serve, signingKey } from "../nats/index.js";
 import type { Refusal } from "../records.js";
-import { inboxOf, serviceName, subjectsOf } from "../subjects.js";
+import { inboxOf, isOwnReply, serviceName, subjectsOf } from "../subjects.js";
 import { whoRuns } from "../twins.js";
 import { View } from "../view.js";
 import { Admins } from "./admins.js";
@@ -293,8 +293,10 @@ export class Controller {
     const { credentials_s = 30 * 86_400 } = this.#options;
     const admission = new Admission(this.#core, this.#members, tokens, credentials_s);
     const { name, meshId } = this.#core.mesh;
-    this.#link.subscribe(subjectsOf(name).heartbeat("*"), (message) => {
-      this.#roster.hear(message.subject.split(".").at(-1) ?? "");
+    this.#link.subscribe(subjectsOf(name).heartbeat("*"), ({ subject, reply }) => {
+      const nodeId = subject.split(".").at(-1) ?? "";
+      // The server delivers here what any member says, but under reply subjects of its own.
+      if (isOwnReply(reply, inboxOf.node(nodeId))) this.#roster.hear(nodeId);
     });
     this.#stopService = await serve(this.#link, {
       name: serviceName,

@@ -6,6 +6,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { MemberSession, Refusal } from "../../control/index.js";
 import { keyOf } from "../../control/keys.js";
+import { thisPlace } from "../../control/twins.js";
 import { eventually, factsOf, type Joined, joinNode, type TestMesh, withMesh } from "./fixture.js";
 import { connectAs, connectFile } from "./raw.js";
 
@@ -24,7 +25,9 @@ async function withScene(work: (scene: Scene) => Promise<void>): Promise<void> {
     const admin = await mesh.admin();
     const { token } = await admin.tokens.create({ uses: 2 });
     const [attacker, victim] = [await joinNode(token, 1), await joinNode(token, 2)];
-    const watching = await mesh.session(victim);
+    const log = (event: string, fields: object) =>
+      void mesh.log.push({ event, fields: { ...fields } });
+    const watching = await mesh.session(victim, { log });
     const own = await mesh.session(attacker);
     await Promise.all([watching.ready(10_000), own.ready(10_000)]);
     await watching.writeNode(factsOf(2));
@@ -119,6 +122,61 @@ test("a member that uses up the identities of writes to come stops no controller
       (await admin.nodes.list()).map(({ name }) => name),
       ["m2"],
     );
+  });
+});
+
+test("a member that has its record delivered as another's twin ends no agent", async () => {
+  await withScene(async ({ mesh, attacker, victim, watching }) => {
+    const raw = await connectAs(mesh, attacker);
+    const { nodeId } = attacker.identity;
+    const own = `$KV.mesh.nodes.${nodeId}`;
+    // Not in the alphabet of runs, below and above all of them: the victim is to judge, or not to.
+    const place = { host: "thief", bootId: "b", address: "192.0.2.9", home: true, alone_ms: 1e15 };
+    const words = ["zz", "!"].map((run) => ({ ...place, id: run, run, yields: thisPlace().run }));
+    for (const word of words) {
+      await raw.connection.jetstream().publish(own, JSON.stringify(word));
+      const manager = await raw.connection.jetstreamManager({ checkAPI: false });
+      await manager.consumers.delete("KV_mesh", nodeId).catch(() => false);
+      await manager.consumers.add("KV_mesh", {
+        ...{ name: nodeId, filter_subject: own, ack_policy: AckPolicy.None },
+        ...{ deliver_policy: DeliverPolicy.LastPerSubject },
+        deliver_subject: `mesh.agent.${victim.identity.nodeId}.twin`,
+      });
+    }
+    const said = () => mesh.log.filter(({ event }) => event === "reply-refused").length;
+    await eventually("it was heard", () => said() >= 2 || watching.twins.duplicate !== null);
+    assert.is(watching.twins.duplicate, null);
+    await watching.writeNode(factsOf(2, { mtu: 1400 }));
+    await eventually("the victim's agent goes on", () => {
+      const node = watching.snapshot()?.nodes.get(victim.identity.nodeId);
+      return node?.mtu === 1400;
+    });
+  });
+});
+
+test("a member that has its record delivered as another's heartbeat makes nobody look alive", async () => {
+  await withScene(async ({ mesh, attacker }) => {
+    const admin = await mesh.admin();
+    const silent = await joinNode((await admin.tokens.create()).token, 3);
+    const raw = await connectAs(mesh, attacker);
+    const { nodeId } = attacker.identity;
+    const manager = await raw.connection.jetstreamManager({ checkAPI: false });
+    const made = await manager.consumers.add("KV_mesh", {
+      ...{ name: nodeId, ack_policy: AckPolicy.None, deliver_policy: DeliverPolicy.LastPerSubject },
+      ...{
+        filter_subject: "$KV.mesh.>",
+        deliver_subject: `mesh.heartbeat.${silent.identity.nodeId}`,
+      },
+    });
+    assert.ok(made.num_pending + made.delivered.consumer_seq > 0);
+    for (let round = 0; round < 5; round++) {
+      raw.publish(`$KV.mesh.nodes.${nodeId}`, "{}", `mesh.heartbeat.${silent.identity.nodeId}`);
+      await raw.connection.flush();
+      assert.is((await admin.nodes.show("n3")).lastSeen, null);
+    }
+    await (await mesh.session(silent)).ready(10_000);
+    const seen = async () => (await admin.nodes.show("n3")).lastSeen !== null;
+    await eventually("its own word counts", seen, 10_000);
   });
 });
 
