@@ -43,8 +43,11 @@ export class Collector {
   add(name: string, text: string): void {
     const path = join(this.#folder, this.name, name);
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const cut = text.length > TEXT_BYTES_MAX ? `${text.slice(0, TEXT_BYTES_MAX)}\n[cut]\n` : text;
-    writeFileSync(path, this.#redactor.clean(cut), { mode: 0o600 });
+    // Cleaned first: half of a secret, at the cut, would look like none.
+    const whole = this.#redactor.clean(text);
+    const isLong = whole.length > TEXT_BYTES_MAX;
+    const cut = isLong ? `${whole.slice(0, TEXT_BYTES_MAX)}\n[cut]\n` : whole;
+    writeFileSync(path, cut, { mode: 0o600 });
     this.#count++;
   }
 

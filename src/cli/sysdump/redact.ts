@@ -23,9 +23,16 @@ const PATTERNS: readonly RegExp[] = [
 const names = "(?:pass(?:word|wd|phrase)?|secret|seed|token|nt_?hash|jwt|creds?|private_?key)s?";
 const assigned = "[\"']?\\s*(?:[:=]\\s*|\\s+(?=[\"']))[\"']?";
 const NAMED = new RegExp(`(${names}${assigned})([^\\s"',;}\\])]{3,})`, "gi");
+/** In quotes, that may themselves stand in a quoted text: all up to the same quote, spaces too. */
+const QUOTED = new RegExp(
+  `(${names}(?:\\\\*["']?\\s*[:=]\\s*|\\s+))(\\\\*["'])(?:(?!\\2)(?:\\\\.|[^\\n]))+\\2`,
+  "gi",
+);
+/** A line of YAML, also one that is commented out: the rest of it. */
+const LINE = new RegExp(`^([ \\t]*(?:#[ \\t]*)?[\\w.-]*${names}:[ \\t]+)\\S.*$`, "gim");
 const OPTION = /(--(?:token|password|secret|creds)[= ])(\S+)/gi;
-/** user:password@host */
-const USERINFO = /(\b[a-z][a-z0-9+]*:\/\/)[^\s/@"']+@/gi;
+/** user:password@host, whatever the password is of. */
+const USERINFO = /(\b[a-z][a-z0-9+]*:\/\/)(?:(?!,[a-z][a-z0-9+]*:\/\/)[^\s"'<>])*@/gi;
 
 /** Fields of JSON that are secrets, or hold some. */
 const SECRET_FIELD =
@@ -63,6 +70,8 @@ export class Redactor {
     }
     for (const pattern of PATTERNS) cleaned = cleaned.replace(pattern, REMOVED);
     return cleaned
+      .replace(QUOTED, `$1$2${REMOVED}$2`)
+      .replace(LINE, `$1${REMOVED}`)
       .replace(NAMED, `$1${REMOVED}`)
       .replace(OPTION, `$1${REMOVED}`)
       .replace(USERINFO, `$1${REMOVED}@`);
@@ -97,7 +106,7 @@ export function secretsBelow(stateDir: string): Set<string> {
 }
 
 const isSecretFile = (path: string) =>
-  /\.(nk|key|creds|pem|jwt)$|\/(membership|pptp-[a-z]+|dials|mesh)\.json$|\/pending-token$/.test(
+  /\.(nk|key|creds|pem|jwt)$|\/(membership|pptp-[a-z]+|dials|mesh|cluster)\.json$|\/pending-token$/.test(
     path,
   );
 
