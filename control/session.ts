@@ -360,9 +360,7 @@ export class MemberSession extends EventEmitter {
   #beat(): void {
     if (!this.#link?.connected) return;
     const subject = subjectsOf(this.#membership.mesh).heartbeat(this.nodeId);
-    // The reply shows that it is the node's own word (controller.ts).
-    const reply = `${inboxOf.node(this.nodeId)}.beat`;
-    this.#link.publish(subject, JSON.stringify({ time: new Date().toISOString() }), reply);
+    this.#link.publish(subject, JSON.stringify({ time: new Date() }), `${this.#link.inbox}.beat`);
     this.#renewal.check();
   }
 

@@ -63,8 +63,8 @@ export class Bucket {
    * that are under way at the same moment under one expected revision, 2.9.10 takes all (its leader
    * compares when they come, not when they are applied). It does keep the identities of messages
    * under way, so of those that say the same one it takes one: ADR 0043. Identities hold for the
-   * whole stream, whatever the key: who could foretell one would use it up with a record of its own,
-   * and nobody could write (a member's removal, say) for two minutes, again and again.
+   * whole stream, whatever the key: who could foretell one would use it up with a record of its
+   * own, and nobody could write (a member's removal, say) for two minutes, again and again.
    */
   #writeId(key: string, expected: number): string {
     return createHmac("sha256", this.#secret).update(`${key}@${expected}`).digest("base64url");

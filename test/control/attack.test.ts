@@ -154,7 +154,7 @@ test("a member that has its record delivered as another's twin ends no agent", a
   });
 });
 
-test("a member that has its record delivered as another's heartbeat makes nobody look alive", async () => {
+test("a member's record delivered as another's heartbeat makes nobody look alive", async () => {
   await withScene(async ({ mesh, attacker }) => {
     const admin = await mesh.admin();
     const silent = await joinNode((await admin.tokens.create()).token, 3);

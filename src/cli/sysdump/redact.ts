@@ -106,9 +106,8 @@ export function secretsBelow(stateDir: string): Set<string> {
 }
 
 const isSecretFile = (path: string) =>
-  /\.(nk|key|creds|pem|jwt)$|\/(membership|pptp-[a-z]+|dials|mesh|cluster)\.json$|\/pending-token$/.test(
-    path,
-  );
+  /\.(nk|key|creds|pem|jwt)$|\/pending-token$/.test(path) ||
+  /\/(membership|pptp-[a-z]+|dials|mesh|cluster)\.json$/.test(path);
 
 /** Everything in such a file that is long enough to be one. */
 function secretsIn(path: string): string[] {
