@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { createIdentity } from "../../control/index.js";
+import { ControlError, createIdentity } from "../../control/index.js";
 import { Bucket, Link, parseCredentials, signingKey } from "../../control/nats/index.js";
 import { inboxOf } from "../../control/subjects.js";
 import { TestCluster } from "./cluster-fixture.js";
@@ -19,6 +19,21 @@ async function bucketAt(index: number): Promise<Bucket> {
   const link = await Link.open({ ...way, user: () => user, inbox, name: "test" });
   cluster.later(() => link.close());
   return new Bucket(link, cluster.mesh.name);
+}
+
+/** An election takes 4 to 9 s, on a busy machine several of them: what fails is asked again. */
+async function soon<T>(what: string, work: () => Promise<T>): Promise<T> {
+  const began = performance.now();
+  const passing = ["MESHD_TIMEOUT", "MESHD_NO_NATS", "MESHD_NO_CONTROLLER"];
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      const code = error instanceof ControlError ? error.code : "";
+      const took_ms = performance.now() - began;
+      if (!passing.includes(code) || took_ms > 90_000) throw new Error(`${what}: ${error}`);
+    }
+  }
 }
 
 /** Whether a server takes a node's credentials no more. */
@@ -110,15 +125,17 @@ test("any one server may be killed: joins, requests, renewals and changes go on"
     const index = [leader, 0, 1, 2].find((one) => !killed.has(one)) as number;
     killed.add(index);
     await cluster.killServer(index);
-    const { identity } = await joinNode(token, 100 + round);
-    await admin.nodes.rename(`n${100 + round}`, `m${round}`);
+    const identity = createIdentity();
+    await soon("a join", () => joinNode(token, 100 + round, identity));
+    await soon("a change", () => admin.nodes.rename(`n${100 + round}`, `m${round}`));
     await eventually("the session has another server", () => session.connected);
-    await session.renew();
+    await soon("a renewal", () => session.renew());
     await session.writeNode(factsOf(100, { mtu: 1400 + round }));
     const nameSeen = () => session.snapshot()?.members.get(identity.nodeId)?.name;
-    await eventually("the change is seen", () => nameSeen() === `m${round}`, 60_000);
-    const gone = await joinNode(token, 110 + round);
-    await admin.nodes.remove(`n${110 + round}`);
+    await eventually("the change is seen", () => nameSeen() === `m${round}`, 120_000);
+    const other = createIdentity();
+    const gone = await soon("a join", () => joinNode(token, 110 + round, other));
+    await soon("a removal", () => admin.nodes.remove(gone.identity.nodeId));
     await cluster.startServer(index);
     await cluster.healed();
     // It was away when the credentials were revoked.
