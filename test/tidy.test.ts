@@ -141,6 +141,35 @@ test("every import follows the table of rooms and goes through a door", () => {
   assert.equal(wrong, []);
 });
 
+/** Files that reach themselves again by what is loaded at their start. */
+function circles(): string[] {
+  const next = new Map<string, string[]>();
+  for (const path of product) {
+    const texts = [...readFileSync(path, "utf8").matchAll(STATIC)].filter((match) => !match[1]);
+    const targets = texts.map((match) => normalize(join(dirname(path), match[2] ?? "")));
+    next.set(
+      path,
+      targets.map((target) => target.replace(/\.js$/, ".ts")),
+    );
+  }
+  return product.filter((path) => {
+    const seen = new Set<string>();
+    const waiting = [...(next.get(path) ?? [])];
+    for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
+      if (!seen.has(at)) waiting.push(...(next.get(at) ?? []));
+      seen.add(at);
+    }
+    return seen.has(path);
+  });
+}
+
+test("no file loads itself by way of others: types may go both ways", () => {
+  assert.equal(
+    circles().filter((path) => !path.startsWith("assembly/")),
+    [],
+  );
+});
+
 test("no file is longer than 400 lines and no line wider than 100 columns", () => {
   const long = sources.filter((path) => linesOf(path).length - 1 > LINES_MAX);
   const wide = sources.flatMap((path) =>

@@ -3,12 +3,12 @@ import { loadMesh, type Mesh } from "../../control/index.js";
 import { meshDir, meshHere } from "./admin.js";
 import { CommandError, type Context, type Invocation } from "./command.js";
 import { runController } from "./controller-process.js";
+import { answering } from "./controller-ready.js";
 import type { ControllerState } from "./controller-state.js";
 import { launch, serviceArgv } from "./launch.js";
 import { Progress, print } from "./output.js";
 import { runningPid } from "./process-files.js";
 import { remember } from "./remembered.js";
-import { answering } from "./up-run.js";
 
 /** Runs `meshd controller`. */
 export async function controller(

@@ -1,7 +1,7 @@
 // meshd down: stops what up, controller or join started; nothing is forgotten.
 import { type Command, CommandError, type Context, type Invocation } from "./command.js";
 import { Progress, print } from "./output.js";
-import type { ServiceName } from "./process-files.js";
+import { natsDir, type ServiceName } from "./process-files.js";
 import { stopService } from "./stop.js";
 
 export const command: Command = {
@@ -21,7 +21,6 @@ export const command: Command = {
 
 /** A controller that was killed could not stop its server. */
 async function stopServerLeft({ settings }: Invocation): Promise<boolean> {
-  const { natsDir } = await import("./controller-process.js");
   const { stopNatsServer } = await import("../natsd/index.js");
   return stopNatsServer(natsDir(settings));
 }

@@ -1,4 +1,5 @@
-// Process ids of what this host runs for meshd: one file per service in the run directory.
+// Files of the processes that this host runs for meshd: process ids in the run directory, logs and
+// nats-server's folder in the state directory.
 import { readFileSync, rmSync } from "node:fs";
 import { STOP_TIMEOUT_MS } from "../config/index.js";
 import { CommandError } from "./command.js";
@@ -13,6 +14,8 @@ export interface Place {
 
 export const pidFile = (place: Place, name: ServiceName) => `${place.runDir}/${name}.pid`;
 export const logFile = (place: Place, name: ServiceName) => `${place.stateDir}/${name}.log`;
+/** Where the nats-server of `up` has its files. */
+export const natsDir = (place: Pick<Place, "stateDir">) => `${place.stateDir}/nats`;
 
 const POLL_MS = 25;
 

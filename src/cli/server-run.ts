@@ -22,18 +22,21 @@ import {
 import { startNatsServer } from "../natsd/index.js";
 import type { Log } from "../telemetry/index.js";
 import { othersReady } from "./cluster-look.js";
-import { keepServer, natsDir, type OwnServer, type RunningServer } from "./controller-process.js";
 import { plainWarnings, stateOf, writeControllerState } from "./controller-state.js";
 import { readIfThere, writeSecret } from "./files.js";
-import type { Place } from "./process-files.js";
+import {
+  FAILED_BEATS,
+  keepServer,
+  type OwnServer,
+  ROOM_BYTES,
+  type RunningServer,
+} from "./keep-server.js";
+import { natsDir, type Place } from "./process-files.js";
 
 const look_ms = 2_000;
 const again_ms = 1_000;
 /** The own server is asked how it is at each third look. */
 const own_looks = 3;
-/** As many as the keeper of the server asks for. */
-const OFF_LOOKS = 3;
-const ROOM_BYTES = 1 << 20;
 /** A cluster that does not take the records by then is given up for this time. */
 const grow_max_ms = 90_000;
 
@@ -209,8 +212,8 @@ class Round {
     this.#looks++;
     const { mesh, place } = this.#run;
     if (await isFull(natsDir(place))) this.#wasFull = true;
-    else if (this.#wasFull) this.#offLooks = OFF_LOOKS;
-    if (this.#looks % own_looks !== 0 || this.#offLooks >= OFF_LOOKS) return;
+    else if (this.#wasFull) this.#offLooks = FAILED_BEATS;
+    if (this.#looks % own_looks !== 0 || this.#offLooks >= FAILED_BEATS) return;
     const name = serverName(mesh, self);
     const isOff = await isJetStreamOff(mesh, this.#server?.url ?? "", name);
     this.#offLooks = isOff ? this.#offLooks + 1 : 0;

@@ -2,7 +2,6 @@
 import { existsSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import {
-  AdminClient,
   completeMesh,
   createMesh,
   type Ends,
@@ -17,14 +16,14 @@ import {
 } from "../../control/index.js";
 import { meshDir, meshHere } from "./admin.js";
 import { CommandError, type Context, type Invocation } from "./command.js";
-import { natsDir, runController } from "./controller-process.js";
+import { runController } from "./controller-process.js";
+import { answering } from "./controller-ready.js";
 import { type ControllerState, controllerState } from "./controller-state.js";
 import { endsHere, endsText } from "./ends.js";
 import { offlineKeysNote } from "./keys.js";
 import { launch, serviceArgv } from "./launch.js";
-import { givenAuthorities } from "./nats-ca.js";
 import { fields, Progress, print, warningLines } from "./output.js";
-import { runningPid } from "./process-files.js";
+import { natsDir, runningPid } from "./process-files.js";
 import {
   type ClusterView,
   clusterHosts,
@@ -130,30 +129,6 @@ async function startUp(
     wantSystemd: !invocation.has("no-systemd"),
   });
   return answer;
-}
-
-/** Ready is: the process says so, and a question through NATS is answered. */
-export async function answering(
-  invocation: Invocation,
-  mesh: Mesh,
-  pid: number,
-): Promise<ControllerState | undefined> {
-  try {
-    const state = controllerState(invocation.settings);
-    if (state?.pid !== pid) return undefined;
-    // It waits for the others of its cluster, and says so.
-    if (state.controllerId === "") return state;
-    const admin = await AdminClient.connect({
-      servers: state.nats.split(","),
-      ca: givenAuthorities(invocation.settings) ?? mesh.ca,
-      credentials: mesh.adminCredentials,
-      mesh: mesh.name,
-    });
-    await admin.config.get().finally(() => admin.close());
-    return state;
-  } catch {
-    return undefined;
-  }
 }
 
 async function ensureMesh(

@@ -6,13 +6,13 @@ import {
   createMesh,
   type Mesh,
   natsIncludeText,
-  type ServersRecord,
   setMeshServers,
 } from "../../control/index.js";
 import { meshDir, meshHere } from "./admin.js";
+import { announce } from "./announced.js";
 import { CommandError, type Context, type Invocation } from "./command.js";
 import { controller } from "./controller-run.js";
-import { readIfThere, writeSecret } from "./files.js";
+import { writeSecret } from "./files.js";
 import { givenAuthorities } from "./nats-ca.js";
 import { checkUnchanged, givenMeshSettings } from "./up-plan.js";
 
@@ -29,23 +29,6 @@ export async function upWithServers(
     throw await setupNeeded(invocation, mesh, servers);
   }
   return controller(invocation, context);
-}
-
-const announceFile = (mesh: Mesh) => `${mesh.dir}/servers.json`;
-
-/** Members are to hear of these: a list that differs from the last one counts as a newer one. */
-function announce(mesh: Mesh, urls: string[]): void {
-  const before = announced(mesh);
-  const servers = urls.map((url) => ({ url, routePort: null }));
-  if (before?.servers.map(({ url }) => url).join() === urls.join()) return;
-  const record: ServersRecord = { generation: (before?.generation ?? 0) + 1, servers };
-  writeSecret(announceFile(mesh), `${JSON.stringify(record)}\n`);
-}
-
-/** What `up --nats` was given last here. */
-export function announced(mesh: Mesh): ServersRecord | undefined {
-  const text = readIfThere(announceFile(mesh));
-  return text === undefined ? undefined : (JSON.parse(text) as ServersRecord);
 }
 
 async function ensureMesh(invocation: Invocation, servers: string[]): Promise<Mesh> {
