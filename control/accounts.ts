@@ -3,6 +3,7 @@
 // when the node may no longer serve.
 import { EventEmitter } from "node:events";
 import { rm } from "node:fs/promises";
+import { type BackoffLimits, backoff_ms } from "./backoff.js";
 import type { Fields } from "./check.js";
 import { canonicalJson, type Trust } from "./envelope.js";
 import { ControlError, type ControlLog } from "./errors.js";
@@ -42,8 +43,7 @@ export interface AccountsOptions {
   log: ControlLog;
 }
 
-const retry_min_ms = 500;
-const retry_max_ms = 30_000;
+const retry: BackoffLimits = { least_ms: 500, most_ms: 30_000 };
 const pages_max = 100;
 
 /** Event: "changed" when what users() gives is another. */
@@ -129,14 +129,11 @@ export class Accounts extends EventEmitter {
   /** After a failure, and while the controller that answered has not heard of a change itself. */
   #again(): void {
     if (this.#isClosed) return;
-    const whole_ms = Math.min(retry_min_ms * 2 ** this.#failures++, retry_max_ms);
-    this.#retry ??= setTimeout(
-      () => {
-        this.#retry = null;
-        this.refresh();
-      },
-      whole_ms * (0.5 + Math.random() / 2),
-    );
+    const wait_ms = backoff_ms(retry, this.#failures++);
+    this.#retry ??= setTimeout(() => {
+      this.#retry = null;
+      this.refresh();
+    }, wait_ms);
   }
 
   async #fetch(): Promise<void> {

@@ -1,13 +1,13 @@
 // A node's own records: what it wants to be in the store under its keys, written when the store has
 // something else.
+import { type BackoffLimits, backoff_ms } from "./backoff.js";
 import { canonicalJson, nextSerial, seal } from "./envelope.js";
 import { keyOf } from "./keys.js";
 import type { Ledger } from "./ledger.js";
 import type { Bucket, SigningKey } from "./nats/index.js";
 import type { EndpointRecord, NodeRecord } from "./records.js";
 
-const retry_min_ms = 500;
-const retry_max_ms = 30_000;
+const retry: BackoffLimits = { least_ms: 500, most_ms: 30_000 };
 
 export class OwnRecords {
   readonly #meshId: string;
@@ -99,20 +99,17 @@ export class OwnRecords {
       }
     } catch (error) {
       this.#onTrouble(error instanceof Error ? error.message : String(error));
-      this.#retry ??= setTimeout(() => {
-        this.#retry = null;
-        void this.flush();
-      }, this.#wait_ms());
+      this.#retry ??= setTimeout(
+        () => {
+          this.#retry = null;
+          void this.flush();
+        },
+        backoff_ms(retry, this.#failures++),
+      );
     } finally {
       // Not in a later turn: who asks from now on must find nothing running.
       this.#flushing = null;
     }
-  }
-
-  /** Doubles with each failure in a row; between half and the whole, not all nodes at once. */
-  #wait_ms(): number {
-    const whole_ms = Math.min(retry_min_ms * 2 ** this.#failures++, retry_max_ms);
-    return whole_ms * (0.5 + Math.random() / 2);
   }
 
   async #writeDifferences(bucket: Bucket): Promise<void> {

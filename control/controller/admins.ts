@@ -21,7 +21,7 @@ import { formerKeys_max } from "../validate.js";
 import { afterRevocation } from "./admission.js";
 import type { Core } from "./core.js";
 import { refuseKeyOfOther } from "./key-owners.js";
-import { Pace } from "./pace.js";
+import { Sparing } from "./sparing.js";
 
 /** How often the credentials of the mesh's folder are looked at: far below half of a day. */
 const keep_ms = 3_600_000;
@@ -70,7 +70,7 @@ const never = (what: string): never => {
 export class Admins {
   readonly #core: Core;
   #keeping: NodeJS.Timeout | null = null;
-  readonly #looks = new Pace(1_000, 100);
+  readonly #looks = new Sparing(1_000, 100);
   constructor(core: Core) {
     this.#core = core;
   }

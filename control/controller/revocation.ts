@@ -2,6 +2,7 @@
 // connections at once and keep the list in their resolver directory over a restart. The list is
 // derived from the records, so that no controller forgets one.
 import { setTimeout as sleep } from "node:timers/promises";
+import { type BackoffLimits, backoff_ms } from "../backoff.js";
 import { ControlError, type ControlLog } from "../errors.js";
 import type { Mesh, MeshSecrets } from "../mesh.js";
 import {
@@ -15,8 +16,7 @@ import {
 import { inboxOf } from "../subjects.js";
 
 /** Between two looks when all goes well, and at most when it does not. */
-const look_ms = 1_000;
-const retry_max_ms = 60_000;
+const retry: BackoffLimits = { least_ms: 1_000, most_ms: 60_000 };
 
 export class Revocation {
   readonly #mesh: Mesh;
@@ -108,8 +108,7 @@ export class Revocation {
   #workLater(): void {
     if (this.#retry) clearTimeout(this.#retry);
     if (this.#ended) return;
-    const whole_ms = Math.min(look_ms * 2 ** this.#failures, retry_max_ms);
-    this.#retry = setTimeout(() => this.#work(), whole_ms * (0.5 + Math.random() / 2));
+    this.#retry = setTimeout(() => this.#work(), backoff_ms(retry, this.#failures));
   }
 
   async #send(): Promise<void> {

@@ -1,6 +1,6 @@
 // How often something is said of one thing, however often it happens.
 
-export class Pace {
+export class Sparing {
   readonly #said = new Map<string, number>();
   constructor(
     /** Milliseconds between two times. */
