@@ -1,4 +1,4 @@
-// How long to wait after failures in a row: each doubles the wait, and thousands do not come at once.
+// How long to wait after failures in a row: each doubles the wait; a thousand do not come at once.
 
 export interface BackoffLimits {
   least_ms: number;

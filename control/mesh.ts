@@ -201,7 +201,8 @@ export async function readMeshFile(dir: string): Promise<MeshFile> {
     if (contents.version !== 1 || typeof contents.meshId !== "string") throw new Error("version");
     return { ...contents, config: completeConfig({ ...contents.config }) };
   } catch (cause) {
-    throw new ControlError("MESHD_BAD_RECORD", `${join(dir, files.mesh)} is damaged`, { cause });
+    const what = `${join(dir, files.mesh)} is damaged; put the one of a backup of ${dir} in its place`;
+    throw new ControlError("MESHD_BAD_RECORD", what, { cause });
   }
 }
 
@@ -290,7 +291,8 @@ export async function loadSecrets(mesh: Mesh): Promise<MeshSecrets> {
   const grant = await readKey(join(mesh.dir, files.grant));
   if (!signer || !grant) {
     const missing = signer ? files.grant : files.signer;
-    throw new ControlError("MESHD_NO_MESH", `${mesh.dir} has no ${missing}: no controller can run`);
+    const what = `${mesh.dir} has no ${missing}: no controller can run; take it from a backup`;
+    throw new ControlError("MESHD_NO_MESH", what);
   }
   const system = await readTextFile(join(mesh.dir, files.system));
   return {

@@ -12,6 +12,8 @@ export interface PairsOptions {
   file: string | null;
   ask: (request: object) => Promise<{ fields: Fields; secret: string }>;
   log: ControlLog;
+  /** Monotonic, in milliseconds; tests have their own. */
+  now?: () => number;
 }
 
 /** After a refusal the same answer is given for so long, twice as long after each further one. */
@@ -29,6 +31,7 @@ function notAPair(nodeId: string): ControlError {
 
 export class Pairs {
   readonly #options: PairsOptions;
+  readonly #now: () => number;
   readonly #secrets = new Map<string, string>();
   #isClosed = false;
   readonly #wanted = new Set<string>();
@@ -39,6 +42,7 @@ export class Pairs {
 
   constructor(options: PairsOptions) {
     this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
   }
 
   /** Takes in what an earlier run kept, of this mesh. */
@@ -71,7 +75,7 @@ export class Pairs {
     const asked = this.#asked.get(nodeId);
     if (asked) return asked;
     const refused = this.#refused.get(nodeId);
-    if (refused && performance.now() < refused.until) return Promise.reject(refused.error);
+    if (refused && this.#now() < refused.until) return Promise.reject(refused.error);
     this.#next ??= this.#askTogether();
     this.#wanted.add(nodeId);
     const asking = this.#next
@@ -90,7 +94,7 @@ export class Pairs {
     if (!(error instanceof ControlError) || UNASKED.has(error.code)) return;
     const before_ms = this.#refused.get(nodeId)?.pause_ms ?? pause_min_ms / 2;
     const pause_ms = Math.min(2 * before_ms, pause_max_ms);
-    this.#refused.set(nodeId, { error, pause_ms, until: performance.now() + pause_ms });
+    this.#refused.set(nodeId, { error, pause_ms, until: this.#now() + pause_ms });
   }
 
   /** Waits a turn for others to ask; what is given back tells each its own. */

@@ -132,7 +132,8 @@ export class Tokens {
       const usedBy = [...before.usedBy, nodeId].slice(-keptUsers_max);
       return { ...before, uses: before.uses + 1, usedBy };
     });
-    if (!token) throw new ControlError("MESHD_TOKEN_INVALID", "there is no such token");
+    if (!token)
+      throw new ControlError("MESHD_TOKEN_INVALID", "there is no such token; make a new one");
     return { token, fresh: fresh ?? false };
   }
 

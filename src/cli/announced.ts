@@ -1,4 +1,4 @@
-// The servers that `meshd up --nats` was given last here, as the controller announces them to members.
+// The servers that `meshd up --nats` was given last here: members are to hear of them.
 import type { Mesh, ServersRecord } from "../../control/index.js";
 import { readIfThere, writeSecret } from "./files.js";
 

@@ -1,4 +1,4 @@
-// The nats-server of `meshd up`, looked after while it runs: started again when it is gone or silent.
+// The nats-server of `meshd up` while it runs: started again when it is gone or silent.
 import { rm, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ServerCertificate } from "../../control/index.js";
