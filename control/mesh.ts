@@ -201,7 +201,7 @@ export async function readMeshFile(dir: string): Promise<MeshFile> {
     if (contents.version !== 1 || typeof contents.meshId !== "string") throw new Error("version");
     return { ...contents, config: completeConfig({ ...contents.config }) };
   } catch (cause) {
-    const what = `${join(dir, files.mesh)} is damaged; put the one of a backup of ${dir} in its place`;
+    const what = `${join(dir, files.mesh)} is damaged; take the one of a backup`;
     throw new ControlError("MESHD_BAD_RECORD", what, { cause });
   }
 }
