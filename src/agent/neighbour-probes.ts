@@ -13,7 +13,14 @@ import {
   PROBE_SIZE,
 } from "../../assembly/shared/layout.js";
 import { canonicalAddress, parseAddress } from "./prefix.js";
-import type { NeighbourEar } from "./probes.js";
+import type { ProbeReply } from "./probe-packets.js";
+
+/** What comes by the way of directly routed packets. */
+export interface NeighbourEar {
+  onReply: (reply: ProbeReply) => void;
+  /** Somebody asked, and was answered; what it said of hearing us (PROBE_HEARD_*), or 0. */
+  onRequest: (source: ProbeReply["source"], said: number) => void;
+}
 
 /** What the prober needs of it. */
 export interface NeighbourWay {

@@ -5,7 +5,7 @@ import type { PeerSign } from "../datapath/index.js";
 import { IDLE_INTERVAL_MS, Order } from "./life/order.js";
 import { PeerLife, UNANSWERED_MS, type Verdict } from "./life/peer-life.js";
 import { LifeLog, stateOf, wayProblem } from "./life/report.js";
-import type { NeighbourWay } from "./neighbour-probes.js";
+import type { NeighbourEar, NeighbourWay } from "./neighbour-probes.js";
 import type { PlannedPeer } from "./plan/types.js";
 import { parseAddress } from "./prefix.js";
 import { decodeReply, encodeEcho, encodeProbe, type ProbeReply } from "./probe-packets.js";
@@ -40,13 +40,6 @@ interface Target {
 
 interface Asked extends Question {
   key: string;
-}
-
-/** What comes by the way of directly routed packets. */
-export interface NeighbourEar {
-  onReply: (reply: ProbeReply) => void;
-  /** Somebody asked, and was answered; what it said of hearing us (PROBE_HEARD_*), or 0. */
-  onRequest: (source: ProbeReply["source"], said: number) => void;
 }
 
 export interface ProberOptions {

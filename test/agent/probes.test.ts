@@ -1,14 +1,10 @@
 // Whom a prober asks, and what it makes of answers; who lives and who hears whom: life.test.ts.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import type { NeighbourEar } from "../../src/agent/neighbour-probes.js";
 import type { PlannedPeer } from "../../src/agent/plan/types.js";
 import type { ProbeReply } from "../../src/agent/probe-packets.js";
-import {
-  type NeighbourEar,
-  PROBES_PER_SECOND,
-  Prober,
-  type ProberOptions,
-} from "../../src/agent/probes.js";
+import { PROBES_PER_SECOND, Prober, type ProberOptions } from "../../src/agent/probes.js";
 import { answer, Signs } from "./probe-world.js";
 
 function member(index: number): PlannedPeer {

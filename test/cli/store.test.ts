@@ -1,15 +1,14 @@
 // meshd store report and accept, on a mesh whose store is taken away between down and up.
 import { existsSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { LeaseView, StoreView } from "../../control/index.js";
 import { until } from "../support/netns.js";
+import { freePort, meshd } from "./real.js";
 import { makeWorld, type Outcome, type World } from "./world.js";
 
 const test = suite<{ world: World }>("store");
-const program: [string, string] = [process.execPath, resolve("bin/meshd")];
 
 test.before((given) => {
   given.world = makeWorld();
@@ -19,24 +18,10 @@ test.after(async ({ world }) => {
   world.remove();
 });
 
-function meshd(world: World, ...words: string[]): Promise<Outcome> {
-  return world.run(words, { program });
-}
-
 async function good(world: World, ...words: string[]): Promise<Outcome> {
   const done = await meshd(world, ...words);
   assert.is(done.code, 0, `${words.join(" ")}: ${done.err}`);
   return done;
-}
-
-function freePort(): Promise<number> {
-  const server = createServer();
-  return new Promise((done) => {
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => done(typeof address === "object" && address ? address.port : 0));
-    });
-  });
 }
 
 /** The controller writes down what it saw within a few seconds. */

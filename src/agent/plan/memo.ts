@@ -4,7 +4,7 @@
 
 import type { LostClaims, PrefixClaim } from "../overlap.js";
 import { comparePrefixes, type Prefix } from "../prefix.js";
-import type { Claimed, KnownOwners, OwnerPart } from "./owners.js";
+import type { Claimed, KnownOwners, OwnerPart } from "./owner-parts.js";
 import type { PeerPart } from "./parts.js";
 import { byText } from "./routes.js";
 import { byOwner, type Present, Standing } from "./standing.js";

@@ -1,20 +1,14 @@
 // What each member and static peer would be, and what it claims: each alone, before they are
 // compared with one another. Made again only when its own records changed.
-import type {
-  LeaseRecord,
-  MemberRecord,
-  MeshConfig,
-  MeshSnapshot,
-  PeerRecord,
-} from "../../../control/index.js";
+import type { MemberRecord, PeerRecord } from "../../../control/index.js";
 import type { PrefixClaim } from "../overlap.js";
 import { comparePrefixes } from "../prefix.js";
 import { changedKeys } from "./changes.js";
-import { type Form, formKey } from "./forms.js";
+import { formKey } from "./forms.js";
 import type { Memo } from "./memo.js";
+import type { KnownOwners, OwnerPart } from "./owner-parts.js";
 import {
   type Around,
-  type Candidate,
   mayForward,
   memberCandidate,
   memberClaims,
@@ -22,36 +16,7 @@ import {
   staticCandidate,
   staticClaims,
 } from "./peers.js";
-import type { LocalFacts, Problem } from "./types.js";
-
-/** What an owner claims: it depends on less than the rest. */
-export interface Claimed {
-  /** In order. */
-  claims: readonly PrefixClaim[];
-  problems: readonly Problem[];
-}
-
-export interface OwnerPart extends Claimed {
-  owner: string;
-  /** null: nothing can be sent to it, or it is this node. */
-  candidate: Candidate | null;
-}
-
-/** What the parts of an earlier plan were made from. */
-export interface KnownOwners {
-  config: MeshConfig;
-  local: LocalFacts;
-  members: ReadonlyMap<string, MemberRecord>;
-  nodes: MeshSnapshot["nodes"];
-  leases: ReadonlyMap<string, LeaseRecord>;
-  peers: ReadonlyMap<string, PeerRecord>;
-  confirmed: ReadonlyMap<string, Form>;
-  /** Calls between members: parts with them are made anew each time. */
-  hasPairs: boolean;
-  parts: readonly OwnerPart[];
-  /** Members' places in `parts`. */
-  at: Map<string, number>;
-}
+import type { LocalFacts } from "./types.js";
 
 function inOrder(claims: PrefixClaim[]): PrefixClaim[] {
   return claims.sort((a, b) => comparePrefixes(a.prefix, b.prefix));

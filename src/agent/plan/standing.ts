@@ -3,7 +3,7 @@
 import type { ClaimRecord, MeshSnapshot } from "../../../control/index.js";
 import { canonicalAddress } from "../prefix.js";
 import { changedKeys, differenceOf } from "./changes.js";
-import type { OwnerPart } from "./owners.js";
+import type { OwnerPart } from "./owner-parts.js";
 import type { Candidate, Report } from "./peers.js";
 import { byText } from "./routes.js";
 import type { LocalFacts } from "./types.js";
