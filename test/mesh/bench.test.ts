@@ -201,7 +201,8 @@ function credentialsOfNode(name: string): string {
 }
 
 rootTest(test, "a node's own credentials may not ask for it", () => {
-  const refused = refusalOf(lab.control, ["n1", "n2", "--creds", credentialsOfNode("n1")]);
+  const ca = ["--nats-ca", join(lab.node("n1").stateDir, "ca.pem")];
+  const refused = refusalOf(lab.control, ["n1", "n2", "--creds", credentialsOfNode("n1"), ...ca]);
   assert.is(refused.code, "MESHD_PERMISSION");
 });
 

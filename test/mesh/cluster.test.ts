@@ -49,7 +49,8 @@ function pinging(from: string, to: string): () => Promise<{ sent: number; lost: 
   child.stdout.on("data", (data) => {
     text += data;
   });
-  const ended = new Promise((resolve) => child.once("exit", resolve));
+  // Not "exit": what it says at its end is still to be read then.
+  const ended = new Promise((resolve) => child.once("close", resolve));
   return async () => {
     child.kill("SIGINT");
     await ended;
