@@ -121,9 +121,19 @@ export class OwnRecords {
       if (inStore === wanted && !this.#spoiled.delete(key)) continue;
       const serial = nextSerial(held?.serial ?? 0);
       const value = seal(this.#meshId, key, record, serial, this.#signer);
-      const revision = await bucket.put(key, value);
+      const revision = await this.#put(bucket, key, value);
       this.#written.set(key, wanted);
       if (revision !== null) this.#ledger.apply({ key, revision, value, deleted: false });
+    }
+  }
+
+  /** What the store did not take is still missing there: a later round writes it all the same. */
+  async #put(bucket: Bucket, key: string, value: string): Promise<number | null> {
+    try {
+      return await bucket.put(key, value);
+    } catch (error) {
+      this.#spoiled.add(key);
+      throw error;
     }
   }
 
