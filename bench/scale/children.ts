@@ -24,6 +24,11 @@ function profiling(name: string): string[] {
   return dir === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${dir}/${name}`];
 }
 
+/** By itself or by a signal. */
+function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null;
+}
+
 type Kind = Answer["answer"];
 
 export class Crowd {
@@ -55,7 +60,7 @@ export class Crowd {
   }
 
   async end(): Promise<void> {
-    if (this.process.exitCode !== null) return;
+    if (hasEnded(this.process)) return;
     const gone = once(this.process, "exit");
     this.send({ order: "end" });
     const timer = setTimeout(() => this.process.kill("SIGKILL"), 20_000);
@@ -90,7 +95,7 @@ export class ControllerProcess {
   }
 
   async end(): Promise<void> {
-    if (this.process.exitCode !== null) return;
+    if (hasEnded(this.process)) return;
     const gone = once(this.process, "exit");
     this.process.disconnect();
     await gone;
