@@ -127,7 +127,8 @@ test("any one server may be killed: joins, requests, renewals and changes go on"
     await cluster.killServer(index);
     const identity = createIdentity();
     await soon("a join", () => joinNode(token, 100 + round, identity));
-    await soon("a change", () => admin.nodes.rename(`n${100 + round}`, `m${round}`));
+    // By its key: asked again, it may bear the new name already.
+    await soon("a change", () => admin.nodes.rename(identity.nodeId, `m${round}`));
     await eventually("the session has another server", () => session.connected);
     await soon("a renewal", () => session.renew());
     await session.writeNode(factsOf(100, { mtu: 1400 + round }));

@@ -8,7 +8,7 @@ import { type Bucket, createKey, signingKey } from "../../control/nats/index.js"
 import { OwnRecords } from "../../control/own-records.js";
 import { eventually, factsOf } from "./fixture.js";
 
-test("a record that is gone from the store is written again, also when the first write fails", async () => {
+test("a record that the store lost is written until the store took it", async () => {
   const { nodeId, seed } = createIdentity();
   const trust = { meshId: "m", grantKey: createKey("account").publicKey };
   const own = new OwnRecords("m", signingKey(seed), new Ledger(trust), () => undefined);
