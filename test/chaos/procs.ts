@@ -1,6 +1,9 @@
 // The processes of a lab: who runs in which of its namespaces, and what each of them holds.
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { namespacePath } from "../support/netns.js";
+
+const END_LIMIT_MS = 5000;
 
 export type ProcessKind =
   | "agent"
@@ -88,3 +91,10 @@ function stateOf(pid: number): string {
 
 export const isAlive = (pid: number) => !["", "Z", "X"].includes(stateOf(pid));
 export const isStopped = (pid: number) => stateOf(pid) === "T";
+
+/** A killed process is gone a moment later: it has much memory to give back. */
+export async function hasEnded(pid: number): Promise<boolean> {
+  const deadline = Date.now() + END_LIMIT_MS;
+  while (isAlive(pid) && Date.now() < deadline) await sleep(20);
+  return !isAlive(pid);
+}

@@ -2,7 +2,7 @@
 import type { Random } from "../../support/random.js";
 import { type Fault, holdFor, must, pickControl, type World } from "../fault.js";
 import type { Place } from "../lab.js";
-import { isAlive, isStopped } from "../procs.js";
+import { hasEnded, isStopped } from "../procs.js";
 import { wireFault } from "./path.js";
 
 type Kind = "nats-server" | "controller";
@@ -29,7 +29,7 @@ function killed(kind: Kind, about: string): Fault {
       return {
         target: `${world.lab.hostName(place)}: ${kind} (SIGKILL)`,
         hold_ms: holdFor(dice, 1, 4),
-        proof: async () => must(!isAlive(pid), `${kind} ${pid} lives`),
+        proof: async () => must(await hasEnded(pid), `${kind} ${pid} lives`),
         heal: async () => {
           await world.lab.lab("up");
         },

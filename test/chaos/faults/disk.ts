@@ -13,7 +13,7 @@ import { join } from "node:path";
 import type { Random } from "../../support/random.js";
 import { type Fault, holdFor, must, pickControl, pickNode, type World } from "../fault.js";
 import type { Place } from "../lab.js";
-import { isAlive } from "../procs.js";
+import { hasEnded } from "../procs.js";
 
 const FILLER = "filler";
 const CHUNK = 64 * 1024;
@@ -113,7 +113,7 @@ const startOnFullDisk: Fault = {
     return {
       target: node,
       hold_ms: holdFor(dice, 1, 3),
-      proof: async () => must(!isAlive(pid) && isFull(place), "the disk has room"),
+      proof: async () => must((await hasEnded(pid)) && isFull(place), "the disk has room"),
       heal: async () => {
         empty(place);
         const now = await lab.status(node);

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Fault, holdFor, must, pickNode, type World } from "../fault.js";
-import { isAlive, isStopped } from "../procs.js";
+import { hasEnded, isStopped } from "../procs.js";
 
 const KILL_WORKER = fileURLToPath(new URL("../kill-worker.js", import.meta.url));
 const RESTART_LIMIT_MS = 10_000;
@@ -19,7 +19,7 @@ const agentKill: Fault = {
     return {
       target: node,
       hold_ms: holdFor(dice, 0, 5),
-      proof: async () => must(!isAlive(before.pid), `agent ${before.pid} lives`),
+      proof: async () => must(await hasEnded(before.pid), `agent ${before.pid} lives`),
       heal: async () => {
         await lab.meshd(lab.node(node), ["join"]);
         const after = await lab.status(node);
@@ -124,7 +124,7 @@ const nodeRestart: Fault = {
     return {
       target: node,
       hold_ms: holdFor(dice, 1, 6),
-      proof: async () => must(!isAlive(pid), `agent ${pid} lives`),
+      proof: async () => must(await hasEnded(pid), `agent ${pid} lives`),
       heal: async () => {
         await lab.lab("up");
       },
