@@ -1,0 +1,80 @@
+// Three nats-servers as one, a controller beside each: nothing ends with the loss of any one server.
+// No part of `npm test`: on a busy machine about every fourth run a session's view comes back later
+// than in two minutes (docs/control-plane.md). Run it: node dist/test/control/server-loss.js
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { ControlError, createIdentity } from "../../control/index.js";
+import { Link } from "../../control/nats/index.js";
+import { TestCluster } from "./cluster-fixture.js";
+import { codeOf, eventually, factsOf, type Joined, joinNode } from "./fixture.js";
+
+let cluster: TestCluster;
+
+/** An election takes 4 to 9 s, on a busy machine several of them: what fails is asked again. */
+async function soon<T>(what: string, work: () => Promise<T>): Promise<T> {
+  const began = performance.now();
+  const passing = ["MESHD_TIMEOUT", "MESHD_NO_NATS", "MESHD_NO_CONTROLLER"];
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      const code = error instanceof ControlError ? error.code : "";
+      const took_ms = performance.now() - began;
+      if (!passing.includes(code) || took_ms > 90_000) throw new Error(`${what}: ${error}`);
+    }
+  }
+}
+
+/** Whether a server takes a node's credentials no more. */
+async function isRefused({ identity, membership }: Joined, url: string): Promise<boolean> {
+  const user = () => ({ jwt: membership.jwt, seed: identity.seed });
+  const inbox = `_INBOX_${identity.nodeId}`;
+  const way = { servers: [url], ca: () => cluster.mesh.ca, user, inbox, name: "removed" };
+  const opened = Link.open(way);
+  const code = await codeOf(opened);
+  if (code === "") await (await opened).close();
+  return code === "MESHD_PERMISSION";
+}
+
+test.before(async () => {
+  cluster = await TestCluster.start();
+  await Promise.all([0, 1, 2].map((index) => cluster.controller(index, { replicas: 3 })));
+  await cluster.healed();
+});
+
+test.after(() => cluster.close());
+
+test("any one server may be killed: joins, requests, renewals and changes go on", async () => {
+  const admin = await cluster.admin();
+  const { token } = await admin.tokens.create({ uses: null });
+  const session = await cluster.session(await joinNode(token, 100));
+  await session.ready(15_000);
+  const killed = new Set<number>();
+  // The stream's leader first, then whoever leads after it, then the one that is left.
+  for (let round = 1; round <= 3; round++) {
+    const leader = await cluster.leader();
+    const index = [leader, 0, 1, 2].find((one) => !killed.has(one)) as number;
+    killed.add(index);
+    await cluster.killServer(index);
+    const identity = createIdentity();
+    await soon("a join", () => joinNode(token, 100 + round, identity));
+    // By its key: asked again, it may bear the new name already.
+    await soon("a change", () => admin.nodes.rename(identity.nodeId, `m${round}`));
+    await eventually("the session has another server", () => session.connected);
+    await soon("a renewal", () => session.renew());
+    await session.writeNode(factsOf(100, { mtu: 1400 + round }));
+    const nameSeen = () => session.snapshot()?.members.get(identity.nodeId)?.name;
+    await eventually("the change is seen", () => nameSeen() === `m${round}`, 120_000);
+    const other = createIdentity();
+    const gone = await soon("a join", () => joinNode(token, 110 + round, other));
+    await soon("a removal", () => admin.nodes.remove(gone.identity.nodeId));
+    await cluster.startServer(index);
+    await cluster.healed();
+    // It was away when the credentials were revoked.
+    const [back = ""] = cluster.urls(index);
+    await eventually("the removed node is refused there", () => isRefused(gone, back));
+  }
+  assert.equal(await admin.leases.audit(), []);
+});
+
+test.run();
