@@ -73,24 +73,10 @@ const protocolChange: Fault = {
         if (!lab.isOwn) await set(before);
         wrong.push(...(await changed(world, lab.isOwn ? protocol : before)));
         if (wrong.length > 0) throw new Error(wrong.join("; "));
-        await forgetPathMtus(world);
       },
     };
   },
 };
-
-/**
- * A pod's kernel keeps the size that a narrower path had for ten minutes (RFC 8201 section 4): that
- * is right, and would only hide from the next checks whether the mesh carries full size again.
- */
-export async function forgetPathMtus({ lab }: World): Promise<void> {
-  const pods = lab.nodes.flatMap((node) => node.pods.map(({ namespace }) => namespace));
-  for (const pod of pods) {
-    for (const family of ["-4", "-6"]) {
-      await lab.run(pod, ["ip", family, "route", "flush", "cache"]);
-    }
-  }
-}
 
 const removal: Fault = {
   name: "remove-rejoin",

@@ -3,7 +3,6 @@ import type { Impairment, LabWire } from "../../../src/lab/index.js";
 import { labClear, labImpair, labWires, UNIMPAIRED } from "../../../src/lab/index.js";
 import type { Random } from "../../support/random.js";
 import { type Fault, holdFor, must, pickNode, type World } from "../fault.js";
-import { forgetPathMtus } from "./change.js";
 
 type Way = "both" | "to" | "from";
 
@@ -77,7 +76,6 @@ export function wireFault(wish: WireFault): Fault {
         },
         heal: async () => {
           await labClear(lab.roots, lab.name, host);
-          if (set.mtu !== undefined) await forgetPathMtus(world);
         },
       };
     },
@@ -117,7 +115,6 @@ const narrowUnderlay: Fault = {
       },
       heal: async () => {
         await set(1500);
-        await forgetPathMtus(world);
       },
     };
   },
