@@ -28,7 +28,7 @@ const HEAVY = new Set([
 const WAITING = new Set(["agent", "cli", "control", "natsd"]);
 /** Of these, suites with a guest under emulation, which takes a whole processor. */
 const GUESTS = new Set(["interop", "peers"]);
-/** So many side by side: suites in all, of those with a guest, of those that make real traffic. */
+/** So many side by side: of each kind, and in all, where one with a guest counts twice. */
 const HEAVY_AT_ONCE = { all: 4, guest: 1, traffic: 2, waiting: 4 };
 
 interface SuiteResult {
@@ -122,6 +122,7 @@ function report(result: SuiteResult): void {
 
 type Kind = "guest" | "traffic" | "waiting";
 type AtOnce = Record<Kind | "all", number>;
+const WEIGHT: Record<Kind, number> = { guest: 2, traffic: 1, waiting: 1 };
 
 function kindOf({ folder }: Suite): Kind {
   if (GUESTS.has(folder)) return "guest";
@@ -135,7 +136,8 @@ function takeNext(
   atOnce: AtOnce,
 ): Suite | undefined {
   for (const kind of ["guest", "traffic", "waiting"] as const) {
-    if (running[kind] >= atOnce[kind]) continue;
+    const used = running.traffic + running.waiting + WEIGHT.guest * running.guest;
+    if (running[kind] >= atOnce[kind] || used + WEIGHT[kind] > atOnce.all) continue;
     const at = queue.findIndex((suite) => kindOf(suite) === kind);
     if (at >= 0) return queue.splice(at, 1)[0];
   }
@@ -155,7 +157,7 @@ async function runSuites(suites: Suite[], atOnce: AtOnce): Promise<SuiteResult[]
     results.push(result);
   };
   while (queue.length > 0 || begun.size > 0) {
-    const next = begun.size < atOnce.all ? takeNext(queue, running, atOnce) : undefined;
+    const next = takeNext(queue, running, atOnce);
     if (next === undefined) {
       await Promise.race(begun);
       continue;
