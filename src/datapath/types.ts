@@ -68,7 +68,7 @@ export interface TablePeer {
   gre?: GreOptions;
   /** Keys accepted in its GRE headers, null: no key; at most two and null. Left out: that one. */
   greKeys?: readonly (number | null)[];
-  /** Its call, where it speaks PPTP. */
+  /** Its call, where it is sent PPTP or PPTP is accepted from it. */
   pptp?: CallOptions;
   /** A dial-in client: its packets may go on to other peers, and theirs to it. */
   dialsIn?: boolean;

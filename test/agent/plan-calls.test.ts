@@ -156,6 +156,20 @@ test("on the way to PPTP a member is asked through its call, and without one it 
   assert.is(asked.tables?.peers[0]?.protocol, "vxlan");
 });
 
+test("on the way from PPTP a member's own packets still come by its call", () => {
+  const pptp = { protocol: "pptp" as const, port: 0 };
+  const vxlan = { protocol: "vxlan" as const, port: 8472, vni: 1 };
+  const flipped = { confirmed: new Map([[nodeIdOf(2), vxlan]]), tries: new Map(), kept: [pptp] };
+  const call = { ...PAIR, mtu: 1300 };
+  const made = planOf(pptpMesh("vxlan"), [call], flipped);
+  const [peer] = made.tables?.peers ?? [];
+  assert.equal([peer?.protocol, peer?.receives], ["vxlan", ["vxlan", "pptp"]]);
+  assert.is(peer?.pptp?.slot, 0, "the call is this peer's");
+  assert.is(peer?.mtu, made.mtu, "what is sent does not go by the call: its size says nothing");
+  const over = planOf(pptpMesh("vxlan"), [call], { ...flipped, kept: [] });
+  assert.is(over.tables?.peers[0]?.pptp, undefined);
+});
+
 test("the order of calls' facts does not matter but for who comes first to a route", () => {
   const two = [FACT, { ...FACT, slot: 7, name: "bob", remote: "10.244.1.253" }];
   const slots = (made: Plan) => made.calls.map(({ slot }) => slot).sort();

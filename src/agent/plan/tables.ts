@@ -105,7 +105,10 @@ export function tablePeer(
   const identities = { ours, theirs: identityOf(claims, numbers.pools) };
   const network = networkOf(candidate, accepted, identities);
   const headers = { ...network, ...greOf(candidate, accepted) };
-  const call = protocol === "pptp" ? numbers.pairs.get(candidate.nodeId) : undefined;
+  // Also of a peer to which packets go in another form by now: its own still come by the call.
+  const hasCall = [protocol, ...receives].includes("pptp");
+  const call = hasCall ? numbers.pairs.get(candidate.nodeId) : undefined;
+  const callMtu = protocol === "pptp" ? call?.mtu : undefined;
   // What the path carries is what the mesh's own headers leave of it, and they.
   const { family, own } = numbers;
   const usual = numbers.isNative ? 0 : overheadOf(own.protocol, family, greOptionsOf(own));
@@ -116,8 +119,8 @@ export function tablePeer(
     address: candidate.address,
     port,
     ...headers,
-    ...(protocol === "pptp" ? { pptp: pptpOf(call) } : {}),
-    mtu: Math.min(numbers.mtu, path, candidate.mtu ?? numbers.mtu, call?.mtu ?? numbers.mtu),
+    ...(hasCall ? { pptp: pptpOf(call) } : {}),
+    mtu: Math.min(numbers.mtu, path, candidate.mtu ?? numbers.mtu, callMtu ?? numbers.mtu),
     prefixes: texts(claims),
     ...(!numbers.checksums.send && isUdp(protocol) ? { lone: true } : {}),
     ...(numbers.dscp === "inherit" ? {} : { dscp: numbers.dscp }),
