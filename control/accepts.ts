@@ -1,6 +1,6 @@
 // Whether nats-servers take the users of a mesh, and hold them to their rights.
 import { ControlError } from "./errors.js";
-import { loadSecrets, type Mesh } from "./mesh.js";
+import { loadSecrets, type Mesh } from "./founding/index.js";
 import { Link, type LinkOptions, signingKey } from "./nats/index.js";
 import { inboxOf } from "./subjects.js";
 

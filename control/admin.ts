@@ -14,17 +14,17 @@ import {
   type UserView,
 } from "./controller/users.js";
 import type { LeaseFinding, LeaseView, NodeView, RouteView } from "./controller/views.js";
+import { ControlError } from "./errors.js";
+import { writeSecretFile } from "./files.js";
 import {
   adminCredentials,
   createAdminKey,
   grantText,
   isHalfOver,
+  type Mesh,
   placeBlock,
   seedIn,
-} from "./credentials.js";
-import { ControlError } from "./errors.js";
-import { writeSecretFile } from "./files.js";
-import type { Mesh } from "./mesh.js";
+} from "./founding/index.js";
 import {
   createKey,
   credentialsText,

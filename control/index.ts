@@ -1,7 +1,6 @@
 // The door of the control plane: records, settings, mesh creation, joining, member sessions, the
 // controller and its client.
 export { acceptsMesh } from "./accepts.js";
-export type { PptpUser } from "./accounts.js";
 export { type AdminChoice, AdminClient, type AdminOptions } from "./admin.js";
 export {
   type BuiltProtocol,
@@ -11,20 +10,6 @@ export {
   type PeerProtocol,
   peerProtocols,
 } from "./built.js";
-export {
-  type Cluster,
-  type ClusterServer,
-  type ClusterState,
-  clientUrl,
-  clusterName,
-  clusterSizes,
-  newClusterSecret,
-  otherServers,
-  ownServer,
-  readCluster,
-  serverName,
-  writeCluster,
-} from "./cluster.js";
 export type { AdminView } from "./controller/admins.js";
 export { Controller } from "./controller/controller.js";
 export type { Handover } from "./controller/handover.js";
@@ -35,56 +20,64 @@ export type { StoreView } from "./controller/store-view.js";
 export type { TokenOptions, TokenView } from "./controller/tokens.js";
 export type { UserChange, UserView } from "./controller/users.js";
 export type { LeaseFinding, LeaseView, NodeView, RouteView } from "./controller/views.js";
-export {
-  adminCredentials,
-  createAdminKey,
-  type MeshPlace,
-  readPlace,
-  seedIn,
-} from "./credentials.js";
-export {
-  certificateTimes,
-  type Ends,
-  endWarnings,
-  hostEnds,
-  type Lasting,
-  readTimes,
-} from "./ends.js";
 export { ControlError, type ControlErrorCode, type ControlLog } from "./errors.js";
 export { formText, parseForm, WORDS, wordsOf } from "./forms.js";
-export { createIdentity, type Identity, loadOrCreateIdentity } from "./identity.js";
-export { type JoinOptions, joinMesh, renewMembership } from "./join.js";
-export { parseSnapshot, serializeSnapshot } from "./ledger.js";
-export { type Membership, readMembership, writeMembership } from "./membership.js";
 export {
+  adminCredentials,
+  type Cluster,
+  type ClusterServer,
+  type ClusterState,
   type CreateMeshOptions,
+  certificateTimes,
+  clientUrl,
+  clusterName,
+  clusterSizes,
   completeMesh,
+  createAdminKey,
   createMesh,
+  type Ends,
+  endWarnings,
   hadStore,
+  hostEnds,
+  type Lasting,
   loadMesh,
   type Mesh,
-  recoverAdmin,
-  setMeshServers,
-  unmakeMesh,
-} from "./mesh.js";
-export { moveOfflineKeys, offlineKeysHere } from "./offline-keys.js";
-export type * from "./records.js";
-export { FORMS_MAX, roles } from "./records.js";
-export { type AdminRole, adminRoles } from "./roles.js";
-export {
+  type MeshPlace,
+  moveOfflineKeys,
   type NatsClientHelp,
   type NatsServerSettings,
   natsClientHelp,
   natsIncludeText,
   natsServerConfig,
+  newClusterSecret,
+  offlineKeysHere,
+  otherServers,
+  ownServer,
+  readCluster,
+  readPlace,
+  readTimes,
+  recoverAdmin,
+  seedIn,
+  serverName,
+  setMeshServers,
   tlsBlock,
-} from "./server-config.js";
+  unmakeMesh,
+  writeCluster,
+} from "./founding/index.js";
+export { createIdentity, type Identity, loadOrCreateIdentity } from "./identity.js";
+export { type JoinOptions, joinMesh, renewMembership } from "./join.js";
+export { parseSnapshot, serializeSnapshot } from "./ledger.js";
 export {
   type EndpointFacts,
   MemberSession,
   type MemberSessionOptions,
   type NodeFacts,
-} from "./session.js";
+  type PptpUser,
+} from "./member/index.js";
+export { type Membership, readMembership, writeMembership } from "./membership.js";
+export type * from "./records.js";
+export { FORMS_MAX, roles } from "./records.js";
+export { type AdminRole, adminRoles } from "./roles.js";
 export { checkSetting, completeConfig, tunnelPortOf } from "./setting-rules.js";
 export { defaultConfig, type MeshConfig, type SettingName } from "./settings.js";
 export {

@@ -1,7 +1,6 @@
 // What may be asked of the list of administrators: arguments checked, answers plain JSON.
 import * as check from "../check.js";
-import { ADMIN_LASTS_S, type MeshPlace, placeOf } from "../credentials.js";
-import type { Mesh } from "../mesh.js";
+import { ADMIN_LASTS_S, type Mesh, type MeshPlace, placeOf } from "../founding/index.js";
 import { adminRoles } from "../roles.js";
 import type { Admins, Asker, MadeAdmin } from "./admins.js";
 import type { Requests } from "./requests.js";

@@ -1,9 +1,9 @@
 // Administrators: made, renewed and removed on the word of one with role admin. The server holds
 // them to their subjects; here it is checked again, by name, key and role.
 import { readFile, rm } from "node:fs/promises";
-import { ADMIN_LASTS_S, endIn, FIRST_ADMIN, isHalfOver, writeUser } from "../credentials.js";
 import { ControlError } from "../errors.js";
 import { readTextFile, writeSecretFile } from "../files.js";
+import { ADMIN_LASTS_S, endIn, FIRST_ADMIN, isHalfOver, writeUser } from "../founding/index.js";
 import { isLabel, keyOf } from "../keys.js";
 import {
   credentialsText,

@@ -1,8 +1,8 @@
 // Reads of what was just written through another controller: its answer came before our watch told
 // us. A request of an administrator waits until this controller has seen all that the store has.
 import { setTimeout as sleep } from "node:timers/promises";
+import type { View } from "../member/index.js";
 import type { Bucket } from "../nats/index.js";
-import type { View } from "../view.js";
 
 /** Longer than a cluster takes to elect a stream's leader, and a watch to be made anew. */
 const wait_max_ms = 25_000;

@@ -6,7 +6,7 @@ import * as check from "../check.js";
 import { type Confidence, confide } from "../confide.js";
 import { ControlError } from "../errors.js";
 import { keyOf } from "../keys.js";
-import { PAIRS_MAX } from "../pairs.js";
+import { PAIRS_MAX } from "../member/index.js";
 import type { MemberRecord } from "../records.js";
 import { derivedKey } from "../secrets.js";
 import type { Core } from "./core.js";

@@ -7,20 +7,20 @@ import { serviceError } from "../answer.js";
 import { Refused } from "../check.js";
 import { valueLength_max } from "../envelope.js";
 import { ControlError } from "../errors.js";
-import { keyOf, parseKey } from "../keys.js";
-import { Ledger } from "../ledger.js";
 import {
   hadStore,
   loadSecrets,
   type MeshSecrets,
   rememberStore,
   renewCredentials,
-} from "../mesh.js";
+} from "../founding/index.js";
+import { keyOf, parseKey } from "../keys.js";
+import { Ledger } from "../ledger.js";
+import { View } from "../member/index.js";
 import { type Entry, Link, parseCredentials, serve, signingKey } from "../nats/index.js";
 import type { Refusal } from "../records.js";
 import { inboxOf, isOwnReply, serviceName, subjectsOf } from "../subjects.js";
 import { whoRuns } from "../twins.js";
-import { View } from "../view.js";
 import { Admins } from "./admins.js";
 import { Admission } from "./admission.js";
 import { catchUp } from "./catch-up.js";

@@ -1,6 +1,6 @@
 // What the parts of a controller share.
 import { ControlError, type ControlLog } from "../errors.js";
-import type { Mesh, MeshSecrets } from "../mesh.js";
+import type { Mesh, MeshSecrets } from "../founding/index.js";
 import { defaultConfig, type MeshConfig } from "../settings.js";
 import type { Place } from "../twins.js";
 import type { Leases } from "./leases.js";

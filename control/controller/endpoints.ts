@@ -3,8 +3,8 @@
 // a controller write elsewhere.
 import { fieldsOf } from "../check.js";
 import { ControlError } from "../errors.js";
+import { batchCount_max } from "../member/index.js";
 import type { Endpoint, Message } from "../nats/index.js";
-import { batchCount_max } from "../present.js";
 import { inboxOf, isOwnReply, subjectsOf } from "../subjects.js";
 import { adminEndpoints } from "./admin-endpoints.js";
 import { adminListRequests } from "./admin-list-requests.js";

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import type { ControlLog } from "../errors.js";
 import { readTextFile, writeSecretFile } from "../files.js";
-import type { Mesh } from "../mesh.js";
+import type { Mesh } from "../founding/index.js";
 
 /** What the store had of a record: nothing, an older value, or one that no key of ours signed. */
 export type Fault = "missing" | "older" | "spoiled";

@@ -4,9 +4,9 @@
 import { join } from "node:path";
 import type { ControlLog } from "../errors.js";
 import { readTextFile, writeSecretFile } from "../files.js";
+import type { Mesh } from "../founding/index.js";
 import { parseKey } from "../keys.js";
 import type { Held, Ledger } from "../ledger.js";
-import type { Mesh } from "../mesh.js";
 
 /** Changes within this time are written together. */
 const gather_ms = 2_000;

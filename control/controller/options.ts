@@ -1,6 +1,6 @@
 // What a controller is started with.
 import type { ControlLog } from "../errors.js";
-import type { Mesh } from "../mesh.js";
+import type { Mesh } from "../founding/index.js";
 import type { ServersRecord } from "../records.js";
 import type { TrustedAuthorities } from "../tls/index.js";
 import type { Handover } from "./handover.js";

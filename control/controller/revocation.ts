@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type BackoffLimits, backoff_ms } from "../backoff.js";
 import { ControlError, type ControlLog } from "../errors.js";
-import type { Mesh, MeshSecrets } from "../mesh.js";
+import type { Mesh, MeshSecrets } from "../founding/index.js";
 import {
   accountJwt,
   hasBucketLimits,

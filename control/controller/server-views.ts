@@ -2,7 +2,7 @@
 // every server of a cluster answers.
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { loadSecrets, type Mesh } from "../mesh.js";
+import { loadSecrets, type Mesh } from "../founding/index.js";
 import { Link, type LinkOptions, signingKey, type User } from "../nats/index.js";
 import { inboxOf } from "../subjects.js";
 

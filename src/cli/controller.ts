@@ -14,5 +14,5 @@ export const command: Command = {
   },
   words: [0, 0],
   run: async (invocation, context) =>
-    (await import("./controller-run.js")).controller(invocation, context),
+    (await import("./service/controller-run.js")).controller(invocation, context),
 };

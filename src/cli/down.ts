@@ -1,8 +1,8 @@
 // meshd down: stops what up, controller or join started; nothing is forgotten.
 import { type Command, CommandError, type Context, type Invocation } from "./command.js";
 import { Progress, print } from "./output.js";
-import { natsDir, type ServiceName } from "./process-files.js";
-import { stopService } from "./stop.js";
+import { natsDir, type ServiceName } from "./service/process-files.js";
+import { stopService } from "./service/stop.js";
 
 export const command: Command = {
   usage: "",

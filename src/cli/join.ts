@@ -3,16 +3,16 @@
 import { flagOf, loadSettings, type SettingName } from "../config/index.js";
 import type { AgentStatus } from "./agent-answers.js";
 import { askAgent } from "./agent-client.js";
+import { type Command, CommandError, type Context, type Invocation } from "./command.js";
+import { Progress, print } from "./output.js";
+import { readRemembered, remember } from "./remembered.js";
 import {
   AGENT_SETTINGS,
   agentPid,
   readToken,
   runInForeground,
   startAgent,
-} from "./agent-process.js";
-import { type Command, CommandError, type Context, type Invocation } from "./command.js";
-import { Progress, print } from "./output.js";
-import { readRemembered, remember } from "./remembered.js";
+} from "./service/agent-process.js";
 
 export const command: Command = {
   usage: "[TOKEN | -]",

@@ -4,9 +4,9 @@ import { AGENT_WORK_TIMEOUT_MS, STOP_TIMEOUT_MS } from "../config/index.js";
 import { askAgent } from "./agent-client.js";
 import type { Command, Context, Invocation } from "./command.js";
 import { Progress, print } from "./output.js";
-import { runningPid, waitFor } from "./process-files.js";
 import { rememberedFile } from "./remembered.js";
-import { stopService } from "./stop.js";
+import { runningPid, waitFor } from "./service/process-files.js";
+import { stopService } from "./service/stop.js";
 
 export const command: Command = {
   usage: "",

@@ -10,7 +10,6 @@ import { meshDir } from "./admin.js";
 import type { AgentStatus, PeerStatus } from "./agent-answers.js";
 import { askAgent } from "./agent-client.js";
 import { type Command, CommandError, type Context, type Invocation } from "./command.js";
-import { type ControllerState, controllerState, isLoopback } from "./controller-state.js";
 import { endsHere, endsText } from "./ends.js";
 import { readIfThere } from "./files.js";
 import {
@@ -23,6 +22,7 @@ import {
   table,
   warningLines,
 } from "./output.js";
+import { type ControllerState, controllerState, isLoopback } from "./service/controller-state.js";
 
 export const command: Command = {
   usage: "",

@@ -38,5 +38,5 @@ export const command: Command = {
   settings: meshSettingNames,
   words: [0, 0],
   // NATS client and controller are loaded when they are needed, not for a help text.
-  run: async (invocation, context) => (await import("./up-run.js")).up(invocation, context),
+  run: async (invocation, context) => (await import("./up/run.js")).up(invocation, context),
 };

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { AgentProcessOptions } from "../../src/cli/index.js";
-import { pidFile, rememberProcess, runningPid } from "../../src/cli/process-files.js";
+import { pidFile, rememberProcess, runningPid } from "../../src/cli/service/process-files.js";
 import { fakeAgent, makeWorld, STATUS, type World } from "./world.js";
 
 const test = suite<{ world: World }>("join");

@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync, statSync, writeSync } from "node:fs"
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { shorten } from "../../src/cli/log-limit.js";
+import { shorten } from "../../src/cli/service/log-limit.js";
 import { makeWorld } from "./world.js";
 
 test("a log that is too long begins anew, its past beside it, private too", async () => {

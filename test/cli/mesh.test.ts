@@ -6,7 +6,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { waitFor } from "../../src/cli/process-files.js";
+import { waitFor } from "../../src/cli/service/process-files.js";
 import { ask, freePort, meshd, program, type UpView } from "./real.js";
 import { makeWorld, type World } from "./world.js";
 

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { runningPid } from "../../src/cli/process-files.js";
+import { runningPid } from "../../src/cli/service/process-files.js";
 import {
   adoptNamespace,
   createNamespace,

@@ -2,14 +2,14 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { CommandError } from "../../src/cli/command.js";
+import { print } from "../../src/cli/output.js";
 import {
   controllerState,
   isLoopback,
   plainWarnings,
   writeControllerState,
-} from "../../src/cli/controller-state.js";
-import { print } from "../../src/cli/output.js";
-import { rememberProcess } from "../../src/cli/process-files.js";
+} from "../../src/cli/service/controller-state.js";
+import { rememberProcess } from "../../src/cli/service/process-files.js";
 import { makeWorld } from "./world.js";
 
 const hostile = "endpoints.U\u001b]0;owned\u0007\u009b2J";

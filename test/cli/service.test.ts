@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Context } from "../../src/cli/index.js";
-import { launch } from "../../src/cli/launch.js";
+import { launch } from "../../src/cli/service/launch.js";
 import {
   logFile,
   pidFile,
@@ -14,7 +14,7 @@ import {
   runningPid,
   stopProcess,
   waitFor,
-} from "../../src/cli/process-files.js";
+} from "../../src/cli/service/process-files.js";
 import {
   hasUnit,
   type Systemd,
@@ -23,7 +23,7 @@ import {
   systemdFits,
   unitState,
   unitText,
-} from "../../src/cli/systemd.js";
+} from "../../src/cli/service/systemd.js";
 import { makeWorld, type World } from "./world.js";
 
 const test = suite<{ world: World }>("services");
@@ -39,7 +39,7 @@ test.after.each(async ({ world }) => {
 /** A stand-in for the program: argv is [state, run, what it does]. */
 const PROGRAM = `
 import { rememberProcess, forgetProcess } from ${JSON.stringify(
-  resolve("dist/src/cli/process-files.js"),
+  resolve("dist/src/cli/service/process-files.js"),
 )};
 import { writeFileSync } from "node:fs";
 const [stateDir, runDir, behaviour] = process.argv.slice(2);

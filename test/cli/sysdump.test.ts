@@ -6,8 +6,8 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSyn
 import { dirname, join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { loadSecrets } from "../../control/founding/mesh.js";
 import { createIdentity, createMesh } from "../../control/index.js";
-import { loadSecrets } from "../../control/mesh.js";
 import { rootTest } from "../support/root.js";
 import { fakeAgent, makeWorld, Refused, STATUS, type World } from "./world.js";
 

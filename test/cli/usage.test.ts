@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { isGroup } from "../../src/cli/command.js";
-import { forgetProcess, rememberProcess } from "../../src/cli/process-files.js";
+import { forgetProcess, rememberProcess } from "../../src/cli/service/process-files.js";
 import { COMMANDS } from "../../src/cli/table.js";
 import { makeWorld, type World } from "./world.js";
 

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { StringCodec } from "nats";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { loadSecrets } from "../../control/founding/mesh.js";
 import {
   AdminClient,
   type AdminRole,
@@ -16,7 +17,6 @@ import {
   recoverAdmin,
   seedIn,
 } from "../../control/index.js";
-import { loadSecrets } from "../../control/mesh.js";
 import {
   credentialsText,
   parseCredentials,

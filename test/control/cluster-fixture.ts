@@ -3,8 +3,9 @@
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { serverName } from "../../control/cluster.js";
 import { askServers } from "../../control/controller/server-views.js";
+import { serverName } from "../../control/founding/cluster.js";
+import { loadSecrets } from "../../control/founding/mesh.js";
 import {
   AdminClient,
   type Cluster,
@@ -20,7 +21,6 @@ import {
   setMeshServers,
   writeCluster,
 } from "../../control/index.js";
-import { loadSecrets } from "../../control/mesh.js";
 import { Bucket, Link, parseCredentials, signingKey, type User } from "../../control/nats/index.js";
 import { inboxOf } from "../../control/subjects.js";
 import { type NatsServer, startNatsServer } from "../../src/natsd/index.js";

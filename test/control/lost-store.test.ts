@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import { rememberedFile } from "../../control/controller/memory.js";
 import { type MeshSnapshot, serializeSnapshot } from "../../control/index.js";
 import { Ledger } from "../../control/ledger.js";
-import { type Presented, Presenter } from "../../control/present.js";
+import { type Presented, Presenter } from "../../control/member/present.js";
 import {
   codeOf,
   eventually,

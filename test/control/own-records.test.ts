@@ -4,8 +4,8 @@ import * as assert from "uvu/assert";
 import { createIdentity } from "../../control/index.js";
 import { keyOf } from "../../control/keys.js";
 import { Ledger } from "../../control/ledger.js";
+import { OwnRecords } from "../../control/member/own-records.js";
 import { type Bucket, createKey, signingKey } from "../../control/nats/index.js";
-import { OwnRecords } from "../../control/own-records.js";
 import { eventually, factsOf } from "./fixture.js";
 
 test("a record that the store lost is written until the store took it", async () => {

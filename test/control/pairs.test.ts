@@ -3,7 +3,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ControlError, type ControlErrorCode } from "../../control/index.js";
-import { Pairs } from "../../control/pairs.js";
+import { Pairs } from "../../control/member/pairs.js";
 import { codeOf } from "./fixture.js";
 
 function pairsThat(fail: () => ControlErrorCode | null) {

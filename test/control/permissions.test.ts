@@ -4,8 +4,8 @@ import { headers } from "nats";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { writeSecretFile } from "../../control/files.js";
+import { loadSecrets } from "../../control/founding/mesh.js";
 import { type AdminClient, createIdentity } from "../../control/index.js";
-import { loadSecrets } from "../../control/mesh.js";
 import {
   credentialsText,
   parseCredentials,

@@ -4,7 +4,7 @@ import { existsSync, statSync } from "node:fs";
 import { withAdmin } from "../admin.js";
 import { askAgent, askAgentText } from "../agent-client.js";
 import type { Context, Invocation } from "../command.js";
-import { logFile, natsDir, runningPid } from "../process-files.js";
+import { logFile, natsDir, runningPid } from "../service/process-files.js";
 import { type Collector, LOG_BYTES_MAX } from "./collector.js";
 import { filesBelow, withoutSecretFields } from "./redact.js";
 
