@@ -36,6 +36,8 @@ export interface MemberRecord {
   joined: string;
   /** The token that it joined with. Absent: a controller of an earlier version admitted it. */
   tokenId?: string;
+  /** Unix seconds: credentials given until then are revoked. Absent: none was ever. */
+  revoked_s?: number;
   /** Signature of the grant key over the record, base64url. */
   signature: string;
 }
@@ -232,6 +234,8 @@ export interface AdminRecord {
   /** End of what was given last; null = never. */
   expires: string | null;
   removed: boolean;
+  /** Unix seconds: credentials given until then are revoked. Absent: none was ever. */
+  revoked_s?: number;
   /** Keys of removed ones that had this name before. */
   formerKeys: string[];
 }

@@ -63,6 +63,7 @@ function member(fields: Fields): MemberRecord {
     ...pptpServer(fields),
     joined: check.time(fields, "joined"),
     ...(fields.tokenId === undefined ? {} : { tokenId: check.tokenId(fields, "tokenId") }),
+    ...revoked(fields),
     signature: "",
   };
 }
@@ -71,6 +72,12 @@ function member(fields: Fields): MemberRecord {
 function pptpServer(fields: Fields): { pptpServer?: boolean } {
   if (fields.pptpServer === undefined) return {};
   return { pptpServer: check.flag(fields, "pptpServer") };
+}
+
+/** Controllers of earlier versions do not write it. */
+function revoked(fields: Fields): { revoked_s?: number } {
+  if (fields.revoked_s === undefined) return {};
+  return { revoked_s: check.whole(fields, "revoked_s", 0, Number.MAX_SAFE_INTEGER) };
 }
 
 function lease(fields: Fields): LeaseRecord {
@@ -230,6 +237,7 @@ function admin(fields: Fields): AdminRecord {
     lasts_s: check.nullable(fields, "lasts_s", seconds),
     expires: check.nullable(fields, "expires", check.time),
     removed: check.flag(fields, "removed"),
+    ...revoked(fields),
     formerKeys: check.list(fields, "formerKeys", formerKeys_max, check.userKey),
   };
 }

@@ -18,8 +18,8 @@ import type { AdminRecord } from "../records.js";
 import { type AdminRole, leastRoleOf, mayAsk } from "../roles.js";
 import { inboxOf, isOwnReply, STOCK_INBOX } from "../subjects.js";
 import { formerKeys_max } from "../validate.js";
-import { afterRevocation } from "./admission.js";
 import type { Core } from "./core.js";
+import { holderOf, issuedTo, type Owed, owedBy, revocationOf, revokedBefore } from "./issue.js";
 import { refuseKeyOfOther } from "./key-owners.js";
 import { Sparing } from "./sparing.js";
 
@@ -149,14 +149,22 @@ export class Admins {
       if (isChanged && role !== "admin") this.#refuseLast(name);
       const formerKeys = formerOf(before).filter((one) => one !== key);
       const expires = endOf(lasts_s);
-      const created = new Date().toISOString();
-      const start = { name, key, created, createdBy: by, removed: false };
-      return { ...start, role, lasts_s, expires, formerKeys };
+      const isNew = before === null || before.removed;
+      const created = isNew ? new Date().toISOString() : before.created;
+      const createdBy = isNew ? by : before.createdBy;
+      // What was given before for another role ends now.
+      const revoked =
+        isChanged && before ? this.#ended(before) : revokedBefore(this.#core, key, before);
+      const start = { name, key, created, createdBy, removed: false };
+      return { ...start, role, lasts_s, expires, formerKeys, ...revoked };
     });
-    // What was given before for another role ends now.
-    if (isChanged) this.#core.revoke([key]);
+    if (isChanged && record?.revoked_s) this.#core.revoke([{ key, at_s: record.revoked_s }]);
     if (!record) throw new ControlError("MESHD_CONFLICT", `${name} changed meanwhile; try again`);
     return this.#made(record);
+  }
+
+  #ended(admin: AdminRecord): { revoked_s: number } {
+    return { revoked_s: revocationOf(this.#core, holderOf(admin)) };
   }
 
   #refuseLast(name: string): void {
@@ -169,10 +177,10 @@ export class Admins {
   async #made(record: AdminRecord): Promise<MadeAdmin> {
     const { mesh, secrets } = this.#core;
     const { name, key, lasts_s } = record;
-    await afterRevocation(key, this.#core);
     const permissions = adminPermissions(mesh.name, record);
     const user = { name, key, account: mesh.accountKey, signer: secrets.signer, permissions };
-    return { jwt: await userJwt({ ...user, ...endIn(lasts_s) }), view: viewOf(record) };
+    const issued = issuedTo(this.#core, holderOf(record));
+    return { jwt: await userJwt({ ...user, ...endIn(lasts_s), issued }), view: viewOf(record) };
   }
 
   /** The same rights for as long again. */
@@ -193,21 +201,21 @@ export class Admins {
     }
     this.#refuseLast(name);
     const record = await this.#core.store.change<"admins">(keyOf.admin(name), (before) =>
-      before && !before.removed ? { ...before, removed: true } : undefined,
+      before && !before.removed ? { ...before, removed: true, ...this.#ended(before) } : undefined,
     );
-    if (record) this.#core.revoke([record.key]);
+    if (record) this.#core.revoke([{ key: record.key, at_s: record.revoked_s ?? 0 }]);
     await this.keepFirst();
     return { removed: name };
   }
 
   /** Keys that must be revoked; a controller may have ended between a removal and that. */
-  owed(): { key: string; since_s: number }[] {
-    return this.#all().flatMap((admin) => [
-      ...(admin.removed
-        ? [{ key: admin.key, since_s: Math.floor(Date.parse(admin.created) / 1000) }]
-        : []),
-      ...admin.formerKeys.map((key) => ({ key, since_s: 0 })),
-    ]);
+  owed(): Owed[] {
+    return this.#all().flatMap((admin) => {
+      const holder = holderOf(admin);
+      const at_s = admin.revoked_s ?? revocationOf(this.#core, holder);
+      const former = admin.formerKeys.map((key) => ({ key, since_s: 0, at_s }));
+      return [...owedBy(this.#core, holder), ...former];
+    });
   }
 
   /**
@@ -241,7 +249,9 @@ export class Admins {
     const claims = readUserJwt(own.jwt);
     const ends = claims?.expires ?? null;
     const { jwt } = await this.#made(held);
-    const isAsToday = haveSameRights(own.jwt, jwt) && (ends !== null || held.lasts_s === null);
+    const isAsOld = claims?.since === readUserJwt(jwt)?.since;
+    const isAsLong = ends !== null || held.lasts_s === null;
+    const isAsToday = haveSameRights(own.jwt, jwt) && isAsLong && isAsOld;
     if (isAsToday && !isHalfOver(own.jwt)) return;
     const renewed = await this.renew(held.name);
     await writeSecretFile(mesh.adminCredentials, credentialsText(renewed.jwt, own.seed));
@@ -260,12 +270,16 @@ export class Admins {
     const own = parseCredentials(await readFile(path, "utf8"));
     const publicKey = signingKey(own.seed).publicKey;
     const start = { name, key: publicKey, role: "admin" as const };
-    const rest = { created: new Date().toISOString(), createdBy: "", removed: false };
+    // Its credentials may have been given by a clock that is ahead.
+    const given_s = readUserJwt(own.jwt)?.since ?? 0;
+    const created = new Date(Math.max(Date.now(), given_s * 1000)).toISOString();
+    const rest = { created, createdBy: "", removed: false };
     const record = await this.#core.store.change<"admins">(keyOf.admin(name), (before) => {
       if (before && !before.removed) return undefined;
       const formerKeys = formerOf(before).filter((one) => one !== publicKey);
       const ends = { lasts_s: ADMIN_LASTS_S, expires: endOf(ADMIN_LASTS_S) };
-      return { ...start, ...rest, ...ends, formerKeys };
+      const revoked = revokedBefore(this.#core, publicKey, before);
+      return { ...start, ...rest, ...ends, formerKeys, ...revoked };
     });
     if (record?.key !== publicKey) return;
     log("admin-added", { name, role: "admin", by: "" });

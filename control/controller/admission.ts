@@ -1,6 +1,5 @@
 // Joining, renewing and leaving. A join's steps are each a compare-and-set and may be done again
 // after a crash at any point; what a failed join did is undone.
-import { setTimeout as sleep } from "node:timers/promises";
 import * as check from "../check.js";
 import { fieldsOf, Refused } from "../check.js";
 import { parsePrefix } from "../cidr.js";
@@ -14,6 +13,7 @@ import type { LeaseRecord, MemberRecord, TokenRecord } from "../records.js";
 import { duplicateError, readPlace } from "../twins.js";
 import { type Core, configOf, refuseInHoldOff } from "./core.js";
 import { Gate } from "./gate.js";
+import { holderOf, issuedTo, revokedBefore } from "./issue.js";
 import { type Pool, poolsOf, refuseInPool } from "./leases.js";
 import type { Members } from "./members.js";
 import type { Tokens } from "./tokens.js";
@@ -172,6 +172,7 @@ export class Admission {
         ...(token.pptpServer === true ? { pptpServer: true } : {}),
         joined: new Date().toISOString(),
         tokenId: token.tokenId,
+        ...revokedBefore(this.#core, nodeId, record),
         signature: "",
       };
     });
@@ -280,13 +281,13 @@ export class Admission {
   async #membership(admitted: MemberRecord): Promise<Membership> {
     const { mesh, secrets, store } = this.#core;
     const { nodeId } = admitted;
-    await afterRevocation(nodeId, this.#core);
     // Record and grants of one moment: the node compares them.
     const member = store.ledgers.mesh.get<"members">(keyOf.member(nodeId))?.record ?? admitted;
     const { name, podCIDRs, epoch } = member;
     const keys = [keyOf.member(nodeId), ...podCIDRs.map((cidr) => keyOf.lease(cidr))];
     const grants = keys.map((key) => store.grant(key)).filter((grant) => grant !== null);
-    const user = { name, key: nodeId, account: mesh.accountKey, signer: secrets.signer };
+    const issued = issuedTo(this.#core, holderOf(member));
+    const user = { name, key: nodeId, account: mesh.accountKey, signer: secrets.signer, issued };
     const jwt = await userJwt({
       ...user,
       permissions: nodePermissions(mesh.name, nodeId, { pptpServer: member.pptpServer === true }),
@@ -298,20 +299,6 @@ export class Admission {
     const trust = { meshId, mesh: mesh.name, servers, accountKey, grantKey };
     const config = configOf(store);
     return { ...trust, nodeId, name, jwt, renewalJwt, grants, podCIDRs, epoch, config };
-  }
-}
-
-/**
- * A revocation ends everything issued up to its second: credentials for one who comes back must be
- * younger.
- */
-export async function afterRevocation(userKey: string, core: Core): Promise<void> {
-  const revoked_s = core.revokedAt(userKey);
-  if (revoked_s === null) return;
-  const left_ms = () => (revoked_s + 1) * 1000 - Date.now();
-  // Asked again: a timer may fire a millisecond before the wall clock is there.
-  for (let wait_ms = left_ms(); wait_ms > 0 && wait_ms < 5_000; wait_ms = left_ms()) {
-    await sleep(wait_ms);
   }
 }
 

@@ -107,7 +107,7 @@ export class Controller {
       log,
       losses: new Losses(mesh, options.holdOff_ms ?? holdOff_ms, log),
       leases: new Leases(store, () => configOf(store)),
-      revoke: (keys) => this.#revocation.add(keys),
+      revoke: (ended) => this.#revocation.add(ended),
       revokedAt: (key) => this.#revocation.at(key),
       whoRuns: (nodeId, asking) => whoRuns(link, mesh.name, nodeId, asking),
     };
@@ -249,7 +249,7 @@ export class Controller {
     if (!this.#link.connected) return;
     await this.#users.announce();
     // Each once: of a time that lies ahead, as a wrong clock wrote it, nothing is ever enough.
-    const all = owedRevocations(this.#core.store, this.#admins, this.#members);
+    const all = owedRevocations(this.#core, this.#admins, this.#members);
     const owed = all.filter(({ key, since_s }) => {
       const one = `${key} ${since_s}`;
       return !this.#owed.has(one) && this.#owed.add(one);

@@ -3,6 +3,7 @@ import { ControlError, type ControlLog } from "../errors.js";
 import type { Mesh, MeshSecrets } from "../founding/index.js";
 import { defaultConfig, type MeshConfig } from "../settings.js";
 import type { Place } from "../twins.js";
+import type { Ended } from "./issue.js";
 import type { Leases } from "./leases.js";
 import type { Losses } from "./losses.js";
 import type { Store } from "./store.js";
@@ -22,7 +23,7 @@ export interface Core {
   /** Who else uses a node's key now, beside the one who asks. */
   whoRuns(nodeId: string, asking: Place | null): Promise<Place | null>;
   /** Ends the credentials of user keys, on all servers, for good; does not wait. */
-  revoke(userKeys: string[]): void;
+  revoke(ended: Ended[]): void;
 }
 
 /** Refuses while nodes may still hand back what a lost store had. MESHD_HOLD_OFF. */

@@ -6,6 +6,7 @@ import { isPublicKey } from "../nats/index.js";
 import type { ClaimRecord, MemberRecord, NameRecord, TokenRecord } from "../records.js";
 import type { RecordOfKind } from "../validate.js";
 import { type Core, configOf, unfinished_ms } from "./core.js";
+import { holderOf, revocationOf } from "./issue.js";
 import { poolsOf } from "./leases.js";
 import { peerAt } from "./prefixes.js";
 import type { Stored } from "./store.js";
@@ -205,13 +206,14 @@ export class Members {
       podCIDRs: [],
       grantedPrefixes: [],
       pptpServer: false,
+      revoked_s: revocationOf(this.#core, holderOf(before)),
     }));
     await this.#endLeases(member);
     const { mesh } = this.#core.store.ledgers;
     const own = [...mesh.ofKind("names"), ...mesh.ofKind("claims")];
     for (const { key, record } of own) if (record?.nodeId === nodeId) await this.#drop(key, nodeId);
     await this.dropName(member.name, nodeId);
-    this.#core.revoke([nodeId]);
+    this.#core.revoke([{ key: nodeId, at_s: member.revoked_s ?? 0 }]);
     this.#core.log("node-removed", { nodeId, name: member.name });
     return member;
   }

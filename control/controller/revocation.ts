@@ -1,7 +1,6 @@
 // Ends credentials: the mesh account's JWT lists revoked user keys; the servers cut their
 // connections at once and keep the list in their resolver directory over a restart. The list is
 // derived from the records, so that no controller forgets one.
-import { setTimeout as sleep } from "node:timers/promises";
 import { type BackoffLimits, backoff_ms } from "../backoff.js";
 import { ControlError, type ControlLog } from "../errors.js";
 import type { Mesh, MeshSecrets } from "../founding/index.js";
@@ -14,6 +13,7 @@ import {
   signingKey,
 } from "../nats/index.js";
 import { inboxOf } from "../subjects.js";
+import type { Ended, Owed } from "./issue.js";
 
 /** Between two looks when all goes well, and at most when it does not. */
 const retry: BackoffLimits = { least_ms: 1_000, most_ms: 60_000 };
@@ -55,22 +55,22 @@ export class Revocation {
     return known.length === 0 ? null : Math.max(...known);
   }
 
-  /** Ends what was issued to these keys up to now; tried again until a server took it. */
-  add(userKeys: string[]): void {
-    const now_s = Math.floor(Date.now() / 1000);
-    for (const key of userKeys) this.#waiting.set(key, now_s);
+  /** Ends what was issued to these keys up to then; tried again until a server took it. */
+  add(ended: Ended[]): void {
+    for (const { key, at_s } of ended) {
+      this.#waiting.set(key, Math.max(at_s, this.#waiting.get(key) ?? 0));
+    }
     // Not at once: the answer to the one who leaves goes out first.
     setTimeout(() => this.#work(), 50);
   }
 
   /**
    * Keys that must be revoked since a time (unix seconds): those that no controller got to before
-   * it ended. Called at start with what the records say. What is issued later stays good, however
-   * late a server takes the revocation.
+   * it ended; where they are not, up to `at_s`. Called at start with what the records say. What is
+   * issued later stays good, however late a server takes the revocation.
    */
-  ensure(keys: { key: string; since_s: number }[]): void {
-    const at_s = Math.floor(Date.now() / 1000);
-    for (const { key, since_s } of keys) this.#owed.set(key, { since_s, at_s });
+  ensure(keys: Owed[]): void {
+    for (const { key, since_s, at_s } of keys) this.#owed.set(key, { since_s, at_s });
     this.#work();
   }
 
@@ -146,16 +146,16 @@ export class Revocation {
     const owed = [...this.#owed]
       .filter(([key, { since_s }]) => (current.revoked[key] ?? -1) < since_s)
       .map(([key, { at_s }]) => [key, at_s] as const);
-    const batch = new Map([...owed, ...this.#waiting]);
+    const batch = new Map<string, number>();
     for (const [key, at] of Object.entries(current.revoked)) this.#revoked.set(key, at);
+    for (const [key, at] of [...owed, ...this.#waiting]) {
+      // Never back: what was revoked stays so.
+      batch.set(key, Math.max(at, batch.get(key) ?? 0, this.#revoked.get(key) ?? 0));
+    }
     if (batch.size === 0 && this.#isOfToday) {
       this.#owed.clear();
       return;
     }
-    // Servers keep the younger of two JWTs, by whole seconds: ours must not be as old as the one it
-    // replaces.
-    const wait_ms = Math.min((current.issued + 1) * 1000 - Date.now(), 2_000);
-    if (wait_ms > 0) await sleep(wait_ms);
     const revoked = Object.fromEntries([...this.#revoked, ...batch]);
     if (!secrets.operator) return;
     const jwt = await accountJwt({
@@ -164,13 +164,15 @@ export class Revocation {
       signers: [secrets.signer.publicKey],
       jetStream: true,
       revoked,
+      // Servers keep the younger of two JWTs, by whole seconds, and clocks differ.
+      after: current.issued,
       signer: secrets.operator,
     });
     const answer = JSON.parse((await link.request("$SYS.REQ.CLAIMS.UPDATE", jwt, 5_000)).text);
     if (answer?.error) throw new Error(String(answer.error.description ?? answer.error));
     for (const [key, at] of batch) {
       this.#revoked.set(key, at);
-      if (this.#waiting.get(key) === at) this.#waiting.delete(key);
+      if ((this.#waiting.get(key) ?? Number.POSITIVE_INFINITY) <= at) this.#waiting.delete(key);
       // Another controller may have replaced ours with one that it derived from the same older one:
       // look again.
       this.#owed.set(key, { since_s: at, at_s: at });

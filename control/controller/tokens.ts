@@ -8,6 +8,7 @@ import type { TokenRecord } from "../records.js";
 import { authorityFingerprint } from "../tls/index.js";
 import type { TokenSecrets } from "../token.js";
 import type { Core } from "./core.js";
+import { revocationOf, secondsOf } from "./issue.js";
 import { refuseKeyOfOther } from "./key-owners.js";
 
 export interface TokenOptions {
@@ -70,6 +71,9 @@ export class Tokens {
       revoked: false,
       ...(options.pptpServer ? { pptpServer: true } : {}),
     };
+    const kept = await store.change<"tokens">(keyOf.token(tokenId), (before) =>
+      before === null ? record : undefined,
+    );
     const jwt = await userJwt({
       name: `token ${tokenId}`,
       key: bootstrapKey,
@@ -77,10 +81,8 @@ export class Tokens {
       signer: secrets.signer,
       permissions: bootstrapPermissions(mesh.name, tokenId),
       ...(ends === null ? {} : { expires: Math.ceil(ends / 1000) }),
+      issued: secondsOf((kept ?? record).created),
     });
-    const kept = await store.change<"tokens">(keyOf.token(tokenId), (before) =>
-      before === null ? record : undefined,
-    );
     const { meshId, servers, accountKey, grantKey } = mesh;
     const ca = authorityFingerprint(mesh.ca);
     const trust = { meshId, mesh: mesh.name, servers, accountKey, grantKey, ...(ca && { ca }) };
@@ -103,7 +105,7 @@ export class Tokens {
       const what = `there is no token ${tokenId.slice(0, 40)}; "meshd token list" shows them`;
       throw new ControlError("MESHD_NOT_FOUND", what);
     }
-    this.#core.revoke([record.bootstrapKey]);
+    this.#core.revoke([{ key: record.bootstrapKey, at_s: revocationOfToken(this.#core, record) }]);
     return viewOfToken(record);
   }
 
@@ -158,6 +160,12 @@ export class Tokens {
       return { ...token, uses: Math.max(0, token.uses - 1), usedBy };
     });
   }
+}
+
+/** Up to when what a token holds is revoked, in unix seconds; nothing else ever has its key. */
+export function revocationOfToken(core: Core, token: TokenRecord): number {
+  const { bootstrapKey: key, created: began } = token;
+  return revocationOf(core, { key, began, isRemoved: false });
 }
 
 function revokedError(): ControlError {

@@ -1,4 +1,5 @@
 // NATS JWTs: operator, accounts and users, and the credentials file that the stock tools read.
+import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import {
   Algorithms,
@@ -42,15 +43,30 @@ export function operatorJwt(
 }
 
 /**
- * Account JWT. `jetStream`: storage for the two buckets, else none. `revoked`: user key -> unix
- * seconds.
+ * A JWT with another time of issue (unix seconds), by which servers compare: a user's with its
+ * revocation, an account's with the one that they have. `given` keeps the clock's.
  */
-export function accountJwt(account: {
+function issuedAt(jwt: string, issued_s: number, signer: SigningKey): string {
+  const [head = "", body = ""] = jwt.split(".");
+  const { jti: _, ...claims } = JSON.parse(Buffer.from(body, "base64url").toString("utf8"));
+  const dated = { ...claims, iat: issued_s, given: claims.iat };
+  const jti = createHash("sha512").update(JSON.stringify(dated)).digest("base64");
+  const signed = `${head}.${Buffer.from(JSON.stringify({ ...dated, jti })).toString("base64url")}`;
+  const signature = Buffer.from(signer.sign(Buffer.from(signed))).toString("base64url");
+  return `${signed}.${signature}`;
+}
+
+/**
+ * Account JWT. `jetStream`: storage for the two buckets, else none. `revoked`: user key -> unix
+ * seconds. `after`: unix seconds of the JWT that it is to replace, whatever the clock says.
+ */
+export async function accountJwt(account: {
   name: string;
   key: string;
   signers: string[];
   jetStream: boolean;
   revoked: Record<string, number>;
+  after?: number;
   signer: SigningKey;
 }): Promise<string> {
   const storage = account.jetStream ? -1 : 0;
@@ -68,17 +84,23 @@ export function accountJwt(account: {
     ...(account.jetStream ? bucketLimits : { streams: -1, consumer: -1 }),
   };
   const claims = { limits, signing_keys: account.signers, revocations: account.revoked };
-  return encodeAccount(account.name, account.key, claims, { algorithm, signer: account.signer });
+  const { name, key, signer, after = 0 } = account;
+  const jwt = await encodeAccount(name, key, claims, { algorithm, signer });
+  return issuedAt(jwt, Math.max(Math.floor(Date.now() / 1000), after + 1), signer);
 }
 
-/** User JWT signed by an account's signing key. `expires`: unix seconds, or absent for never. */
-export function userJwt(user: {
+/**
+ * User JWT signed by an account's signing key. `expires`: unix seconds, or absent for never.
+ * `issued`: unix seconds that a revocation is compared with; absent: now.
+ */
+export async function userJwt(user: {
   name: string;
   key: string;
   account: string;
   signer: SigningKey;
   permissions: Permissions;
   expires?: number;
+  issued?: number;
 }): Promise<string> {
   const { publish, subscribe, replies } = user.permissions;
   const claims = {
@@ -88,28 +110,33 @@ export function userJwt(user: {
   };
   const options = { algorithm, signer: user.signer };
   const exp = user.expires === undefined ? {} : { exp: user.expires };
-  return encodeUser(user.name, user.key, user.account, claims, { ...options, ...exp });
+  const jwt = await encodeUser(user.name, user.key, user.account, claims, { ...options, ...exp });
+  return user.issued === undefined ? jwt : issuedAt(jwt, user.issued, user.signer);
 }
 
 interface UserClaims {
   key: string;
   name: string;
   expires: number | null;
+  /** When it was given, by the clock of who gave it. */
   issued: number;
+  /** What a revocation is compared with. */
+  since: number;
 }
 
 /**
- * User key, expiry (unix seconds or null) and issue time of a user JWT; null when it is none. Not
+ * User key, expiry (unix seconds or null) and issue times of a user JWT; null when it is none. Not
  * verified for us: the server does that. So the package's decode is no help: it verifies all the
  * same, in JavaScript and for milliseconds, and a member reads its own one at every heartbeat.
  */
 export function readUserJwt(jwt: string): UserClaims | null {
   try {
     const body = Buffer.from(jwt.split(".")[1] ?? "", "base64url").toString("utf8");
-    const { sub, name, iat, exp } = JSON.parse(body) as Record<string, unknown>;
+    const { sub, name, iat, exp, given } = JSON.parse(body) as Record<string, unknown>;
     if (!isPublicKey(sub, "U") || typeof iat !== "number") return null;
     const expires = typeof exp === "number" ? exp : null;
-    return { key: sub, name: typeof name === "string" ? name : "", expires, issued: iat };
+    const issued = typeof given === "number" ? given : iat;
+    return { key: sub, name: typeof name === "string" ? name : "", expires, issued, since: iat };
   } catch {
     return null;
   }

@@ -4,9 +4,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Rests } from "../../control/controller/rests.js";
-import type { LeaseRecord } from "../../control/index.js";
+import { type LeaseRecord, renewMembership } from "../../control/index.js";
+import { parseCredentials } from "../../control/nats/index.js";
+import { openToken } from "../../control/token.js";
 import { moveClock, trueClock } from "./clock.js";
 import { codeOf, eventually, factsOf, joinNode, type TestMesh, withMesh } from "./fixture.js";
+import { connectAs, connectUser } from "./raw.js";
 
 const day_ms = 86_400_000;
 
@@ -127,6 +130,80 @@ test("credentials of ten years overflow no timer, and no jump renews them", asyn
       assert.not(warnings.includes("TimeoutNegativeWarning"), warnings.join());
     } finally {
       process.off("warning", onWarning);
+      trueClock();
+    }
+  });
+});
+
+/** What a controller gave ends with its revocation, though its clock was ahead by so much. */
+async function endsWhatWasGivenAhead(by_ms: number): Promise<void> {
+  await withMesh({}, async (mesh) => {
+    try {
+      // One beat alone: nothing tells the clock of who gave.
+      await mesh.controller({ beat_ms: day_ms });
+      const admin = await mesh.admin();
+      moveClock(by_ms);
+      const { token, view } = await admin.tokens.create({ uses: null, expires_s: null });
+      const bob = await admin.admins.add({ name: "bob", role: "operator", expires_s: null });
+      const [node, other] = [await joinNode(token, 1), await joinNode(token, 2)];
+      await sleep(1_100);
+      const renewed = await renewMembership(node.membership, node.identity);
+      moveClock(-by_ms);
+      const { bootstrap } = openToken(token);
+      const users = [
+        { jwt: node.membership.jwt, seed: node.identity.seed },
+        { jwt: node.membership.renewalJwt, seed: node.identity.seed },
+        { jwt: renewed.jwt, seed: node.identity.seed },
+        { jwt: other.membership.renewalJwt, seed: other.identity.seed },
+        bootstrap,
+        parseCredentials(bob.text),
+      ];
+      const raws = await Promise.all(users.map(({ jwt, seed }) => connectUser(mesh, jwt, seed)));
+      await admin.nodes.remove("n1");
+      await admin.tokens.revoke(view.tokenId, true);
+      await admin.admins.remove("bob");
+      await eventually("all are cut", () => raws.every((raw) => raw.connection.isClosed()));
+      for (const { jwt, seed } of users) {
+        assert.match(await codeOf(connectUser(mesh, jwt, seed)), /AUTHORIZATION_VIOLATION/);
+      }
+      const { token: next } = await admin.tokens.create({ uses: null });
+      const back = await joinNode(next, 1, node.identity);
+      await (await connectAs(mesh, back)).connection.close();
+    } finally {
+      trueClock();
+    }
+  });
+}
+
+test("a removal ends what a controller gave whose clock was two seconds ahead", () =>
+  endsWhatWasGivenAhead(2_000));
+
+test("a removal ends what a controller gave whose clock was an hour ahead", () =>
+  endsWhatWasGivenAhead(3_600_000));
+
+test("a removal ends what a controller gave whose clock was ten years ahead", () =>
+  endsWhatWasGivenAhead(3_653 * day_ms));
+
+test("a removal by a controller whose clock is an hour behind ends credentials, too", async () => {
+  await withMesh({}, async (mesh) => {
+    try {
+      await mesh.controller();
+      const admin = await mesh.admin();
+      const { token } = await admin.tokens.create({ uses: null });
+      const [a, b] = [await joinNode(token, 1), await joinNode(token, 2)];
+      const raws = [await connectAs(mesh, a), await connectAs(mesh, b)];
+      const isCut = (index: number) => raws[index]?.connection.isClosed() ?? false;
+      await admin.nodes.remove("n1");
+      await eventually("the first is cut", () => isCut(0));
+      moveClock(-3_600_000);
+      await admin.nodes.remove("n2");
+      await eventually("the second is cut", () => isCut(1));
+      const back = await joinNode(token, 2, b.identity);
+      await (await connectAs(mesh, back)).connection.close();
+      await mesh.restartServer();
+      assert.match(await codeOf(connectAs(mesh, b)), /AUTHORIZATION_VIOLATION/);
+      assert.match(await codeOf(connectAs(mesh, a)), /AUTHORIZATION_VIOLATION/);
+    } finally {
       trueClock();
     }
   });

@@ -26,6 +26,7 @@ export function recordSamples(nodeId: string): [string, object][] {
         ...{ nodeId, name: "n1", key: nodeId, state: "active", role: "node" },
         ...{ podCIDRs: ["10.244.0.0/24", "fd00::/64"], epoch: 1, grantedPrefixes: [] },
         ...{ pptpServer: true, joined: now, tokenId: "00112233445566778899aabbccddeeff" },
+        revoked_s: 1_790_000_000,
       },
     ],
     [keyOf.name("n1"), { name: "n1", nodeId }],
@@ -35,6 +36,7 @@ export function recordSamples(nodeId: string): [string, object][] {
       {
         ...{ name: "anna", key: nodeId, role: "operator", created: now, createdBy: "admin" },
         ...{ lasts_s: 7_776_000, expires: now, removed: false, formerKeys: [NODE_ID] },
+        revoked_s: 1_790_000_000,
       },
     ],
     [
