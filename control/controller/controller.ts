@@ -18,7 +18,6 @@ import { keyOf, parseKey } from "../keys.js";
 import { Ledger } from "../ledger.js";
 import { View } from "../member/index.js";
 import { type Entry, Link, parseCredentials, serve, signingKey } from "../nats/index.js";
-import type { Refusal } from "../records.js";
 import { inboxOf, isOwnReply, serviceName, subjectsOf } from "../subjects.js";
 import { whoRuns } from "../twins.js";
 import { Admins } from "./admins.js";
@@ -29,29 +28,25 @@ import { type Core, configOf } from "./core.js";
 import { ensureBuckets } from "./creation.js";
 import { endpointsOf } from "./endpoints.js";
 import { type Handover, prepareStore, takeHandover } from "./handover.js";
+import { Heart } from "./heart.js";
 import { Housekeeping } from "./housekeeping.js";
 import { Leases } from "./leases.js";
 import { Losses } from "./losses.js";
 import { Members } from "./members.js";
-import { isKept, Memory } from "./memory.js";
+import { Memory } from "./memory.js";
+import { Mending } from "./mending.js";
 import type { ControllerOptions } from "./options.js";
 import { owedRevocations } from "./owed.js";
 import { Revocation } from "./revocation.js";
 import { Servers } from "./servers.js";
-import { Sparing } from "./sparing.js";
 import { bucketsOf, Store } from "./store.js";
 import { Tokens } from "./tokens.js";
 import { Users } from "./users.js";
 import { Roster } from "./views.js";
 
 const relist_ms = 300_000;
-/** A member may spoil its own record thousands of times in a second: one line for it. */
-const refusal_ms = 1_000;
-const refusals_max = 1_000;
 const beatMissing_ms = 7_000;
 const holdOff_ms = 60_000;
-/** Records that are put back at once. */
-const mends_max = 50;
 const handOver_ms = 500;
 
 export class Controller {
@@ -67,16 +62,12 @@ export class Controller {
   readonly #revocation: Revocation;
   readonly #servers: Servers;
   readonly #roster = new Roster();
-  readonly #refusals = new Sparing(refusal_ms, refusals_max);
   readonly #owed = new Set<string>();
-  #beat: NodeJS.Timeout | null = null;
-  #failedBeats = 0;
   #configLater: NodeJS.Timeout | null = null;
   readonly #buckets: ReturnType<typeof bucketsOf>;
   readonly #memory: Memory;
-  /** Views whose connection is a new one: what they list first may be of another store. */
-  readonly #unlisted: Set<View>;
-  #isListed = false;
+  readonly #mending: Mending;
+  readonly #heart: Heart;
   #stopService: (() => Promise<void>) | null = null;
 
   private constructor(options: ControllerOptions, secrets: MeshSecrets, link: Link, id: string) {
@@ -95,7 +86,6 @@ export class Controller {
       mesh: new View({ ...view, ledger: ledgers.mesh }),
       secrets: new View({ ...view, ledger: ledgers.secrets, hasBeat: false }),
     };
-    this.#unlisted = new Set([this.#views.mesh, this.#views.secrets]);
     this.#memory = new Memory(mesh, ledgers, log);
     const way = { servers: options.servers ?? mesh.servers, ca: () => options.ca ?? mesh.ca };
     this.#revocation = new Revocation(mesh, secrets, way, log);
@@ -111,6 +101,8 @@ export class Controller {
       revokedAt: (key) => this.#revocation.at(key),
       whoRuns: (nodeId, asking) => whoRuns(link, mesh.name, nodeId, asking),
     };
+    this.#mending = new Mending(this.#core, Object.values(this.#views));
+    this.#heart = new Heart(this.#core, link);
     this.#servers = new Servers({
       store,
       buckets: Object.values(buckets),
@@ -158,7 +150,7 @@ export class Controller {
   }
 
   async close(): Promise<void> {
-    if (this.#beat) clearInterval(this.#beat);
+    this.#heart.close();
     this.#admins.close();
     if (this.#configLater) clearTimeout(this.#configLater);
     this.#revocation.close();
@@ -178,7 +170,7 @@ export class Controller {
     // A server may come back without its store or with an older one: what this controller remembers
     // is then put back.
     this.#link.on("connected", () => {
-      for (const view of Object.values(this.#views)) this.#unlisted.add(view);
+      this.#mending.doubt();
       this.#ensureBuckets().catch((error) =>
         this.#log("buckets-missing", { reason: String(error) }),
       );
@@ -186,13 +178,7 @@ export class Controller {
     await this.#follow(timeout_ms);
     await this.#beginConfig();
     await this.#servers.begin();
-    await this.#sendBeat();
-    this.#beat = setInterval(() => {
-      this.#sendBeat().catch((error) => {
-        this.#failedBeats += 1;
-        this.#log("beat-failed", { reason: String(error) });
-      });
-    }, this.#options.beat_ms ?? 5_000);
+    await this.#heart.begin(this.#options.beat_ms ?? 5_000);
     await this.#admins.start();
     await this.#serve();
     await this.#housekeeping.begin();
@@ -220,7 +206,7 @@ export class Controller {
       if (await bucket.harden()) this.#log("bucket-hardened", { bucket: bucket.name });
     }
     // Who ran until then remembers all of it.
-    if (had && isNew) this.#core.losses.found("empty", !this.#isListed);
+    if (had && isNew) this.#core.losses.found("empty", !this.#mending.isListed);
     await rememberStore(this.#core.mesh);
   }
 
@@ -264,8 +250,6 @@ export class Controller {
     for (const view of [mesh, secrets]) {
       view.on("trouble", (reason) => this.#log("watch-lost", { reason }));
       view.on("entry", ({ key }: { key: string }) => this.#memory.notice(key));
-      view.on("refused", (refusal: Refusal) => this.#refused(view, refusal));
-      view.on("listed", () => this.#compare(view));
     }
     mesh.on("entry", (entry: Entry, applied: string) => {
       this.#core.leases.rests.heard(entry);
@@ -285,7 +269,7 @@ export class Controller {
       timer = setTimeout(() => reject(new ControlError("MESHD_TIMEOUT", what)), timeout_ms);
     });
     await Promise.race([Promise.all(listed), late]).finally(() => clearTimeout(timer));
-    this.#isListed = true;
+    this.#mending.isListed = true;
   }
 
   async #serve(): Promise<void> {
@@ -325,53 +309,9 @@ export class Controller {
     await Promise.all([catchUp(mesh, this.#views.mesh), catchUp(secrets, this.#views.secrets)]);
   }
 
-  async #sendBeat(): Promise<void> {
-    if (this.#link.connected) {
-      const { controllerId } = this;
-      await this.#core.store.beat({ controllerId, time: new Date().toISOString() });
-    }
-    this.#failedBeats = 0;
-  }
-
   /** Beats in a row that the store did not take, though its server is connected. */
   get failedBeats(): number {
-    return this.#failedBeats;
-  }
-
-  /** Those of a listing wait for its end: by all of them it is known what became of the store. */
-  #refused(view: View, { key, revision, reason }: Refusal): void {
-    // Numbers in a reason are no other reason.
-    const isDue = this.#refusals.isDue(`${key} ${reason.replace(/\d+/g, "")}`);
-    if (isDue) this.#log("record-refused", { key, revision, reason });
-    if (!view.isListing) void this.#mend([key]);
-  }
-
-  /** What the store has, against what this controller saw of it. */
-  #compare(view: View): void {
-    const isNew = this.#unlisted.delete(view);
-    const short = view.refusedKeys().filter(isKept);
-    if (short.length === 0) return;
-    if (isNew) this.#core.losses.found("older", !this.#isListed);
-    void this.#mend(short);
-  }
-
-  /** A spoiled, older or missing record of a controller gets its last good value back. */
-  async #mend(keys: string[]): Promise<void> {
-    const { store, losses } = this.#core;
-    const one = async (key: string) => {
-      try {
-        const was = await store.mend(key);
-        if (was === null) return;
-        this.#log("record-mended", { key, was });
-        losses.restored(key, was, "controller");
-      } catch (error) {
-        this.#log("record-not-mended", { key, reason: String(error) });
-        losses.failed(key, String(error));
-      }
-    };
-    for (let at = 0; at < keys.length; at += mends_max) {
-      await Promise.all(keys.slice(at, at + mends_max).map(one));
-    }
+    return this.#heart.failedBeats;
   }
 
   async #followNode(nodeId: string): Promise<void> {

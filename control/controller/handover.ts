@@ -2,11 +2,10 @@
 // that worked alone becomes one of a cluster, whose store begins empty.
 import { setTimeout as sleep } from "node:timers/promises";
 import { valueLength_max } from "../envelope.js";
-import { ControlError } from "../errors.js";
+import { ControlError, type ControlLog } from "../errors.js";
 import { parseKey } from "../keys.js";
 import type { Ledger } from "../ledger.js";
 import type { Bucket } from "../nats/index.js";
-import type { ControllerOptions } from "./options.js";
 
 /** Texts of Ledger.serialize: signed records of both buckets, removals included. */
 export interface Handover {
@@ -18,6 +17,14 @@ export interface Handover {
 interface Ledgers {
   mesh: Ledger;
   secrets: Ledger;
+}
+
+/** How a controller comes to its store; see ControllerOptions. */
+interface Beginning {
+  waits?: AbortSignal;
+  restore?: Handover;
+  replicas?: number;
+  log?: ControlLog;
 }
 
 const atOnce = 32;
@@ -96,7 +103,7 @@ async function untilBegun(bucket: Bucket, signal: AbortSignal): Promise<void> {
  * records of another gets them.
  */
 export async function prepareStore(
-  options: Pick<ControllerOptions, "waits" | "restore" | "replicas" | "log">,
+  options: Beginning,
   ledgers: Ledgers,
   buckets: { mesh: Bucket; secrets: Bucket },
 ): Promise<void> {

@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { ControlError } from "../errors.js";
 import { readTextFile, writeSecretFile } from "../files.js";
-import type { Mesh } from "./mesh.js";
+import type { Mesh } from "./place.js";
 
 /** One server of the cluster, as the other hosts reach it. */
 export interface ClusterServer {

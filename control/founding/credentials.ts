@@ -1,5 +1,5 @@
 // Credentials files: those of a mesh's own folder, kept in date and in today's rights, and those of
-// administrators, which also say where their mesh is.
+// administrators.
 import { ControlError } from "../errors.js";
 import { readTextFile, writeSecretFile } from "../files.js";
 import {
@@ -14,49 +14,12 @@ import {
   userJwt,
 } from "../nats/index.js";
 import { controllerPermissions } from "../permissions.js";
-import type { Mesh } from "./mesh.js";
+import { type Mesh, type MeshPlace, placeBlock, readPlace } from "./place.js";
 
 /** How long an administrator's credentials last unless said otherwise: 90 days. */
 export const ADMIN_LASTS_S = 90 * 86_400;
 /** The name of the one whom a mesh begins with. */
 export const FIRST_ADMIN = "admin";
-
-/** Where a mesh is and what is trusted there: no secret. */
-export interface MeshPlace {
-  meshId: string;
-  mesh: string;
-  servers: string[];
-  grantKey: string;
-  /** PEM of the CAs of its servers; absent: it has none. */
-  ca?: string;
-}
-
-const placeHead = "-----BEGIN MESHD MESH-----";
-const placeEnd = "------END MESHD MESH------";
-
-/** A block that the stock tools pass over, after the two that they read. */
-export function placeBlock(place: MeshPlace): string {
-  const text = Buffer.from(JSON.stringify(place)).toString("base64url");
-  return `\n${placeHead}\n${text}\n${placeEnd}\n`;
-}
-
-/** What a credentials file says of its mesh; null when it says nothing, or damaged. */
-export function readPlace(text: string): MeshPlace | null {
-  const found = /-----BEGIN MESHD MESH-----\s*(\S+)\s*-+END/.exec(text)?.[1];
-  if (found === undefined) return null;
-  try {
-    const place = JSON.parse(Buffer.from(found, "base64url").toString("utf8")) as MeshPlace;
-    const texts = [place.meshId, place.mesh, place.grantKey, place.ca ?? ""];
-    const isWhole = texts.every((one) => typeof one === "string") && Array.isArray(place.servers);
-    return isWhole ? place : null;
-  } catch {
-    return null;
-  }
-}
-
-export function placeOf({ meshId, name, servers, grantKey, ca }: Mesh): MeshPlace {
-  return { meshId, mesh: name, servers, grantKey, ...(ca === null ? {} : { ca }) };
-}
 
 /** A public key for an administrator, with the text of the file that keeps its seed until then. */
 export function createAdminKey(): { publicKey: string; text: string } {

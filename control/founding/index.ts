@@ -22,10 +22,6 @@ export {
   FIRST_ADMIN,
   grantText,
   isHalfOver,
-  type MeshPlace,
-  placeBlock,
-  placeOf,
-  readPlace,
   seedIn,
   writeUser,
 } from "./credentials.js";
@@ -45,7 +41,6 @@ export {
   hadStore,
   loadMesh,
   loadSecrets,
-  type Mesh,
   type MeshSecrets,
   recoverAdmin,
   rememberStore,
@@ -54,6 +49,7 @@ export {
   unmakeMesh,
 } from "./mesh.js";
 export { moveOfflineKeys, offlineKeysHere } from "./offline-keys.js";
+export { type Mesh, type MeshPlace, placeBlock, placeOf, readPlace } from "./place.js";
 export {
   type NatsClientHelp,
   type NatsServerSettings,

@@ -18,6 +18,7 @@ import { completeConfig } from "../setting-rules.js";
 import type { MeshConfig } from "../settings.js";
 import { ensureAuthority, readTrusted } from "../tls/index.js";
 import { ADMIN_LASTS_S, FIRST_ADMIN, renewControllerRights, writeUser } from "./credentials.js";
+import type { Mesh } from "./place.js";
 
 export interface CreateMeshOptions {
   /** One DNS label; default "mesh". */
@@ -27,27 +28,6 @@ export interface CreateMeshOptions {
   config?: Partial<MeshConfig>;
   /** False: without a CA, so that its nats-servers have no TLS. Default true. */
   tls?: boolean;
-}
-
-/**
- * Keys and credentials of a mesh as kept in a directory (files 0600). For the host of a controller.
- */
-export interface Mesh {
-  dir: string;
-  /** UUID. */
-  meshId: string;
-  /** Mesh name: DNS label, subject prefix and bucket name. */
-  name: string;
-  servers: string[];
-  accountKey: string;
-  grantKey: string;
-  /** Paths of credentials files. */
-  adminCredentials: string;
-  controllerCredentials: string;
-  /** PEM of the CAs whose servers are the mesh's, the one that signs first; null: it has none. */
-  ca: string | null;
-  /** Settings the mesh begins with; from then on the `config` record counts. */
-  config: MeshConfig;
 }
 
 /** What mesh.json holds: everything but secrets. */

@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { ControlError } from "../errors.js";
 import { readTextFile, writeSecretFile } from "../files.js";
 import { signingKey } from "../nats/index.js";
-import type { Mesh } from "./mesh.js";
+import type { Mesh } from "./place.js";
 
 const offline = ["operator.nk", "account.nk"];
 

@@ -4,7 +4,8 @@ import { readTextFile } from "../files.js";
 import { type ServerCertificate, trustedFile } from "../tls/index.js";
 import { type Cluster, clusterName, clusterSection, serverName } from "./cluster.js";
 import { FIRST_ADMIN } from "./credentials.js";
-import { type Mesh, readMeshFile } from "./mesh.js";
+import { readMeshFile } from "./mesh.js";
+import type { Mesh } from "./place.js";
 
 export interface NatsServerSettings {
   host: string;

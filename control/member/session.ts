@@ -2,21 +2,24 @@
 // own records, sends heartbeats, serves the agent's status, renews credentials; outlives every
 // outage of NATS.
 import { EventEmitter } from "node:events";
-import { answerAdmin, ask, serviceError } from "../answer.js";
+import { ask } from "../answer.js";
 import { ControlError } from "../errors.js";
 import { endsOf } from "../founding/index.js";
 import { keyOf } from "../keys.js";
 import { Ledger } from "../ledger.js";
 import { type Membership, withServersOf } from "../membership.js";
-import { Bucket, Link, serve, signingKey } from "../nats/index.js";
+import { Bucket, type Link, signingKey } from "../nats/index.js";
 import type { MeshSnapshot } from "../records.js";
-import { agentServiceName, inboxOf, subjectsOf } from "../subjects.js";
+import { inboxOf, subjectsOf } from "../subjects.js";
 import { ranHere, Twins, thisPlace } from "../twins.js";
 import type { PptpUser } from "./accounts.js";
 import { Confidences } from "./confidences.js";
+import { keepLink } from "./keep-link.js";
 import { OwnRecords } from "./own-records.js";
 import { type Presented, Presenter } from "./present.js";
+import { nextSnapshot } from "./ready.js";
 import { Renewal } from "./renewal.js";
+import { serveAgent } from "./service.js";
 import type { EndpointFacts, MemberSessionOptions, NodeFacts } from "./session-options.js";
 import { View } from "./view.js";
 
@@ -140,22 +143,7 @@ export class MemberSession extends EventEmitter {
 
   /** First complete view, a saved one counts. MESHD_TIMEOUT. */
   async ready(timeout_ms: number): Promise<MeshSnapshot> {
-    const now = this.snapshot();
-    if (now) return now;
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.off("snapshot", take);
-        const what =
-          `no view of the mesh within ${timeout_ms} ms; check that the NATS server and a ` +
-          "controller run";
-        reject(new ControlError("MESHD_TIMEOUT", what));
-      }, timeout_ms);
-      const take = (snapshot: MeshSnapshot) => {
-        clearTimeout(timer);
-        resolve(snapshot);
-      };
-      this.once("snapshot", take);
-    });
+    return this.snapshot() ?? nextSnapshot(this, timeout_ms);
   }
 
   /** Accounts of PPTP clients, also while NATS is away; [] when this node may not serve them. */
@@ -266,35 +254,25 @@ export class MemberSession extends EventEmitter {
     void this.#run();
   }
 
-  /**
-   * Opens a link, again whenever one has ended for good (credentials that ended while it was up).
-   */
-  async #run(): Promise<void> {
-    while (!this.#stop.signal.aborted && !this.#removed) {
-      const link = await Link.openForever(
-        {
-          servers: this.#options.servers ?? this.#membership.servers,
-          user: () => ({ jwt: this.#membership.jwt, seed: this.#options.identity.seed }),
-          ca: () => this.#options.ca ?? this.#membership.ca ?? null,
-          inbox: inboxOf.node(this.nodeId),
-          name: `meshd ${this.#membership.name}`,
-        },
-        this.#stop.signal,
-        (error) => this.#connectFailed(error),
-      );
-      if (!link) return;
-      this.#link = link;
-      const closed = new Promise((resolve) => link.once("closed", resolve));
-      // It may end while it is being set up: then there is another one soon.
-      await this.#linked(link).catch((error) => {
-        this.#log("session-not-begun", { reason: String(error) });
-        if (!this.#stop.signal.aborted) return link.close();
-      });
-      await closed;
-    }
+  #run(): Promise<void> {
+    return keepLink({
+      options: () => ({
+        servers: this.#options.servers ?? this.#membership.servers,
+        user: () => ({ jwt: this.#membership.jwt, seed: this.#options.identity.seed }),
+        ca: () => this.#options.ca ?? this.#membership.ca ?? null,
+        inbox: inboxOf.node(this.nodeId),
+        name: `meshd ${this.#membership.name}`,
+      }),
+      signal: this.#stop.signal,
+      isWanted: () => !this.#removed,
+      failed: (error) => this.#connectFailed(error),
+      begin: (link) => this.#linked(link),
+      notBegun: (reason) => this.#log("session-not-begun", { reason }),
+    });
   }
 
   async #linked(link: Link): Promise<void> {
+    this.#link = link;
     link.on("connected", () => {
       this.emit("connected");
       this.#confidences.follow();
@@ -312,7 +290,7 @@ export class MemberSession extends EventEmitter {
     this.#view.attach(link, new Bucket(link, subjectsOf(this.#membership.mesh).bucket));
     this.#beat();
     try {
-      await this.#serve(link);
+      this.#stopService = await serveAgent(link, this.#membership, this.#options);
     } catch (error) {
       this.#log("status-not-served", { reason: String(error) });
     }
@@ -336,25 +314,6 @@ export class MemberSession extends EventEmitter {
   #connectFailed(error: ControlError): void {
     this.#log("nats-unreachable", { code: error.code, reason: error.message });
     if (error.code === "MESHD_PERMISSION") this.renew().catch(() => undefined);
-  }
-
-  async #serve(link: Link): Promise<void> {
-    const { membership } = this;
-    const subject = (verb: string) => subjectsOf(membership.mesh).agent(this.nodeId, verb);
-    const status = async () => this.#options.status?.() ?? {};
-    const answers = Object.entries({ ...this.#options.answers, status });
-    this.#stopService = await serve(link, {
-      name: agentServiceName,
-      version: this.#options.version ?? "0.1.0",
-      description: `agent of node ${membership.name}`,
-      metadata: { nodeId: this.nodeId, name: membership.name, mesh: membership.mesh },
-      endpoints: answers.map(([verb, answer]) => ({
-        name: verb,
-        subject: subject(verb),
-        handle: (request) => answerAdmin(request, answer),
-      })),
-      toError: serviceError,
-    });
   }
 
   #beat(): void {

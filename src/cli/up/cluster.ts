@@ -16,10 +16,15 @@ import { meshDir } from "../admin.js";
 import { CommandError, type Invocation, UsageError } from "../command.js";
 import { missingOthers } from "../service/cluster-look.js";
 import { openBundle, writeBundles } from "./bundle.js";
-import type { UpPlan } from "./plan.js";
 
 const ROUTE_PORT_DEFAULT = 6222;
 const port = kinds.integer(1, limits.PORT_MAX);
+
+/** Where this host's server is to be reached. */
+interface ServerPlace {
+  port: number;
+  advertise: string;
+}
 
 /** JSON of `up` and `cluster status`, part `cluster`; stable. */
 export interface ClusterView {
@@ -68,7 +73,7 @@ export async function ownHost(hosts: readonly string[], advertise?: string): Pro
 export async function planCluster(
   invocation: Invocation,
   mesh: Mesh,
-  plan: UpPlan,
+  plan: ServerPlace,
   hosts: readonly string[],
 ): Promise<string[]> {
   const given = invocation.text("cluster-port") ?? ROUTE_PORT_DEFAULT;
@@ -91,7 +96,7 @@ export async function planCluster(
 }
 
 /** Makes this host one of a cluster; gives what `up` is to do then. MESHD_BUNDLE. */
-export async function joinCluster(invocation: Invocation, file: string): Promise<Partial<UpPlan>> {
+export async function joinCluster(invocation: Invocation, file: string): Promise<ServerPlace> {
   const cluster = await openBundle(file, meshDir(invocation.settings));
   const { host, port } = ownServer(cluster);
   return { port, advertise: host };

@@ -1,0 +1,22 @@
+// The wait for a first complete view.
+import type { EventEmitter } from "node:events";
+import { ControlError } from "../errors.js";
+import type { MeshSnapshot } from "../records.js";
+
+/** The next "snapshot" of a session. MESHD_TIMEOUT. */
+export function nextSnapshot(session: EventEmitter, timeout_ms: number): Promise<MeshSnapshot> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      session.off("snapshot", take);
+      const what =
+        `no view of the mesh within ${timeout_ms} ms; check that the NATS server and a ` +
+        "controller run";
+      reject(new ControlError("MESHD_TIMEOUT", what));
+    }, timeout_ms);
+    const take = (snapshot: MeshSnapshot) => {
+      clearTimeout(timer);
+      resolve(snapshot);
+    };
+    session.once("snapshot", take);
+  });
+}
