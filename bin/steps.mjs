@@ -83,7 +83,7 @@ export async function tryStep(what, action) {
   }
 }
 
-/** One line of progress on standard error: what, and how long it took. */
+/** Progress on standard error: what begins, at once, then how long it took. */
 export async function step(what, action) {
   try {
     return await timed(what, action);
@@ -95,7 +95,7 @@ export async function step(what, action) {
 async function timed(what, action) {
   const began = Date.now();
   const terminal = process.stderr.isTTY;
-  if (terminal) process.stderr.write(`  .. ${what}`);
+  process.stderr.write(`  .. ${what}${terminal ? "" : "\n"}`);
   try {
     const result = await action();
     const seconds = ((Date.now() - began) / 1000).toFixed(1);

@@ -139,6 +139,10 @@ function parseRequest(text: string): unknown {
   try {
     return text.trim() === "" ? {} : JSON.parse(text);
   } catch (cause) {
-    throw new ControlError("MESHD_BAD_REQUEST", "the request is no JSON", { cause });
+    throw new ControlError(
+      "MESHD_BAD_REQUEST",
+      "the request is no JSON; send a JSON object, or nothing",
+      { cause },
+    );
   }
 }

@@ -81,6 +81,7 @@ export { type AdminRole, adminRoles } from "./roles.js";
 export { checkSetting, completeConfig, tunnelPortOf } from "./setting-rules.js";
 export { defaultConfig, type MeshConfig, type SettingName } from "./settings.js";
 export {
+  authorityFingerprint,
   ensureServerCertificate,
   type ServerCertificate,
   type ServerCertificateOptions,

@@ -257,7 +257,8 @@ export function readArguments(text: string): Fields {
   try {
     return fieldsOf(JSON.parse(text), "the request");
   } catch (cause) {
-    const why = cause instanceof Refused ? cause.message : "it is no JSON";
+    const why =
+      cause instanceof Refused ? cause.message : "it is no JSON; send an object, or nothing";
     throw new ControlError("MESHD_BAD_REQUEST", `the request cannot be read: ${why}`, { cause });
   }
 }

@@ -117,7 +117,8 @@ export class Revocation {
       throw new ControlError(
         "MESHD_NO_MESH",
         `${this.#mesh.dir} has no operator signing key or system credentials: credentials ` +
-          "cannot be revoked from here",
+          "cannot be revoked from here; put operator-signing.nk and system.creds back from the " +
+          "backup, or run a controller where they are",
       );
     }
     const key = signingKey(system.seed).publicKey;

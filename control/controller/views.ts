@@ -22,6 +22,8 @@ export interface NodeView {
   grantedPrefixes: string[];
   /** Whether it may serve PPTP accounts. */
   pptpServer: boolean;
+  /** Of the token it joined with, where that is known. */
+  tokenId?: string;
   joined: string;
   /** RFC 3339; null: the answering controller heard no heartbeat. */
   lastSeen: string | null;
@@ -39,6 +41,8 @@ export interface LeaseView {
   state: LeaseState;
   since: string;
   until: string | null;
+  /** It has rested: the next node may get it. */
+  free: boolean;
 }
 
 export interface LeaseFinding {
@@ -95,10 +99,12 @@ export function nodeView(core: Core, roster: Roster, member: MemberRecord): Node
 export function leaseViews(core: Core): LeaseView[] {
   const { mesh } = core.store.ledgers;
   const names = new Map([...mesh.records("members")].map((one) => [one.nodeId, one.name]));
-  const views = [...mesh.records("leases")].map(({ signature: _, ...lease }) => ({
-    ...lease,
-    name: lease.nodeId === null ? null : (names.get(lease.nodeId) ?? null),
-  }));
+  const views = [...mesh.records("leases")].map((record) => {
+    const { signature: _, ...lease } = record;
+    const name = lease.nodeId === null ? null : (names.get(lease.nodeId) ?? null);
+    const free = lease.state === "quarantined" && core.leases.rests.isOver(record);
+    return { ...lease, name, free };
+  });
   return views.sort((a, b) => comparePrefixes(a.cidr, b.cidr));
 }
 

@@ -85,7 +85,13 @@ export async function fetchAuthority(
       else refused ??= error;
     }
   }
-  throw refused ?? silent ?? new ControlError("MESHD_NO_NATS", "no NATS server is named");
+  throw refused ?? silent ?? noServer();
+}
+
+function noServer(): ControlError {
+  const what =
+    'the token names no NATS server; make a new one with "meshd token create", or give --nats URL';
+  return new ControlError("MESHD_NO_NATS", what);
 }
 
 const info_max = 65_536;
@@ -198,7 +204,8 @@ const namesOthers = (whom: string) =>
 function mismatch(server: string, why: string, cause?: unknown): ControlError {
   const what =
     `${server} does not prove to be a server of this mesh: ${why}. Nothing was sent to it; if ` +
-    'nobody stands between, get a new token or CA file ("meshd up" shows the CA)';
+    'nobody stands between, join with a new token, or give the CA that "meshd up" shows by ' +
+    "--nats-ca FILE (MESHD_NATS_CA)";
   return new ControlError("MESHD_TLS_MISMATCH", what, { cause });
 }
 

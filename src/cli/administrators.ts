@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { AdminChoice, AdminView } from "../../control/index.js";
-import { checkValue, kinds, label } from "../config/index.js";
+import { checkValue, kinds, label, type Settings } from "../config/index.js";
 import { meshDir, withAdmin } from "./admin.js";
 import {
   type Command,
@@ -42,11 +42,19 @@ async function add(invocation: Invocation, context: Context): Promise<undefined>
   refuseThere(file);
   const { text, view } = await withAdmin(invocation.settings, (admin) => admin.admins.add(wish));
   writeSecret(file, text);
+  const way = await wayBeside(text, invocation.settings);
   print(invocation, context, { ...view, file }, () => {
     const ends = view.expires === null ? "does not end" : `ends ${agoText(view.expires)}`;
-    const use = `meshd --creds ${file} node list`;
+    const use = `meshd ${way}--creds ${file} node list`;
     return `${view.name} is ${view.role}; ${file} is secret and ${ends}. Try: ${use}\n`;
   });
+}
+
+/** Who asked by another address than those in the file needs it for the file, too. */
+async function wayBeside(text: string, { nats }: Settings): Promise<string> {
+  const { readPlace } = await import("../../control/index.js");
+  const known = readPlace(text)?.servers ?? [];
+  return nats === undefined || nats.some((url) => known.includes(url)) ? "" : `--nats ${nats} `;
 }
 
 async function addKey(

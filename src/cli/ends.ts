@@ -1,5 +1,5 @@
 // When credentials and certificates end, in words; those of a controller's host by its files.
-import { type Ends, hostEnds } from "../../control/index.js";
+import { authorityFingerprint, type Ends, hostEnds, type Mesh } from "../../control/index.js";
 import type { Settings } from "../config/index.js";
 import { meshDir } from "./admin.js";
 import { readIfThere } from "./files.js";
@@ -18,6 +18,18 @@ export function endsHere(settings: Pick<Settings, "stateDir">): {
     ...(ca === undefined ? {} : { ca }),
     ...(server === undefined ? {} : { server }),
   });
+}
+
+/** The mesh's CA on a controller's host: for `--nats-ca`, and to compare with others by hand. */
+export interface ShownAuthority {
+  file: string;
+  /** SHA-256, 64 hex digits, as tokens have it. */
+  fingerprint: string;
+}
+
+export function authorityHere({ dir, ca }: Pick<Mesh, "dir" | "ca">): ShownAuthority | null {
+  const fingerprint = authorityFingerprint(ca);
+  return fingerprint === null ? null : { file: `${dir}/ca.pem`, fingerprint };
 }
 
 /** One line; undefined when nothing ends, or an agent of an earlier version does not say it. */

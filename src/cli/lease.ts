@@ -1,4 +1,6 @@
 // meshd lease list | audit | reclaim | reserve: who holds which PodCIDR.
+
+import type { LeaseView } from "../../control/index.js";
 import { checkValue, kinds } from "../config/index.js";
 import { withAdmin } from "./admin.js";
 import type { CommandGroup, Context, Invocation } from "./command.js";
@@ -11,15 +13,22 @@ async function list(invocation: Invocation, context: Context): Promise<undefined
       ["PODCIDR", "STATE", "NODE", "EPOCH", "SINCE", "FREE"],
       leases.map((lease) => [
         lease.cidr,
-        lease.state,
+        lease.free ? "free" : lease.state,
         lease.name ?? lease.nodeId,
         lease.epoch,
         agoText(lease.since),
-        lease.until === null ? null : agoText(lease.until),
+        freeText(lease),
       ]),
       "no leases",
     ),
   );
+}
+
+/** When another node may have it. Who answers may have another clock than we. */
+function freeText({ until, free }: LeaseView): string | null {
+  if (until === null) return null;
+  const when = agoText(until);
+  return free || when.startsWith("in ") ? when : "soon";
 }
 
 async function audit(invocation: Invocation, context: Context): Promise<undefined> {

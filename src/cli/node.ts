@@ -61,6 +61,7 @@ function nodeText(view: NodeView): string {
     ["granted", view.grantedPrefixes.join(" ") || undefined],
     ["PPTP", view.pptpServer ? "may serve accounts (insecure)" : undefined],
     ["joined", `${view.joined} (${agoText(view.joined)})`],
+    ["token", view.tokenId],
     ["last seen", agoText(view.lastSeen)],
     ["underlay", node ? addressesText(node.underlay) : null],
     ["VTEP MAC", node?.vtepMac],
@@ -100,7 +101,8 @@ async function rename(invocation: Invocation, context: Context): Promise<undefin
   const node = await withAdmin(invocation.settings, (admin) =>
     admin.nodes.rename(word(invocation), name),
   );
-  print(invocation, context, node, () => `node ${node.nodeId} is called ${node.name} now\n`);
+  const text = () => `node ${word(invocation)} is called ${node.name} now\n`;
+  print(invocation, context, node, text);
 }
 
 async function grant(invocation: Invocation, context: Context): Promise<undefined> {

@@ -206,10 +206,12 @@ function problemLines(peers: readonly PeerStatus[]): string {
   return shown.join("") + (more > 0 ? `peer        ${more} more; see --peers\n` : "");
 }
 
-function workersText({ workers }: AgentStatus): string {
+function workersText({ workers, steering }: AgentStatus): string {
   const restarts = workers.reduce((sum, worker) => sum + worker.restarts, 0);
   const states = [...new Set(workers.map((worker) => worker.state))].join(", ");
-  return `${workers.length} (${states})${restarts === 0 ? "" : `, ${count(restarts, "restart")}`}`;
+  const steered = steering.active ? `, ${steering.cpus.length} of them by steering` : "";
+  const ended = restarts === 0 ? "" : `, ${count(restarts, "restart")}`;
+  return `${workers.length} (${states})${steered}${ended}`;
 }
 
 function steeringText({ steering }: AgentStatus): string {

@@ -1,5 +1,5 @@
 // meshd token create | list | revoke: who may join.
-import type { TokenOptions, TokenView } from "../../control/index.js";
+import type { NodeView, TokenOptions, TokenView } from "../../control/index.js";
 import { checkValue, kinds, limits } from "../config/index.js";
 import { withAdmin } from "./admin.js";
 import type { Command, CommandGroup, Context, Invocation } from "./command.js";
@@ -11,6 +11,9 @@ const uses: kinds.Kind<number | null> = {
   parse: (given) =>
     given === "unlimited" ? null : kinds.integer(1, limits.TOKEN_USES_MAX).parse(given),
 };
+
+/** Of the nodes that used one token; JSON has all. */
+const USERS_SHOWN = 5;
 
 /** As the control plane has them; it checks them, too. */
 const roles = kinds.oneOf("node");
@@ -33,12 +36,16 @@ async function create(invocation: Invocation, context: Context): Promise<undefin
 }
 
 async function list(invocation: Invocation, context: Context): Promise<undefined> {
-  const tokens = await withAdmin(invocation.settings, (admin) => admin.tokens.list());
-  print(invocation, context, tokens, tokensText);
+  const { tokens, nodes } = await withAdmin(invocation.settings, async (admin) => ({
+    tokens: await admin.tokens.list(),
+    nodes: invocation.json ? [] : await admin.nodes.list(),
+  }));
+  print(invocation, context, tokens, () => tokensText(tokens, nodes));
 }
 
-function tokensText(tokens: TokenView[]): string {
-  const heads = ["TOKEN", "STATE", "USES", "EXPIRES", "ROLE", "CREATED", "DESCRIPTION"];
+function tokensText(tokens: TokenView[], nodes: NodeView[]): string {
+  const names = new Map(nodes.map((node) => [node.nodeId, node.name]));
+  const heads = ["TOKEN", "STATE", "USES", "EXPIRES", "ROLE", "CREATED", "USED BY", "DESCRIPTION"];
   const rows = tokens.map((token) => [
     token.tokenId,
     stateOf(token),
@@ -46,9 +53,19 @@ function tokensText(tokens: TokenView[]): string {
     token.expires === null ? "never" : agoText(token.expires),
     token.role,
     agoText(token.created),
+    usersText(token, names),
     token.description,
   ]);
   return tableOr(heads, rows, "no tokens; 'meshd token create' makes one");
+}
+
+/** Names of those who joined with it; who has left since has none. */
+function usersText({ usedBy }: TokenView, names: ReadonlyMap<string, string>): string {
+  const there = usedBy.flatMap((nodeId) => names.get(nodeId) ?? []);
+  const gone = usedBy.length - there.length;
+  const shown = there.slice(0, USERS_SHOWN);
+  if (there.length > shown.length) shown.push(`${there.length - shown.length} more`);
+  return [...shown, ...(gone === 0 ? [] : [`${gone} gone`])].join(", ");
 }
 
 function stateOf(token: TokenView): string {

@@ -84,9 +84,9 @@ export const address: Kind<string> = text(
 /** An IPv4 address. */
 export const address4: Kind<string> = text("an IPv4 address", isIPv4);
 
-/** An absolute path. */
+/** A path; relative ones, of flags and variables, were made absolute before. */
 export const path: Kind<string> = text(
-  "an absolute path",
+  "a path, in a file an absolute one",
   (given) => given.startsWith("/") && !/\p{Cc}/u.test(given) && given.length < 4096,
 );
 

@@ -1,9 +1,17 @@
 // Settings from the YAML file, the last join, MESHD_* variables and flags, in rising order.
 import { readFileSync, statSync } from "node:fs";
+import { resolve } from "node:path";
 import { checkSetting, checkTogether, isSettingName, show, unknownKey } from "./check.js";
 import { ConfigError } from "./errors.js";
 import { CONFIG_FILE_BYTES_MAX, CONFIG_FILE_DEFAULT, STATE_DIR_DEFAULT } from "./limits.js";
-import { SETTINGS, type SettingName, type Settings, settingNames, variableOf } from "./settings.js";
+import {
+  isPathSetting,
+  SETTINGS,
+  type SettingName,
+  type Settings,
+  settingNames,
+  variableOf,
+} from "./settings.js";
 
 export type Origin = "default" | "file" | "remembered" | "variable" | "flag";
 
@@ -45,8 +53,9 @@ const REASON_LENGTH_MAX = 200;
  */
 export async function loadSettings(sources: Sources): Promise<Loaded> {
   const layers = new Layers();
-  const variables = readVariables(sources.environment);
-  const stateDir = whereStateIs(sources.flags.stateDir ?? variables.stateDir);
+  const variables = fromHere(readVariables(sources.environment));
+  const flags = fromHere(sources.flags);
+  const stateDir = whereStateIs(flags.stateDir ?? variables.stateDir);
   const remembered = sources.remembered?.(stateDir);
   const named = sources.file ?? sources.environment.MESHD_CONFIG ?? remembered?.file;
   const file = named ?? existing(defaultFile(stateDir));
@@ -55,7 +64,7 @@ export async function loadSettings(sources: Sources): Promise<Loaded> {
   }
   layers.add("remembered", remembered?.values ?? {}, (name) => name);
   layers.add("variable", variables, variableOf);
-  layers.add("flag", sources.flags, (name) => name);
+  layers.add("flag", flags, (name) => name);
   const { settings, origins } = layers;
   checkTogether(settings, (name) => origins[name] !== "default");
   return file === undefined ? { settings, origins } : { settings, origins, file };
@@ -94,6 +103,17 @@ function defaultFile(stateDir: string): string {
 
 function whereStateIs(given: unknown): string {
   return typeof given === "string" ? given : STATE_DIR_DEFAULT;
+}
+
+/** Paths of who types them begin in his folder; a file's must be the same for everybody. */
+function fromHere(
+  given: Partial<Record<SettingName, unknown>>,
+): Partial<Record<SettingName, unknown>> {
+  const entries = Object.entries(given).map(([name, value]) => [
+    name,
+    isPathSetting(name as SettingName, value) ? resolve(value) : value,
+  ]);
+  return Object.fromEntries(entries);
 }
 
 function readVariables(

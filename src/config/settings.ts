@@ -265,6 +265,14 @@ export const meshSettingNames = settingNames.filter(
   (name): name is MeshSettingName => SETTINGS[name].scope !== "node",
 );
 
+const PATH_SETTINGS: ReadonlySet<SettingName> = new Set(["stateDir", "runDir", "natsCa", "creds"]);
+
+/** Whether this value of a setting names a file or folder. */
+export function isPathSetting(name: SettingName, value: unknown): value is string {
+  const isWord = value === "" || (name === "natsCa" && value === "system");
+  return PATH_SETTINGS.has(name) && typeof value === "string" && !isWord;
+}
+
 /** "clusterPoolIPv4PodCIDR" -> "cluster-pool-ipv4-pod-cidr" (without the two hyphens in front). */
 export function flagOf(name: SettingName): string {
   return name

@@ -1,5 +1,5 @@
 // Brings a lab up (or mends it) and takes it down, step by step, each step a no-op when done.
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { LabError } from "./error.js";
 import { ensureGateway } from "./gateway.js";
 import { mendWires } from "./impair.js";
@@ -99,8 +99,17 @@ async function isFormed(plan: LabPlan): Promise<boolean> {
   );
 }
 
+/** All hosts of a lab have the machine's name: a join by hand finds the lab's in this file. */
+function nameHost({ name, stateDir }: LabNode): void {
+  const file = `${stateDir}/meshd.yaml`;
+  if (existsSync(file)) return;
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  writeFileSync(file, `nodeName: ${name}\n`, { mode: 0o600 });
+}
+
 /** A member starts again with its key; a new host gets a token of its own. */
 async function ensureMember(plan: LabPlan, node: LabNode): Promise<void> {
+  nameHost(node);
   if ((await askAgent(node)) !== undefined) return;
   const argv = ["--name", node.name, "--underlayAddress", node.address];
   argv.push("--workers", String(plan.shape.workers));

@@ -60,6 +60,23 @@ test("an administrator's file opens the mesh from anywhere, as far as the role g
   assert.not.match(log, /SU[A-Z2-7]{40}/, "no seed");
 });
 
+test("the command that admin add prints works where it was made", async () => {
+  const port = new URL(up.servers[0] ?? "").port;
+  const words = ["admin", "add", "eva", "--role", "observer", "--out", file("eva.creds")];
+  const other = `tls://localhost:${port}`;
+  const ca = join(world.stateDir, "mesh/ca.pem");
+  const { code, out, err } = await meshd(world, ...words, "--nats", other, "--nats-ca", ca);
+  assert.is(code, 0, err);
+  const command = / Try: meshd (.*)\n$/.exec(out)?.[1]?.split(" ") ?? [];
+  assert.equal(command, ["--nats", other, "--creds", file("eva.creds"), "node", "list"]);
+  const shown = await world.run(
+    [...command, "--state-dir", file("no"), "--run-dir", file("no")],
+    {},
+  );
+  assert.is(shown.code, 0, shown.err);
+  await ask(world, "admin", "remove", "eva");
+});
+
 test("a key made elsewhere: no secret is printed, and take makes a credentials file", async () => {
   const otto = file("otto.creds");
   const { out: key } = await world.run(["admin", "key", otto], {});

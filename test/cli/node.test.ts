@@ -81,6 +81,19 @@ rootTest(
   },
 );
 
+rootTest(test, "who joined with which token is shown on both sides; a rename by name", (given) => {
+  const [token] = ask<{ tokenId: string }[]>(given, ["token", "list"]);
+  const id = token?.tokenId ?? "";
+  assert.match(id, /^[0-9a-f]{32}$/);
+  assert.match(
+    meshd(given, ["token", "list"]).out,
+    new RegExp(`^${id} +used +1 of 1 .* solo +-$`, "m"),
+  );
+  assert.match(meshd(given, ["node", "show", "solo"]).out, new RegExp(`^token +${id}$`, "m"));
+  assert.is(meshd(given, ["node", "rename", "solo", "web"]).out, "node solo is called web now\n");
+  meshd(given, ["node", "rename", "web", "solo"]);
+});
+
 rootTest(test, "no process of the node has the token among its words", (given) => {
   const words = readFileSync(`/proc/${given.first.pid}/cmdline`, "utf8").split("\0");
   assert.not.ok(words.some((word) => word.startsWith("meshd1.")));
@@ -154,6 +167,8 @@ rootTest(test, "leave refuses while pods exist, and with force takes everything 
   assert.match(meshd(given, ["join"]).err, /no node of a mesh/);
   const leases = ask<{ state: string }[]>(given, ["lease", "list"]);
   assert.equal([...new Set(leases.map((lease) => lease.state))], ["quarantined"]);
+  assert.match(meshd(given, ["lease", "list"]).out, /^10\.244\.0\.0\/24 +quarantined .* in \d+ /m);
+  assert.match(meshd(given, ["token", "list"]).out, / 1 gone +-$/m);
 });
 
 test.run();

@@ -40,5 +40,6 @@ export interface UpView {
   controllerPid: number;
   natsPid: number;
   natsClient: { ca: string | null };
+  ca: { file: string; fingerprint: string } | null;
   ends: Record<"credentials" | "serverCertificate" | "ca", string | null>;
 }

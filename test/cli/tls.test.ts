@@ -1,5 +1,6 @@
 // A mesh's CA through the command line: made for a mesh that has none, shown with what else ends,
 // and replaced; members keep their PodCIDR.
+import { X509Certificate } from "node:crypto";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
@@ -56,6 +57,11 @@ test("up gives a mesh that has no CA one, and says when all ends", async ({ worl
     [days(ends.credentials), days(ends.serverCertificate), days(ends.ca)],
     [90, 90, 3653],
   );
+  const file = join(world.stateDir, "mesh/ca.pem");
+  assert.equal(up.ca, { file, fingerprint: up.ca?.fingerprint });
+  const certificate = new X509Certificate(readFileSync(file));
+  const digits = certificate.fingerprint256.replaceAll(":", "").toLowerCase();
+  assert.match((await meshd(world, "up")).out, new RegExp(`^ca +${file}, SHA-256 ${digits}$`, "m"));
   const { out } = await meshd(world, "status");
   const shown = `server's certificate ${ends.serverCertificate?.slice(0, 16)}Z, CA 20`;
   assert.ok(out.includes(shown), out);

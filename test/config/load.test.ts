@@ -1,7 +1,7 @@
 // Where settings come from: file below the last join below variables below flags; refusals by name.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import * as fc from "fast-check";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -146,6 +146,26 @@ test("an empty file changes nothing, and an alias bomb is refused", async ({ dir
   assert.is(settings.tunnelProtocol, "vxlan");
   writeFileSync(file, "nats: &a [x, x]\ncreds: [*a, *a]\n");
   assert.match((await refusal({ file })).code, /^MESHD_CONFIG_/);
+});
+
+test("paths of flags and variables begin where they are typed, those of files do not", async ({
+  dir,
+}) => {
+  const environment = {
+    MESHD_CREDS: "anna.creds",
+    MESHD_NATS_CA: "system",
+    MESHD_RUN_DIR: "/run/x",
+  };
+  const { settings } = await loadSettings({ environment, flags: { stateDir: "./state" } });
+  const { creds, natsCa, runDir, stateDir } = settings;
+  assert.equal([creds, stateDir], [resolve("anna.creds"), resolve("state")]);
+  assert.equal([natsCa, runDir], ["system", "/run/x"], "what is no relative path stays");
+  const file = join(dir, "a.yaml");
+  writeFileSync(file, "creds: anna.creds\n");
+  assert.match((await refusal({ file })).message, /creds in .*: a path, in a file an absolute one/);
+  for (const flags of [{ creds: "" }, { creds: "a\nb" }, { runDir: 7 }]) {
+    assert.is((await refusal({ flags })).code, "MESHD_CONFIG_BAD_VALUE");
+  }
 });
 
 test("an agent with a state directory of its own reads meshd.yaml there", async ({ dir }) => {

@@ -59,8 +59,15 @@ test("a controller that starts with a clock days ahead gives no resting lease aw
 });
 
 test("a quarantine ends in its time though the clock was set back by days", async () => {
-  await withRestingLease(2, async (_, token) => {
+  await withRestingLease(2, async (mesh, token) => {
     moveClock(-3 * day_ms);
+    const admin = await mesh.admin();
+    const isFree = async () =>
+      (await admin.leases.list())
+        .filter((one) => one.state === "quarantined")
+        .map((one) => one.free);
+    assert.equal(await isFree(), [false]);
+    await eventually("it is shown as free", async () => `${await isFree()}` === "true");
     await eventually(
       "the lease is given again",
       async () => (await codeOf(joinNode(token, 3))) === "",

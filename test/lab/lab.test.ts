@@ -191,6 +191,25 @@ rootTest(
   },
 );
 
+/** A lab's only node leaves and joins again as a user would: the name it has then. */
+function joinByHand(other: string): string {
+  const placeOf = (host: string) => [
+    ...["--state-dir", join(folder, "state", "labs", other, host)],
+    ...["--run-dir", join(folder, "run", "labs", other, host)],
+  ];
+  const at = (host: string, folderName: string, ...words: string[]) => {
+    const argv = [process.execPath, "bin/meshd", ...words, ...placeOf(folderName)];
+    const [file = "", ...rest] = inNamespace(`${other}-${host}`, argv);
+    return execFileSync(file, rest, { encoding: "utf8", timeout: 90_000 });
+  };
+  at("n1", "n1", "leave");
+  const token = at("ctl", "control", "token", "create").trim();
+  const { node } = JSON.parse(at("n1", "n1", "join", token, "--json")) as {
+    node: { name: string };
+  };
+  return node.name;
+}
+
 rootTest(lab, "the environment for clients outside leads to the control plane", () => {
   const env = labJson<Record<string, string>>("env");
   assert.equal(
@@ -209,6 +228,7 @@ rootTest(lab, "the environment for clients outside leads to the control plane", 
   const other = ["--name", `o${process.pid}`, ...roots];
   try {
     run(["lab", "up", "--nodes", "1", "--pods", "0", "--underlay", "192.168.99.0/24", ...other]);
+    assert.is(joinByHand(`o${process.pid}`), "n1", "not the machine's name, which all have");
   } finally {
     run(["lab", "down", ...other]);
   }

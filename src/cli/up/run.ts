@@ -16,7 +16,7 @@ import {
 } from "../../../control/index.js";
 import { meshDir, meshHere } from "../admin.js";
 import { CommandError, type Context, type Invocation } from "../command.js";
-import { endsHere, endsText } from "../ends.js";
+import { authorityHere, endsHere, endsText, type ShownAuthority } from "../ends.js";
 import { offlineKeysNote } from "../keys.js";
 import { fields, Progress, print, warningLines } from "../output.js";
 import { runController } from "../service/controller-process.js";
@@ -54,6 +54,8 @@ interface UpView {
   /** "" while it waits for the other servers of its cluster. */
   controllerId: string;
   natsPid: number | null;
+  /** The CA that servers and clients of the mesh believe; null: the mesh has none. */
+  ca: ShownAuthority | null;
   /** When the administrator's credentials, nats-server's certificate and the CA end. */
   ends: Ends;
   warnings: string[];
@@ -186,6 +188,7 @@ async function viewOf(mesh: Mesh, state: ControllerState, bundles: string[]): Pr
     controllerPid: state.pid,
     controllerId: state.controllerId,
     natsPid: state.natsPid,
+    ca: authorityHere(mesh),
     ends: endsHere({ stateDir: dirname(mesh.dir) }).ends,
     offlineKeys: await offlineKeysHere(mesh),
     warnings: [...state.warnings, ...clusterWarnings(cluster)],
@@ -201,6 +204,7 @@ function upText(view: UpView): string {
     ["controller", `process ${view.controllerPid}`],
     ...clusterLines(view.cluster ?? null),
     ["admin", view.adminCredentials],
+    ["ca", view.ca === null ? undefined : `${view.ca.file}, SHA-256 ${view.ca.fingerprint}`],
     ["ends", endsText(view.ends)],
     ["nats tool", view.natsClient.examples[0]],
     ["keys", offlineKeysNote(view.offlineKeys)],
