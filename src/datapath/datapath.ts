@@ -1,8 +1,6 @@
 // The packet path of one node as the agent sees it: opened with a device and an underlay address,
 // fed with tables, asked for counters. Packets never pass through here.
 import { EventEmitter } from "node:events";
-import { setTimeout as sleep } from "node:timers/promises";
-import { isDeepStrictEqual } from "node:util";
 import { FEATURE_TUN_USO, PUNT_PROBE, W_FEATURES } from "../../assembly/shared/layout.js";
 import type { CallPort } from "./call-types.js";
 import { Calls } from "./calls.js";
@@ -10,33 +8,21 @@ import { readCounters, readTraffic, type WorkerCounters } from "./counters.js";
 import { Crew, type WorkerStatus } from "./crew.js";
 import { type DropRecord, readDropRecords } from "./drop-records.js";
 import { DatapathError } from "./errors.js";
-import { type GrantedOffloads, HandleSet } from "./handle-set.js";
-import { createMemory, type DatapathMemory, setCallsWorker, setUnderlay } from "./memory.js";
-import { compileModule, instantiateModule } from "./module.js";
-import { checkOptions, type DatapathEvents, type DatapathOptions } from "./options.js";
+import type { GrantedOffloads, HandleSet } from "./handle-set.js";
+import { type DatapathMemory, setCallsWorker } from "./memory.js";
+import { openParts, type Parts } from "./opening.js";
+import type { DatapathEvents, DatapathOptions } from "./options.js";
 import { SignReader } from "./peer-packets.js";
 import { TablePublisher } from "./publisher.js";
 import { drainPunts, type PuntHandler, putInject } from "./punt.js";
+import { Rebinder } from "./rebinder.js";
 import { mendRegion } from "./recovery.js";
 import { releaseRegularly } from "./resident.js";
 import type { UnderlayAddress } from "./sockets.js";
 import { filterStrangers, type SourceFilter } from "./source-filter.js";
-import { type CrewPlan, openSteered, type SteeringStatus } from "./steering.js";
+import type { SteeringStatus } from "./steering.js";
 import { ENCAPSULATIONS } from "./templates.js";
 import type { TableContents } from "./types.js";
-
-/** Asked for on every socket; the kernel gives it when we are privileged, else its own limit. */
-const SOCKET_BUFFER_DEFAULT = 16 * 1024 * 1024;
-const REBIND_POLL_MS = 2;
-const REBIND_DEADLINE_MS = 5000;
-
-interface Parts {
-  options: DatapathOptions;
-  memory: DatapathMemory;
-  module: WebAssembly.Module;
-  handles: HandleSet;
-  steering: SteeringStatus;
-}
 
 /**
  * A node's packet path. Everything is opened by {@link Datapath.open} and closed by `close`;
@@ -58,9 +44,8 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   private readonly crew: Crew;
   private readonly steered: SteeringStatus;
   private readonly publisher: TablePublisher;
-  private current: UnderlayAddress;
+  private readonly rebinder: Rebinder;
   private puntHandler: PuntHandler | undefined;
-  private changing: Promise<void> = Promise.resolve();
   private recreating: Promise<void> | undefined;
   private closed = false;
   private endReleasing: () => void = () => undefined;
@@ -70,8 +55,14 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     this.options = parts.options;
     this.memory = parts.memory;
     this.handles = parts.handles;
-    this.current = { protocol: "vxlan", ...parts.options.underlay, others: [] };
-    setUnderlay(parts.memory, this.current.address);
+    this.rebinder = new Rebinder(parts, {
+      isAlive: (worker) => this.crew.isAlive(worker),
+      wake: (worker) => this.crew.wake(worker),
+      callsWorker: () => this.callsWorker(),
+      replaced: () => this.strangers.forget(),
+      seen: () => this.callTable.resume(),
+      log: (event, fields) => this.note(event, fields),
+    });
     this.steered = parts.steering;
     this.publisher = new TablePublisher({
       ...parts.memory,
@@ -82,7 +73,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
     this.strangers = filterStrangers({
       memory: parts.memory,
       readers: () => parts.handles.rawReaders(),
-      family: () => this.current.family,
+      family: () => this.rebinder.current.family,
       log: (event, fields) => this.note(event, fields),
     });
     this.callTable = new Calls({
@@ -121,14 +112,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
    * @throws {DatapathError} with a line for the operator; nothing stays open then.
    */
   static async open(options: DatapathOptions): Promise<Datapath> {
-    checkOptions(options);
-    const module = await compileModule();
-    const { opened, status } = await openSteered(
-      options.steering ?? "off",
-      options.workers,
-      (plan) => openPlan(options, module, plan),
-    );
-    const datapath = new Datapath({ options, module, ...opened, steering: status });
+    const datapath = new Datapath(await openParts(options));
     await datapath.startWorkers();
     return datapath;
   }
@@ -253,7 +237,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   /** Whether each CPU's packets are its own worker's, and if not though asked for, why. */
   steering(): SteeringStatus {
     const alone = this.handles.orderedWorker();
-    const { protocol = "vxlan" } = this.current;
+    const { protocol = "vxlan" } = this.rebinder.current;
     if (this.steered.active && ENCAPSULATIONS[protocol].socket === null) {
       const reason = `${protocol} comes by raw sockets, which no program shares out`;
       return { active: false, cpus: [], reason };
@@ -265,7 +249,7 @@ export class Datapath extends EventEmitter<DatapathEvents> {
 
   /** The address and port in use: those of open or of the last rebind. */
   underlay(): UnderlayAddress {
-    return { ...this.current };
+    return { ...this.rebinder.current };
   }
 
   /** True when `open` found a persistent device of ours, whose routes may still be there. */
@@ -290,46 +274,19 @@ export class Datapath extends EventEmitter<DatapathEvents> {
    */
   rebind(underlay: UnderlayAddress): Promise<void> {
     this.assertOpen();
-    const change = this.changing.then(() => this.changeSockets(underlay));
-    this.changing = change.catch(() => undefined);
-    return change;
+    return this.rebinder.rebind(underlay);
   }
 
   /** Stops the workers and closes everything. A device that is not persistent goes with it. */
   async close(options: { removeDevice?: boolean } = {}): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    await this.changing;
+    await this.rebinder.settled();
     this.publisher.stop();
     this.callTable.stop();
     this.endReleasing();
     await this.crew.stop();
     this.handles.close(options.removeDevice ?? this.options.persist === false);
-  }
-
-  private async changeSockets(underlay: UnderlayAddress): Promise<void> {
-    const wanted: UnderlayAddress = { protocol: "vxlan", others: [], ...underlay };
-    if (isDeepStrictEqual(wanted, this.current)) return;
-    const replaced = this.handles.replaceSockets(wanted);
-    // Nobody's until all know whose: two workers must not have one call.
-    if (this.callsWorker() === undefined) setCallsWorker(this.memory);
-    this.current = wanted;
-    setUnderlay(this.memory, wanted.address);
-    this.strangers.forget();
-    for (const index of this.handles.workers.keys()) this.crew.wake(index);
-    await this.untilSeen();
-    setCallsWorker(this.memory, this.memory.bases[this.callsWorker() ?? -1]);
-    this.callTable.resume();
-    this.handles.closeReplaced(replaced);
-    this.note("underlay-rebound", { ...wanted });
-  }
-
-  /** Polls: workers answer within a round, and the packet path calls no control thread. */
-  private async untilSeen(): Promise<void> {
-    const end_ms = performance.now() + REBIND_DEADLINE_MS;
-    const isSeen = () =>
-      this.handles.workers.every((ports, i) => ports.table.isSeen() || !this.crew.isAlive(i));
-    while (!isSeen() && performance.now() < end_ms) await sleep(REBIND_POLL_MS);
   }
 
   /** Runs while the worker's thread is gone and before the next one starts. */
@@ -370,27 +327,4 @@ export class Datapath extends EventEmitter<DatapathEvents> {
   private assertOpen(): void {
     if (this.closed) throw new DatapathError("MESHD_DATAPATH_CLOSED", "the datapath is closed");
   }
-}
-
-/** Takes memory and opens handles for that many workers. @throws {SteeringRefused} */
-async function openPlan(
-  options: DatapathOptions,
-  module: WebAssembly.Module,
-  plan: CrewPlan,
-): Promise<Pick<Parts, "memory" | "handles">> {
-  const { workers } = plan;
-  const { peerCapacity, prefixCapacity } = options;
-  const memory = createMemory({
-    workers,
-    ...(peerCapacity === undefined ? {} : { peerCapacity }),
-    ...(prefixCapacity === undefined ? {} : { prefixCapacity }),
-  });
-  instantiateModule(module, memory.memory);
-  const handles = await HandleSet.open({
-    tun: { name: options.deviceName, queues: workers, persist: options.persist ?? true },
-    underlay: options.underlay,
-    socketBuffer: options.socketBuffer ?? SOCKET_BUFFER_DEFAULT,
-    plan,
-  });
-  return { memory, handles };
 }
