@@ -24,6 +24,7 @@ const numbers: Partial<Record<ControlErrorCode, number>> = {
   MESHD_DUPLICATE_NODE: 409,
   MESHD_UNDERLAY_IN_POOL: 409,
   MESHD_SETTING_NOT_LIVE: 409,
+  MESHD_TOO_MANY: 429,
   MESHD_HOLD_OFF: 503,
   MESHD_POOL_EXHAUSTED: 507,
 };

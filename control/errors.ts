@@ -30,6 +30,7 @@ export type ControlErrorCode =
   | "MESHD_TOKEN_INVALID"
   | "MESHD_TOKEN_REVOKED"
   | "MESHD_TOKEN_USED"
+  | "MESHD_TOO_MANY"
   | "MESHD_UNDERLAY_IN_POOL";
 
 export class ControlError extends Error {

@@ -120,15 +120,33 @@ function asking(mesh: string, name: string, role: AdminRole): string[] {
 }
 
 /**
+ * What an administrator watches the members' bucket with. A server cannot tell whose a consumer is,
+ * nor be told which names not to allow: who may delete any keeps nodes from hearing of changes, and
+ * who may make any takes the account's room for them. So only role admin, which may remove the
+ * nodes as well, has what the stock client's `kv watch` asks for; others one of their own key's.
+ */
+function adminWatching(bucket: string, key: string, role: AdminRole): string[] {
+  if (role !== "admin") return watching(bucket, key);
+  const stream = `KV_${bucket}`;
+  return [
+    `$JS.API.CONSUMER.CREATE.${stream}`,
+    `$JS.API.CONSUMER.CREATE.${stream}.>`,
+    `$JS.API.CONSUMER.DELETE.${stream}.*`,
+    `$JS.FC.${stream}.>`,
+  ];
+}
+
+/**
  * An administrator: the admin service as far as his role goes, the agents' status and bench, and
- * the members' bucket to read. Replies may also go where the stock `nats` client expects them
- * without being told; nobody else may listen there.
+ * the members' bucket to read and to hear. Replies may also go where the stock `nats` client
+ * expects them without being told; nobody else may listen there.
  */
 export function adminPermissions(
   mesh: string,
   { name, key, role }: { name: string; key: string; role: AdminRole },
 ): Permissions {
-  const stream = `KV_${subjectsOf(mesh).bucket}`;
+  const { bucket } = subjectsOf(mesh);
+  const stream = `KV_${bucket}`;
   return {
     publish: [
       ...asking(mesh, name, role),
@@ -139,13 +157,11 @@ export function adminPermissions(
       `$JS.API.STREAM.INFO.${stream}`,
       `$JS.API.STREAM.MSG.GET.${stream}`,
       `$JS.API.DIRECT.GET.${stream}.>`,
-      `$JS.API.CONSUMER.CREATE.${stream}`,
-      `$JS.API.CONSUMER.CREATE.${stream}.>`,
-      `$JS.API.CONSUMER.DELETE.${stream}.*`,
       `$JS.API.CONSUMER.INFO.${stream}.*`,
-      `$JS.FC.${stream}.>`,
+      ...adminWatching(bucket, key, role),
     ],
-    subscribe: [`${inboxOf.admin(key)}.>`, `${STOCK_INBOX}.>`],
+    // Writes as they come: a watch that needs no consumer.
+    subscribe: [`${inboxOf.admin(key)}.>`, `${STOCK_INBOX}.>`, `$KV.${bucket}.>`],
   };
 }
 

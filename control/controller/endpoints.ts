@@ -1,15 +1,14 @@
 // The controller's endpoints: joins, members' requests, administrators' requests. Each answers only
 // into the inbox of the one whose permissions allow the request's subject, so that nobody can make
 // a controller write elsewhere.
-import { fieldsOf } from "../check.js";
 import { ControlError } from "../errors.js";
-import { batchCount_max } from "../member/index.js";
 import type { Endpoint, Message } from "../nats/index.js";
 import { inboxOf, isOwnReply, subjectsOf } from "../subjects.js";
 import { adminEndpoints } from "./admin-endpoints.js";
 import { adminListRequests } from "./admin-list-requests.js";
 import type { Admins } from "./admins.js";
 import type { Admission } from "./admission.js";
+import { Adoption } from "./adoption.js";
 import type { Confidant } from "./confidant.js";
 import type { Core } from "./core.js";
 import type { Members } from "./members.js";
@@ -42,6 +41,7 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
     ...userRequests(parts.users),
     ...adminListRequests(parts.admins, core.mesh),
   });
+  const adoption = new Adoption(core);
   const joining: Endpoint = {
     name: "join",
     subject: subjects.join("*"),
@@ -59,7 +59,7 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
       if (!isOwnReply(request.reply, inboxOf.node(nodeId))) return refuseReply(request);
       if (verb === "renew") return JSON.stringify(await parts.admission.renew(nodeId));
       if (verb === "leave") return JSON.stringify(await parts.admission.leave(nodeId));
-      if (verb === "present") return JSON.stringify(await adopt(core, nodeId, request.text));
+      if (verb === "present") return JSON.stringify(await adoption.adopt(nodeId, request.text));
       const { answers } = parts.confidant;
       const confided = Object.hasOwn(answers, verb) ? answers[verb] : undefined;
       if (confided) return JSON.stringify(await confided(nodeId, readArguments(request.text)));
@@ -106,24 +106,4 @@ function afterCatchUp(parts: Parts, requests: Requests): Requests {
     },
   ]);
   return Object.fromEntries(waiting);
-}
-
-/** Signed records that a member hands back after the store lost them: never older ones. */
-async function adopt(core: Core, nodeId: string, text: string): Promise<{ adopted: number }> {
-  const { records } = readArguments(text);
-  if (!Array.isArray(records) || records.length > batchCount_max) {
-    const what = `records: a list of at most ${batchCount_max} is needed`;
-    throw new ControlError("MESHD_BAD_REQUEST", what);
-  }
-  let adopted = 0;
-  for (const one of records) {
-    const { key, value } = fieldsOf(one, "a record");
-    if (typeof key !== "string" || typeof value !== "string") continue;
-    const was = await core.store.adopt(key, value);
-    if (was === null) continue;
-    adopted++;
-    core.losses.handedBack(key, was, nodeId);
-  }
-  if (adopted > 0) core.log("records-adopted", { adopted, by: nodeId });
-  return { adopted };
 }

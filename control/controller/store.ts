@@ -198,6 +198,10 @@ export class Store {
     if (typeof opened === "string" || place?.writer !== null) return null;
     if (neverPresented.has(opened.kind)) return null;
     const bucket = this.#place(key);
+    // What we have seen as new, and in the store, needs no look there: old records may come by the
+    // thousand from one who wants to load the stream's leader.
+    const ledger = this.ledgers[bucket];
+    if (opened.serial <= (ledger.get(key)?.serial ?? 0) && !ledger.refuses(key)) return null;
     const before = await this.read(key);
     if (opened.serial <= before.serial) return null;
     const revision = await this.#buckets[bucket].put(key, value, before.revision);

@@ -3,7 +3,7 @@
 // controllers.
 import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { StringCodec } from "nats";
+import { AckPolicy, StringCodec } from "nats";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { loadSecrets } from "../../control/founding/mesh.js";
@@ -119,6 +119,47 @@ test("the server passes what a role may ask, and refuses every other request", a
         wanted.every((subject) => raw.refused.includes(`publish ${subject}`)),
       );
       assert.is(raw.refused.length, wanted.length, raw.refused.join());
+    }
+  });
+});
+
+test("observers and operators watch with a consumer of their own key's alone", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const first = await mesh.admin();
+    const { token } = await first.tokens.create();
+    const node = await joinNode(token, 1);
+    const session = await mesh.session(node);
+    await session.ready(10_000);
+    const { nodeId } = node.identity;
+    for (const role of ["observer", "operator"] as const) {
+      const { file, client } = await newAdmin(mesh, { name: `one-${role}`, role });
+      const own = signingKey(parseCredentials(await readFile(file, "utf8")).seed).publicKey;
+      const raw = await connectFile(mesh, file, "_INBOX");
+      const wanted = [
+        "$JS.API.CONSUMER.CREATE.KV_mesh",
+        `$JS.API.CONSUMER.CREATE.KV_mesh.${nodeId}.$KV.mesh.>`,
+        "$JS.API.CONSUMER.CREATE.KV_mesh.more.$KV.mesh.>",
+        `$JS.API.CONSUMER.DURABLE.CREATE.KV_mesh.${own}`,
+        `$JS.API.CONSUMER.DELETE.KV_mesh.${nodeId}`,
+        `$JS.FC.KV_mesh.${nodeId}.x`,
+      ];
+      for (const subject of wanted) raw.publish(subject, "{}");
+      await eventually(`${role} is refused: ${raw.refused.join()}`, () =>
+        wanted.every((subject) => raw.refused.includes(`publish ${subject}`)),
+      );
+      const heard = raw.subscribe("$KV.mesh.members.*");
+      const manager = await raw.connection.jetstreamManager();
+      const watched = raw.subscribe("_INBOX.watched");
+      await manager.consumers.add("KV_mesh", {
+        ...{ name: own, filter_subject: "$KV.mesh.>", deliver_subject: "_INBOX.watched" },
+        ack_policy: AckPolicy.None,
+      });
+      await eventually("what there is comes", () => watched.got.length > 3);
+      assert.ok(await manager.consumers.delete("KV_mesh", own));
+      await first.nodes.drain("n1", role === "observer");
+      await eventually("changes are heard as they are written", () => heard.got.length > 0);
+      assert.is((await client.nodes.list()).length, 1);
     }
   });
 });

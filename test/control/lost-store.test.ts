@@ -3,10 +3,13 @@
 import { rm } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { Allowance } from "../../control/controller/adoption.js";
 import { rememberedFile } from "../../control/controller/memory.js";
-import { type MeshSnapshot, serializeSnapshot } from "../../control/index.js";
+import { loadSecrets } from "../../control/founding/mesh.js";
+import { createIdentity, type MeshSnapshot, serializeSnapshot } from "../../control/index.js";
 import { Ledger } from "../../control/ledger.js";
 import { type Presented, Presenter } from "../../control/member/present.js";
+import { userJwt } from "../../control/nats/index.js";
 import {
   codeOf,
   eventually,
@@ -16,7 +19,7 @@ import {
   type TestMesh,
   withMesh,
 } from "./fixture.js";
-import { connectAs } from "./raw.js";
+import { connectAs, connectUser } from "./raw.js";
 
 async function loseStore(mesh: TestMesh): Promise<void> {
   await mesh.restartServer(() =>
@@ -91,10 +94,59 @@ test("what a node hands back is taken only when it is signed and newer", async (
   });
 });
 
+test("old records handed back cost no read of the stream, and only so many pass", async () => {
+  await withMesh({}, async (mesh) => {
+    await mesh.controller();
+    const admin = await mesh.admin();
+    const { token } = await admin.tokens.create({ uses: 2 });
+    const [a, b] = [await joinNode(token, 1), await joinNode(token, 2)];
+    await admin.nodes.drain("n1");
+    const reads = await readsOf(mesh);
+    const [old = { key: "", value: "" }] = a.membership.grants;
+    const records = Array.from({ length: 1_000 }, () => old);
+    assert.equal(await present(mesh, a, records), { adopted: 0 });
+    assert.is(reads.got.length, 0, "each was older than what the controller has");
+    const answers = Array.from({ length: 30 }, () => present(mesh, a, records));
+    const codes = (await Promise.all(answers)).map((answer) => JSON.stringify(answer));
+    assert.ok(codes.filter((code) => code.includes("MESHD_TOO_MANY")).length > 5, codes.join());
+    assert.ok(codes.filter((code) => code.includes("adopted")).length >= 15, codes.join());
+    const said = mesh.log.filter(({ event }) => event === "present-refused");
+    assert.is(said.length, 1, "one line for all of it");
+    assert.is(said[0]?.fields.nodeId, a.identity.nodeId);
+    assert.equal(await present(mesh, b, b.membership.grants), { adopted: 0 }, "others may go on");
+  });
+});
+
+/** Reads of single records in the members' bucket from now on: one with all rights hears them. */
+async function readsOf(mesh: TestMesh): Promise<{ got: string[] }> {
+  const { signer } = await loadSecrets(mesh.mesh);
+  const key = createIdentity();
+  const permissions = { publish: [], subscribe: [">"] };
+  const user = { name: "ear", key: key.nodeId, account: mesh.mesh.accountKey, signer, permissions };
+  const raw = await connectUser(mesh, await userJwt(user), key.seed);
+  const heard = raw.subscribe("$JS.API.STREAM.MSG.GET.KV_mesh");
+  await raw.connection.flush();
+  return heard;
+}
+
+test("what a member may hand back fills up with time, and for each by itself", () => {
+  let now_ms = 0;
+  const allowance = new Allowance(100, 10, () => now_ms);
+  assert.ok(allowance.take("a", 100));
+  assert.not(allowance.take("a", 1));
+  assert.ok(allowance.take("b", 60), "another has all of his");
+  now_ms = 5_000;
+  assert.not(allowance.take("a", 51));
+  assert.ok(allowance.take("a", 50));
+  now_ms = 1_000_000;
+  assert.not(allowance.take("a", 101), "never more than at first");
+  assert.ok(allowance.take("a", 100));
+});
+
 async function present(mesh: TestMesh, member: Joined, records: unknown): Promise<unknown> {
   const raw = await connectAs(mesh, member);
   const { nodeId } = member.identity;
-  const inbox = `_INBOX_${nodeId}.present`;
+  const inbox = `_INBOX_${nodeId}.${Math.random().toString(36).slice(2)}`;
   const replies = raw.connection.subscribe(inbox, { max: 1 });
   raw.publish(`mesh.node.${nodeId}.present`, JSON.stringify({ records }), inbox);
   for await (const reply of replies) {
