@@ -58,6 +58,13 @@ async function ensureNamespace(name: string, there: Set<string>): Promise<void> 
   await ipBatch(["link set dev lo up"], { netns: name });
 }
 
+/**
+ * Without one of its own a bridge takes the least of its ports', and changes it under traffic when
+ * a wire is put in: hosts go on sending to the router's old one for a moment.
+ */
+const bridgeAddress = (subnet: number) =>
+  `02:00:5e:00:${(subnet >> 8).toString(16)}:${(subnet & 255).toString(16)}`;
+
 async function ensureBridges(plan: LabPlan): Promise<void> {
   const netns = plan.networkNamespace;
   const there = new Set((await listLinks({ netns })).map((link) => link.name));
@@ -65,7 +72,7 @@ async function ensureBridges(plan: LabPlan): Promise<void> {
     const bridge = `br${index}`;
     if (there.has(bridge)) return [];
     return [
-      `link add name ${bridge} type bridge`,
+      `link add name ${bridge} address ${bridgeAddress(index)} type bridge`,
       `address add ${address} dev ${bridge}`,
       `link set dev ${bridge} up`,
     ];

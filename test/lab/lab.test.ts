@@ -164,8 +164,14 @@ rootTest(
       const [file = "", ...argv] = inNamespace(`${name}-net`, ["ip", "-o", "link"]);
       return execFileSync(file, argv, { encoding: "utf8" });
     };
+    // A port with the least address of all, which a bridge would take for its own.
+    const least = ["link", "set", "dev", "n1", "address", "02:00:00:00:00:01"];
+    execFileSync("ip", ["-n", `${name}-net`, ...least]);
+    const router = () => /br0.* link\/ether (\S+)/.exec(links())?.[1];
     const before = links().replace(/\d+: /g, "");
+    const known = router();
     labCommand("impair", "n1", "--delay", "30ms", "--direction", "to");
+    assert.ok(known !== undefined && router() === known, "hosts know the router by its address");
     assert.ok(pingMs(from, to) >= 30);
     const said = labCommand("impair", "n1", "--cut", "--direction", "from", "--seed", "9");
     assert.match(said, /n1 +to +delay 30 ms.*\nn1 +from +cut/);
