@@ -6,6 +6,7 @@ import { keepEvidence } from "./evidence.js";
 import type { Fault, Injury, World } from "./fault.js";
 import { checkChurn, checkControl, checkCounters, checkLeases, checkPairs } from "./invariants.js";
 import { RECOVERY_LIMIT_MS } from "./limits.js";
+import { grown, type Ledger, ledgerText, readLedger, readWires, together } from "./losses.js";
 import { type Step, stepsOf } from "./plan.js";
 import type { StepResult } from "./report.js";
 import { Upkeep } from "./upkeep.js";
@@ -39,6 +40,9 @@ export class Chaos {
   readonly upkeep: Upkeep;
   readonly #began = Date.now();
   #healing = 0;
+  /** Before the step, and what the wires did until its healing. */
+  #ledger: Ledger = new Map();
+  #wires: Ledger = new Map();
 
   constructor(
     readonly world: World,
@@ -83,10 +87,20 @@ export class Chaos {
   async #step({ number, fault: name, dice }: Step, fault: Fault): Promise<StepResult> {
     const { lab, traffic } = this.world;
     const result: StepResult = {
-      ...{ number, fault: name, target: "", at: clock(), hurts: fault.hurts, lost: 0, resumed: 0 },
+      ...{
+        number,
+        fault: name,
+        target: "",
+        at: clock(),
+        hurts: fault.hurts,
+        lost: 0,
+        resumed: 0,
+        late: 0,
+      },
       ...{ recovery_ms: null, streams_ms: null, control_ms: null, seconds: 0, wrong: [] },
     };
     const began = Date.now();
+    this.#ledger = await readLedger(lab);
     traffic.mark();
     try {
       const injury = await fault.strike(this.world, dice);
@@ -102,9 +116,10 @@ export class Chaos {
   }
 
   async #heal(injury: Injury, result: StepResult): Promise<void> {
-    const { traffic } = this.world;
+    const { lab, traffic } = this.world;
     await sleep(injury.hold_ms);
     const proven = await Promise.resolve(injury.proof?.()).catch((error: unknown) => error);
+    this.#wires = grown(this.#ledger, await readWires(lab));
     const healing = Date.now();
     await injury.heal();
     if (proven !== undefined) result.wrong.push(messageOf(proven));
@@ -112,7 +127,7 @@ export class Chaos {
     this.#healing = healing;
     result.recovery_ms = isWell ? took.probes_ms : null;
     result.streams_ms = isWell ? took.streams_ms : null;
-    if (!isWell) result.wrong.push(`no recovery: ${traffic.lossText()}`);
+    if (!isWell) result.wrong.push(`no recovery: ${traffic.lossText()}`, await this.#where());
     for (const [what, ms] of [
       ["pods reached each other", took.probes_ms],
       ["streams went on", took.streams_ms],
@@ -131,18 +146,28 @@ export class Chaos {
     wrong.push(...(await checkPairs(lab)));
     wrong.push(...(await checkLeases(lab)));
     wrong.push(...(await checkChurn(lab)));
-    await traffic.settle();
-    const { lost, resumed, bad } = traffic.counts();
-    Object.assign(result, { lost: lost.length, resumed });
+    await (fault.hurts === "control" ? traffic.settleAll() : traffic.settle());
+    const { lost, late, resumed, bad } = traffic.counts();
+    Object.assign(result, { lost: lost.length, late, resumed });
     if (bad > 0) wrong.push(`${bad} pieces of a stream were not what was sent`);
     if (fault.hurts === "control" && lost.length > 0) {
       wrong.push(`the control plane alone was hurt, and packets were lost: ${traffic.lossText()}`);
+      wrong.push(await this.#where());
     }
     if (fault.hurts === "control" && resumed > 0) wrong.push(`${resumed} streams broke`);
     wrong.push(...(await checkCounters(lab)));
     wrong.push(...(await this.upkeep.checkProcesses()));
     wrong.push(...this.upkeep.checkHoldings());
     wrong.push(...this.upkeep.checkLogs(fault.explains ?? []));
+  }
+
+  /** What can have eaten packets since the step began, by everybody's own counts. */
+  async #where(): Promise<string> {
+    const { lab, traffic } = this.world;
+    const sinceHealing = grown(together(this.#ledger, this.#wires), await readLedger(lab));
+    const all = together(this.#wires, sinceHealing);
+    const trouble = traffic.troubleText();
+    return `counted meanwhile: ${ledgerText(all)}${trouble === "" ? "" : `; ${trouble}`}`;
   }
 
   #keep(result: StepResult): void {

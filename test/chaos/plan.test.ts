@@ -34,7 +34,15 @@ test("faults have names of their own, and none of them gives no step", () => {
 
 const result = (fields: Partial<StepResult>): StepResult => ({
   ...{ number: 1, fault: "loss", target: "n1", at: "12:00:00", hurts: "data", lost: 3 },
-  ...{ resumed: 0, recovery_ms: 1200, streams_ms: 0, control_ms: 0, seconds: 9, wrong: [] },
+  ...{
+    resumed: 0,
+    late: 0,
+    recovery_ms: 1200,
+    streams_ms: 0,
+    control_ms: 0,
+    seconds: 9,
+    wrong: [],
+  },
   ...fields,
 });
 

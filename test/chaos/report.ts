@@ -10,6 +10,8 @@ export interface StepResult {
   hurts: "control" | "data" | "change";
   /** Probes without an answer, of all flows. */
   lost: number;
+  /** Probes that were answered, but so late that they had counted as lost. */
+  late: number;
   /** Streams that began a new connection. */
   resumed: number;
   /** From the healing; null: not within the time that was given. */
@@ -35,7 +37,8 @@ const inSeconds = (ms: number | null) => (ms === null ? "never" : `${(ms / 1000)
 export function stepText(one: StepResult): string {
   const verdict = one.wrong.length === 0 ? "ok  " : "FAIL";
   const number = String(one.number).padStart(3);
-  const loss = one.hurts === "control" ? `${one.lost} lost` : `${one.lost} lost meanwhile`;
+  const late = one.late === 0 ? "" : `, ${one.late} late`;
+  const loss = `${one.lost} lost${one.hurts === "control" ? "" : " meanwhile"}${late}`;
   const figures = [
     `back in ${inSeconds(one.recovery_ms)}`,
     `streams ${inSeconds(one.streams_ms)}`,

@@ -40,6 +40,12 @@ export interface TalkReport {
   /** Counted as lost before, answered after all. */
   late: LostProbe[];
   twice: number;
+  /** Probes that came to us, by whom. */
+  asked: Record<string, number[]>;
+  /** Packets that our own kernel did not take. */
+  refused: number;
+  /** So much too late our timer came, at worst: the machine had no time for us. */
+  lag_ms: number;
   stream: StreamCounts;
 }
 
@@ -58,6 +64,7 @@ class Talker {
   readonly #sender: StreamSender;
   #flows: Flow[] = [];
   #report = emptyReport();
+  #probed = Date.now();
 
   constructor(readonly port: number) {
     this.#sockets = { 4: this.#open("udp4"), 6: this.#open("udp6") };
@@ -81,8 +88,11 @@ class Talker {
       const kind = packet.readUInt8();
       if (kind === ANSWER) this.#answered(address, packet.readUInt32LE(1));
       if (kind !== ASK) return;
+      const asked = this.#report.asked[address] ?? [];
+      this.#report.asked[address] = asked;
+      asked.push(packet.readUInt32LE(1));
       packet.writeUInt8(ANSWER);
-      socket.send(packet, port, address, () => undefined);
+      socket.send(packet, port, address, this.#sent);
     });
     // A route that is away for a moment: the probe counts as lost.
     socket.on("error", () => undefined);
@@ -90,15 +100,22 @@ class Talker {
     return socket;
   }
 
+  readonly #sent = (error: Error | null) => {
+    this.#report.refused += error === null ? 0 : 1;
+  };
+
   #probe(): void {
+    const now = Date.now();
+    this.#report.lag_ms = Math.max(this.#report.lag_ms, now - this.#probed - PROBE_MS);
+    this.#probed = now;
     for (const flow of this.#flows) {
       const packet = Buffer.alloc(64);
       packet.writeUInt8(ASK);
       packet.writeUInt32LE(flow.next, 1);
-      flow.open.set(flow.next, { sent: Date.now(), isLost: false });
+      flow.open.set(flow.next, { sent: now, isLost: false });
       flow.next += 1;
       const socket = this.#sockets[isIPv6(flow.to) ? 6 : 4];
-      socket.send(packet, this.port, flow.to, () => undefined);
+      socket.send(packet, this.port, flow.to, this.#sent);
     }
   }
 
@@ -132,8 +149,8 @@ class Talker {
   }
 }
 
-function emptyReport(): Pick<TalkReport, "answered" | "lost" | "late" | "twice"> {
-  return { answered: 0, lost: [], late: [], twice: 0 };
+function emptyReport(): Omit<TalkReport, "decided" | "stream"> {
+  return { answered: 0, lost: [], late: [], twice: 0, asked: {}, refused: 0, lag_ms: 0 };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

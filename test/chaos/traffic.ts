@@ -1,6 +1,7 @@
 // The traffic that runs all the time: every node's first pod probes those of the others by UDP in
 // both families, and every node's last pod streams to the next node's. One program in each pod.
 import type { ChildProcess } from "node:child_process";
+import { isIPv6 } from "node:net";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -14,6 +15,10 @@ const PORT = "40404";
 const POLL_MS = 50;
 /** So long everything must be answered before a mesh counts as well again. */
 const CALM_MS = 1000;
+/** Answers that come within this are late, not lost. */
+const LATE_MS = 3000;
+/** A program that had no time for so long is named beside what was lost. */
+const LAG_MS = 200;
 
 interface Talker {
   namespace: string;
@@ -23,6 +28,11 @@ interface Talker {
   /** By "address number". */
   lost: Map<string, LostProbe & { from: string }>;
   answered: number;
+  /** Numbers of probes that came to it, by the address of who asked. */
+  asked: Map<string, Set<number>>;
+  late: number;
+  refused: number;
+  lag_ms: number;
   streamBase: { resumed: number; bad: number; acknowledged: number };
 }
 
@@ -30,6 +40,8 @@ interface Talker {
 export interface TrafficCounts {
   lost: (LostProbe & { from: string })[];
   answered: number;
+  /** Probes whose answers came, but later than after LOST_MS. */
+  late: number;
   /** Streams that had to begin anew. */
   resumed: number;
   bad: number;
@@ -78,8 +90,8 @@ export class Traffic {
     const child = spawnIn(namespace, [process.execPath, PROGRAM, PORT], {}, "pipe");
     const streamBase = { resumed: 0, bad: 0, acknowledged: 0 };
     const talker: Talker = {
-      ...{ namespace, child, targets, streamBase, last: undefined, answered: 0 },
-      lost: new Map(),
+      ...{ namespace, child, targets, streamBase, last: undefined, answered: 0, late: 0 },
+      ...{ lost: new Map(), asked: new Map(), refused: 0, lag_ms: 0 },
     };
     this.#talkers.set(namespace, talker);
     const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
@@ -104,7 +116,8 @@ export class Traffic {
   mark(): void {
     for (const talker of this.#talkers.values()) {
       talker.lost.clear();
-      talker.answered = 0;
+      talker.asked.clear();
+      Object.assign(talker, { answered: 0, late: 0, refused: 0, lag_ms: 0 });
       const { resumed = 0, bad = 0, acknowledged = 0 } = talker.last?.stream ?? {};
       talker.streamBase = { resumed, bad, acknowledged };
     }
@@ -116,6 +129,7 @@ export class Traffic {
     return {
       lost: all.flatMap(({ lost }) => [...lost.values()]),
       answered: sum(({ answered }) => answered),
+      late: sum(({ late }) => late),
       resumed: sum(({ last, streamBase }) => (last?.stream.resumed ?? 0) - streamBase.resumed),
       bad: sum(({ last, streamBase }) => (last?.stream.bad ?? 0) - streamBase.bad),
     };
@@ -130,6 +144,12 @@ export class Traffic {
   async settle(): Promise<void> {
     const now = Date.now();
     while (this.decided() < now) await sleep(POLL_MS);
+  }
+
+  /** As `settle`; what was lost may still come late, as on a machine without time for it. */
+  async settleAll(): Promise<void> {
+    await this.settle();
+    if (this.counts().lost.length > 0) await sleep(LATE_MS);
   }
 
   /** Waits until all probes are answered again and all streams go on. */
@@ -155,20 +175,58 @@ export class Traffic {
     };
   }
 
-  /** Which flows lost how many, for people. */
+  /** Whose pod an address is. */
+  #owners(): Map<string, string> {
+    const pods = this.lab.nodes.flatMap((node) => node.pods);
+    return new Map(
+      pods.flatMap(({ namespace, addresses }) => addresses.map((one) => [one, namespace])),
+    );
+  }
+
+  /** Whether a probe without an answer came to the pod that it was for. */
+  #hasArrived({ from, to, number }: LostProbe & { from: string }): boolean {
+    const owners = this.#owners();
+    const asked = this.#talkers.get(owners.get(to) ?? "")?.asked ?? new Map();
+    const sources = [...asked].filter(([source]) => owners.get(source) === from);
+    return sources.some(
+      ([source, numbers]) => isIPv6(source) === isIPv6(to) && numbers.has(number),
+    );
+  }
+
+  /** Which flows lost how many, on which way, and when the first and last were sent; for people. */
   lossText(): string {
-    const names = new Map<string, string>();
-    for (const node of this.lab.nodes) {
-      for (const pod of node.pods) for (const one of pod.addresses) names.set(one, pod.namespace);
+    const owners = this.#owners();
+    const flows = new Map<string, (LostProbe & { from: string })[]>();
+    for (const probe of this.counts().lost) {
+      const flow = `${probe.from} -> ${owners.get(probe.to) ?? probe.to} (${probe.to})`;
+      flows.set(flow, [...(flows.get(flow) ?? []), probe]);
     }
-    const flows = new Map<string, number>();
-    for (const { from, to } of this.counts().lost) {
-      const flow = `${from} -> ${names.get(to) ?? to} (${to})`;
-      flows.set(flow, (flows.get(flow) ?? 0) + 1);
-    }
-    return [...flows].map(([flow, count]) => `${flow}: ${count}`).join(", ");
+    const rows = [...flows].map(([flow, probes]) => {
+      const arrived = probes.filter((probe) => this.#hasArrived(probe)).length;
+      const times = probes.map(({ sent }) => sent);
+      const [first, last] = [Math.min(...times), Math.max(...times)].map(timeText);
+      const when = first === last ? first : `${first} to ${last}`;
+      const ways = `${probes.length - arrived} on the way there, ${arrived} on the way back`;
+      return `${flow}: ${probes.length} (${ways}; sent ${when})`;
+    });
+    return rows.join(", ");
+  }
+
+  /** What the programs in the pods met themselves, for people; "": nothing. */
+  troubleText(): string {
+    const rows = [...this.#talkers.values()].filter(
+      ({ refused, lag_ms }) => refused > 0 || lag_ms > LAG_MS,
+    );
+    return rows
+      .map(({ namespace, refused, lag_ms }) => {
+        return `${namespace} had no time for ${lag_ms} ms, and ${refused} packets refused`;
+      })
+      .join(", ");
   }
 }
+
+/** Of the day. */
+const timeText = (ms: number) => new Date(ms).toISOString().slice(11, 23);
 
 /** IPv4 and IPv6 in turn. */
 function streamAddress(node: LabStatusNode | undefined, index: number): string | undefined {
@@ -183,4 +241,12 @@ function hear(talker: Talker, report: TalkReport): void {
     talker.lost.set(`${probe.to} ${probe.number}`, { ...probe, from: talker.namespace });
   }
   for (const { to, number } of report.late) talker.lost.delete(`${to} ${number}`);
+  talker.late += report.late.length;
+  talker.refused += report.refused;
+  talker.lag_ms = Math.max(talker.lag_ms, report.lag_ms);
+  for (const [source, numbers] of Object.entries(report.asked)) {
+    const known = talker.asked.get(source) ?? new Set();
+    talker.asked.set(source, known);
+    for (const number of numbers) known.add(number);
+  }
 }
