@@ -2,7 +2,7 @@
 // to do".
 import { setTimeout as sleep } from "node:timers/promises";
 import { ControlError, type ControlErrorCode } from "./errors.js";
-import type { Answer, Link, Message } from "./nats/index.js";
+import { type Answer, type Link, type Message, newAsk } from "./nats/index.js";
 import { isAdminReply } from "./subjects.js";
 
 /** HTTP-like numbers for the stock tools; programs compare the MESHD_ code. */
@@ -44,11 +44,17 @@ const patience_ms = 2_000;
 const second_ms = 5_000;
 
 /** A request that nobody heard may be sent again. */
-async function requestPatiently(link: Link, subject: string, text: string, timeout_ms: number) {
+async function requestPatiently(
+  link: Link,
+  subject: string,
+  text: string,
+  timeout_ms: number,
+  ask?: string,
+) {
   const end = performance.now() + Math.min(patience_ms, timeout_ms);
   for (;;) {
     try {
-      return await link.request(subject, text, timeout_ms);
+      return await link.request(subject, text, timeout_ms, ask);
     } catch (error) {
       if (codeOf(error) !== "MESHD_NO_CONTROLLER" || performance.now() > end) throw error;
       // Not all of those who wait for a controller at the same moment.
@@ -64,15 +70,17 @@ const passing = new Set(["MESHD_NO_NATS", "MESHD_NO_CONTROLLER", "MESHD_TIMEOUT"
 /**
  * The server hands each request to one of several controllers, and one that hangs (its host was
  * paused) keeps it. So what may be done twice is asked again while the first answer is awaited, and
- * when server or controller are lost under way. The first answer counts.
+ * when server or controller are lost under way. The first answer counts; who does it late knows
+ * it by its id (controller/asks.ts).
  */
 async function requestAgain(link: Link, subject: string, text: string, timeout_ms: number) {
   const end = performance.now() + timeout_ms;
   const left_ms = () => Math.max(1, end - performance.now());
+  const id = newAsk();
   const asked: Promise<Answer | ControlError>[] = [];
   const askOnce = async (): Promise<Answer | ControlError> => {
     try {
-      const answer = await requestPatiently(link, subject, text, left_ms());
+      const answer = await requestPatiently(link, subject, text, left_ms(), id);
       // What the controller could not do now, its store having no leader, another may, or it later.
       const refusal = answer.error && refusalOf(answer.error.error);
       return refusal && passing.has(refusal.code) ? refusal : answer;

@@ -54,6 +54,15 @@ export function joinProof(
   return Buffer.from(`meshd join 1\n${canonicalJson({ meshId, tokenId, ...wishes })}`);
 }
 
+/** What a node asks with, signed by its key and the token's. */
+export function joinRequest(token: TokenSecrets, options: JoinOptions): JoinRequest {
+  const { name, identity, underlay, place = thisPlace(underlay.address) } = options;
+  const wishes = { nodeId: identity.nodeId, name, underlay, place };
+  const proof = joinProof(token.meshId, token.tokenId, wishes);
+  const signed = (seed: string) => Buffer.from(signingKey(seed).sign(proof)).toString("base64url");
+  return { ...wishes, proof: signed(identity.seed), tokenProof: signed(token.bootstrap.seed) };
+}
+
 /**
  * Asks a controller for membership. The same key gets the same leases again. Errors: MESHD_TOKEN_*,
  * MESHD_NAME_TAKEN, MESHD_POOL_EXHAUSTED, MESHD_ADDRESS_CLAIMED, MESHD_DUPLICATE_NODE,
@@ -72,16 +81,8 @@ export async function joinMesh(tokenText: string, options: JoinOptions): Promise
     const what = `underlay address ${JSON.stringify(options.underlay.address)} is no address`;
     throw new ControlError("MESHD_BAD_REQUEST", what);
   }
-  const place = options.place ?? thisPlace(address);
   const underlay = { ...options.underlay, address };
-  const wishes = { nodeId: identity.nodeId, name, underlay, place };
-  const proof = joinProof(token.meshId, token.tokenId, wishes);
-  const signed = (seed: string) => Buffer.from(signingKey(seed).sign(proof)).toString("base64url");
-  const request = {
-    ...wishes,
-    proof: signed(identity.seed),
-    tokenProof: signed(token.bootstrap.seed),
-  };
+  const request = joinRequest(token, { ...options, underlay });
   options.log?.("join-asked", { mesh: token.mesh, name, nodeId: identity.nodeId });
   refuseEnded(token);
   const ca = await authoritiesFor(token, options);

@@ -23,6 +23,11 @@ const atWork_max = 256;
 const atWork_min = 16;
 const readers_max = 20_000;
 
+interface Earlier {
+  names: string[];
+  claims: { address: string; port: number }[];
+}
+
 export class Admission {
   readonly #core: Core;
   readonly #members: Members;
@@ -81,6 +86,7 @@ export class Admission {
     const isProven = (key: string) => isSigned(meshId, tokenId, request, key, request.tokenProof);
     const undo: (() => Promise<unknown>)[] = [];
     await this.#refuseDuplicate(request);
+    const earlier = this.#earlierOf(request);
     // A use that an earlier join of this node spent stays spent, whatever becomes of this one.
     const spend = async () => {
       const { token, fresh } = await this.#tokens.spend(tokenId, isProven, nodeId);
@@ -105,7 +111,7 @@ export class Admission {
       if (isTwin) await spend();
       // It may have been revoked meanwhile, with the nodes that had joined with it until then.
       await this.#tokens.refuseRevoked(tokenId);
-      await this.#dropOld(request);
+      await this.#drop(nodeId, earlier);
       this.#core.log("node-joined", { nodeId, name, podCIDRs: leased.podCIDRs, tokenId });
       return await this.#membership(leased);
     } catch (error) {
@@ -153,7 +159,7 @@ export class Admission {
     const { nodeId, name } = request;
     const key = keyOf.member(nodeId);
     let before: MemberRecord | null = null;
-    const member = await this.#core.store.change<"members">(key, (record) => {
+    const member = await this.#core.store.changeOnce<"members">(key, (record) => {
       before = record;
       if (record && record.state !== "removed") {
         const allowed = token.pptpServer === true || record.pptpServer === true;
@@ -182,7 +188,7 @@ export class Admission {
         ? { name: old.name, pptpServer: old.pptpServer ?? false }
         : null;
     undo.push(() =>
-      this.#core.store.change<"members">(key, (now) => {
+      this.#core.store.changeOnce<"members">(key, (now) => {
         if (!now || now.epoch !== member?.epoch) return undefined;
         // Another controller may have finished the same join meanwhile: then it stands.
         if (back) return { ...now, ...back };
@@ -239,18 +245,19 @@ export class Admission {
     return null;
   }
 
-  /** Name and claims of an earlier join of the same key. */
-  async #dropOld({ nodeId, name, underlay }: JoinRequest): Promise<void> {
-    for (const old of [...this.#core.store.ledgers.mesh.records("names")]) {
-      if (old.nodeId === nodeId && old.name !== name) {
-        await this.#members.dropName(old.name, nodeId);
-      }
-    }
-    for (const { address, port } of this.#members.claimsOf(nodeId)) {
-      if (address !== underlay.address || port !== underlay.port) {
-        await this.#members.dropClaim(address, port, nodeId);
-      }
-    }
+  /** Other names and claims that the key has before it joins now: of an earlier join. */
+  #earlierOf({ nodeId, name, underlay }: JoinRequest): Earlier {
+    const all = [...this.#core.store.ledgers.mesh.records("names")];
+    const names = all.filter((one) => one.nodeId === nodeId && one.name !== name);
+    const claims = this.#members
+      .claimsOf(nodeId)
+      .filter(({ address, port }) => address !== underlay.address || port !== underlay.port);
+    return { names: names.map((one) => one.name), claims };
+  }
+
+  async #drop(nodeId: string, { names, claims }: Earlier): Promise<void> {
+    for (const name of names) await this.#members.dropName(name, nodeId);
+    for (const { address, port } of claims) await this.#members.dropClaim(address, port, nodeId);
   }
 
   #heldBy(nodeId: string): LeaseRecord[] {

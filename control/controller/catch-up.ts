@@ -6,6 +6,7 @@ import type { Bucket } from "../nats/index.js";
 
 /** Longer than a cluster takes to elect a stream's leader, and a watch to be made anew. */
 const wait_max_ms = 25_000;
+const ask_least_ms = 500;
 const ask_max_ms = 2_000;
 const look_ms = 10;
 /** A write that was answered comes within milliseconds. */
@@ -17,10 +18,13 @@ const hurry_ms = 1_000;
  */
 export async function catchUp(bucket: Bucket, view: View): Promise<void> {
   const end = performance.now() + wait_max_ms;
-  const newest = () => bucket.newest(ask_max_ms).catch(() => null);
+  let ask_ms = ask_least_ms;
+  const newest = () => bucket.newest(ask_ms).catch(() => null);
   let last = await newest();
   while (last === null && performance.now() < end) {
     await sleep(10 * look_ms);
+    // A stream that had no leader when it was asked never answers: so it is asked soon again.
+    ask_ms = Math.min(2 * ask_ms, ask_max_ms);
     last = await newest();
   }
   let hurry = performance.now() + hurry_ms;

@@ -9,6 +9,7 @@ import { adminListRequests } from "./admin-list-requests.js";
 import type { Admins } from "./admins.js";
 import type { Admission } from "./admission.js";
 import { Adoption } from "./adoption.js";
+import { underItsAsk } from "./asks.js";
 import type { Confidant } from "./confidant.js";
 import type { Core } from "./core.js";
 import type { Members } from "./members.js";
@@ -66,7 +67,7 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
       throw new ControlError("MESHD_BAD_REQUEST", `no member may ask for ${verb}`);
     },
   };
-  return [joining, member, ...adminEndpoints(core, requests, parts.admins)];
+  return [joining, member, ...adminEndpoints(core, requests, parts.admins)].map(underItsAsk);
 }
 
 /** Each refusal is logged, those before the token was looked at, too. */

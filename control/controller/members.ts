@@ -5,6 +5,7 @@ import { claimName, isLabel, keyOf } from "../keys.js";
 import { isPublicKey } from "../nats/index.js";
 import type { ClaimRecord, MemberRecord, NameRecord, TokenRecord } from "../records.js";
 import type { RecordOfKind } from "../validate.js";
+import { refuseEcho } from "./asks.js";
 import { type Core, configOf, unfinished_ms } from "./core.js";
 import { holderOf, revocationOf } from "./issue.js";
 import { poolsOf } from "./leases.js";
@@ -55,11 +56,17 @@ export class Members {
     nodeId: string,
     decide: (member: MemberRecord) => MemberRecord | undefined,
   ): Promise<MemberRecord> {
-    const member = await this.#core.store.change<"members">(keyOf.member(nodeId), (before) =>
-      before ? decide(before) : undefined,
-    );
-    if (!member) throw new ControlError("MESHD_NOT_FOUND", `there is no node ${nodeId}`);
-    return member;
+    const { store } = this.#core;
+    return there(nodeId, await store.change<"members">(keyOf.member(nodeId), ifThere(decide)));
+  }
+
+  /** The same, as an administrator wants it: never as the late echo of an earlier request. */
+  async changeOnce(
+    nodeId: string,
+    decide: (member: MemberRecord) => MemberRecord | undefined,
+  ): Promise<MemberRecord> {
+    const { store } = this.#core;
+    return there(nodeId, await store.changeOnce<"members">(keyOf.member(nodeId), ifThere(decide)));
   }
 
   /**
@@ -75,6 +82,7 @@ export class Members {
       const before = await store.read<K>(key);
       const { record } = before as Stored<"names" | "claims">;
       if (record?.nodeId === wanted.nodeId) return false;
+      refuseEcho(key, before.asks);
       if (record && !(await this.#isLeftOver(record, before.serial))) return null;
       if (await store.write(before, wanted)) return true;
     }
@@ -161,9 +169,9 @@ export class Members {
     }
     await this.takeName(name, member.nodeId);
     let old = member.name;
-    const renamed = await this.change(member.nodeId, (before) => {
+    const renamed = await this.changeOnce(member.nodeId, (before) => {
       old = before.name;
-      return { ...before, name };
+      return old === name ? undefined : { ...before, name };
     });
     if (old !== name) await this.dropName(old, member.nodeId);
     return renamed;
@@ -172,7 +180,7 @@ export class Members {
   /** `on` false ends it. */
   drain(nameOrId: string, on: boolean): Promise<MemberRecord> {
     const { nodeId } = this.find(nameOrId);
-    return this.change(nodeId, (member) => {
+    return this.changeOnce(nodeId, (member) => {
       if (member.state !== "active" && member.state !== "draining") {
         const what = `node ${member.name} is ${member.state}: it cannot be drained`;
         throw new ControlError("MESHD_CONFLICT", what);
@@ -184,7 +192,7 @@ export class Members {
   /** Whether a node may serve PPTP accounts. MESHD_REMOVED. */
   allowPptp(nameOrId: string, on: boolean): Promise<MemberRecord> {
     const { nodeId } = this.find(nameOrId);
-    return this.change(nodeId, (member) => {
+    return this.changeOnce(nodeId, (member) => {
       if (member.state === "removed") {
         throw new ControlError(
           "MESHD_REMOVED",
@@ -200,7 +208,7 @@ export class Members {
    * are free, its credentials end. Each step may be done again after a crash.
    */
   async remove(nodeId: string): Promise<MemberRecord> {
-    const member = await this.change(nodeId, (before) => ({
+    const member = await this.changeOnce(nodeId, (before) => ({
       ...before,
       state: "removed",
       podCIDRs: [],
@@ -292,4 +300,13 @@ export class Members {
       await this.dropClaim(claim.address, claim.port, nodeId);
     }
   }
+}
+
+const ifThere =
+  (decide: (member: MemberRecord) => MemberRecord | undefined) => (before: MemberRecord | null) =>
+    before ? decide(before) : undefined;
+
+function there(nodeId: string, member: MemberRecord | null): MemberRecord {
+  if (member) return member;
+  throw new ControlError("MESHD_NOT_FOUND", `there is no node ${nodeId}`);
 }

@@ -87,7 +87,7 @@ export async function grantPrefix(
   const { cidr, on } = request;
   const { nodeId, name } = members.find(request.node);
   if (on) refuseOverlap(core, { via: "node", name }, [cidr]);
-  return members.change(nodeId, (member) => {
+  return members.changeOnce(nodeId, (member) => {
     if (member.state === "removed") {
       throw new ControlError("MESHD_REMOVED", `node ${name} was removed; nothing leads to it`);
     }

@@ -30,7 +30,7 @@ export async function changeSetting(core: Core, name: string, value: unknown): P
   const setting = checkSetting(name, value);
   refuseUnbuilt(setting.name, setting.value);
   refuseInHoldOff(core);
-  const config = await core.store.change<"config">(keyOf.config(), (before) => {
+  const config = await core.store.changeOnce<"config">(keyOf.config(), (before) => {
     const current = before ?? configOf(core.store);
     if (isDeepStrictEqual(current[setting.name], setting.value))
       return before ? undefined : current;

@@ -8,6 +8,7 @@ import type { Ledger } from "../ledger.js";
 import { Bucket, type Entry, type Link, type SigningKey } from "../nats/index.js";
 import { subjectsOf } from "../subjects.js";
 import type { RecordOfKind } from "../validate.js";
+import { isNews, refuseEcho, withThisAsk } from "./asks.js";
 import type { Fault } from "./losses.js";
 
 /** A record as read, with what a compare-and-set needs. `record` null: there is none. */
@@ -16,6 +17,10 @@ export interface Stored<K extends RecordKind> {
   record: RecordOfKind[K] | null;
   serial: number;
   revision: number;
+  /** Requests that wrote it last: see asks.ts. */
+  asks: readonly string[];
+  /** As it stands in the store; null where that is no good value. */
+  raw: string | null;
 }
 
 const attempts_max = 50;
@@ -26,16 +31,22 @@ const neverPresented = new Set<RecordKind>(["tokens", "admins", "heartbeat"]);
 /** A cluster elects a stream's new leader within 4 to 9 s (measured with 2.9.10). */
 const election_max_ms = 12_000;
 const again_ms = 250;
+/**
+ * A stream without a leader answers no question, also not later: so the first is not waited for
+ * long. A server that is slow gets more time with each.
+ */
+const answer_least_ms = 500;
+const answer_most_ms = 5_000;
 
 /**
  * Again while the stream has no leader, or the answer was lost: a write by compare-and-set is done
  * once, however often it is asked for. Done unseen it looks as if another had been faster.
  */
-async function patiently<T>(bucket: Bucket, work: () => Promise<T>): Promise<T> {
+async function patiently<T>(bucket: Bucket, work: (answer_ms: number) => Promise<T>): Promise<T> {
   const end = performance.now() + election_max_ms;
-  for (;;) {
+  for (let answer_ms = answer_least_ms; ; answer_ms *= 2) {
     try {
-      return await work();
+      return await work(Math.min(answer_ms, answer_most_ms));
     } catch (error) {
       const code = error instanceof ControlError ? error.code : "";
       const passes = code === "MESHD_NO_NATS" || code === "MESHD_TIMEOUT";
@@ -84,10 +95,13 @@ export class Store {
    */
   async read<K extends RecordKind>(key: string): Promise<Stored<K>> {
     const place = this.#place(key);
-    const entry = await patiently(this.#buckets[place], () => this.#buckets[place].get(key));
+    const bucket = this.#buckets[place];
+    const entry = await patiently(bucket, (answer_ms) => bucket.get(key, answer_ms));
     const held = this.ledgers[place].get<K>(key);
     const revision = entry?.revision ?? 0;
-    const good = { key, record: held?.record ?? null, serial: held?.serial ?? 0, revision };
+    const asks = entry?.asks ?? [];
+    const last = { record: held?.record ?? null, serial: held?.serial ?? 0, raw: null };
+    const good = { key, ...last, revision, asks };
     if (!entry || entry.deleted) return good;
     const opened = open(this.trust, key, entry.value);
     if (typeof opened === "string") {
@@ -102,6 +116,8 @@ export class Store {
       record: opened.record as RecordOfKind[K] | null,
       serial: opened.serial,
       revision,
+      asks,
+      raw: entry.value,
     };
   }
 
@@ -112,11 +128,11 @@ export class Store {
     before: Stored<K>,
     record: RecordOfKind[K] | null,
   ): Promise<boolean> {
-    const { key, serial, revision } = before;
+    const { key, serial, revision, asks } = before;
     const place = this.#place(key);
     const value = seal(this.trust.meshId, key, record, nextSerial(serial), this.#signer);
     const written = await patiently(this.#buckets[place], () =>
-      this.#buckets[place].put(key, value, revision),
+      this.#buckets[place].put(key, value, revision, withThisAsk(asks)),
     );
     if (written === null) return false;
     this.ledgers[place].apply({ key, revision: written, value, deleted: false });
@@ -129,10 +145,26 @@ export class Store {
    * then.
    */
   change<K extends RecordKind>(key: string, decide: Decide<K>): Promise<RecordOfKind[K] | null> {
+    return this.#change(key, decide, false);
+  }
+
+  /** As `change`, but for the echo of a request, late: it undoes nothing. MESHD_CONFLICT. */
+  changeOnce<K extends RecordKind>(
+    key: string,
+    decide: Decide<K>,
+  ): Promise<RecordOfKind[K] | null> {
+    return this.#change(key, decide, true);
+  }
+
+  #change<K extends RecordKind>(
+    key: string,
+    decide: Decide<K>,
+    once: boolean,
+  ): Promise<RecordOfKind[K] | null> {
     // Changes of one key take turns in this controller: only other controllers are left to race
     // with.
     const turn = this.#turns.get(key) ?? Promise.resolve();
-    const work = turn.then(() => this.#changeInTurn(key, decide));
+    const work = turn.then(() => this.#changeInTurn(key, decide, once));
     const settled = work.then(
       () => undefined,
       () => undefined,
@@ -147,15 +179,33 @@ export class Store {
   async #changeInTurn<K extends RecordKind>(
     key: string,
     decide: Decide<K>,
+    once: boolean,
   ): Promise<RecordOfKind[K] | null> {
     for (let attempt = 0; attempt < attempts_max; attempt++) {
       const before = await this.read<K>(key);
+      if (once) refuseEcho(key, before.asks);
       const record = decide(before.record);
-      if (record === undefined) return before.record;
-      if (await this.write(before, record)) return record;
+      if (record !== undefined) {
+        if (await this.write(before, record)) return record;
+      } else if (!once || (await this.#note(before))) return before.record;
       await sleep(Math.random() * Math.min(attempt * 5, 100));
     }
     throw new ControlError("MESHD_CONFLICT", `${key} changes all the time; try again`);
+  }
+
+  /**
+   * The request left the record as it is, which its echo must know, too: the same value once more,
+   * with its id. False when another was faster.
+   */
+  async #note<K extends RecordKind>({ key, raw, revision, asks }: Stored<K>): Promise<boolean> {
+    if (raw === null || !isNews(asks)) return true;
+    const place = this.#place(key);
+    const written = await patiently(this.#buckets[place], () =>
+      this.#buckets[place].put(key, raw, revision, withThisAsk(asks)),
+    );
+    if (written === null) return false;
+    this.ledgers[place].apply({ key, revision: written, value: raw, deleted: false });
+    return true;
   }
 
   /** The heartbeat: when another controller was faster, its own does as well. */

@@ -132,7 +132,7 @@ export class Users {
     decide: (user: UserRecord | null) => UserRecord | null,
   ): Promise<UserRecord | null> {
     if (!isUserName(name)) this.#there(name, null);
-    const user = await this.#core.store.change<"users">(keyOf.user(name), decide);
+    const user = await this.#core.store.changeOnce<"users">(keyOf.user(name), decide);
     await this.announce();
     this.#core.log("user-changed", { user: name, removed: user === null });
     return user;

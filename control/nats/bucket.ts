@@ -25,6 +25,8 @@ export interface Entry {
   deleted: boolean;
   /** When it was stored, by the server's clock; where that is told. */
   time_ms?: number;
+  /** What `get` finds that was kept beside the value: see `put`. Not signed. */
+  asks?: readonly string[];
 }
 
 export function apiCode(error: unknown): number {
@@ -41,6 +43,9 @@ function wrap(what: string, cause: unknown): ControlError {
   const code = (cause instanceof NatsError && codes[cause.code]) || "MESHD_NO_NATS";
   return new ControlError(code, `${what}: ${why}`, { cause });
 }
+
+/** Header of a value: ids of the requests that wrote the key last, the newest last. */
+const ASKS = "Meshd-Asks";
 
 /** Buckets without a secret of their own: their writers are in this process alone. */
 const processSecret = randomBytes(32);
@@ -128,14 +133,20 @@ export class Bucket {
 
   /**
    * Writes; with `expected` only if the key's revision is that (0: there is none). null: another
-   * was faster.
+   * was faster. `asks` is kept beside the value.
    */
-  async put(key: string, value: string, expected?: number): Promise<number | null> {
+  async put(
+    key: string,
+    value: string,
+    expected?: number,
+    asks: readonly string[] = [],
+  ): Promise<number | null> {
     const stream = this.link.connection.jetstream();
-    const only = (revision: number) => ({
-      headers: expectRevision(revision),
-      msgID: this.#writeId(key, revision),
-    });
+    const only = (revision: number) => {
+      const headers = expectRevision(revision);
+      if (asks.length > 0) headers.set(ASKS, asks.join(" "));
+      return { headers, msgID: this.#writeId(key, revision) };
+    };
     const options = expected === undefined ? {} : only(expected);
     try {
       const ack = await stream.publish(this.subject(key), value, { timeout: 5_000, ...options });
@@ -157,7 +168,8 @@ export class Bucket {
         last_by_subj: this.subject(key),
       });
       const deleted = found.header.has("KV-Operation");
-      return { key, revision: found.seq, value: found.string(), deleted };
+      const asks = found.header.get(ASKS).split(" ").filter(Boolean);
+      return { key, revision: found.seq, value: found.string(), deleted, asks };
     } catch (error) {
       if (apiCode(error) === noMessage) return null;
       throw wrap(`reading ${key}`, error);

@@ -1,5 +1,6 @@
 // One connection to NATS under one user: connect, requests, subscriptions, reconnecting for ever
 // with jittered back-off.
+import { randomBytes } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -42,6 +43,8 @@ export interface Message {
   subject: string;
   reply: string | undefined;
   text: string;
+  /** Id of a request that may come to several who answer; the same each time. */
+  ask?: string;
   respond(text: string): void;
 }
 
@@ -201,14 +204,15 @@ export class Link extends EventEmitter {
   /**
    * One request, one answer as text. Errors that the service sent become ControlErrors through
    * `fromService`; MESHD_TIMEOUT, MESHD_NO_CONTROLLER (nobody listens), MESHD_PERMISSION,
-   * MESHD_NO_NATS.
+   * MESHD_NO_NATS. `ask`: what the receiver may know it by when it comes twice.
    */
-  async request(subject: string, text: string, timeout_ms: number): Promise<Answer> {
+  async request(subject: string, text: string, timeout_ms: number, ask?: string): Promise<Answer> {
     await this.#whenConnected(timeout_ms);
     const done = new AbortController();
+    const options = { timeout: timeout_ms, ...(ask === undefined ? {} : { headers: askOf(ask) }) };
     try {
       const message = await Promise.race([
-        this.connection.request(subject, text, { timeout: timeout_ms }),
+        this.connection.request(subject, text, options),
         this.#whenLost(done.signal),
       ]);
       const code = message.headers?.get("Nats-Service-Error-Code") ?? "";
@@ -284,11 +288,27 @@ export interface Answer {
   error: { code: number; error: string } | null;
 }
 
+const ASK = "Meshd-Ask";
+const isAsk = (text: string) => /^[\w-]{8}$/.test(text);
+
+/** An id for `ask`: nobody foresees it. */
+export function newAsk(): string {
+  return randomBytes(6).toString("base64url");
+}
+
+function askOf(ask: string) {
+  const all = headers();
+  all.set(ASK, ask);
+  return all;
+}
+
 export function readMessage(message: Msg): Message {
+  const ask = message.headers?.get(ASK) ?? "";
   return {
     subject: message.subject,
     reply: message.reply,
     text: message.string(),
+    ...(isAsk(ask) ? { ask } : {}),
     respond: (text) => void message.respond(text),
   };
 }

@@ -1,5 +1,5 @@
 // Three nats-servers as one, a controller beside each: buckets have three copies, and
-// compare-and-set holds. The loss of a server is in server-loss.ts and test/mesh/cluster.
+// compare-and-set holds. The loss of a server is in server-loss and test/mesh/cluster.
 import { readFile } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,6 +1,4 @@
 // Three nats-servers as one, a controller beside each: nothing ends with the loss of one server.
-// No part of `npm test`: on a busy machine about every fourth run a session's view comes back later
-// than in two minutes (docs/control-plane.md). Run it: node dist/test/control/server-loss.js
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ControlError, createIdentity } from "../../control/index.js";
