@@ -25,6 +25,7 @@ import { View } from "./view.js";
 
 export type { EndpointFacts, MemberSessionOptions, NodeFacts };
 
+const notMember = new Set(["MESHD_REMOVED", "MESHD_NOT_A_MEMBER"]);
 const defaults = { heartbeat_ms: 5_000, relist_ms: 300_000, beatMissing_ms: 7_000 };
 
 /**
@@ -50,6 +51,7 @@ export class MemberSession extends EventEmitter {
   #stopService: (() => Promise<void>) | null = null;
   #known = false;
   #removed = false;
+  #trouble: ControlError | null = null;
   readonly #renewal: Renewal;
 
   private constructor(options: MemberSessionOptions) {
@@ -119,6 +121,10 @@ export class MemberSession extends EventEmitter {
   }
   get connected(): boolean {
     return this.#link?.connected ?? false;
+  }
+  /** Why there is no connection, as far as the last try tells; null while there is one. */
+  get trouble(): ControlError | null {
+    return this.connected ? null : this.#trouble;
   }
   /** host:port of the server in use, or null. */
   get server(): string | null {
@@ -273,6 +279,7 @@ export class MemberSession extends EventEmitter {
 
   async #linked(link: Link): Promise<void> {
     this.#link = link;
+    this.#trouble = null;
     link.on("connected", () => {
       this.emit("connected");
       this.#confidences.follow();
@@ -313,7 +320,14 @@ export class MemberSession extends EventEmitter {
 
   #connectFailed(error: ControlError): void {
     this.#log("nats-unreachable", { code: error.code, reason: error.message });
-    if (error.code === "MESHD_PERMISSION") this.renew().catch(() => undefined);
+    if (error.code !== "MESHD_PERMISSION") this.#trouble = error;
+    else this.renew().catch((refusal) => this.#refused(error, refusal));
+  }
+
+  /** A controller's word on this node says more than that its credentials are of no use. */
+  #refused(error: ControlError, refusal: unknown): void {
+    const isWord = refusal instanceof ControlError && notMember.has(refusal.code);
+    this.#trouble = isWord ? refusal : error;
   }
 
   #beat(): void {

@@ -144,9 +144,10 @@ export class Agent implements RunningAgent {
   }
 
   status(): AgentStatus {
-    const { session, membership, prober, pathProber, flips, options, lowLatency } = this.running;
+    const { running } = this;
+    const { session, membership, prober, pathProber, flips, options, lowLatency, kept } = running;
     return buildStatus({
-      ...{ session, membership, prober, pathProber, flips, lowLatency },
+      ...{ session, membership, prober, pathProber, flips, lowLatency, kept },
       ...{ bare: this.bare, queueDrops: this.queueDrops, calls: this.calls },
       ...{ engine: this.engine, datapath: this.datapath, pods: this.pods },
       deviceName: this.deviceName,
@@ -284,6 +285,7 @@ export class Agent implements RunningAgent {
     await this.calls.stop();
     await Promise.all(this.servers.map((server) => server.close()));
     await removeFiles(paths.socket);
+    if (!removeDevice) await this.engine.keepView();
     await session.close();
     await this.datapath.close({ removeDevice });
     await lock.release();

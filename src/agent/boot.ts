@@ -14,8 +14,9 @@ import type { Underlay } from "../host/index.js";
 import { Pods } from "../pods/index.js";
 import { keepMark, refuseCopy, refuseKnownCopy, watchForCopies } from "./duplicate.js";
 import { AgentError, messageOf } from "./errors.js";
-import { makePrivateDirectory, readText, removeDrafts, removeFiles } from "./files.js";
+import { makePrivateDirectory, removeDrafts, removeFiles } from "./files.js";
 import { checkFilter, filterWish } from "./filter-keeper.js";
+import { KeptView } from "./kept-view.js";
 import { localFacts } from "./local.js";
 import { StateLock } from "./lock.js";
 import { type Joined, obtainMembership } from "./membership.js";
@@ -46,18 +47,17 @@ export interface Booted {
   undo(): Promise<void>;
   /** This start made the node a member. */
   fresh: boolean;
+  kept: KeptView;
 }
 
 async function connect(
   options: AgentOptions,
   paths: AgentPaths,
   identity: Identity,
-  { membership, anew }: Joined,
+  { membership, saved }: Pick<Joined, "membership"> & { saved: string | null },
   asked: Asked,
   log: AgentLog,
 ): Promise<MemberSession> {
-  // What was good before this node joined again may say that it was removed.
-  const saved = anew ? null : await readText(paths.snapshot);
   const session = await MemberSession.connect({
     membership,
     identity,
@@ -130,7 +130,7 @@ async function openMember(
   identity: Identity,
   joined: Joined,
   session: MemberSession,
-): Promise<Booted> {
+): Promise<Omit<Booted, "kept">> {
   const { membership } = joined;
   const { podCIDRs } = membership;
   const own = { stateDir: options.stateDir, device: deviceName, podCidrs: podCIDRs, mtu: 1280 };
@@ -172,11 +172,14 @@ async function bootLocked(prepared: Prepared, asked: Asked): Promise<Booted> {
     await keepMark(paths.duplicate, identity.nodeId, error);
     throw error;
   });
-  const session = await connect(options, paths, identity, joined, asked, log);
+  // What was good before this node joined again may say that it was removed.
+  const { kept, saved } = await KeptView.open(paths.snapshot, joined.anew);
+  const known = { membership: joined.membership, saved };
+  const session = await connect(options, paths, identity, known, asked, log);
   watchForCopies(session, paths.duplicate, log);
   try {
     await refuseCopy(session, joined.anew);
-    return await openMember(prepared, identity, joined, session);
+    return { ...(await openMember(prepared, identity, joined, session)), kept };
   } catch (error) {
     await undoJoin(joined, session, paths, log);
     throw error;

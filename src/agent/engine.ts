@@ -1,6 +1,6 @@
 // Makes actual equal desired, again and again: snapshot -> plan -> tables, host, pods, own records.
 // Applying what is already so changes nothing; the churn counters prove it.
-import { type MemberSession, serializeSnapshot } from "../../control/index.js";
+import type { MemberSession } from "../../control/index.js";
 import { type Datapath, rawProtocolsOf, type TableContents } from "../datapath/index.js";
 import { replaceFile, type Underlay } from "../host/index.js";
 import type { Pods } from "../pods/index.js";
@@ -10,6 +10,7 @@ import { FilterKeeper, filterWish } from "./filter-keeper.js";
 import { flipStateText } from "./flip-state.js";
 import type { Flips } from "./flips.js";
 import type { HostKeeper } from "./host-keeper.js";
+import type { KeptView } from "./kept-view.js";
 import { localFacts, nodeFacts, vtepMacOf } from "./local.js";
 import { CHECKED } from "./plan/checksums.js";
 import type { Form } from "./plan/forms.js";
@@ -34,7 +35,7 @@ export interface EngineParts {
   pathProber: PathProber;
   flips: Flips;
   calls: CallKeeper;
-  snapshotPath: string;
+  kept: KeptView;
   flipsPath: string;
   log: AgentLog;
 }
@@ -62,8 +63,9 @@ export class Engine {
   private published: TableContents | null = null;
   private hostText = "";
   private podsText = "";
-  private savedRevision = -1;
   private savedFlips = "";
+  /** The last round had nothing to go by. */
+  private isHeld = true;
   private pools: string[] = [];
   private hostProblems: string[] = [];
   private readonly causes = new Map<string, unknown>();
@@ -166,6 +168,7 @@ export class Engine {
     this.parts.prober.setPeers(this.current.tables?.self.addresses ?? [], this.current.peers);
     await this.step("own record", () => this.writeOwn());
     this.applied = this.current;
+    this.isHeld = next.hold;
     if (next.hold) {
       return;
     }
@@ -351,12 +354,12 @@ export class Engine {
       await replaceFile(this.parts.flipsPath, flips);
       this.savedFlips = flips;
     }
-    const snapshot = this.parts.session.snapshot();
-    if (snapshot === null || snapshot.revision === this.savedRevision) {
-      return;
-    }
-    await replaceFile(this.parts.snapshotPath, serializeSnapshot(snapshot));
-    this.savedRevision = snapshot.revision;
+    await this.parts.kept.save(this.parts.session);
+  }
+
+  /** For the next start: the view as of now, unless the store lost what it is made of. */
+  async keepView(): Promise<void> {
+    if (!this.isHeld) await this.step("state", () => this.save());
   }
 
   /** Takes the node's marks off the host, except the device, which the datapath closes. */

@@ -183,6 +183,11 @@ function statusFamilies(status: AgentStatus): MetricFamily[] {
     ...(age === null
       ? []
       : [gauge("meshd_view_age_seconds", "Age of the view of the cluster.", age / 1000)]),
+    gauge(
+      "meshd_view_from_disk",
+      "1 while a start without NATS runs on the last good view.",
+      Number(status.nats.viewFrom === "disk"),
+    ),
     ...expiry(status.nats.ends),
     gauge("meshd_view_revision", "Highest stream sequence seen.", status.nats.revision),
     gauge("meshd_tunnel_mtu_bytes", "Tunnel MTU.", status.mtu),

@@ -82,7 +82,7 @@ export async function openRunning(
   });
   const probers = { prober, pathProber, flips, calls };
   const parts = { options, deviceName, session, datapath, keeper, pods, ...probers, log };
-  const files = { snapshotPath: paths.snapshot, flipsPath: paths.flips };
+  const files = { kept: booted.kept, flipsPath: paths.flips };
   const engine = new Engine({ ...parts, ...files }, underlay, plan);
   return { ...booted, ...parts, engine, lowLatency, beat: new Beat() };
 }

@@ -7,6 +7,7 @@ import type { BareCounters } from "./bare-counters.js";
 import type { CallKeeper } from "./call-keeper.js";
 import { type Engine, protocolOf } from "./engine.js";
 import type { Flips } from "./flips.js";
+import type { KeptView } from "./kept-view.js";
 import type { LowLatency } from "./low-latency.js";
 import { fittingMtu } from "./mtu.js";
 import type { PlannedPeer } from "./plan/types.js";
@@ -35,6 +36,7 @@ export interface StatusParts extends DropParts {
   pathProber: PathProber;
   flips: Flips;
   calls: CallKeeper;
+  kept: KeptView;
   deviceName: string;
   version: string;
   startedAt: string;
@@ -84,6 +86,9 @@ function stayingProblem(peer: PlannedPeer, change: ChangeStatus | null): string 
 /** A store that was lost has thousands: the answer must stay one that NATS carries. */
 const REFUSED_SHOWN = 500;
 
+/** Nobody was there to refuse anything. */
+const SILENCE = new Set(["MESHD_NO_NATS", "MESHD_TIMEOUT"]);
+
 type Direction = "egress" | "ingress";
 
 function total(parts: StatusParts, direction: Direction): { packets: number; bytes: number } {
@@ -112,22 +117,30 @@ function drops(parts: StatusParts): number {
   return dropRows(parts).reduce((sum, { packets }) => sum + packets, 0);
 }
 
-function natsStatus({ session }: StatusParts): AgentStatus["nats"] {
-  const age = session.viewAge_ms();
+function natsStatus({ session, engine, kept }: StatusParts): AgentStatus["nats"] {
+  const age = kept.age(session);
+  const isRemoved = engine.plan().member?.state === "removed";
+  const { ends } = session.ends;
   return {
     connected: session.connected,
     url: session.server,
     encrypted: session.encrypted,
-    ends: session.ends.ends,
-    viewAge_ms: Number.isFinite(age) ? Math.round(age) : null,
+    // Those of a removed node are good for nothing, whatever they say.
+    ends: isRemoved ? { ...ends, credentials: null } : ends,
+    viewAge_ms: age === null ? null : Math.round(age.age_ms),
+    viewFrom: age?.from ?? null,
+    viewAt: age === null ? null : new Date(Date.now() - age.age_ms).toISOString(),
     revision: session.snapshot()?.revision ?? 0,
-    error: session.connected ? null : whyNotConnected(session),
+    error: session.connected ? null : whyNotConnected(session, isRemoved),
   };
 }
 
-function whyNotConnected({ twins }: MemberSession): string {
+function whyNotConnected({ twins, trouble }: MemberSession, isRemoved: boolean): string {
   if (twins.duplicate) return `this node runs elsewhere (${twins.duplicate.code})`;
-  return "no server answers; the last good state stays in force";
+  if (isRemoved) return "this node was removed, so its credentials are refused";
+  const isAnswered = trouble !== null && !SILENCE.has(trouble.code);
+  const why = isAnswered ? trouble.message : "no server answers";
+  return `${why}; the last good state stays in force`;
 }
 
 export function buildStatus(parts: StatusParts): AgentStatus {

@@ -197,7 +197,12 @@ export interface AgentStatus {
     encrypted: boolean;
     /** When credentials, the CA and the server's certificate end. */
     ends: Ends;
+    /** null: there is no view yet. */
     viewAge_ms: number | null;
+    /** "disk": the last good one, since the agent started without NATS. */
+    viewFrom: "nats" | "disk" | null;
+    /** RFC 3339, when it was last known to be current. */
+    viewAt: string | null;
     revision: number;
     error: string | null;
   };

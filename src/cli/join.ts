@@ -4,7 +4,7 @@ import { flagOf, loadSettings, type SettingName } from "../config/index.js";
 import type { AgentStatus } from "./agent-answers.js";
 import { askAgent } from "./agent-client.js";
 import { type Command, CommandError, type Context, type Invocation } from "./command.js";
-import { Progress, print } from "./output.js";
+import { Progress, print, warningLines } from "./output.js";
 import { readRemembered, remember } from "./remembered.js";
 import {
   AGENT_SETTINGS,
@@ -106,8 +106,15 @@ async function refuseChanges(
   refuse(`--${flagOf(given)} ${settings[given]}`, todo);
 }
 
+/** Such as one that was removed: it runs, and carries nothing. */
+function notCarrying({ node, mesh, warnings }: AgentStatus): string {
+  const lines = warnings.length === 0 ? ["it has no PodCIDR: see 'meshd status'"] : warnings;
+  return `node ${node.name} of mesh ${mesh.name} is ${node.state}\n${warningLines(lines)}`;
+}
+
 function joinedText(status: AgentStatus): string {
   const { node, mesh, lease, device, mtu, underlay } = status;
+  if (lease.podCIDRs.length === 0) return notCarrying(status);
   const port = underlay.port === 0 ? "" : ` port ${underlay.port}`;
   return (
     `node ${node.name} of mesh ${mesh.name}: PodCIDR ${lease.podCIDRs.join(" and ")}, ` +

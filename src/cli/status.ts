@@ -89,7 +89,7 @@ function agentText(status: AgentStatus): string {
   const traffic = (direction: "egress" | "ingress") =>
     `${count(packets[direction], "packet")} (${bytesText(bytes[direction])})`;
   const lines = fields([
-    ["node", `${node.name} (${node.state}), ${node.addresses.join(" and ")}`],
+    ["node", [`${node.name} (${node.state})`, ...andText(node.addresses)].join(", ")],
     ["mesh", `${mesh.name} ${mesh.id}`],
     ["nats", natsText(status)],
     ["ends", endsText(status.nats.ends)],
@@ -97,7 +97,7 @@ function agentText(status: AgentStatus): string {
     ["change", status.change === null ? undefined : changeText(status.change)],
     ["device", `${status.device} mtu ${status.mtu}`],
     ["underlay", `${underlay.address} on ${underlay.interface} mtu ${underlay.mtu}`],
-    ["lease", `${lease.podCIDRs.join(" and ")}, epoch ${lease.epoch}`],
+    ["lease", leaseText(lease)],
     ["pods", podsText(status)],
     ["peers", peersSummary(status)],
     ["workers", workersText(status)],
@@ -114,6 +114,15 @@ function agentText(status: AgentStatus): string {
   ]);
   const refused = status.refused.map(({ key, reason }) => `refused     ${key}: ${reason}\n`);
   return [lines, problemLines(status.peers), ...refused, warningLines(status.warnings)].join("");
+}
+
+/** One text of several, or none of none. */
+function andText(several: readonly string[]): string[] {
+  return several.length === 0 ? [] : [several.join(" and ")];
+}
+
+function leaseText({ podCIDRs, epoch }: AgentStatus["lease"]): string {
+  return podCIDRs.length === 0 ? "none" : `${podCIDRs.join(" and ")}, epoch ${epoch}`;
 }
 
 function podsText({ pods, identity }: AgentStatus): string {
@@ -180,12 +189,18 @@ function changeText(change: NonNullable<AgentStatus["change"]>): string {
 }
 
 function natsText({ nats }: AgentStatus): string {
-  const age =
-    nats.viewAge_ms === null ? "no view yet" : `view ${durationText(nats.viewAge_ms)} old`;
   const bare = nats.encrypted || isLoopback(nats.url ?? "") ? "" : " (not encrypted)";
   const state = nats.connected ? `connected to ${nats.url}${bare}` : "not connected";
   const error = nats.error === null || nats.connected ? "" : `; ${nats.error}`;
-  return `${state}, ${age}, revision ${nats.revision}${error}`;
+  return `${state}, ${viewText(nats)}, revision ${nats.revision}${error}`;
+}
+
+function viewText({ viewAge_ms, viewFrom, viewAt }: AgentStatus["nats"]): string {
+  if (viewAge_ms === null) return "no view yet";
+  const age = `${durationText(viewAge_ms)} old`;
+  // Agents of earlier versions do not say where it is from.
+  if (viewFrom !== "disk") return `view ${age}`;
+  return `view of ${viewAt?.slice(0, 19)}Z (${age}), from disk`;
 }
 
 function peersSummary({ peers, peersReachable, peersTotal }: AgentStatus): string {

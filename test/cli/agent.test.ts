@@ -249,6 +249,28 @@ test("a socket that hangs up, one of a dead agent and a path too long say what i
   assert.match(long.err, /use a shorter --run-dir/);
 });
 
+test("status says from when the view on disk is, and that a removed node has no lease", async ({
+  world,
+  agent,
+}) => {
+  await agent.stop();
+  const nats = {
+    ...{ ...STATUS.nats, connected: false, url: null, viewAge_ms: 1_560_000, viewFrom: "disk" },
+    ...{ viewAt: "2026-11-22T14:03:11.123Z", error: "no server answers" },
+  };
+  const node = { ...STATUS.node, state: "removed", addresses: [] };
+  const lease = { podCIDRs: [], epoch: 1 };
+  const one = await fakeAgent(world.runDir, () => ({ ...STATUS, nats, node, lease }));
+  const { out } = await world.run(["status"]);
+  await one.stop();
+  assert.match(
+    out,
+    /^nats +not connected, view of 2026-11-22T14:03:11Z \(26 min old\), from disk, /m,
+  );
+  assert.match(out, /^node +n1 \(removed\)$/m);
+  assert.match(out, /^lease +none$/m);
+});
+
 test("status says what becomes of a flood from strangers over raw sockets", async ({
   world,
   agent,

@@ -141,6 +141,8 @@ export const STATUS = {
     encrypted: false,
     ends: { credentials: "2026-02-01T00:00:00.000Z", serverCertificate: null, ca: null },
     viewAge_ms: 120,
+    viewFrom: "nats",
+    viewAt: "2026-01-01T00:00:10.000Z",
     revision: 17,
     error: null,
   },

@@ -156,13 +156,31 @@ rootTest(
   },
 );
 
+/** What its administrator reads there is what is so. */
+function assertSaysRemoved(text: string): void {
+  assert.match(text, /^node +twice \(removed\)$/m);
+  assert.match(text, /^nats +not connected, .*this node was removed, so its credentials are/m);
+  assert.match(text, /^lease +none$/m);
+  assert.match(
+    text,
+    /^ends +(server's certificate \S+, )?CA /m,
+    "its credentials are worth nothing",
+  );
+  assert.match(text, /^warning +this node is removed: .*'meshd leave --force'/m);
+}
+
 rootTest(test, "a node that was removed leaves and joins again under its name", async () => {
   const host = lab.addGuest("twice");
   const before = join(host, "twice");
   addPod(host.place, "twice");
   lab.admin("node", "remove", "twice");
   const status = () => lab.ask<AgentStatus>(host.place, ["status"]);
-  await until("it knows", () => status().node.state === "removed");
+  await until("it knows", () => status().node.state === "removed" && !status().nats.connected);
+  assertSaysRemoved(meshdAt(host.place, ["status"]).stdout);
+  lab.ask(host.place, ["down", "--agent"]);
+  const again = meshdAt(host.place, ["join"]);
+  assert.match(again.stdout, /^node twice of mesh \S+ is removed\nwarning +this node is removed: /);
+  assertSaysRemoved(meshdAt(host.place, ["status"]).stdout);
   lab.ask(host.place, ["leave", "--force"]);
   const after = join(host, "twice");
   assert.is.not(after.node.id, before.node.id);

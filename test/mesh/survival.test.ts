@@ -3,7 +3,6 @@
 //
 //   <lab>-n1, -n2 (meshd, default route to the bridge) --- bridge --- host (joins and leaves)
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -20,6 +19,7 @@ import {
   until,
 } from "../support/netns.js";
 import { isRoot, rootTest } from "../support/root.js";
+import { assertCommandsWork, assertRunsOnDisk } from "./away.js";
 import { LongPing } from "./long-ping.js";
 import { assertPings, type Guest, MeshLab, meshdAt } from "./mesh-lab.js";
 
@@ -140,23 +140,6 @@ function pingAllWays(): LongPing[] {
   ]);
 }
 
-/** What an operator asks while nobody answers over NATS. */
-async function assertCommandsWork(name: string): Promise<void> {
-  const view = await lab.statusOf(name);
-  assert.is(view.nats.connected, false);
-  assert.ok((view.nats.viewAge_ms ?? 0) > 0);
-  const text = meshdAt(lab.node(name), ["status"]).stdout;
-  assert.match(text, /^nats +not connected, view [\d.]+ m?s old, revision \d+; no server answers/m);
-  assert.ok(lab.ask<unknown[]>(name, ["drops"]).length >= 0);
-  assert.is(lab.ask<FibRow[]>(name, ["route", "list", "--here"]).length > 0, true);
-  assert.is(podsOf(name).length, 2);
-  const peer = name === "n1" ? "n2" : "n1";
-  assert.match(meshdAt(lab.node(name), ["mtu", "explain", peer]).stdout, /^n[12] /);
-  const file = join(lab.folder, `${name}.tar.gz`);
-  lab.ask(name, ["sysdump", "--output", file]);
-  assert.ok(existsSync(file));
-}
-
 rootTest(test, "the control plane goes and comes back without one lost packet", async () => {
   const pinging = pingAllWays();
   const begun = performance.now();
@@ -164,7 +147,7 @@ rootTest(test, "the control plane goes and comes back without one lost packet", 
   for (const one of pinging) await one.answers(200);
   lab.admin("down");
   await lab.untilAgent("n2", "NATS is away", ({ nats }) => !nats.connected, 30_000);
-  await assertCommandsWork("n1");
+  await assertCommandsWork(lab, "n1");
   lab.admin("up");
   for (const name of ["n1", "n2"]) {
     await lab.untilAgent(name, "NATS is back", ({ nats }) => nats.connected, 30_000);
@@ -209,11 +192,13 @@ rootTest(test, "without nats-server a rebooted node is what it was, its pods too
   lab.ask("n1", ["pod", "add", "own", "--netns", own]);
   const pods = podsOf("n1");
   lab.admin("down");
+  const away = Date.now();
   const before = reboot("n1", [own]);
   const again = lab.ask<AgentStatus>("n1", ["join"]);
   assert.equal([again.ready, again.nats.connected], [true, false]);
   assert.equal([again.lease, again.node], [before.lease, before.node]);
   assert.equal(podsOf("n1"), pods);
+  assertRunsOnDisk(lab, away);
   for (const [from, to] of [
     ["n1", "n2"],
     ["n2", "n1"],
@@ -228,7 +213,8 @@ rootTest(test, "without nats-server a rebooted node is what it was, its pods too
   lab.ask("n1", ["pod", "add", "late", "--netns", lab.podSpace("n1", "late")]);
   lab.admin("up");
   for (const name of ["n1", "n2"]) {
-    await lab.untilAgent(name, "NATS is back", ({ nats }) => nats.connected, 30_000);
+    const isBack = ({ nats }: AgentStatus) => nats.connected && nats.viewFrom === "nats";
+    await lab.untilAgent(name, "NATS is back", isBack, 30_000);
   }
   await until("the pod is known to the mesh", () => {
     const { endpoints } = lab.admin<{ endpoints: { pod: string }[] }>("node", "show", "n1");

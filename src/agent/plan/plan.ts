@@ -152,7 +152,11 @@ function standstill(
     };
   }
   if (!mayForward(member)) {
-    const message = `this node is ${member.state}: no traffic is carried; ask an administrator`;
+    const todo =
+      member.state === "removed"
+        ? "'meshd leave --force' takes it off this host, a new token makes it a node again"
+        : "ask an administrator";
+    const message = `this node is ${member.state}: no traffic is carried; ${todo}`;
     return { code: "MESHD_REMOVED", message, hold: false };
   }
   return null;
