@@ -9,6 +9,8 @@ export const DIRECTIONS = ["meshd to kernel", "kernel to meshd"] as const;
 export type Direction = (typeof DIRECTIONS)[number];
 
 const PORT = 9000;
+/** The first of several. */
+const UDP_PORT = 5201;
 const STREAM = "/tmp/stream";
 const STREAM_LIMIT_MS = 120_000;
 const ASK_MS = 8000;
@@ -40,10 +42,13 @@ export async function checkPing(connected: Connected, direction: Direction): Pro
   return `${connected.mtu} B`;
 }
 
-async function untilListens({ guest }: Connected, port: number): Promise<void> {
+async function untilListens({ guest }: Connected, ...ports: number[]): Promise<void> {
   // A question that is lost on the way into the guest is asked again.
   const ask = () => guest.exec(["ss", "-ltnH"], { timeout_ms: ASK_MS }).catch(() => "");
-  const listens = async () => (await ask()).includes(`:${port} `);
+  const listens = async () => {
+    const listening = await ask();
+    return ports.every((port) => listening.includes(`:${port} `));
+  };
   await until("the guest listens", listens, 4 * ASK_MS);
 }
 
@@ -81,41 +86,71 @@ export async function checkTcp(connected: Connected, direction: Direction): Prom
   return `${connected.tcpBytes / 1_000_000} MB`;
 }
 
-/** Packets that were sent of one second's flow, and those that were lost. */
-async function udpOnce(connected: Connected, direction: Direction, length: number) {
+/** One second's flow, at a port of the guest. */
+interface Flow {
+  direction: Direction;
+  /** Bytes of a datagram. */
+  length: number;
+  port: number;
+}
+
+/** What came of the flows that one process in the guest serves at once. */
+async function udpOnce(connected: Connected, flows: readonly Flow[]) {
   const { guest, namespace, address } = connected;
-  const serving = guest.exec(["iperf3", "-s", "-1"]);
+  const servers = flows.map(({ port }) => `iperf3 -s -1 -p ${port} >/dev/null & `);
+  const serving = guest.sh(`${servers.join("")} wait`);
+  // Without this a server that fails first would end the process.
   serving.catch(() => undefined);
-  await untilListens(connected, 5201);
-  const rate = length < 100 ? "100K" : "10M";
-  const back = direction === "meshd to kernel" ? [] : ["-R"];
-  const argv = ["-u", "-t", "1", "-b", rate, "-l", `${length}`, ...back];
-  const measured = await iperfClient({ client: namespace, address: address.kernel, argv });
-  await serving;
-  return measured;
+  await untilListens(connected, ...flows.map(({ port }) => port));
+  const measure = ({ direction, length, port }: Flow) => {
+    const rate = length < 100 ? "100K" : "10M";
+    const back = direction === "meshd to kernel" ? [] : ["-R"];
+    const argv = ["-p", `${port}`, "-u", "-t", "1", "-b", rate, "-l", `${length}`, ...back];
+    // On a busy machine iperf3's own connection may end before its time.
+    return iperfClient({ client: namespace, address: address.kernel, argv }).catch(
+      (error: Error) => error,
+    );
+  };
+  return Promise.all(flows.map(measure));
 }
 
-async function udp(connected: Connected, direction: Direction, length: number): Promise<number> {
+/** Packets sent of each of the flows; those that lost too many, or whose iperf3 failed, again. */
+async function udp(connected: Connected, flows: readonly Flow[]): Promise<Map<Flow, number>> {
+  const sent = new Map<Flow, number>();
   let last = "";
-  for (let tries = 0; tries < UDP_TRIES; tries++) {
-    const measured = await udpOnce(connected, direction, length).catch((error: Error) => error);
-    if (measured instanceof Error) {
-      // On a busy machine iperf3's own connection may end before its time.
-      last = measured.message;
-      continue;
+  for (let tries = 0; tries < UDP_TRIES && sent.size < flows.length; tries++) {
+    const left = flows.filter((flow) => !sent.has(flow));
+    const results = await udpOnce(connected, left);
+    for (const [index, measured] of results.entries()) {
+      const flow = left[index] as Flow;
+      // A server that was left waiting holds its port.
+      flow.port += flows.length;
+      if (measured instanceof Error) {
+        last = `${flow.direction}, ${flow.length} bytes: ${measured.message}`;
+        continue;
+      }
+      const { packets, lostPackets } = measured;
+      assert.ok(packets > 100, `${packets} packets of ${flow.length} bytes`);
+      if (lostPackets <= packets * LOSS_MAX) sent.set(flow, packets);
+      else last = `${lostPackets} of ${packets} packets of ${flow.length} bytes lost`;
     }
-    const { packets, lostPackets } = measured;
-    assert.ok(packets > 100, `${packets} packets of ${length} bytes`);
-    if (lostPackets <= packets * LOSS_MAX) return packets;
-    last = `${lostPackets} of ${packets} packets lost`;
   }
-  throw new Error(last);
+  if (sent.size < flows.length) throw new Error(last);
+  return sent;
 }
 
-/** Small datagrams and the largest that fit. */
-export async function checkUdp(connected: Connected, direction: Direction): Promise<string> {
+/** Small datagrams and the largest that fit, all at once: by direction, how many were sent. */
+export async function checkUdp(connected: Connected): Promise<Map<Direction, string>> {
   const full = connected.mtu - ipHeader(connected) - UDP_HEADER;
-  const small = await udp(connected, direction, 16);
-  const large = await udp(connected, direction, full);
-  return `${small} + ${large}`;
+  const flows = DIRECTIONS.flatMap((direction, index) =>
+    [16, full].map((length, at) => ({ direction, length, port: UDP_PORT + 2 * index + at })),
+  );
+  const sent = await udp(connected, flows);
+  const of = (flow: Flow | undefined) => (flow === undefined ? 0 : sent.get(flow));
+  return new Map(
+    DIRECTIONS.map((direction) => {
+      const [small, large] = flows.filter((flow) => flow.direction === direction);
+      return [direction, `${of(small)} + ${of(large)}`];
+    }),
+  );
 }

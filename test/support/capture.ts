@@ -11,6 +11,8 @@ const VXLAN_PORT = 8472;
 /** UDP port whose payload tshark reads as an IP packet. */
 const IP_IN_UDP_PORT = 8285;
 const GENEVE_PORT = 6081;
+/** Geneve that tshark took for something else. */
+const MISREAD = `udp.dstport == ${GENEVE_PORT} && !geneve`;
 /** Checksums that tshark looks at only when told so; a wrong one then has status "Bad" (0). */
 const CHECKED = ["ip", "udp", "tcp"].flatMap((name) => ["-o", `${name}.check_checksum:TRUE`]);
 const BAD = ["ip", "udp", "tcp", "icmp", "icmpv6", "gre"].map(
@@ -72,8 +74,9 @@ export class Capture {
   readonly #folder = mkdtempSync(join(tmpdir(), "meshd-capture-"));
   readonly file = join(this.#folder, "frames.pcap");
   readonly #child: ChildProcess;
-  /** Of the whole file: known once the capture is over. */
+  /** Of the whole file: kept once the capture is over. */
   #misread: string[] | undefined;
+  #isOver = false;
   #log = "";
 
   /** What passes the device; `filter` as tcpdump reads it; default: the tunnel's packets. */
@@ -95,7 +98,7 @@ export class Capture {
     const ended = new Promise((resolve) => this.#child.once("close", resolve));
     this.#child.kill("SIGINT");
     await ended;
-    this.#misread = this.#misreadPorts();
+    this.#isOver = true;
   }
 
   /** Bytes captured; a file without a frame has 24. */
@@ -105,14 +108,35 @@ export class Capture {
 
   /** Lines that tshark prints for frames that match; "" = all. */
   frames(filter: string, columns: readonly string[] = []): string[] {
-    const asNamed = [`${VXLAN_PORT},vxlan`, `${IP_IN_UDP_PORT},ip`];
-    for (const port of this.#misread ?? this.#misreadPorts()) asNamed.push(`${port},geneve`);
-    const decode = asNamed.flatMap((one) => ["-d", `udp.port==${one}`]);
     const only = filter === "" ? [] : ["-Y", filter];
+    return tshark([...this.#reading(this.#misreadPorts()), ...only, ...columns]);
+  }
+
+  /** How many frames match each of the filters: one run for all questions. */
+  counts(filters: readonly string[]): number[] {
+    // Most captures hold none that tshark misreads: they need no run of their own to find such.
+    if (this.#misread !== undefined) return this.#count(this.#misread, filters);
+    const [misread, ...counts] = this.#count([], [MISREAD, ...filters]);
+    return misread === 0 ? counts : this.#count(this.#misreadPorts(), filters);
+  }
+
+  #count(misread: readonly string[], filters: readonly string[]): number[] {
+    const comma = filters.find((filter) => filter.includes(","));
+    if (comma !== undefined) throw new Error(`a comma ends a filter here: ${comma}`);
+    const statistics = ["-q", "-z", ["io,stat,0", ...filters].join(",")];
+    const row = tshark([...this.#reading(misread), ...statistics]).find((l) => l.includes("<>"));
+    // "| 0.000 <> 8.752 | FRAMES | BYTES | FRAMES | BYTES |"; no row: no frame at all.
+    const cells = row?.split("|").slice(2).map(Number) ?? [];
+    return filters.map((_, index) => cells[2 * index] ?? 0);
+  }
+
+  /** How tshark is to read the file. */
+  #reading(misread: readonly string[]): string[] {
+    const asNamed = [`${VXLAN_PORT},vxlan`, `${IP_IN_UDP_PORT},ip`];
+    for (const port of misread) asNamed.push(`${port},geneve`);
+    const decode = asNamed.flatMap((one) => ["-d", `udp.port==${one}`]);
     const settings = [...decode, "-o", "tcp.desegment_tcp_streams:FALSE", ...CHECKED];
-    settings.push(...withoutGuesses());
-    const argv = ["-n", "-r", this.file, ...settings, ...only, ...columns];
-    return tshark(argv);
+    return ["-n", "-r", this.file, ...settings, ...withoutGuesses()];
   }
 
   /** How frames were read, once each ("eth:ip:gre:ppp:lcp"): one run for all questions. */
@@ -125,9 +149,13 @@ export class Capture {
    * for something else.
    */
   #misreadPorts(): string[] {
-    const only = ["-Y", `udp.dstport == ${GENEVE_PORT} && !geneve`];
+    if (this.#misread !== undefined) return this.#misread;
     const columns = ["-T", "fields", "-E", "occurrence=f", "-e", "udp.srcport"];
-    return [...new Set(tshark(["-n", "-r", this.file, ...only, ...columns]))];
+    // Without guesses: one at the wrong protocol may take a minute for a stream.
+    const argv = ["-n", "-r", this.file, ...withoutGuesses(), "-Y", MISREAD, ...columns];
+    const ports = [...new Set(tshark(argv))];
+    if (this.#isOver) this.#misread = ports;
+    return ports;
   }
 
   remove(): void {
