@@ -1,8 +1,10 @@
 // Runs every suite in a process of its own, a few at a time, and adds up what uvu counted.
 // The last line is "N passed, N failed"; skipped tests are said on a line of their own.
-import { spawn } from "node:child_process";
+//
+//   node dist/test/run.js [--unit | --only PART[,PART...]]    PART: of the names of suites
+import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { availableParallelism } from "node:os";
+import { availableParallelism, setPriority } from "node:os";
 import { join, relative } from "node:path";
 
 const ROOT = process.cwd();
@@ -28,8 +30,85 @@ const HEAVY = new Set([
 const WAITING = new Set(["agent", "cli", "control", "natsd"]);
 /** Of these, suites with a guest under emulation, which takes a whole processor. */
 const GUESTS = new Set(["interop", "peers"]);
-/** So many side by side: of each kind, and in all, where one with a guest counts twice. */
-const HEAVY_AT_ONCE = { all: 4, guest: 1, traffic: 2, waiting: 4 };
+/**
+ * What light suites yield to the others: they only compute, and take what these leave idle while
+ * they wait. A nice value.
+ */
+const YIELDS = 10;
+/** Those that take longest begin first, else one of them would run alone at the end: seconds. */
+const SECONDS: Record<string, number> = {
+  "mesh/bench": 114,
+  "mesh/settings": 98,
+  "mesh/survival": 98,
+  "netns/encapsulations": 97,
+  "mesh/kernel-peer": 87,
+  "chaos/chaos": 80,
+  "mesh/encapsulations": 72,
+  "interop/pptp": 69,
+  "control/race": 62,
+  "mesh/native": 59,
+  "assembly/fuzz/vxlan": 57,
+  "lab/lab": 57,
+  "mesh/live-change": 55,
+  "assembly/fuzz/udp": 54,
+  "mesh/cluster": 49,
+  "control/every-step": 44,
+  "interop/gre": 42,
+  "mesh/pptp": 42,
+  "mesh/liveness": 42,
+  "assembly/fuzz/ipip": 42,
+  "mesh/hosts": 41,
+  "fuzz/state-files": 41,
+  "interop/geneve": 40,
+  "interop/vxlan": 40,
+  "agent/path-mtu": 38,
+  "mesh/refusals": 38,
+  "control/revocation": 37,
+  "assembly/fuzz/gre": 36,
+  "mesh/idle": 36,
+  "interop/ipip": 35,
+  "assembly/fuzz/geneve": 35,
+  "node-tun/sanitizer": 34,
+  "interop/pptp-mesh": 32,
+  "bench/kernels": 32,
+  "bench/node-bench": 32,
+  "interop/udp": 30,
+  "agent/node-life": 29,
+  "control/lost-store": 29,
+  "agent/places": 28,
+  "agent/path-mtu-ipv6": 28,
+  "netns/steering": 25,
+  "fuzz/requests": 24,
+  "control/session": 24,
+  "mesh/traffic": 22,
+  "netns/outer-fragments": 22,
+  "netns/raw-sockets": 20,
+  "assembly/fuzz/pptp": 19,
+  "netns/kernel-vxlan": 19,
+  "mesh/bgp": 18,
+  "netns/checksums": 18,
+  "mesh/attacker": 18,
+  "control/admin": 18,
+  "control/older-store": 18,
+  "pods/pods": 17,
+  "control/cluster": 17,
+  "mesh/pods": 16,
+  "agent/many-agents": 16,
+  "fuzz/tokens": 16,
+  "agent/admitted": 16,
+  "cli/node": 15,
+  "control/admins": 14,
+  "fuzz/settings": 14,
+  "datapath/open": 14,
+  "control/users": 14,
+  "netns/link-events": 14,
+  "bench/carriers": 14,
+  "control/join": 14,
+  "netns/pptp-call": 13,
+  "package/pack": 12,
+  "netns/worker-restart": 12,
+  "ppp/fuzz": 12,
+};
 
 interface SuiteResult {
   name: string;
@@ -86,6 +165,18 @@ function judge(suite: Suite, code: number | null, output: string, began: number)
   return { name: suite.name, passed, failed, skipped, seconds, output };
 }
 
+const children = new Set<ChildProcess>();
+
+/** Ends the suites that run: SIGTERM, so that each takes down its namespaces and processes. */
+async function stopAll(): Promise<void> {
+  const ends = [...children].map((child) => new Promise((resolve) => child.once("exit", resolve)));
+  for (const child of children) child.kill("SIGTERM");
+  await Promise.race([Promise.all(ends), new Promise((resolve) => setTimeout(resolve, 10_000))]);
+  for (const child of children) child.kill("SIGKILL");
+  process.stderr.write("test/run: stopped by a signal\n");
+  process.exit(1);
+}
+
 function runSuite(suite: Suite): Promise<SuiteResult> {
   return new Promise((resolve) => {
     const began = Date.now();
@@ -95,6 +186,9 @@ function runSuite(suite: Suite): Promise<SuiteResult> {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, FORCE_COLOR: "0", NO_COLOR: "1" },
     });
+    children.add(child);
+    // Before it starts anything of its own: what it starts inherits it.
+    if (kindOf(suite) === "light" && child.pid !== undefined) setPriority(child.pid, YIELDS);
     const collect = (bytes: Buffer) => chunks.push(bytes);
     child.stdout.on("data", collect);
     child.stderr.on("data", collect);
@@ -105,6 +199,7 @@ function runSuite(suite: Suite): Promise<SuiteResult> {
       setTimeout(() => child.kill("SIGKILL"), 10_000).unref();
     }, SUITE_LIMIT_MS);
     child.on("exit", (code) => {
+      children.delete(child);
       clearTimeout(limit);
       // Descendants may hold the pipes open; what was printed until now is what counts.
       setTimeout(() => resolve(judge(suite, code, Buffer.concat(chunks).toString(), began)), 50);
@@ -120,11 +215,18 @@ function report(result: SuiteResult): void {
   if (result.failed > 0) process.stdout.write(`${result.output.trimEnd()}\n\n`);
 }
 
-type Kind = "guest" | "traffic" | "waiting";
+type Kind = "guest" | "traffic" | "waiting" | "light";
 type AtOnce = Record<Kind | "all", number>;
-const WEIGHT: Record<Kind, number> = { guest: 2, traffic: 1, waiting: 1 };
+const WEIGHT: Record<Kind, number> = { guest: 2, traffic: 1, waiting: 1, light: 0 };
+const KINDS = ["guest", "traffic", "waiting", "light"] as const;
+
+/** So many side by side: of each kind, and in all by weight; light ones are no burden to others. */
+function limitsOf(cpus: number): AtOnce {
+  return { all: 5, guest: 1, traffic: 3, waiting: 4, light: Math.max(1, cpus - 2) };
+}
 
 function kindOf({ folder }: Suite): Kind {
+  if (!HEAVY.has(folder)) return "light";
   if (GUESTS.has(folder)) return "guest";
   return WAITING.has(folder) ? "waiting" : "traffic";
 }
@@ -135,8 +237,8 @@ function takeNext(
   running: Record<Kind, number>,
   atOnce: AtOnce,
 ): Suite | undefined {
-  for (const kind of ["guest", "traffic", "waiting"] as const) {
-    const used = running.traffic + running.waiting + WEIGHT.guest * running.guest;
+  for (const kind of KINDS) {
+    const used = KINDS.reduce((sum, one) => sum + WEIGHT[one] * running[one], 0);
     if (running[kind] >= atOnce[kind] || used + WEIGHT[kind] > atOnce.all) continue;
     const at = queue.findIndex((suite) => kindOf(suite) === kind);
     if (at >= 0) return queue.splice(at, 1)[0];
@@ -144,11 +246,13 @@ function takeNext(
   return undefined;
 }
 
-async function runSuites(suites: Suite[], atOnce: AtOnce): Promise<SuiteResult[]> {
+async function runSuites(suites: readonly Suite[]): Promise<SuiteResult[]> {
   const results: SuiteResult[] = [];
-  const queue = [...suites];
-  const running = { guest: 0, traffic: 0, waiting: 0 };
+  const seconds = ({ name }: Suite) => SECONDS[name.replace("test/", "")] ?? 0;
+  const queue = [...suites].sort((a, b) => seconds(b) - seconds(a));
+  const running: Record<Kind, number> = { guest: 0, traffic: 0, waiting: 0, light: 0 };
   const begun = new Set<Promise<void>>();
+  const cpus = availableParallelism();
   const begin = async (suite: Suite) => {
     running[kindOf(suite)]++;
     const result = await runSuite(suite);
@@ -157,7 +261,10 @@ async function runSuites(suites: Suite[], atOnce: AtOnce): Promise<SuiteResult[]
     results.push(result);
   };
   while (queue.length > 0 || begun.size > 0) {
-    const next = takeNext(queue, running, atOnce);
+    const limits = limitsOf(cpus);
+    // Nobody is left to yield to.
+    if (running.guest + running.traffic + running.waiting === 0) limits.light = cpus;
+    const next = takeNext(queue, running, limits);
     if (next === undefined) {
       await Promise.race(begun);
       continue;
@@ -192,8 +299,10 @@ function reasonsOf(results: readonly SuiteResult[]): string {
 function chosenSuites(): Suite[] {
   const suites = findSuites();
   const only = process.argv.indexOf("--only");
-  const word = only < 0 ? undefined : process.argv[only + 1];
-  if (word !== undefined) return suites.filter((s) => s.name.includes(word));
+  const words = only < 0 ? undefined : process.argv[only + 1]?.split(",");
+  if (words !== undefined) {
+    return suites.filter((s) => words.some((word) => s.name.includes(word)));
+  }
   if (process.argv.includes("--unit")) return suites.filter((s) => !HEAVY.has(s.folder));
   return suites;
 }
@@ -204,13 +313,8 @@ async function main(): Promise<void> {
     process.stderr.write("test/run: no suite of that name\n");
     process.exit(2);
   }
-  const light = suites.filter((s) => !HEAVY.has(s.folder));
-  const heavy = suites.filter((s) => HEAVY.has(s.folder));
-  const cpus = availableParallelism();
-  const everywhere = { all: cpus, guest: cpus, traffic: cpus, waiting: cpus };
-  const first = await runSuites(light, everywhere);
-  const last = await runSuites(heavy, HEAVY_AT_ONCE);
-  const results = [...first, ...last];
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, stopAll);
+  const results = await runSuites(suites);
   const sum = (key: "passed" | "failed" | "skipped") => results.reduce((n, r) => n + r[key], 0);
   process.stdout.write(matrixOf(results));
   process.stdout.write(fuzzedOf(results));
