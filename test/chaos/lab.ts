@@ -254,6 +254,12 @@ export class ChaosLab {
     process.kill(pid, "SIGCONT");
   }
 
+  /** A program that must not outlive us. */
+  endWithUs(child: ChildProcess): void {
+    this.#running.add(child);
+    child.once("exit", () => this.#running.delete(child));
+  }
+
   #guard(): void {
     process.on("exit", () => this.remove());
     for (const [signal, number] of [

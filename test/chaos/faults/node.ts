@@ -1,7 +1,9 @@
 // Faults of a node's own processes and devices.
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Fault, holdFor, must, pickNode, type World } from "../fault.js";
+import { holdThread, isHeld, unstoppable, workerThreads } from "../pause-thread.js";
 import { hasEnded, isStopped } from "../procs.js";
 
 const KILL_WORKER = fileURLToPath(new URL("../kill-worker.js", import.meta.url));
@@ -83,6 +85,33 @@ const workerKill: Fault = {
   },
 };
 
+const workerPause: Fault = {
+  name: "worker-pause",
+  about: "a worker thread of an agent hangs, while the agent goes on",
+  ...{ hurts: "data", isSafe: true, unavailable: unstoppable },
+  async strike(world, dice) {
+    const { lab } = world;
+    const node = pickNode(world, dice);
+    const { pid, workers } = await lab.status(node);
+    const threads = await workerThreads(pid);
+    const choice = dice.bits() % Math.max(threads.length, 1);
+    const thread = threads[choice];
+    if (thread === undefined) throw new Error(`no thread of ${node} moves packets`);
+    const tracer = await holdThread(thread);
+    lab.endWithUs(tracer);
+    return {
+      target: `${node}: worker ${choice + 1} of ${workers.length}`,
+      hold_ms: holdFor(dice, 2, 8),
+      proof: async () => must(isHeld(pid, thread), `thread ${thread} of ${node} runs`),
+      heal: async () => {
+        const ended = once(tracer, "exit");
+        tracer.kill("SIGKILL");
+        await ended;
+      },
+    };
+  },
+};
+
 const deviceDelete: Fault = {
   name: "device-delete",
   about: "somebody deletes the overlay device under a running agent",
@@ -136,6 +165,7 @@ export const nodeFaults: readonly Fault[] = [
   agentKill,
   agentPause,
   workerKill,
+  workerPause,
   deviceDelete,
   nodeRestart,
 ];
