@@ -1,11 +1,11 @@
 // nftables for what crosses the underlay's interface bare, without an outer header (ADR 0027):
 // which sources may come in and go out, and counts by prefix. A table of its own, changed element
 // by element, so that counts go on while peers come and go.
-import { createHash } from "node:crypto";
-import { run, type Where } from "./command.js";
+import type { Where } from "./command.js";
 import { isPlainObject, type JsonObject, numberAt, textAt } from "./json.js";
 import { checkDeviceName } from "./links.js";
 import {
+  applyTable,
   elementsOf,
   elementText,
   FAMILIES,
@@ -14,8 +14,10 @@ import {
   objectsOf,
   ofFamily,
   removeTable,
+  ruleMark,
   setChange,
   setText,
+  tableText,
 } from "./nft.js";
 import type { Family } from "./prefix.js";
 
@@ -80,9 +82,8 @@ function rulesOf(chain: ChainName, device: string): string[] {
 }
 
 function mark(device: string): string {
-  const made = [RULES_VERSION, ...CHAINS.map(({ name }) => rulesOf(name, device))];
-  const hash = createHash("sha256").update(JSON.stringify(made)).digest("hex").slice(0, 16);
-  return `meshd direct ${hash}`;
+  const rules = CHAINS.map(({ name }) => rulesOf(name, device));
+  return ruleMark("direct", [RULES_VERSION, ...rules]);
 }
 
 /** The sets of a table by name; those that count have a counter at each element. */
@@ -104,21 +105,19 @@ function elementsWanted(options: AdmissionOptions, name: string, family: Family)
 
 /** The whole table as text for `nft -f`, its counts at zero. */
 export function admissionText(options: AdmissionOptions): string {
-  const table = `inet ${admissionTable(options.overlay)}`;
   const comment = `comment "${mark(options.device)}"`;
   const sets = SETS.map(({ name, family, counts }) => {
     const wanted = elementsWanted(options, name, family);
     return setText(name, family, wanted, counts ? " counter;" : "");
   });
   const chains = CHAINS.flatMap(({ name, hook, priority }) => [
-    `  chain ${name} {`,
-    `    type filter hook ${hook} priority ${priority}; policy accept;`,
-    ...rulesOf(name, options.device).map((rule) => `    ${rule} ${comment}`),
-    "  }",
+    `chain ${name} {`,
+    `  type filter hook ${hook} priority ${priority}; policy accept;`,
+    ...rulesOf(name, options.device).map((rule) => `  ${rule} ${comment}`),
+    "}",
   ]);
-  const counters = ["  counter spoofed { }", "  counter foreign { }"];
-  const opened = [`add table ${table}`, `delete table ${table}`, `table ${table} {`];
-  return [...opened, ...counters, ...sets, ...chains, "}", ""].join("\n");
+  const counters = ["counter spoofed { }", "counter foreign { }"];
+  return tableText(admissionTable(options.overlay), [...counters, ...sets, ...chains]);
 }
 
 /**
@@ -159,15 +158,9 @@ function hasRules(options: AdmissionOptions, listed: readonly JsonObject[]): boo
 }
 
 /** Puts the table in place. False when it was as wanted already. */
-export async function applyAdmission(
-  options: AdmissionOptions,
-  where: Where = {},
-): Promise<boolean> {
-  const listed = await listTable(admissionTable(options.overlay), where);
-  const text = admissionChange(options, listed);
-  if (text === "") return false;
-  await run(["nft", "-f", "-"], { ...where, input: text });
-  return true;
+export function applyAdmission(options: AdmissionOptions, where: Where = {}): Promise<boolean> {
+  const table = admissionTable(options.overlay);
+  return applyTable(table, (listed) => admissionChange(options, listed), where);
 }
 
 /** Removes the table. False when there was none. */

@@ -1,16 +1,17 @@
 // An nftables table for foreign networks that this node is dialled into: what pods send there has
 // the address that the foreign server gave us.
-import { createHash } from "node:crypto";
-import { run, type Where } from "./command.js";
+import type { Where } from "./command.js";
 import { type JsonObject, textAt } from "./json.js";
 import {
-  listTable,
+  applyTable,
   nftTable,
   objectsOf,
   ofFamily,
   removeTable,
+  ruleMark,
   sameElements,
   setText,
+  tableText,
 } from "./nft.js";
 import { canonicalAddress } from "./prefix.js";
 
@@ -34,34 +35,26 @@ function tableName(device: string): string {
 
 /** The rule set as text for `nft -f`; the same options give the same text. */
 export function callNatText({ device, sources, calls }: CallNatOptions): string {
-  const table = `inet ${tableName(device)}`;
-  return [
-    `add table ${table}`,
-    `delete table ${table}`,
-    `table ${table} {`,
+  return tableText(tableName(device), [
     setText("sources", 4, sources),
     ...calls.map(({ prefixes }, index) => setText(`call${index}`, 4, prefixes)),
-    "  chain postrouting {",
+    "chain postrouting {",
     // Before the masquerade of what leaves the pools.
-    "    type nat hook postrouting priority 90; policy accept;",
+    "  type nat hook postrouting priority 90; policy accept;",
     ...calls.map(({ address }, index) => {
       const match = `oifname "${device}" ip saddr @sources ip daddr @call${index}`;
       const comment = `comment "${mark(sources, calls)}"`;
-      return `    ${match} snat ip to ${canonicalAddress(address)} ${comment}`;
+      return `  ${match} snat ip to ${canonicalAddress(address)} ${comment}`;
     }),
-    "  }",
     "}",
-    "",
-  ].join("\n");
+  ]);
 }
 
 function mark(sources: readonly string[], calls: readonly CallNat[]): string {
-  const made = [
+  return ruleMark("calls", [
     ...[RULES_VERSION, ofFamily(sources, 4)],
     ...calls.map(({ address, prefixes }) => [address, ofFamily(prefixes, 4)]),
-  ];
-  const hash = createHash("sha256").update(JSON.stringify(made)).digest("hex").slice(0, 16);
-  return `meshd calls ${hash}`;
+  ]);
 }
 
 function isAsWanted({ sources, calls }: CallNatOptions, listed: readonly JsonObject[]): boolean {
@@ -82,8 +75,7 @@ function isAsWanted({ sources, calls }: CallNatOptions, listed: readonly JsonObj
 export async function applyCallNat(options: CallNatOptions, where: Where = {}): Promise<boolean> {
   const { device, calls } = options;
   if (calls.length === 0) return removeTable(tableName(device), where);
-  const listed = await listTable(tableName(device), where);
-  if (listed !== undefined && isAsWanted(options, listed)) return false;
-  await run(["nft", "-f", "-"], { ...where, input: callNatText(options) });
-  return true;
+  const change = (listed: JsonObject[] | undefined) =>
+    listed !== undefined && isAsWanted(options, listed) ? "" : callNatText(options);
+  return applyTable(tableName(device), change, where);
 }

@@ -1,17 +1,18 @@
 // Our nftables table that masquerades pods which talk to the world outside the pools. Made from
 // checked values, replaced in one transaction, left alone when it is what it should be.
-import { createHash } from "node:crypto";
-import { run, type Where } from "./command.js";
+import type { Where } from "./command.js";
 import { type JsonObject, textAt } from "./json.js";
 import {
+  applyTable,
   FAMILIES,
-  listTable,
   nftTable,
   objectsOf,
   ofFamily,
   removeTable,
+  ruleMark,
   sameElements,
   setText,
+  tableText,
 } from "./nft.js";
 import type { Family } from "./prefix.js";
 
@@ -28,34 +29,23 @@ const RULES_VERSION = 1;
 
 /** The rule set as text for `nft -f`. The same options in any order give the same text. */
 export function masqueradeText(options: MasqueradeOptions): string {
-  const table = `inet ${nftTable(options.device)}`;
-  return [
-    // Adding it first makes the deletion good whether or not there is one: one transaction.
-    `add table ${table}`,
-    `delete table ${table}`,
-    `table ${table} {`,
+  return tableText(nftTable(options.device), [
     ...FAMILIES.flatMap((family) => [
       setText(`sources${family}`, family, options.sources),
       setText(`pools${family}`, family, options.pools),
     ]),
-    "  chain postrouting {",
-    "    type nat hook postrouting priority 100; policy accept;",
-    ...ruleTexts(options).map((rule) => `    ${rule}`),
-    "  }",
+    "chain postrouting {",
+    "  type nat hook postrouting priority 100; policy accept;",
+    ...ruleTexts(options).map((rule) => `  ${rule}`),
     "}",
-    "",
-  ].join("\n");
+  ]);
 }
 
 /** Puts the table in place. False when it was there already as wanted (nothing is written then). */
-export async function applyMasquerade(
-  options: MasqueradeOptions,
-  where: Where = {},
-): Promise<boolean> {
-  const listed = await listTable(nftTable(options.device), where);
-  if (listed !== undefined && isAsWanted(options, listed)) return false;
-  await run(["nft", "-f", "-"], { ...where, input: masqueradeText(options) });
-  return true;
+export function applyMasquerade(options: MasqueradeOptions, where: Where = {}): Promise<boolean> {
+  const change = (listed: JsonObject[] | undefined) =>
+    listed !== undefined && isAsWanted(options, listed) ? "" : masqueradeText(options);
+  return applyTable(nftTable(options.device), change, where);
 }
 
 /** Removes the table. False when there was none. */
@@ -95,7 +85,10 @@ function ruleTexts(options: MasqueradeOptions): string[] {
 
 /** Marks a rule with a hash of what it was made from. */
 function mark(options: MasqueradeOptions, family: Family): string {
-  const made = [RULES_VERSION, ofFamily(options.sources, family), ofFamily(options.pools, family)];
-  const hash = createHash("sha256").update(JSON.stringify(made)).digest("hex").slice(0, 16);
-  return `meshd masquerade ${hash}`;
+  const { sources, pools } = options;
+  return ruleMark("masquerade", [
+    RULES_VERSION,
+    ofFamily(sources, family),
+    ofFamily(pools, family),
+  ]);
 }

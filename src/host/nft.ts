@@ -1,4 +1,6 @@
-// What our nftables tables have in common: names, sets of prefixes, what the kernel lists, removal.
+// What our nftables tables have in common: names, sets of prefixes, what the kernel lists, how they
+// are put in place and removed.
+import { createHash } from "node:crypto";
 import { run, runJson, type Where } from "./command.js";
 import { HostError } from "./errors.js";
 import { isPlainObject, type JsonObject, numberAt, objectsIn, textAt } from "./json.js";
@@ -29,6 +31,41 @@ export async function listTable(table: string, where: Where): Promise<JsonObject
     if (error instanceof HostError && absent.test(error.stderr)) return undefined;
     throw error;
   }
+}
+
+/**
+ * Puts in place what `change` says for the table as it is now (undefined: there is none), in one
+ * transaction. False when that is nothing ("").
+ */
+export async function applyTable(
+  table: string,
+  change: (listed: JsonObject[] | undefined) => string,
+  where: Where,
+): Promise<boolean> {
+  const text = change(await listTable(table, where));
+  if (text === "") return false;
+  await run(["nft", "-f", "-"], { ...where, input: text });
+  return true;
+}
+
+/** A whole table as text for `nft -f`, in place of the one that is there. */
+export function tableText(table: string, lines: readonly string[]): string {
+  const name = `inet ${table}`;
+  // Adding it first makes the deletion good whether or not there is one: one transaction.
+  return [
+    `add table ${name}`,
+    `delete table ${name}`,
+    `table ${name} {`,
+    ...lines.map((line) => `  ${line}`),
+    "}",
+    "",
+  ].join("\n");
+}
+
+/** The comment of rules: a hash of what they were made from, to know them again by. */
+export function ruleMark(kind: string, made: unknown): string {
+  const hash = createHash("sha256").update(JSON.stringify(made)).digest("hex").slice(0, 16);
+  return `meshd ${kind} ${hash}`;
 }
 
 /** Removes a table of ours. False when there was none. */
@@ -78,7 +115,7 @@ export function setText(
 ): string {
   const elements = ofFamily(prefixes, family);
   const list = elements.length === 0 ? "" : ` elements = { ${elements.join(", ")} }`;
-  return `  set ${name} { type ipv${family}_addr; flags interval;${more}${list} }`;
+  return `set ${name} { type ipv${family}_addr; flags interval;${more}${list} }`;
 }
 
 /**

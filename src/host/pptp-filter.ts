@@ -1,19 +1,21 @@
 // PPTP filtering (ADR 0037): an interface that takes nothing in but PPTP. A table of its own before
 // routing, so that packets to others are judged, too; its sets are changed element by element while
 // control connections come and go. ARP is no part of it.
-import { createHash } from "node:crypto";
-import { run, type Where } from "./command.js";
+import type { Where } from "./command.js";
 import { type JsonObject, numberAt, textAt } from "./json.js";
 import { checkDeviceName } from "./links.js";
 import {
+  applyTable,
   FAMILIES,
   listTable,
   nftTable,
   objectsOf,
   ofFamily,
   removeTable,
+  ruleMark,
   setChange,
   setText,
+  tableText,
 } from "./nft.js";
 import type { Family } from "./prefix.js";
 
@@ -130,8 +132,7 @@ function rulesOf({ device, mesh }: PptpFilterOptions): string[] {
 }
 
 function mark(options: PptpFilterOptions): string {
-  const made = JSON.stringify([RULES_VERSION, rulesOf(options)]);
-  return `meshd pptp ${createHash("sha256").update(made).digest("hex").slice(0, 16)}`;
+  return ruleMark("pptp", [RULES_VERSION, rulesOf(options)]);
 }
 
 function elementsWanted(options: PptpFilterOptions, name: string, family: Family): string[] {
@@ -143,21 +144,15 @@ function elementsWanted(options: PptpFilterOptions, name: string, family: Family
 
 /** The whole table as text for `nft -f`, its counts at zero. */
 export function pptpFilterText(options: PptpFilterOptions): string {
-  const table = `inet ${pptpFilterTable(options.overlay)}`;
   const comment = `comment "${mark(options)}"`;
-  return [
-    `add table ${table}`,
-    `delete table ${table}`,
-    `table ${table} {`,
-    ...REFUSED_KINDS.map((kind) => `  counter refused_${kind} { }`),
+  return tableText(pptpFilterTable(options.overlay), [
+    ...REFUSED_KINDS.map((kind) => `counter refused_${kind} { }`),
     ...SETS.map(({ name, family }) => setText(name, family, elementsWanted(options, name, family))),
-    `  chain ${CHAIN} {`,
-    `    type filter hook prerouting priority ${PRIORITY}; policy accept;`,
-    ...rulesOf(options).map((rule) => `    ${rule} ${comment}`),
-    "  }",
+    `chain ${CHAIN} {`,
+    `  type filter hook prerouting priority ${PRIORITY}; policy accept;`,
+    ...rulesOf(options).map((rule) => `  ${rule} ${comment}`),
     "}",
-    "",
-  ].join("\n");
+  ]);
 }
 
 /**
@@ -197,15 +192,9 @@ function hasRules(options: PptpFilterOptions, listed: readonly JsonObject[]): bo
 }
 
 /** Puts the table in place. False when it was as wanted already. */
-export async function applyPptpFilter(
-  options: PptpFilterOptions,
-  where: Where = {},
-): Promise<boolean> {
-  const listed = await listTable(pptpFilterTable(options.overlay), where);
-  const text = pptpFilterChange(options, listed);
-  if (text === "") return false;
-  await run(["nft", "-f", "-"], { ...where, input: text });
-  return true;
+export function applyPptpFilter(options: PptpFilterOptions, where: Where = {}): Promise<boolean> {
+  const table = pptpFilterTable(options.overlay);
+  return applyTable(table, (listed) => pptpFilterChange(options, listed), where);
 }
 
 /** Removes the table. False when there was none. */
