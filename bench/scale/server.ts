@@ -1,11 +1,11 @@
 // The nats-server of a simulation, started by the product's own code, with its monitoring port open
 // on loopback: it counts what each connection sends and gets.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createMesh, type Mesh, setMeshServers } from "../../control/index.js";
 import { type NatsServer, startNatsServer } from "../../src/natsd/index.js";
+import { freePort } from "../../test/support/ports.js";
 
 export interface Traffic {
   /** Sum over the connections of agents: what they got and sent. */
@@ -21,17 +21,6 @@ export interface ServerUse {
   resident: number;
   /** Messages ever stored in the mesh's bucket. */
   writes: number;
-}
-
-async function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once("error", reject);
-    probe.listen({ host: "127.0.0.1", port: 0 }, () => {
-      const bound = probe.address();
-      probe.close(() => resolve(typeof bound === "object" && bound ? bound.port : 0));
-    });
-  });
 }
 
 /** A program that starts the real one with one option more. */

@@ -12,6 +12,7 @@ import {
   labStatus,
 } from "../../src/lab/index.js";
 import { getJson } from "../mesh/mesh-lab.js";
+import { atEnd } from "../support/ends.js";
 import { type Finished, inNamespace } from "../support/netns.js";
 import { type LabProcess, processesIn } from "./procs.js";
 
@@ -261,14 +262,7 @@ export class ChaosLab {
   }
 
   #guard(): void {
-    process.on("exit", () => this.remove());
-    for (const [signal, number] of [
-      ["SIGINT", 2],
-      ["SIGTERM", 15],
-      ["SIGHUP", 1],
-    ] as const) {
-      process.on(signal, () => process.exit(128 + number));
-    }
+    atEnd(() => this.remove());
   }
 
   #isRemoved = false;

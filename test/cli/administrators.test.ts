@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { until } from "../support/netns.js";
-import { ask, freePort, meshd, type UpView } from "./real.js";
+import { freePort } from "../support/ports.js";
+import { ask, meshd, type UpView } from "./real.js";
 import { makeWorld, type World } from "./world.js";
 
 const test = suite("cli/administrators");

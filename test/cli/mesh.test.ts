@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { waitFor } from "../../src/cli/service/process-files.js";
-import { ask, freePort, meshd, program, type UpView } from "./real.js";
+import { freePort } from "../support/ports.js";
+import { ask, meshd, program, type UpView } from "./real.js";
 import { makeWorld, type World } from "./world.js";
 
 const DEADLINE_MS = 30_000;

@@ -1,5 +1,4 @@
 // The command line in this process, with what it starts as processes of its own.
-import { createServer } from "node:net";
 import { resolve } from "node:path";
 import * as assert from "uvu/assert";
 import type { Outcome, World } from "./world.js";
@@ -16,19 +15,6 @@ export async function ask<T>(world: World, ...words: string[]): Promise<T> {
   const { code, out, err } = await meshd(world, ...words, "--json");
   assert.is(code, 0, `${words.join(" ")}: ${err}`);
   return JSON.parse(out) as T;
-}
-
-/** A port of loopback that nobody uses now. */
-export function freePort(): Promise<number> {
-  const server = createServer();
-  return new Promise((done, reject) => {
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      const port = typeof address === "object" && address !== null ? address.port : 0;
-      server.close(() => done(port));
-    });
-  });
 }
 
 /** JSON of `up`. */

@@ -5,7 +5,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { LeaseView, StoreView } from "../../control/index.js";
 import { until } from "../support/netns.js";
-import { freePort, meshd } from "./real.js";
+import { freePort } from "../support/ports.js";
+import { meshd } from "./real.js";
 import { makeWorld, type Outcome, type World } from "./world.js";
 
 const test = suite<{ world: World }>("store");

@@ -12,7 +12,9 @@ import {
   type Membership,
   renewMembership,
 } from "../../control/index.js";
-import { ask, freePort, meshd, type UpView } from "./real.js";
+import { freePort } from "../support/ports.js";
+import { codeOf } from "../support/wait.js";
+import { ask, meshd, type UpView } from "./real.js";
 import { makeWorld, type World } from "./world.js";
 
 interface Given {
@@ -27,13 +29,6 @@ async function join1(world: World): Promise<Membership> {
   const { token } = await ask<{ token: string }>(world, "token", "create");
   const underlay = { address: "192.0.2.1", port: 8472 };
   return joinMesh(token, { identity, name: "n1", underlay });
-}
-
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  return work.then(
-    () => "",
-    (error: { code?: string }) => error.code ?? String(error),
-  );
 }
 
 const test = suite<Given>("the CA of a mesh");

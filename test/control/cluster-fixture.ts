@@ -1,7 +1,6 @@
 // A mesh on three real nats-servers that are one cluster, on three addresses of loopback with ports
 // of the kernel's choice; each can be killed, paused and started again.
 import { readFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { askServers } from "../../control/controller/server-views.js";
 import { serverName } from "../../control/founding/cluster.js";
@@ -25,27 +24,10 @@ import { Bucket, Link, parseCredentials, signingKey, type User } from "../../con
 import { inboxOf } from "../../control/subjects.js";
 import { type NatsServer, startNatsServer } from "../../src/natsd/index.js";
 import { clearDirectory, makeDirectory } from "../support/ends.js";
+import { freePorts } from "../support/ports.js";
 import { eventually, type Joined, type LogLine } from "./fixture.js";
 
 export const hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3"] as const;
-
-/** Ports that are free on an address now, all different. */
-async function freePorts(host: string, count: number): Promise<number[]> {
-  const probes = Array.from({ length: count }, () => createServer());
-  const bound = probes.map(
-    (probe) =>
-      new Promise<number>((resolve, reject) => {
-        probe.once("error", reject);
-        probe.listen(0, host, () => {
-          const address = probe.address();
-          resolve(typeof address === "object" && address ? address.port : 0);
-        });
-      }),
-  );
-  const ports = await Promise.all(bound);
-  await Promise.all(probes.map((probe) => new Promise((done) => probe.close(done))));
-  return ports;
-}
 
 /** Three servers on loopback; `self` is to be said for each. */
 export async function freeServers(): Promise<ClusterServer[]> {

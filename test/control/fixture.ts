@@ -1,7 +1,6 @@
 // A mesh with a real nats-server on a free port of loopback, in a directory of its own; taken down
 // by close(), and at the latest when the process ends.
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import {
   AdminClient,
   Controller,
@@ -20,6 +19,7 @@ import {
 } from "../../control/index.js";
 import { type NatsServer, startNatsServer } from "../../src/natsd/index.js";
 import { clearDirectory, makeDirectory } from "../support/ends.js";
+import { codeOf, until } from "../support/wait.js";
 
 export type LogLine = { event: string; fields: Record<string, unknown> };
 
@@ -128,27 +128,15 @@ export function factsOf(index: number, change: Partial<NodeFacts> = {}): NodeFac
   };
 }
 
-/** Polls until it is true; throws with `what` after the deadline. */
-export async function eventually(
+export { codeOf };
+
+/** As `until`, with the patience that servers and leases want. */
+export function eventually(
   what: string,
   holds: () => boolean | Promise<boolean>,
   deadline_ms = 15_000,
 ): Promise<void> {
-  const end = performance.now() + deadline_ms;
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`it did not come true in time: ${what}`);
-    await sleep(20);
-  }
-}
-
-/** The code of the error that work ends with, or "" when it ends well. */
-export async function codeOf(work: Promise<unknown>): Promise<string> {
-  try {
-    await work;
-    return "";
-  } catch (error) {
-    return error instanceof Error && "code" in error ? String(error.code) : String(error);
-  }
+  return until(what, holds, deadline_ms);
 }
 
 /** Runs with a mesh and takes it down in any case. */

@@ -1,6 +1,7 @@
 // A wire to a nats-server that can be told to keep back what the server says, frame by frame, or to
 // alter it: how connections and watches die without a word.
 import { connect, createServer, type Socket } from "node:net";
+import { cutOff, listen } from "../support/ports.js";
 
 /** One message or line of the server's side of the protocol. */
 export interface Frame {
@@ -70,7 +71,7 @@ export function withHeader(frame: Frame, name: string, value: number): Buffer {
 }
 
 /** Listens on a free port of loopback for a server on `port`. */
-export function valvedWire(port: number): Promise<ValvedWire> {
+export async function valvedWire(port: number): Promise<ValvedWire> {
   const wires = new Set<{ valve: Valve }>();
   const sockets = new Set<Socket>();
   let valve = open;
@@ -102,26 +103,15 @@ export function valvedWire(port: number): Promise<ValvedWire> {
       });
     }
   });
-  const close = () =>
-    new Promise<void>((resolve) => {
-      for (const socket of sockets) socket.destroy();
-      server.close(() => resolve());
-    });
-  return new Promise((resolve) =>
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      const own = typeof address === "object" && address ? address.port : 0;
-      resolve({
-        url: `nats://127.0.0.1:${own}`,
-        get connections() {
-          return connections;
-        },
-        set(next, of = "all") {
-          if (of === "all") valve = next;
-          for (const wire of wires) wire.valve = next;
-        },
-        close,
-      });
-    }),
-  );
+  return {
+    url: `nats://127.0.0.1:${await listen(server)}`,
+    get connections() {
+      return connections;
+    },
+    set(next, of = "all") {
+      if (of === "all") valve = next;
+      for (const wire of wires) wire.valve = next;
+    },
+    close: () => cutOff(server, sockets),
+  };
 }

@@ -1,5 +1,6 @@
 // A wire that somebody listens on: passes connections on to a nats-server and keeps every byte.
 import { connect, createServer, type Socket } from "node:net";
+import { cutOff, listen } from "../support/ports.js";
 
 export interface RecordedWire {
   /** What a client connects to instead of the server. */
@@ -10,7 +11,7 @@ export interface RecordedWire {
 }
 
 /** Listens on a free port of loopback for a server on `port`; `change` alters what it says. */
-export function recordedWire(
+export async function recordedWire(
   port: number,
   change: (text: string) => string = (text) => text,
 ): Promise<RecordedWire> {
@@ -30,17 +31,7 @@ export function recordedWire(
     pass(client, upstream, (text) => text);
     pass(upstream, client, change);
   });
-  const close = () =>
-    new Promise<void>((resolve) => {
-      for (const socket of sockets) socket.destroy();
-      server.close(() => resolve());
-    });
-  return new Promise((resolve) =>
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      const own = typeof address === "object" && address ? address.port : 0;
-      const bytes = () => Buffer.concat(pieces).toString("latin1");
-      resolve({ url: `nats://127.0.0.1:${own}`, bytes, close });
-    }),
-  );
+  const close = () => cutOff(server, sockets);
+  const bytes = () => Buffer.concat(pieces).toString("latin1");
+  return { url: `nats://127.0.0.1:${await listen(server)}`, bytes, close };
 }

@@ -10,7 +10,8 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { CheckReport, LabStatus, LabWire } from "../../src/lab/index.js";
-import { inNamespace } from "../support/netns.js";
+import { atEnd } from "../support/ends.js";
+import { inNamespace, until } from "../support/netns.js";
 import { rootTest } from "../support/root.js";
 
 const lab = suite("lab");
@@ -45,16 +46,7 @@ function cleanUp(): void {
   spawnSync(process.execPath, ["bin/meshd", "lab", "down", "--name", name, ...roots]);
   rmSync(folder, { recursive: true, force: true });
 }
-process.on("exit", cleanUp);
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
-
-async function until(what: string, condition: () => boolean, limit_ms = 30_000): Promise<void> {
-  const deadline = Date.now() + limit_ms;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`${what}: not within ${limit_ms} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}
+atEnd(cleanUp);
 
 rootTest(lab, "five nodes with two pods each come up and are named as agreed", () => {
   labCommand("up", "--nodes", "5", "--pods", "2");
@@ -110,7 +102,7 @@ rootTest(
       said += bytes.toString();
     });
     const ended = new Promise((resolve) => ping.once("exit", resolve));
-    await until("first answers", () => said.includes("icmp_seq=5 "));
+    await until("first answers", () => said.includes("icmp_seq=5 "), 30_000);
     process.kill(first?.agentPid ?? 0, "SIGKILL");
     labCommand("up");
     const after = labJson<LabStatus>("status").nodes;

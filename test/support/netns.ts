@@ -5,6 +5,8 @@ import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_pr
 import { existsSync, readdirSync } from "node:fs";
 import { atEnd } from "./ends.js";
 
+export { until } from "./wait.js";
+
 const NAMESPACE_DIR = "/run/netns";
 /**
  * Every name begins with this and the owner's pid, so that a leftover can be told from a live one.
@@ -190,19 +192,6 @@ function bringUp(end: VethEnd): void {
 export function pings(namespace: string, address: string, size = 56, wait_s = 2): boolean {
   const argv = ["ping", "-n", "-c", "1", "-W", `${wait_s}`, "-s", `${size}`, "-M", "do", address];
   return trySync(namespace, argv).code === 0;
-}
-
-/** Polls until the condition holds; throws with `what` after the deadline. */
-export async function until(
-  what: string,
-  condition: () => boolean | Promise<boolean>,
-  deadline_ms = 10_000,
-): Promise<void> {
-  const end = Date.now() + deadline_ms;
-  while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`not within ${deadline_ms} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 /** Takes away every process and namespace of this test process. Runs by itself at the end. */
