@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { ask } from "./answer.js";
 import type { GivenAdmin } from "./controller/admin-list-requests.js";
 import type { AdminView } from "./controller/admins.js";
+import type { ClusterStatus } from "./controller/cluster-status.js";
 import type { RevokedToken } from "./controller/requests.js";
 import type { StoreView } from "./controller/store-view.js";
 import type { MadeToken, TokenOptions, TokenView } from "./controller/tokens.js";
@@ -286,6 +287,9 @@ export class AdminClient {
     /** Ends the time in which nothing new is given. */
     accept: () => this.#ask<StoreView>("store.accept"),
   };
+
+  /** Which servers and controllers live. */
+  readonly cluster = { status: () => this.#ask<ClusterStatus>("cluster.status") };
 
   readonly routes = { list: () => this.#ask<RouteView[]>("routes.list") };
 

@@ -11,6 +11,8 @@ export {
   peerProtocols,
 } from "./built.js";
 export type { AdminView } from "./controller/admins.js";
+export type { BucketStatus, ClusterStatus, ServerStatus } from "./controller/cluster-status.js";
+export type { ColleagueView } from "./controller/colleagues.js";
 export { Controller } from "./controller/controller.js";
 export type { Handover } from "./controller/handover.js";
 export { readIncident, type StoreIncident, storeReportFile } from "./controller/losses.js";

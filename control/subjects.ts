@@ -12,6 +12,8 @@ export function subjectsOf(mesh: string) {
     secrets: `${mesh}-secrets`,
     /** Where controllers agree on who makes the buckets. */
     creation: `${mesh}.creation`,
+    /** Where controllers tell one another that they live. */
+    controllers: `${mesh}.controllers`,
     join: (tokenId: string) => `${mesh}.join.${tokenId}`,
     /** Requests of a member to the controllers: renew, leave. */
     member: (nodeId: string, verb: string) => `${mesh}.node.${nodeId}.${verb}`,

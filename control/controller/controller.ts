@@ -2,6 +2,7 @@
 // mends spoiled records. It keeps nothing of its own: everything is in the buckets, so several may
 // run and any may die.
 import { readFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { serviceError } from "../answer.js";
 import { Refused } from "../check.js";
@@ -23,6 +24,8 @@ import { whoRuns } from "../twins.js";
 import { Admins } from "./admins.js";
 import { Admission } from "./admission.js";
 import { catchUp } from "./catch-up.js";
+import { type ClusterStatus, clusterStatus } from "./cluster-status.js";
+import { Colleagues } from "./colleagues.js";
 import { Confidant } from "./confidant.js";
 import { type Core, configOf } from "./core.js";
 import { ensureBuckets } from "./creation.js";
@@ -62,6 +65,7 @@ export class Controller {
   readonly #revocation: Revocation;
   readonly #servers: Servers;
   readonly #roster = new Roster();
+  readonly #colleagues: Colleagues;
   readonly #owed = new Set<string>();
   #configLater: NodeJS.Timeout | null = null;
   readonly #buckets: ReturnType<typeof bucketsOf>;
@@ -114,6 +118,7 @@ export class Controller {
       },
       log,
     });
+    this.#colleagues = new Colleagues(link, mesh.name, options.host ?? hostname());
     this.#members = new Members(this.#core);
     const owe = () => this.#oweAgain();
     this.#housekeeping = new Housekeeping(this.#members, owe, log, options.tidy_ms);
@@ -282,6 +287,7 @@ export class Controller {
       // The server delivers here what any member says, but under reply subjects of its own.
       if (isOwnReply(reply, inboxOf.node(nodeId))) this.#roster.hear(nodeId);
     });
+    this.#colleagues.begin();
     this.#stopService = await serve(this.#link, {
       name: serviceName,
       version: this.#options.version ?? "0.1.0",
@@ -295,12 +301,21 @@ export class Controller {
         users: this.#users,
         confidant: new Confidant(this.#core, this.#users),
         roster: this.#roster,
+        clusterStatus: () => this.#clusterStatus(),
         caughtUp: () => this.#caughtUp(),
       }),
       toError: (error) =>
         serviceError(
           error instanceof Refused ? new ControlError("MESHD_BAD_REQUEST", error.message) : error,
         ),
+    });
+  }
+
+  #clusterStatus(): Promise<ClusterStatus> {
+    return clusterStatus({
+      ...{ mesh: this.#core.mesh, link: this.#link, colleagues: this.#colleagues },
+      buckets: Object.values(this.#buckets),
+      record: () => this.#servers.record,
     });
   }
 

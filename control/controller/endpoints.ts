@@ -10,6 +10,7 @@ import type { Admins } from "./admins.js";
 import type { Admission } from "./admission.js";
 import { Adoption } from "./adoption.js";
 import { underItsAsk } from "./asks.js";
+import type { ClusterStatus } from "./cluster-status.js";
 import type { Confidant } from "./confidant.js";
 import type { Core } from "./core.js";
 import type { Members } from "./members.js";
@@ -27,6 +28,7 @@ export interface Parts {
   users: Users;
   confidant: Confidant;
   roster: Roster;
+  clusterStatus(): Promise<ClusterStatus>;
   /** Resolves when this controller has seen all that the store has now. */
   caughtUp(): Promise<void>;
 }
@@ -37,11 +39,13 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
     core.log("reply-refused", { subject: request.subject, reply: request.reply ?? "" });
     return undefined;
   };
-  const requests = afterCatchUp(parts, {
+  const caughtUp = afterCatchUp(parts, {
     ...adminRequests(core, parts.members, parts.tokens, parts.roster),
     ...userRequests(parts.users),
     ...adminListRequests(parts.admins, core.mesh),
   });
+  // Asked when half of it is away: it waits for no store.
+  const requests = { ...caughtUp, "cluster.status": () => parts.clusterStatus() };
   const adoption = new Adoption(core);
   const joining: Endpoint = {
     name: "join",

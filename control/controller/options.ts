@@ -38,5 +38,7 @@ export interface ControllerOptions {
   credentials_s?: number;
   /** Milliseconds until it must be ready; default 15,000. */
   timeout_ms?: number;
+  /** How its host is called in a cluster's list; default: the host's own name. */
+  host?: string;
   version?: string;
 }

@@ -224,8 +224,10 @@ export class Bucket {
   }
 
   /** How many servers are to keep a copy, how many have all of it now, and who leads. */
-  async copies(): Promise<{ wanted: number; current: number; leader: string }> {
-    const manager = await this.#manager(request_max_ms);
+  async copies(
+    timeout_ms = request_max_ms,
+  ): Promise<{ wanted: number; current: number; leader: string }> {
+    const manager = await this.#manager(timeout_ms);
     try {
       const { config, cluster } = await manager.streams.info(this.stream);
       const others = (cluster?.replicas ?? []).filter((one) => one.current && !one.offline);

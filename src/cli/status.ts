@@ -1,17 +1,17 @@
 // meshd status: what the agent on this host says of itself; works without NATS.
-import {
-  type Ends,
-  formText,
-  readIncident,
-  type StoreIncident,
-  storeReportFile,
-} from "../../control/index.js";
-import { meshDir } from "./admin.js";
+import { formText } from "../../control/index.js";
 import type { AgentStatus, PeerStatus } from "./agent-answers.js";
 import { askAgent } from "./agent-client.js";
 import { type Command, CommandError, type Context, type Invocation } from "./command.js";
-import { endsHere, endsText } from "./ends.js";
-import { readIfThere } from "./files.js";
+import {
+  type ControlHere,
+  controlHere,
+  controlText,
+  downError,
+  type ShownController,
+  shownController,
+} from "./control-here.js";
+import { endsText } from "./ends.js";
 import {
   agoText,
   bytesText,
@@ -22,14 +22,15 @@ import {
   table,
   warningLines,
 } from "./output.js";
-import { type ControllerState, controllerState, isLoopback } from "./service/controller-state.js";
+import { isLoopback } from "./service/controller-state.js";
 
 export const command: Command = {
   usage: "",
   about:
     "Shows this node: mesh, NATS, tunnel, lease, peers with the round-trip time of a probe " +
     "through the tunnel, workers, packets and drops. The agent answers, so it works while NATS " +
-    "is away. On a host with a controller and no agent it shows the controller.",
+    "is away. On a host of the control plane it also shows the controller, and what of it or its " +
+    "cluster is down.",
   example: "meshd status --json",
   options: { peers: { about: "list every peer" } },
   words: [0, 0],
@@ -39,47 +40,36 @@ export const command: Command = {
 /** More peers with a problem than this have one cause that the first show. */
 const PROBLEMS_SHOWN = 5;
 
-type Shown = (AgentStatus | { ready: false }) & { controller: ShownController | null };
-
-/** With the last time that its store came back empty or older; null: never. */
-type ShownController = ControllerState & {
-  store: Pick<StoreIncident, "kind" | "found"> | null;
-  /** Of the administrator's credentials, nats-server's certificate and the CA. */
-  ends: Ends;
+type Shown = (AgentStatus | { ready: false }) & {
+  controller: ShownController | null;
+  control: ControlHere | null;
 };
-
-function shownController(invocation: Invocation): ShownController | null {
-  const { settings } = invocation;
-  const state = controllerState(settings);
-  if (state === undefined) return null;
-  const incident = readIncident(readIfThere(storeReportFile({ dir: meshDir(settings) })) ?? null);
-  const store = incident && { kind: incident.kind, found: incident.found };
-  const { ends, warnings } = endsHere(settings);
-  return { ...state, store, ends, warnings: [...state.warnings, ...warnings] };
-}
 
 async function run(invocation: Invocation, context: Context): Promise<undefined> {
   const controller = shownController(invocation);
-  const agent = await agentStatus(invocation, controller);
-  const shown: Shown = { ...(agent ?? { ready: false as const }), controller };
+  const [control, agent] = await Promise.all([
+    controlHere(invocation, controller),
+    agentStatus(invocation),
+  ]);
+  if (agent instanceof CommandError && controller === null) {
+    throw control === null ? agent : downError(control);
+  }
+  const there = agent instanceof CommandError ? undefined : agent;
+  const shown: Shown = { ...(there ?? { ready: false as const }), controller, control };
   const text = () => {
-    const lines = agent === undefined ? "agent       none\n" : agentText(agent);
-    const peers = agent !== undefined && invocation.has("peers") ? peersText(agent.peers) : "";
-    return `${lines}${controller === null ? "" : controllerText(controller)}${peers}`;
+    const lines = there === undefined ? "agent       none\n" : agentText(there);
+    const peers = there !== undefined && invocation.has("peers") ? peersText(there.peers) : "";
+    return `${lines}${controlText(controller, control)}${peers}`;
   };
   print(invocation, context, shown, text);
 }
 
-/** The agent's answer; no agent is an error, unless a controller runs here. */
-async function agentStatus(
-  invocation: Invocation,
-  controller: ControllerState | null,
-): Promise<AgentStatus | undefined> {
+/** The agent's answer, or that none runs here. */
+async function agentStatus({ settings }: Invocation): Promise<AgentStatus | CommandError> {
   try {
-    return (await askAgent(invocation.settings, "/status")) as AgentStatus;
+    return (await askAgent(settings, "/status")) as AgentStatus;
   } catch (error) {
-    const down = error instanceof CommandError && error.code === "MESHD_AGENT_DOWN";
-    if (down && controller !== null) return undefined;
+    if (error instanceof CommandError && error.code === "MESHD_AGENT_DOWN") return error;
     throw error;
   }
 }
@@ -271,17 +261,6 @@ function strangersText({
   const { active = false, sample, reason = "" } = strangers ?? {};
   if (active) return `; a flood from strangers: dropped by socket filters, 1 in ${sample} counted`;
   return reason === "" ? "" : `; a flood from strangers: ${reason}`;
-}
-
-function controllerText(controller: ShownController): string {
-  const { store } = controller;
-  const line = `controller  process ${controller.pid}, nats ${controller.nats}\n`;
-  const how = store?.kind === "empty" ? "empty" : "older than it had been";
-  const came =
-    store && `store       came back ${how} ${agoText(store.found)}; 'meshd store report'\n`;
-  const ends = endsText(controller.ends);
-  const last = ends === undefined ? "" : `ends        ${ends}\n`;
-  return line + last + (came ?? "") + warningLines(controller.warnings);
 }
 
 function peersText(peers: readonly PeerStatus[]): string {

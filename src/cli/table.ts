@@ -12,6 +12,7 @@ export const COMMANDS: Readonly<Record<string, TableEntry>> = {
   join: { summary: "make this host a node, or start it again", load: () => import("./join.js") },
   leave: { summary: "give the PodCIDR back and undo join", load: () => import("./leave.js") },
   status: { summary: "state of this node", load: () => import("./status.js") },
+  cluster: { summary: "which servers and controllers live", load: () => import("./cluster.js") },
   controller: { summary: "run one more controller", load: () => import("./controller.js") },
   node: { summary: "list, show, drain, remove, grant, rename", load: () => import("./node.js") },
   lease: { summary: "list, audit, reclaim or reserve PodCIDRs", load: () => import("./lease.js") },

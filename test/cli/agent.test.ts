@@ -82,7 +82,7 @@ test("status --json passes on every field of the agent, and the controller's sta
 }) => {
   const { code, json } = await world.run(["status", "--json"]);
   assert.is(code, 0);
-  assert.equal(json, { ...STATUS, controller: null });
+  assert.equal(json, { ...STATUS, controller: null, control: null });
 });
 
 test("status shows node, mesh, NATS, routing, lease, peers, workers, packets and drops", async ({

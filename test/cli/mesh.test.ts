@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { ClusterStatus } from "../../control/index.js";
 import { waitFor } from "../../src/cli/service/process-files.js";
 import { freePort } from "../support/ports.js";
 import { ask, meshd, program, type UpView } from "./real.js";
@@ -280,6 +281,30 @@ test("a second controller runs from a copy of the keys", async ({ world, first }
   second.remove();
 });
 
+test("cluster status shows the server and the controller of a mesh that has one of each", async ({
+  world,
+  first,
+}) => {
+  const { servers, controllers, buckets, problems } = await ask<ClusterStatus>(
+    world,
+    ...["cluster", "status"],
+  );
+  assert.equal(problems, []);
+  assert.equal(
+    servers.map(({ state, isLeader, isCurrent }) => ({ state, isLeader, isCurrent })),
+    [{ state: "up", isLeader: true, isCurrent: true }],
+  );
+  assert.equal(
+    controllers.map(({ pid }) => pid),
+    [first.controllerPid],
+  );
+  assert.equal(
+    buckets.map(({ wanted, current }) => `${current} of ${wanted}`),
+    ["1 of 1", "1 of 1"],
+  );
+  assert.match((await meshd(world, "cluster", "status")).out, /\nall +is well\n$/);
+});
+
 test("a nats-server that is killed is started again by the controller's process", async ({
   world,
   first,
@@ -306,6 +331,10 @@ test("down stops both processes; up without flags brings the same mesh back", as
     assert.not.ok(isAlive(pid), `process ${pid} is gone`);
   }
   assert.is((await meshd(world, "down")).code, 1);
+  const stopped = await meshd(world, "status");
+  assert.is(stopped.code, 1);
+  assert.match(stopped.err, /the controller of mesh \S+ does not run here, nor does its nats-s/);
+  assert.match(stopped.err, /'meshd up' starts it/);
   const again = await ask<UpView>(world, "up");
   assert.is(again.meshId, first.meshId);
   assert.equal(again.servers, [`tls://127.0.0.1:${port}`]);
@@ -322,6 +351,7 @@ test("down after a killed controller stops the nats-server that it left behind",
   process.kill(controller.pid, "SIGKILL");
   await waitFor(() => (isAlive(controller.pid) ? undefined : true), DEADLINE_MS);
   assert.ok(isAlive(controller.natsPid), "it went on by itself");
+  assert.match((await meshd(world, "status")).err, /its nats-server runs on: 'meshd up' starts it/);
   assert.equal(await ask(world, "down"), { stopped: ["nats-server"] });
   assert.not.ok(isAlive(controller.natsPid));
   assert.is((await meshd(world, "down")).code, 1);

@@ -120,7 +120,7 @@ export class TestCluster {
       void this.log.push({ event, fields });
     const starting = Controller.start({
       ...{ mesh: this.mesh, log, beat_ms: 500, replicas: 3 },
-      ...{ servers: this.urls(index), timeout_ms: 30_000, ...options },
+      ...{ servers: this.urls(index), host: hosts[index] ?? "", timeout_ms: 30_000, ...options },
     });
     this.later(async () => (await starting).close());
     return starting;

@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ControlError, createIdentity } from "../../control/index.js";
 import { Link } from "../../control/nats/index.js";
-import { TestCluster } from "./cluster-fixture.js";
+import { hosts, TestCluster } from "./cluster-fixture.js";
 import { codeOf, eventually, factsOf, type Joined, joinNode } from "./fixture.js";
 
 let cluster: TestCluster;
@@ -36,7 +36,9 @@ async function isRefused({ identity, membership }: Joined, url: string): Promise
 
 test.before(async () => {
   cluster = await TestCluster.start();
-  await Promise.all([0, 1, 2].map((index) => cluster.controller(index, { replicas: 3 })));
+  const servers = cluster.urls(0).map((url) => ({ url, routePort: 6222 }));
+  const announce = { generation: 1, servers };
+  await Promise.all([0, 1, 2].map((index) => cluster.controller(index, { announce })));
   await cluster.healed();
 });
 
@@ -63,11 +65,17 @@ test("any one server may be killed: joins, requests, renewals and changes go on"
     await session.writeNode(factsOf(100, { mtu: 1400 + round }));
     const nameSeen = () => session.snapshot()?.members.get(identity.nodeId)?.name;
     await eventually("the change is seen", () => nameSeen() === `m${round}`, 120_000);
+    const host = hosts[index] ?? "";
+    const { servers, problems } = await soon("a look", () => admin.cluster.status());
+    assert.is(servers.find((one) => one.host === host)?.state, "missing");
+    assert.match(problems.join(), `nats-server on ${host} does not answer`);
     const other = createIdentity();
     const gone = await soon("a join", () => joinNode(token, 110 + round, other));
     await soon("a removal", () => admin.nodes.remove(gone.identity.nodeId));
     await cluster.startServer(index);
     await cluster.healed();
+    const whole = async () => (await admin.cluster.status()).problems.length === 0;
+    await eventually("all is well", whole, 60_000);
     // It was away when the credentials were revoked.
     const [back = ""] = cluster.urls(index);
     await eventually("the removed node is refused there", () => isRefused(gone, back));

@@ -1,10 +1,18 @@
 // A lab of one nats-server that grows to three while packets flow, and then loses hosts of its
 // control plane: no lease is lost, none is given twice, no packet is lost.
-import { readFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { LeaseFinding, LeaseView, Membership, NodeView } from "../../control/index.js";
+import type {
+  ClusterStatus,
+  LeaseFinding,
+  LeaseView,
+  Membership,
+  NodeView,
+} from "../../control/index.js";
+import type { ControlHere } from "../../src/cli/control-here.js";
+import type { ClusterView } from "../../src/cli/up/cluster.js";
 import { until } from "../support/netns.js";
 import { rootTest } from "../support/root.js";
 import { LongPing } from "./long-ping.js";
@@ -28,9 +36,9 @@ function controllerAt(index: number): { pid: number; natsPid: number } {
   return JSON.parse(readFileSync(file, "utf8")) as { pid: number; natsPid: number };
 }
 
-const holders = () =>
+const holders = (index = 0) =>
   lab
-    .admin<LeaseView[]>("lease", "list")
+    .ask<LeaseView[]>(control(index), ["lease", "list"])
     .map(({ cidr, nodeId, epoch, state }) => ({ cidr, nodeId, epoch, state }));
 
 /** Servers that a node knows after a restart, as host:port. */
@@ -107,6 +115,57 @@ rootTest(
     assert.match(warnings.join(), /the cluster lacks 192\.168\.77\.253/);
     assert.equal(lab.ask<LeaseFinding[]>(control(2), ["lease", "audit"]), []);
     lab.ask(guest.place, ["leave"]);
+  },
+);
+
+/** Hosts of servers that are missing, and whether there is anything amiss. */
+function clusterAt(index: number): { missing: (string | null)[]; problems: string[] } {
+  const { servers, problems } = lab.ask<ClusterStatus>(control(index), ["cluster", "status"]);
+  return { missing: servers.filter((one) => one.state === "missing").map(hostOf), problems };
+}
+const hostOf = ({ host }: ClusterStatus["servers"][number]) => host;
+
+rootTest(
+  test,
+  "a host that is lost for good is replaced: three copies again, and no packet lost",
+  async () => {
+    const [first = ""] = urls.map((url) => url.replace(/:.*/, ""));
+    const before = holders(1);
+    const ping = new LongPing(lab.podSpace("n1", "p1"), lab.address("n2", "p1", 4), 0.05);
+    const lost = control(0);
+    for (const dir of [lost.stateDir, lost.runDir]) rmSync(dir, { recursive: true, force: true });
+    assert.equal(clusterAt(2).missing, [first]);
+    assert.match(clusterAt(2).problems.join(), /192\.168\.77\.253 does not answer/);
+    const said = lab.ask<{ control: ControlHere }>(control(1), ["status"]).control;
+    assert.equal([said.controller, said.natsServer, said.missing], [true, true, [first]]);
+
+    const all = urls.map((url) => url.replace(/:.*/, "")).join();
+    const { cluster } = lab.ask<{ cluster: ClusterView }>(control(1), ["up", "--cluster", all]);
+    const [bundle = "", ...more] = cluster.bundles;
+    assert.equal(more, [], "those that are there need none");
+    const copy = join(lab.folder, "copy.bundle");
+    copyFileSync(bundle, copy);
+    lab.ask(lost, ["up", "--cluster-join", copy, "--listen", first]);
+    assert.not.ok(existsSync(copy));
+    await until("all is well", () => clusterAt(2).problems.length === 0, 60_000);
+    const { buckets } = lab.ask<ClusterStatus>(lost, ["cluster", "status"]);
+    assert.equal(
+      buckets.map(({ wanted, current }) => [wanted, current]),
+      [
+        [3, 3],
+        [3, 3],
+      ],
+    );
+    await until("the bundle with its keys is gone", () => !existsSync(bundle));
+
+    const { pid, natsPid } = controllerAt(1);
+    for (const one of [pid, natsPid]) process.kill(one, "SIGKILL");
+    lab.ask(lost, ["token", "create"]);
+    assert.equal(holders(0), before);
+    assert.equal(lab.ask<LeaseFinding[]>(lost, ["lease", "audit"]), []);
+    await ping.answers(5);
+    assert.equal(await ping.end(), []);
+    assert.ok(ping.answered().length > 50, `${ping.answered().length} were answered`);
   },
 );
 

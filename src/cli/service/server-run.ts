@@ -22,6 +22,7 @@ import {
 import { startNatsServer } from "../../natsd/index.js";
 import type { Log } from "../../telemetry/index.js";
 import { readIfThere, writeSecret } from "../files.js";
+import { removeUsedBundles } from "./bundle-files.js";
 import { othersReady } from "./cluster-look.js";
 import { plainWarnings, stateOf, writeControllerState } from "./controller-state.js";
 import {
@@ -171,7 +172,7 @@ class Round {
         const controller = await Controller.start({
           ...{ mesh, servers, log, timeout_ms: 30_000, announce: recordOf(cluster) },
           ...(restore === null ? waits : { restore }),
-          replicas: Math.min(3, cluster.servers.length),
+          ...{ replicas: Math.min(3, cluster.servers.length), host: cluster.self },
           onServers: (record) => void this.#useServers(record),
         });
         rmSync(handoverFile(mesh), { force: true });
@@ -197,11 +198,18 @@ class Round {
     while (!this.#isOver) {
       await sleep(look_ms, undefined, { signal: this.#over.signal }).catch(() => undefined);
       if (this.#cluster !== null) await this.#lookAtOwn(this.#cluster);
+      const wanted = this.#cluster ?? (await readCluster(this.#run.mesh));
+      if (wanted) await this.#removeBundles(wanted);
       if (this.#cluster !== null || Date.now() < this.#restUntil) continue;
-      const wanted = await readCluster(this.#run.mesh);
       if (wanted && (await othersReady(this.#run.mesh, wanted))) return wanted;
     }
     return null;
+  }
+
+  async #removeBundles(cluster: Cluster): Promise<void> {
+    const { mesh, place, log } = this.#run;
+    const hosts = await removeUsedBundles(mesh, cluster, place.stateDir);
+    if (hosts.length > 0) log("cluster.bundles-removed", { hosts });
   }
 
   /**

@@ -148,6 +148,7 @@ async function collectAdmin(collector: Collector, { settings }: Invocation): Pro
       config: () => admin.config.get(),
       peers: () => admin.peers.list(),
       refused: () => admin.refused(),
+      cluster: () => admin.cluster.status(),
       store: () => admin.store.report(),
     };
     for (const [name, answer] of Object.entries(answers)) {

@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { type Cluster, type Mesh, readCluster, writeCluster } from "../../../control/index.js";
 import { CommandError } from "../command.js";
 import { writeSecret } from "../files.js";
+import { bundlePath } from "../service/bundle-files.js";
+import { missingOthers } from "../service/cluster-look.js";
 
 /** Stays where the mesh was made: none of it is needed by a controller. */
 const homeFiles = new Set(["operator.nk", "account.nk", "cluster.json", "handover.json"]);
@@ -24,11 +26,15 @@ interface Bundle {
   files: Record<string, string>;
 }
 
-/** Writes one for each other host of the cluster; gives their paths. */
-export function writeBundles(mesh: Mesh, cluster: Cluster, stateDir: string): string[] {
-  const others = cluster.servers.filter((server) => server.host !== cluster.self);
-  return others.map(({ host }) => {
-    const path = join(stateDir, "cluster", `${host.replace(/[^A-Za-z0-9.-]/g, "-")}.bundle`);
+/** Writes one for each host that is not of the cluster now; gives their paths. */
+export async function writeBundles(
+  mesh: Mesh,
+  cluster: Cluster,
+  stateDir: string,
+): Promise<string[]> {
+  const hosts = await missingOthers(mesh, cluster);
+  return hosts.map((host) => {
+    const path = bundlePath(stateDir, host);
     const bundle: Bundle = {
       ...{ version: 1, mesh: mesh.name, host, files: filesOf(mesh, stateDir) },
       ends: new Date(Date.now() + life_ms).toISOString(),

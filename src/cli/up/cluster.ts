@@ -26,7 +26,7 @@ interface ServerPlace {
   advertise: string;
 }
 
-/** JSON of `up` and `cluster status`, part `cluster`; stable. */
+/** JSON of `up`, part `cluster`; stable. */
 export interface ClusterView {
   /** standalone: the server here works alone until all others are there. */
   state: "standalone" | "formed";
