@@ -95,11 +95,13 @@ export class Ledger {
   }
 
   /**
-   * Keys that are held but no longer in the store are reported; they stay in force. Returns them.
+   * Keys that are held but no longer in the store are reported; they stay in force. Returns them;
+   * none where no listing was begun.
    */
   endListing(): Refusal[] {
-    const seen = this.#listing ?? new Set();
+    const seen = this.#listing;
     this.#listing = null;
+    if (seen === null) return [];
     const gone: Refusal[] = [];
     for (const [key, held] of this.#held) {
       if (seen.has(key) || held.record === null) continue;
@@ -137,6 +139,11 @@ export class Ledger {
   /** True once settings are known: before, there is no whole view. */
   get complete(): boolean {
     return this.#held.has("config");
+  }
+
+  /** How many values are held, removals included. */
+  get size(): number {
+    return this.#held.size;
   }
 
   /** Whether the store's value of a key is refused now. */

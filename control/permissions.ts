@@ -23,7 +23,7 @@ function watching(bucket: string, consumer: string): string[] {
 }
 
 /** What a member may ask a controller for; PPTP accounts only where an administrator allows it. */
-const memberVerbs = ["renew", "leave", "present", "pair"];
+const memberVerbs = ["renew", "leave", "present", "pair", "feed"];
 
 /** A member: its own records, heartbeat and requests, one consumer named after it. */
 export function nodePermissions(
@@ -48,6 +48,7 @@ export function nodePermissions(
     subscribe: [
       `${inboxOf.node(nodeId)}.>`,
       subjects.agent(nodeId, "*"),
+      subjects.feed("*"),
       ...service(agentServiceName),
     ],
     replies: { max: 1, ttl_s: 30 },
@@ -92,6 +93,7 @@ export function controllerPermissions(mesh: string, key: string): Permissions {
       `$KV.${subjects.secrets}.>`,
       subjects.creation,
       subjects.controllers,
+      subjects.feed(key),
       subjects.agent("*", "twin"),
       ...api,
     ],

@@ -15,6 +15,8 @@ export function subjectsOf(mesh: string) {
     /** Where controllers tell one another that they live. */
     controllers: `${mesh}.controllers`,
     join: (tokenId: string) => `${mesh}.join.${tokenId}`,
+    /** What a controller publishes of the members' bucket. */
+    feed: (controllerId: string) => `${mesh}.feed.${controllerId}`,
     /** Requests of a member to the controllers: renew, leave. */
     member: (nodeId: string, verb: string) => `${mesh}.node.${nodeId}.${verb}`,
     heartbeat: (nodeId: string) => `${mesh}.heartbeat.${nodeId}`,

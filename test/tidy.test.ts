@@ -50,8 +50,11 @@ const MAY_IMPORT_WITHIN: Record<string, string[]> = {
   "control/tls": [],
   "control/nats": ["control/tls"],
   "control/founding": ["control/nats", "control/tls"],
-  "control/member": ["control/nats", "control/tls", "control/founding"],
-  "control/controller": ["control/nats", "control/tls", "control/founding", "control/member"],
+  "control/feed": ["control/nats"],
+  "control/member": ["control/nats", "control/tls", "control/founding", "control/feed"],
+  "control/controller": [
+    ...["control/nats", "control/tls", "control/founding", "control/feed", "control/member"],
+  ],
   "src/cli/service": [],
   "src/cli/sysdump": ["src/cli/service"],
   "src/cli/up": ["src/cli/service"],

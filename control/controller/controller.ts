@@ -30,6 +30,7 @@ import { Confidant } from "./confidant.js";
 import { type Core, configOf } from "./core.js";
 import { ensureBuckets } from "./creation.js";
 import { endpointsOf } from "./endpoints.js";
+import { FeedServer } from "./feed.js";
 import { type Handover, prepareStore, takeHandover } from "./handover.js";
 import { Heart } from "./heart.js";
 import { Housekeeping } from "./housekeeping.js";
@@ -60,6 +61,7 @@ export class Controller {
   readonly #core: Core;
   readonly #members: Members;
   readonly #housekeeping: Housekeeping;
+  readonly #feed: FeedServer;
   readonly #users: Users;
   readonly #admins: Admins;
   readonly #revocation: Revocation;
@@ -119,6 +121,8 @@ export class Controller {
       log,
     });
     this.#colleagues = new Colleagues(link, mesh.name, options.host ?? hostname());
+    const { grant: signer } = secrets;
+    this.#feed = new FeedServer({ controllerId: id, mesh, signer, link, log });
     this.#members = new Members(this.#core);
     const owe = () => this.#oweAgain();
     this.#housekeeping = new Housekeeping(this.#members, owe, log, options.tidy_ms);
@@ -157,6 +161,7 @@ export class Controller {
   async close(): Promise<void> {
     this.#heart.close();
     this.#admins.close();
+    this.#feed.close();
     if (this.#configLater) clearTimeout(this.#configLater);
     this.#revocation.close();
     this.#housekeeping.close();
@@ -262,6 +267,7 @@ export class Controller {
       const place = applied === "changed" ? parseKey(entry.key) : null;
       if (place?.kind === "nodes" && place.writer) void this.#followNode(place.writer);
     });
+    this.#feed.follow(mesh);
     const listed = [mesh, secrets].map(
       (view) => new Promise<void>((resolve) => view.once("listed", resolve)),
     );
@@ -300,6 +306,7 @@ export class Controller {
         admins: this.#admins,
         users: this.#users,
         confidant: new Confidant(this.#core, this.#users),
+        feed: this.#feed,
         roster: this.#roster,
         clusterStatus: () => this.#clusterStatus(),
         caughtUp: () => this.#caughtUp(),

@@ -13,6 +13,7 @@ import { underItsAsk } from "./asks.js";
 import type { ClusterStatus } from "./cluster-status.js";
 import type { Confidant } from "./confidant.js";
 import type { Core } from "./core.js";
+import type { FeedServer } from "./feed.js";
 import type { Members } from "./members.js";
 import { adminRequests, type Requests, readArguments } from "./requests.js";
 import type { Tokens } from "./tokens.js";
@@ -27,6 +28,7 @@ export interface Parts {
   admins: Admins;
   users: Users;
   confidant: Confidant;
+  feed: FeedServer;
   roster: Roster;
   clusterStatus(): Promise<ClusterStatus>;
   /** Resolves when this controller has seen all that the store has now. */
@@ -65,6 +67,7 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
       if (verb === "renew") return JSON.stringify(await parts.admission.renew(nodeId));
       if (verb === "leave") return JSON.stringify(await parts.admission.leave(nodeId));
       if (verb === "present") return JSON.stringify(await adoption.adopt(nodeId, request.text));
+      if (verb === "feed") return parts.feed.page(readArguments(request.text));
       const { answers } = parts.confidant;
       const confided = Object.hasOwn(answers, verb) ? answers[verb] : undefined;
       if (confided) return JSON.stringify(await confided(nodeId, readArguments(request.text)));

@@ -21,6 +21,7 @@ export class Pace {
     const { least_ms, most_ms } = this.#limits;
     const quiet_ms = now_ms - this.#told;
     if (quiet_ms > 2 * this.#pause_ms) this.#pause_ms = least_ms;
+    else if (2 * quiet_ms > this.#pause_ms) this.#pause_ms = Math.max(this.#pause_ms / 2, least_ms);
     else this.#pause_ms = Math.min(2 * this.#pause_ms, most_ms);
     return this.#pause_ms;
   }

@@ -30,6 +30,8 @@ export interface MemberSessionOptions {
   heartbeat_ms?: number;
   relist_ms?: number;
   beatMissing_ms?: number;
+  /** false: a watch of its own, never a controller's feed; for tests. */
+  feed?: boolean;
   /** Where this session runs, and how long it looks out for another with its key; for tests. */
   twins?: Partial<Pick<TwinsOptions, "place" | "home" | "away_ms">>;
 }

@@ -21,6 +21,7 @@ import { nextSnapshot } from "./ready.js";
 import { Renewal } from "./renewal.js";
 import { serveAgent } from "./service.js";
 import type { EndpointFacts, MemberSessionOptions, NodeFacts } from "./session-options.js";
+import { feedOf } from "./source.js";
 import { View } from "./view.js";
 
 export type { EndpointFacts, MemberSessionOptions, NodeFacts };
@@ -58,7 +59,7 @@ export class MemberSession extends EventEmitter {
     super();
     this.#options = options;
     this.#membership = options.membership;
-    const { meshId, grantKey, nodeId } = options.membership;
+    const { meshId, grantKey, nodeId, mesh } = options.membership;
     this.#ledger = new Ledger({ meshId, grantKey });
     const log = this.#log.bind(this);
     this.#own = new OwnRecords(meshId, signingKey(options.identity.seed), this.#ledger, (reason) =>
@@ -87,7 +88,7 @@ export class MemberSession extends EventEmitter {
       log,
     });
     this.twins = new Twins({
-      ...{ mesh: options.membership.mesh, nodeId, log },
+      ...{ mesh, nodeId, log },
       place: () => thisPlace(),
       home: () => ranHere(this.#ledger, nodeId),
       ...options.twins,
@@ -97,6 +98,7 @@ export class MemberSession extends EventEmitter {
     this.#view = new View({
       ledger: this.#ledger,
       consumer: nodeId,
+      ...(options.feed === false ? {} : { feed: feedOf(options.membership) }),
       relist_ms: options.relist_ms ?? defaults.relist_ms,
       beatMissing_ms: options.beatMissing_ms ?? defaults.beatMissing_ms,
     });
@@ -145,6 +147,11 @@ export class MemberSession extends EventEmitter {
   /** Milliseconds since the view was last known to be current; Infinity before that. */
   viewAge_ms(): number {
     return this.#view.age_ms();
+  }
+
+  /** Whether the view comes by a controller's feed; else by a watch of its own, or not at all. */
+  get isFed(): boolean {
+    return this.#view.isFeed;
   }
 
   /** First complete view, a saved one counts. MESHD_TIMEOUT. */

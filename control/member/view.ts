@@ -1,19 +1,21 @@
-// Keeps a ledger current: one watch, replaced when it is lost, falls silent, after a reconnect, on
-// a timer, and when the store has what it did not bring. The store's heartbeat key tells how old
-// the view is. Nothing is forgotten because a watch ended.
+// Keeps a ledger current: one source, a feed or a watch, replaced when it is lost, falls silent,
+// after a reconnect, on a timer, and when the store has what it did not bring. The store's
+// heartbeat key tells how old the view is. Nothing is forgotten because a source ended.
 import { EventEmitter } from "node:events";
 import { ControlError } from "../errors.js";
 import { keyOf } from "../keys.js";
 import type { Ledger } from "../ledger.js";
 import type { Bucket, Entry, Link } from "../nats/index.js";
-import { Watch, type WatchHandlers } from "../nats/index.js";
 import type { Refusal } from "../records.js";
 import { Pace } from "./pace.js";
+import { type Source, type SourceHandlers, type SourceOptions, Sources } from "./source.js";
 
 export interface ViewOptions {
   ledger: Ledger;
   /** Consumer name: the only one the user's permissions name. */
   consumer: string;
+  /** Where a controller's feed is found; absent: a watch alone. */
+  feed?: SourceOptions["feed"];
   /** Milliseconds between full listings when nothing else asks for one. */
   relist_ms: number;
   /**
@@ -50,13 +52,15 @@ const gather_least_ms = 20;
 const gather_most_ms = 1_000;
 
 /**
- * Events: "listed", "changed" (gathered), "entry" (Entry, Applied), "refused" (Refusal), "trouble"
- * (reason).
+ * Events: "listing" (all that the store has comes), "listed", "changed" (gathered), "entry" (Entry,
+ * Applied), "refused" (Refusal), "trouble" (reason).
  */
 export class View extends EventEmitter {
   readonly #options: ViewOptions;
+  readonly #sources: Sources;
   #bucket: Bucket | null = null;
-  #watch: Watch | null = null;
+  #source: Source | null = null;
+  #isWhole = false;
   #starting: Promise<void> = Promise.resolve();
   #freshAt = Number.NEGATIVE_INFINITY;
   #listedAt = Number.NEGATIVE_INFINITY;
@@ -80,6 +84,9 @@ export class View extends EventEmitter {
   constructor(options: ViewOptions) {
     super();
     this.#options = options;
+    const { consumer, feed } = options;
+    const trouble = (reason: string) => void this.emit("trouble", reason);
+    this.#sources = new Sources({ consumer, trouble, ...(feed ? { feed } : {}) });
     this.#arm();
   }
 
@@ -87,8 +94,13 @@ export class View extends EventEmitter {
   attach(link: Link, bucket: Bucket): void {
     this.#bucket = bucket;
     link.on("connected", () => this.relist());
-    link.on("disconnected", () => this.#dropWatch(false));
+    link.on("disconnected", () => this.#dropSource(false));
     this.relist();
+  }
+
+  /** Whether it comes by a controller's feed; else by a watch of its own. */
+  get isFeed(): boolean {
+    return this.#sources.isFeed;
   }
 
   /** Milliseconds since the view was last known to be current. */
@@ -107,20 +119,21 @@ export class View extends EventEmitter {
   }
 
   /**
-   * Every write up to this revision came by the watch that is there; 0 without one. What this
+   * Every write up to this revision came by the source that is there; 0 without one. What this
    * process wrote itself says nothing of what others wrote before.
    */
   get delivered(): number {
-    return this.#watch?.revision ?? 0;
+    return this.#source?.revision ?? 0;
   }
 
-  /** The watch is known not to bring what the store has: a new one, unless it is on its way. */
+  /** The source is known not to bring what the store has: a new one, unless it is on its way. */
   replaceStale(): void {
-    if (this.#watch) this.#replace("the store has what was not delivered");
+    if (this.#source) this.#replace("the store has what was not delivered");
   }
 
-  /** Takes in a full listing by a new watch. */
+  /** Over another connection, maybe to another store. */
   relist(): void {
+    this.#sources.linked(this.#options.ledger.size);
     this.#retry_ms = retry_min_ms;
     this.#schedule(0);
   }
@@ -132,9 +145,9 @@ export class View extends EventEmitter {
     if (this.#gather) clearTimeout(this.#gather);
     // One that is being made at this moment takes itself away.
     await this.#starting;
-    const watch = this.#watch;
-    this.#watch = null;
-    await watch?.stop(this.#bucket?.link.connected ?? false);
+    const source = this.#source;
+    this.#source = null;
+    await source?.stop(this.#bucket?.link.connected ?? false);
   }
 
   #schedule(wait_ms: number): void {
@@ -145,35 +158,37 @@ export class View extends EventEmitter {
     }, wait_ms);
   }
 
-  #dropWatch(remove: boolean): void {
-    const watch = this.#watch;
-    this.#watch = null;
-    void watch?.stop(remove);
+  #dropSource(remove: boolean): void {
+    const source = this.#source;
+    this.#source = null;
+    void source?.stop(remove);
   }
 
   async #start(): Promise<void> {
     const bucket = this.#bucket;
     if (this.#ended || !bucket?.link.connected) return;
     this.#restart = null;
-    this.#dropWatch(false);
+    this.#dropSource(false);
     this.#startedAt = performance.now();
     const round = ++this.#round;
-    const current = () => round === this.#round && !this.#ended;
-    this.#options.ledger.beginListing();
-    const handlers: WatchHandlers = {
-      entry: (entry) => current() && this.#take(entry),
-      listed: () => current() && this.#listed(),
-      lost: (reason, isSilent) => current() && this.#lost(reason, isSilent),
+    const isCurrent = () => round === this.#round && !this.#ended;
+    const handlers: SourceHandlers = {
+      isCurrent,
+      begins: () => isCurrent() && this.#begins(),
+      entry: (entry) => isCurrent() && this.#take(entry),
+      listed: () => isCurrent() && this.#listed(),
+      lost: (reason, isSilent) => isCurrent() && this.#lost(reason, isSilent),
     };
     // A cluster may put a watch on a server that is gone (one of three, for some ten seconds):
     // the next try is on another. A server that is slow gets more time at last.
-    const limit_ms = this.#failures < quick_max ? watch_min_ms : watch_max_ms;
+    const timeout_ms = this.#failures < quick_max ? watch_min_ms : watch_max_ms;
     try {
-      const watch = await Watch.start(bucket, this.#options.consumer, handlers, limit_ms);
-      if (current()) this.#watch = watch;
-      else await watch.stop(this.#ended);
+      const isWhole = this.#isWhole;
+      const source = await this.#sources.start(bucket, handlers, { timeout_ms, isWhole });
+      if (isCurrent()) this.#source = source;
+      else await source.stop(this.#ended);
     } catch (error) {
-      if (!current()) return;
+      if (!isCurrent()) return;
       this.#failures++;
       this.#fail(error instanceof Error ? error.message : String(error));
       if (this.#wasSilent && isTimeout(error)) this.#reconnectSparingly(bucket.link);
@@ -208,11 +223,16 @@ export class View extends EventEmitter {
   }
 
   #fail(reason: string): void {
-    this.#watch = null;
+    this.#dropSource(false);
     this.emit("trouble", reason);
     this.#schedule(this.#retry_ms * (0.5 + Math.random() / 2));
     const most_ms = this.#failures < quick_max ? retry_quick_ms : retry_max_ms;
     this.#retry_ms = Math.min(this.#retry_ms * 2, most_ms);
+  }
+
+  #begins(): void {
+    this.#options.ledger.beginListing();
+    this.emit("listing");
   }
 
   #take(entry: Entry): void {
@@ -236,11 +256,14 @@ export class View extends EventEmitter {
 
   #gatherChange(): void {
     if (this.#gather) return;
+    // A feed has gathered them already.
+    const paced_ms = this.#pace.wait_ms(performance.now());
+    const wait_ms = this.isFeed && !this.isListing ? gather_least_ms : paced_ms;
     this.#gather = setTimeout(() => {
       this.#gather = null;
       this.#pace.told(performance.now());
       this.emit("changed");
-    }, this.#pace.wait_ms(performance.now()));
+    }, wait_ms);
   }
 
   #listed(): void {
@@ -248,6 +271,7 @@ export class View extends EventEmitter {
     this.#retry_ms = retry_min_ms;
     this.#reconnect_ms = reconnect_min_ms;
     this.#wasSilent = false;
+    this.#isWhole = false;
     const gone: Refusal[] = this.#options.ledger.endListing();
     for (const refusal of gone) this.emit("refused", refusal);
     this.#freshAt = performance.now();
@@ -257,7 +281,8 @@ export class View extends EventEmitter {
 
   /** Looks again when something can be due at the earliest: an idle node hardly wakes. */
   #arm(): void {
-    const wait_ms = Math.min(this.#listingDue(), this.#compareDue()) - performance.now();
+    const due = Math.min(this.#listingDue(), this.#compareDue(), this.#sources.feedDue);
+    const wait_ms = due - performance.now();
     const bounded_ms = Math.min(Math.max(wait_ms, check_min_ms), check_max_ms);
     this.#clock = setTimeout(() => {
       this.#check();
@@ -285,30 +310,46 @@ export class View extends EventEmitter {
   #check(): void {
     if (this.#restart || !this.#bucket?.link.connected) return;
     const now = performance.now();
-    if (now >= this.#listingDue()) this.#schedule(Math.random() * spread_ms);
-    else if (now >= this.#compareDue() && !this.#comparing) {
+    if (now >= this.#listingDue()) {
+      this.#isWhole = true;
+      this.#schedule(Math.random() * spread_ms);
+    } else if (now >= this.#compareDue() && !this.#comparing) {
       this.#comparing = true;
       setTimeout(() => void this.#compare(), Math.random() * spread_ms).unref();
-    }
+    } else if (now >= this.#sources.feedDue) void this.#tryFeed(this.#bucket, this.#round);
   }
 
-  /** Has the store what this watch did not bring? Then the watch is dead, whatever it says. */
+  /** A watch goes on until a controller answers that has a feed. */
+  async #tryFeed(bucket: Bucket, round: number): Promise<void> {
+    if (!(await this.#sources.hasFeed(bucket))) return;
+    if (round === this.#round && !this.#restart) this.#schedule(0);
+  }
+
+  /** Has the store what this source did not bring? Then it is dead, whatever it says. */
   async #compare(): Promise<void> {
-    const [watch, bucket, round] = [this.#watch, this.#bucket, this.#round];
-    const isAsked = () => round === this.#round && !this.#ended && watch === this.#watch;
+    const [source, bucket, round] = [this.#source, this.#bucket, this.#round];
+    const isAsked = () => round === this.#round && !this.#ended && source === this.#source;
     this.#comparedAt = performance.now();
     try {
-      const newest = bucket && watch ? await this.#newest(bucket) : 0;
-      if (!isAsked() || !watch) return;
-      if (newest > watch.revision) this.#replace("the store has what was not delivered");
-      else if (this.#options.hasBeat === false) this.#freshAt = this.#comparedAt;
+      const newest = bucket && source ? await this.#newest(bucket) : 0;
+      if (!isAsked() || !source) return;
+      // A feed tells with a delay: asked, its controller says at once what it has.
+      if (newest > source.revision) await source.refresh().catch(() => undefined);
+      if (!isAsked()) return;
+      if (newest > source.revision) {
+        if (this.isFeed) this.#sources.distrustFeed();
+        this.#replace("the store has what was not delivered");
+      } else if (this.#options.hasBeat === false) this.#freshAt = this.#comparedAt;
       else this.#beatless++;
     } catch (error) {
       if (!isAsked()) return;
       this.#beatless++;
       if (isTimeout(error)) this.#replace("the store does not answer");
       // Credentials of an earlier version may not ask: a listing tells it, too.
-      else if (isDenied(error)) this.#schedule(0);
+      else if (isDenied(error)) {
+        this.#isWhole = true;
+        this.#schedule(0);
+      }
     } finally {
       this.#comparing = false;
     }
@@ -323,7 +364,7 @@ export class View extends EventEmitter {
   /** Without the wait that a failure brings: this one is sure. */
   #replace(reason: string): void {
     this.#wasSilent = true;
-    this.#dropWatch(false);
+    this.#dropSource(false);
     this.emit("trouble", reason);
     this.#schedule(0);
   }

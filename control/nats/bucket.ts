@@ -4,7 +4,8 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { AckPolicy, DeliverPolicy, DiscardPolicy, NatsError, StorageType } from "nats";
 import { ControlError, type ControlErrorCode } from "../errors.js";
-import { expectRevision, type Link } from "./link.js";
+import type { Link } from "./link.js";
+import { expectRevision } from "./message.js";
 
 /** JetStream error codes. */
 const wrongRevision = new Set([10071, 10164]);
@@ -191,12 +192,13 @@ export class Bucket {
   }
 
   /**
-   * Makes a push consumer under a fixed name, delivering the last value of each key, then changes.
+   * Makes a push consumer under a fixed name, delivering the last value of each key, or those alone
+   * that were written after the revision `since`, then changes.
    */
   async addConsumer(
     name: string,
     deliver: string,
-    timeout_ms = request_max_ms,
+    { timeout_ms = request_max_ms, since = 0 }: { timeout_ms?: number; since?: number } = {},
   ): Promise<{ pending: number }> {
     const manager = await this.#manager(timeout_ms);
     try {
@@ -208,7 +210,9 @@ export class Bucket {
         name,
         filter_subject: this.subject(">"),
         deliver_subject: deliver,
-        deliver_policy: DeliverPolicy.LastPerSubject,
+        ...(since === 0
+          ? { deliver_policy: DeliverPolicy.LastPerSubject }
+          : { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: since + 1 }),
         ack_policy: AckPolicy.None,
         max_deliver: 1,
         idle_heartbeat: 3e9,

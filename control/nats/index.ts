@@ -15,6 +15,7 @@ export {
   userJwt,
 } from "./jwt.js";
 export { createKey, isPublicKey, SigningKey, signingKey, verifySignature } from "./keys.js";
-export { type Answer, Link, type LinkOptions, type Message, newAsk, type User } from "./link.js";
+export { Link, type LinkOptions, type User } from "./link.js";
+export { type Answer, type Message, newAsk } from "./message.js";
 export { type Endpoint, type ServiceOptions, serve } from "./service.js";
 export { Watch, type WatchHandlers } from "./watch.js";

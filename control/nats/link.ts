@@ -1,13 +1,11 @@
 // One connection to NATS under one user: connect, requests, subscriptions, reconnecting for ever
 // with jittered back-off.
-import { randomBytes } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   connect,
   DebugEvents,
   Events,
-  headers,
   type Msg,
   type NatsConnection,
   NatsError,
@@ -17,6 +15,7 @@ import {
 import { ControlError } from "../errors.js";
 import { type TrustedAuthorities, tlsErrorOf, tlsOptions } from "../tls/index.js";
 import { signingKey } from "./keys.js";
+import { type Answer, askOf, type Message, readAnswer, readMessage } from "./message.js";
 
 export interface User {
   jwt: string;
@@ -36,16 +35,6 @@ export interface LinkOptions {
 
 interface Shown {
   certificate: { begins: Date; ends: Date } | null;
-}
-
-/** A message as rooms above see it. */
-export interface Message {
-  subject: string;
-  reply: string | undefined;
-  text: string;
-  /** Id of a request that may come to several who answer; the same each time. */
-  ask?: string;
-  respond(text: string): void;
 }
 
 const reconnect_min_ms = 100;
@@ -215,9 +204,7 @@ export class Link extends EventEmitter {
         this.connection.request(subject, text, options),
         this.#whenLost(done.signal),
       ]);
-      const code = message.headers?.get("Nats-Service-Error-Code") ?? "";
-      const error = message.headers?.get("Nats-Service-Error") ?? "";
-      return { text: message.string(), error: code === "" ? null : { code: Number(code), error } };
+      return readAnswer(message);
     } catch (cause) {
       throw requestError(subject, cause);
     } finally {
@@ -252,9 +239,15 @@ export class Link extends EventEmitter {
     this.connection.publish(subject, text, reply === undefined ? {} : { reply });
   }
 
-  subscribe(subject: string, handler: (message: Message) => void): Subscription {
+  /** `refused`: these credentials may not listen there. */
+  subscribe(
+    subject: string,
+    handler: (message: Message) => void,
+    refused: (reason: string) => void = () => undefined,
+  ): Subscription {
     const callback = (error: NatsError | null, message: Msg) => {
-      if (!error) handler(readMessage(message));
+      if (error) refused(error.message);
+      else handler(readMessage(message));
     };
     return this.connection.subscribe(subject, { callback });
   }
@@ -280,44 +273,6 @@ async function atMost(wait_ms: number, work: Promise<unknown>): Promise<void> {
   const settled = work.catch(() => undefined);
   await Promise.race([settled, sleep(wait_ms, undefined, { signal: over.signal })]);
   over.abort();
-}
-
-export interface Answer {
-  text: string;
-  /** What the service refused the request with. */
-  error: { code: number; error: string } | null;
-}
-
-const ASK = "Meshd-Ask";
-const isAsk = (text: string) => /^[\w-]{8}$/.test(text);
-
-/** An id for `ask`: nobody foresees it. */
-export function newAsk(): string {
-  return randomBytes(6).toString("base64url");
-}
-
-function askOf(ask: string) {
-  const all = headers();
-  all.set(ASK, ask);
-  return all;
-}
-
-export function readMessage(message: Msg): Message {
-  const ask = message.headers?.get(ASK) ?? "";
-  return {
-    subject: message.subject,
-    reply: message.reply,
-    text: message.string(),
-    ...(isAsk(ask) ? { ask } : {}),
-    respond: (text) => void message.respond(text),
-  };
-}
-
-/** Headers of a write that expects a revision. */
-export function expectRevision(revision: number) {
-  const all = headers();
-  all.set("Nats-Expected-Last-Subject-Sequence", String(revision));
-  return all;
 }
 
 /**

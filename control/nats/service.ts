@@ -1,6 +1,7 @@
 // A NATS micro service (ADR-32): named endpoints that answer JSON or an error in headers.
 import type { Service } from "nats";
-import { type Link, type Message, readMessage } from "./link.js";
+import type { Link } from "./link.js";
+import { type Message, readMessage } from "./message.js";
 
 export interface Endpoint {
   /** Name that `nats micro info` shows. */

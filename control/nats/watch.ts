@@ -61,20 +61,21 @@ export class Watch {
   }
 
   /**
-   * Starts one under the consumer name given; an earlier one of that name ends. MESHD_TIMEOUT when
-   * the server does not answer.
+   * Starts one under the consumer name given; an earlier one of that name ends. With `since` it
+   * lists what was written after that revision. MESHD_TIMEOUT when the server does not answer.
    */
   static async start(
     bucket: Bucket,
     consumer: string,
     handlers: WatchHandlers,
-    timeout_ms?: number,
+    limits: { timeout_ms?: number; since?: number } = {},
   ): Promise<Watch> {
     generation++;
     const deliver = `${bucket.link.inbox}.watch.${process.pid}-${generation}`;
     const watch = new Watch(bucket, consumer, deliver, handlers);
+    watch.#revision = limits.since ?? 0;
     try {
-      const { pending } = await bucket.addConsumer(consumer, deliver, timeout_ms);
+      const { pending } = await bucket.addConsumer(consumer, deliver, limits);
       if (pending === 0) watch.#markListed();
     } catch (error) {
       watch.#end();
@@ -87,6 +88,9 @@ export class Watch {
   get revision(): number {
     return this.#revision;
   }
+
+  /** It keeps nothing back. */
+  async refresh(): Promise<void> {}
 
   /** Ends it; `remove` also takes the consumer off the server. */
   async stop(remove: boolean): Promise<void> {

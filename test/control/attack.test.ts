@@ -27,7 +27,8 @@ async function withScene(work: (scene: Scene) => Promise<void>): Promise<void> {
     const [attacker, victim] = [await joinNode(token, 1), await joinNode(token, 2)];
     const log = (event: string, fields: object) =>
       void mesh.log.push({ event, fields: { ...fields } });
-    const watching = await mesh.session(victim, { log });
+    // A watch hears of what is mended at once, too; a feed tells what a record became.
+    const watching = await mesh.session(victim, { log, feed: false });
     const own = await mesh.session(attacker);
     await Promise.all([watching.ready(10_000), own.ready(10_000)]);
     await watching.writeNode(factsOf(2));

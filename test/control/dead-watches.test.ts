@@ -2,14 +2,15 @@
 // reader finds out and follows again within ten seconds.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { MemberSession } from "../../control/index.js";
-import { eventually, type Joined, joinNode, type TestMesh, withMesh } from "./fixture.js";
+import type { Controller, MemberSession } from "../../control/index.js";
+import { eventually, factsOf, type Joined, joinNode, type TestMesh, withMesh } from "./fixture.js";
 import { connectAs } from "./raw.js";
 import { type Frame, type Valve, type ValvedWire, valvedWire, withHeader } from "./valve.js";
 
 /** Promised: 10 s. The rest is for a machine that is busy. */
 const FOUND_MAX_MS = 13_000;
 
+const isBatch = ({ subject }: Frame) => subject.startsWith("mesh.feed.");
 const isDelivery = ({ reply }: Frame) => reply.startsWith("$JS.ACK.");
 const isOfWatch = (frame: Frame) => isDelivery(frame) || frame.subject.includes(".watch.");
 
@@ -46,12 +47,24 @@ function paused(): Valve {
 const withoutMessages: Valve = (frame) => (/^H?MSG$/.test(frame.verb) ? null : frame.bytes);
 const withoutAnything: Valve = () => null;
 
+/** One batch that carries something is lost, all others come. */
+function withoutOneBatch(): Valve {
+  let isDone = false;
+  return (frame) => {
+    if (isDone || !isBatch(frame) || !frame.bytes.includes("config")) return frame.bytes;
+    isDone = true;
+    return null;
+  };
+}
+
 interface Case {
   what: string;
+  /** A watch of its own instead of a controller's feed. */
+  feed?: boolean;
   break(wire: ValvedWire, mesh: TestMesh, member: Joined): Promise<void> | void;
 }
 
-const cases: Case[] = [
+const watchCases: Case[] = [
   {
     what: "its consumer is deleted",
     break: async (_, mesh, member) => {
@@ -71,6 +84,16 @@ const cases: Case[] = [
   { what: "the connection hangs", break: (wire) => wire.set(withoutAnything, "these") },
 ];
 
+const feedCases: Case[] = [
+  { what: "its feed stops", break: (wire) => wire.set(withoutOne(isBatch)) },
+  { what: "its feed loses a batch", break: (wire) => wire.set(withoutOneBatch()) },
+  {
+    what: "no feed comes, answers do",
+    break: (wire) => wire.set((frame) => (isBatch(frame) ? null : frame.bytes)),
+  },
+  { what: "a feed, no message comes at all", break: (wire) => wire.set(withoutMessages, "these") },
+];
+
 interface Watched extends Case {
   member: Joined;
   session: MemberSession;
@@ -82,7 +105,8 @@ async function watched(mesh: TestMesh, token: string, index: number, one: Case):
   const member = await joinNode(token, index);
   const wire = await valvedWire(mesh.server.port);
   mesh.later(() => wire.close());
-  const session = await mesh.session(member, { servers: [wire.url] });
+  const { feed = true } = one;
+  const session = await mesh.session(member, { servers: [wire.url], feed });
   await session.ready(10_000);
   return { ...one, member, session, wire };
 }
@@ -110,9 +134,10 @@ test("a watch that dies without a word is replaced within ten seconds", async ()
   await withMesh({ tls: false }, async (mesh) => {
     await mesh.controller({ beat_ms: 5_000 });
     const admin = await mesh.admin();
-    const { token } = await admin.tokens.create({ uses: cases.length });
+    const whole = [...watchCases.map((one) => ({ ...one, feed: false })), ...feedCases];
+    const { token } = await admin.tokens.create({ uses: whole.length });
     const second = await watchedController(mesh);
-    const all = await Promise.all(cases.map((one, at) => watched(mesh, token, at + 1, one)));
+    const all = await Promise.all(whole.map((one, at) => watched(mesh, token, at + 1, one)));
     await eventually("all have heard a heartbeat", () =>
       all.every(({ session }) => session.viewAge_ms() < 4_000),
     );
@@ -134,12 +159,71 @@ test("a watch that dies without a word is replaced within ten seconds", async ()
     const proof = "the store has what was not delivered";
     assert.equal(second.lost, [proof, proof]);
     const anew = all.filter(({ wire }) => wire.connections > 1).map(({ what }) => what);
-    const hopeless = cases.filter(({ what }) => /for good|at all|hangs/.test(what));
+    const hopeless = whole.filter(({ what }) => /for good|at all|hangs/.test(what));
     assert.equal(
       anew,
       hopeless.map(({ what }) => what),
     );
   });
+});
+
+interface Loss {
+  what: string;
+  /** Whether another controller runs. */
+  hasOther: boolean;
+  break(wire: ValvedWire, controller: Controller): Promise<void> | void;
+}
+
+const losses: Loss[] = [
+  { what: "it is paused, another runs", hasOther: true, break: (wire) => wire.pause() },
+  { what: "it is paused, there is no other", hasOther: false, break: (wire) => wire.pause() },
+  {
+    what: "it hears nothing and speaks, another runs",
+    hasOther: true,
+    break: (wire) => wire.set(withoutMessages, "these"),
+  },
+  {
+    what: "it hears nothing and speaks, there is no other",
+    hasOther: false,
+    break: (wire) => wire.set(withoutMessages, "these"),
+  },
+  { what: "it ends, another runs", hasOther: true, break: (_, one) => one.close() },
+  { what: "it ends, there is no other", hasOther: false, break: (_, one) => one.close() },
+];
+
+/** Milliseconds until a member whose feed is this controller's sees what another one writes. */
+async function afterLoss(loss: Loss): Promise<number> {
+  let took_ms = Number.POSITIVE_INFINITY;
+  await withMesh({ tls: false }, async (mesh) => {
+    const wire = await valvedWire(mesh.server.port);
+    mesh.later(() => wire.close());
+    const controller = await mesh.controller({ servers: [wire.url], beat_ms: 5_000 });
+    const { token } = await (await mesh.admin()).tokens.create({ uses: 2 });
+    const [one, other] = [await joinNode(token, 1), await joinNode(token, 2)];
+    const reader = await mesh.session(one);
+    const writer = await mesh.session(other, { feed: false });
+    await Promise.all([reader.ready(10_000), writer.ready(10_000)]);
+    const isSeen = () => reader.snapshot()?.nodes.get(other.identity.nodeId)?.mtu;
+    await writer.writeNode(factsOf(2));
+    await eventually("it is seen by the feed", () => isSeen() === 1450 && reader.isFed);
+    if (loss.hasOther) await mesh.controller({ beat_ms: 5_000 });
+    await loss.break(wire, controller);
+    const begun = performance.now();
+    await writer.writeNode(factsOf(2, { mtu: 1300 }));
+    await eventually("what is new is seen", () => isSeen() === 1300, 30_000);
+    took_ms = performance.now() - begun;
+  });
+  return took_ms;
+}
+
+test("members find another source when the controller is lost that feeds them", async () => {
+  const times = await Promise.all(losses.map(afterLoss));
+  const said = times.map((ms, at) => `${losses[at]?.what}: ${(ms / 1000).toFixed(1)} s`);
+  console.log(`    ${said.join("; ")}`);
+  assert.ok(
+    times.every((ms) => ms < FOUND_MAX_MS),
+    said.join("; "),
+  );
 });
 
 test.run();

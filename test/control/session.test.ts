@@ -155,7 +155,7 @@ test("a watch that was taken away is replaced, and nothing is missed", async () 
     const admin = await mesh.admin();
     const { token } = await admin.tokens.create({ uses: 2 });
     const a = await joinNode(token, 1);
-    const session = await mesh.session(a, { beatMissing_ms: 2_000 });
+    const session = await mesh.session(a, { beatMissing_ms: 2_000, feed: false });
     await session.ready(10_000);
     const raw = await connectAs(mesh, a);
     const manager = await raw.connection.jetstreamManager({ checkAPI: false });

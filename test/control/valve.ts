@@ -27,6 +27,8 @@ export interface ValvedWire {
   readonly connections: number;
   /** From now on, for the connections that are there and, unless told otherwise, later ones. */
   set(valve: Valve, of?: "all" | "these"): void;
+  /** Nothing passes any more, in neither direction, as if the process behind it were paused. */
+  pause(): void;
   close(): Promise<void>;
 }
 
@@ -76,6 +78,7 @@ export async function valvedWire(port: number): Promise<ValvedWire> {
   const sockets = new Set<Socket>();
   let valve = open;
   let connections = 0;
+  let isPaused = false;
   const server = createServer((client) => {
     connections++;
     const wire = { valve };
@@ -86,11 +89,11 @@ export async function valvedWire(port: number): Promise<ValvedWire> {
       const { frames, rest } = cut(Buffer.concat([held, bytes]));
       held = Buffer.from(rest);
       for (const frame of frames) {
-        const passed = wire.valve(frame);
+        const passed = isPaused ? null : wire.valve(frame);
         if (passed) client.write(passed);
       }
     });
-    client.on("data", (bytes) => upstream.write(bytes));
+    client.on("data", (bytes) => isPaused || upstream.write(bytes));
     for (const [one, other] of [
       [client, upstream],
       [upstream, client],
@@ -111,6 +114,9 @@ export async function valvedWire(port: number): Promise<ValvedWire> {
     set(next, of = "all") {
       if (of === "all") valve = next;
       for (const wire of wires) wire.valve = next;
+    },
+    pause() {
+      isPaused = true;
     },
     close: () => cutOff(server, sockets),
   };

@@ -1,0 +1,167 @@
+// A controller's side of the feed: what its own watch brings of the members' bucket, gathered and
+// published once for all members, and pages of it for those who begin or lost something.
+import * as check from "../check.js";
+import { fieldsOf } from "../check.js";
+import { ControlError, type ControlLog } from "../errors.js";
+import { Contents, cutRows, type Row, rowOf, sealBatch, stretchText } from "../feed/index.js";
+import { Pace, type View } from "../member/index.js";
+import type { Entry, Link, SigningKey } from "../nats/index.js";
+import { subjectsOf } from "../subjects.js";
+
+/** Changes within this time go out together; the longer the more goes on. */
+const gather_least_ms = 20;
+const gather_most_ms = 1_500;
+/** Members give a feed up after 6 s of silence. */
+const idle_ms = 2_500;
+
+export interface FeedOptions {
+  controllerId: string;
+  mesh: { name: string; meshId: string };
+  signer: SigningKey;
+  link: Link;
+  log: ControlLog;
+}
+
+/** What the store has: rows in the order of their revisions. */
+class Table {
+  readonly rows = new Map<string, Row>();
+  readonly contents = new Contents();
+
+  take(entry: Entry): Row | null {
+    if (!this.contents.take(entry.key, entry.revision)) return null;
+    this.contents.reach(entry.revision);
+    const row = rowOf(entry);
+    this.rows.delete(entry.key);
+    this.rows.set(entry.key, row);
+    return row;
+  }
+
+  *after(revision: number): Generator<Row> {
+    for (const row of this.rows.values()) if (row.revision > revision) yield row;
+  }
+}
+
+export class FeedServer {
+  readonly #options: FeedOptions;
+  readonly #pace = new Pace({ least_ms: gather_least_ms, most_ms: gather_most_ms });
+  #table = new Table();
+  /** While the watch lists anew: what it brought until now. */
+  #next: Table | null = null;
+  /** Keys that changed since the last batch. */
+  readonly #fresh = new Map<string, Row>();
+  #published = 0;
+  #timer: NodeJS.Timeout | null = null;
+  #idle: NodeJS.Timeout | null = null;
+  /** Nothing is told of a store that may be another one by now. */
+  #isReady = false;
+
+  constructor(options: FeedOptions) {
+    this.#options = options;
+    options.link.on("disconnected", () => {
+      this.#isReady = false;
+    });
+  }
+
+  /** Before the view is attached. */
+  follow(view: View): void {
+    view.on("listing", () => {
+      this.#next = new Table();
+    });
+    view.on("entry", (entry: Entry) => this.#take(entry));
+    view.on("listed", () => this.#listed());
+  }
+
+  close(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    if (this.#idle) clearTimeout(this.#idle);
+    this.#isReady = false;
+  }
+
+  /**
+   * What was written after the revision that a member has, as far as it fits: text of a page.
+   * MESHD_BAD_REQUEST; MESHD_NO_CONTROLLER while this one does not know.
+   */
+  page(request: unknown): string {
+    const since = check.whole(
+      fieldsOf(request, "the request"),
+      "since",
+      0,
+      Number.MAX_SAFE_INTEGER,
+    );
+    if (!this.#isReady) {
+      const what = "this controller has not read the store yet; ask again in a moment";
+      throw new ControlError("MESHD_NO_CONTROLLER", what);
+    }
+    const { contents } = this.#table;
+    const [part = []] = cutRows(this.#table.after(since));
+    const last = part.at(-1)?.revision ?? 0;
+    const isEnd = part.length === 0 || last === contents.revision;
+    return stretchText(
+      {
+        controllerId: this.#options.controllerId,
+        from: Math.min(since, contents.revision),
+        to: isEnd ? contents.revision : last,
+        digest: isEnd ? contents.digest : null,
+      },
+      part,
+    );
+  }
+
+  #take(entry: Entry): void {
+    if (this.#next) {
+      this.#next.take(entry);
+      return;
+    }
+    const row = this.#table.take(entry);
+    if (row === null) return;
+    this.#fresh.delete(entry.key);
+    this.#fresh.set(entry.key, row);
+    this.#publishSoon();
+  }
+
+  /** What it has from now on is what this listing brought, and no more. */
+  #listed(): void {
+    if (this.#next) this.#table = this.#next;
+    this.#next = null;
+    this.#isReady = true;
+    this.#fresh.clear();
+    for (const [key, row] of this.#table.rows) {
+      if (row.revision > this.#published) this.#fresh.set(key, row);
+    }
+    // Who is there asks for all that it lacks; nobody needs what was before the first listing.
+    if (this.#published === 0) this.#fresh.clear();
+    if (this.#published === 0) this.#published = this.#table.contents.revision;
+    this.#publish();
+  }
+
+  #publishSoon(): void {
+    this.#timer ??= setTimeout(() => this.#publish(), this.#pace.wait_ms(performance.now()));
+  }
+
+  #publish(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (this.#idle) clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => this.#publish(), idle_ms);
+    if (!this.#isReady || !this.#options.link.connected) return;
+    if (this.#fresh.size > 0) this.#pace.told(performance.now());
+    const { contents } = this.#table;
+    // A store that came back older: members hear of it by an end that lies behind theirs.
+    let from = Math.min(this.#published, contents.revision);
+    const parts = [...cutRows(this.#fresh.values())];
+    this.#fresh.clear();
+    parts.forEach((part, index) => {
+      const isLast = index === parts.length - 1;
+      const to = isLast ? contents.revision : (part.at(-1)?.revision ?? from);
+      this.#send({ from, to, digest: isLast ? contents.digest : null }, part);
+      from = to;
+    });
+    this.#published = contents.revision;
+  }
+
+  #send(stretch: { from: number; to: number; digest: string | null }, rows: Row[]): void {
+    const { controllerId, mesh, signer, link } = this.#options;
+    const text = sealBatch(mesh.meshId, stretchText({ controllerId, ...stretch }, rows), signer);
+    link.publish(subjectsOf(mesh.name).feed(controllerId), text);
+  }
+}
