@@ -1,5 +1,6 @@
 // Brings a lab up (or mends it) and takes it down, step by step, each step a no-op when done.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { askAgent, askPods } from "./agent.js";
 import { LabError } from "./error.js";
 import { ensureGateway } from "./gateway.js";
 import { mendWires } from "./impair.js";
@@ -15,7 +16,7 @@ import {
   type LabShape,
 } from "./plan.js";
 import { mapSome, meshd, meshdJson } from "./program.js";
-import { askAgent, findLab } from "./status.js";
+import { findLab } from "./status.js";
 import { type LabRoots, loadShape, planAt, removeFiles, saveShape } from "./store.js";
 
 const JOINS_AT_ONCE = 4;
@@ -122,7 +123,7 @@ async function ensureMember(plan: LabPlan, node: LabNode): Promise<void> {
 }
 
 async function ensurePods(node: LabNode): Promise<void> {
-  const there = await meshdJson<{ name: string }[]>(node, ["pod", "list"]);
+  const there = await askPods(node);
   const names = new Set(there.map((pod) => pod.name));
   for (const pod of node.pods) {
     if (!names.has(pod.name)) await meshd(node, ["pod", "add", pod.name, "--netns", pod.namespace]);

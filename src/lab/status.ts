@@ -1,10 +1,11 @@
 // What a running lab looks like, asked of its agents: the contract of `lab status --json`.
 import { existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { type AgentPod, askAgent, askPods } from "./agent.js";
 import { LabError } from "./error.js";
 import { gatewayPort } from "./gateway.js";
 import type { LabControl, LabNode, LabPlan } from "./plan.js";
-import { mapSome, meshdJson } from "./program.js";
+import { mapSome } from "./program.js";
 import { type LabRoots, labNames, loadShape, planAt } from "./store.js";
 
 export interface LabStatusPod {
@@ -40,21 +41,6 @@ export interface LabStatus {
   nodes: LabStatusNode[];
 }
 
-/** The parts of an agent's answers that the lab reads. */
-interface AgentStatus {
-  pid: number;
-  mtu: number;
-  device: string;
-  lease: { podCIDRs: string[] };
-}
-
-interface AgentPod {
-  name: string;
-  /** Name or path of its network namespace. */
-  namespace: string;
-  addresses: string[];
-}
-
 /** The plan of a lab that is up. @throws LabError MESHD_LAB_NOT_FOUND */
 export function findLab(roots: LabRoots, name: string): LabPlan {
   const shape = loadShape(roots, name);
@@ -65,17 +51,13 @@ export function findLab(roots: LabRoots, name: string): LabPlan {
   throw new LabError("MESHD_LAB_NOT_FOUND", message);
 }
 
-/** Asks an agent; undefined when it does not answer (it may be down: the lab says so by pid 0). */
-export async function askAgent(node: LabNode): Promise<AgentStatus | undefined> {
-  if (!existsSync(node.runDir)) return undefined;
-  return meshdJson<AgentStatus>(node, ["status"]).catch(() => undefined);
-}
-
 async function statusOf(node: LabNode): Promise<LabStatusNode> {
   const agent = await askAgent(node);
   // A node that is down still has its pods: without addresses, so that a check counts them missing.
-  const planned = node.pods.map((pod) => ({ ...pod, addresses: [] }));
-  const pods = agent === undefined ? planned : await meshdJson<AgentPod[]>(node, ["pod", "list"]);
+  const planned = node.pods.map(({ name, namespace }) => {
+    return { name, netns: namespace, addresses: [] };
+  });
+  const pods: AgentPod[] = agent === undefined ? planned : await askPods(node);
   return {
     name: node.name,
     namespace: node.namespace,
@@ -83,9 +65,9 @@ async function statusOf(node: LabNode): Promise<LabStatusNode> {
     underlay: [node.address],
     podCIDRs: agent?.lease.podCIDRs ?? [],
     overlayDevice: agent?.device ?? "",
-    pods: pods.map(({ name, namespace, addresses }) => ({
+    pods: pods.map(({ name, netns, addresses }) => ({
       name,
-      namespace: basename(namespace),
+      namespace: basename(netns),
       addresses: addresses.map((address) => address.replace(/\/\d+$/, "")),
     })),
   };

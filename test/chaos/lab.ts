@@ -5,12 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AgentStatus } from "../../src/agent/index.js";
-import {
-  type LabRoots,
-  type LabStatus,
-  type LabStatusNode,
-  labStatus,
-} from "../../src/lab/index.js";
+import { type LabRoots, type LabStatusNode, labStatus } from "../../src/lab/index.js";
 import { getJson } from "../mesh/mesh-lab.js";
 import { atEnd } from "../support/ends.js";
 import { type Finished, inNamespace } from "../support/netns.js";
@@ -149,8 +144,7 @@ export class ChaosLab {
   }
 
   async refresh(): Promise<void> {
-    const text = await this.lab("status", "--json");
-    this.#nodes = (JSON.parse(text) as LabStatus).nodes;
+    this.#nodes = (await labStatus(this.roots, this.name)).nodes;
   }
 
   /** `meshd lab VERB` of this lab. @throws CommandFailed */
