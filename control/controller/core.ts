@@ -3,10 +3,15 @@ import { ControlError, type ControlLog } from "../errors.js";
 import type { Mesh, MeshSecrets } from "../founding/index.js";
 import { defaultConfig, type MeshConfig } from "../settings.js";
 import type { Place } from "../twins.js";
-import type { Ended } from "./issue.js";
 import type { Leases } from "./leases.js";
 import type { Losses } from "./losses.js";
 import type { Store } from "./store.js";
+
+/** A user key, and the unix seconds up to which what was given for it ends. */
+export interface Ended {
+  key: string;
+  at_s: number;
+}
 
 export interface Core {
   /** Public key that this controller connects with. */
@@ -42,4 +47,11 @@ export const unfinished_ms = 60_000;
 /** Settings in force. */
 export function configOf(store: Store): MeshConfig {
   return store.ledgers.mesh.get<"config">("config")?.record ?? { ...defaultConfig };
+}
+
+/** "peer NAME" of the static peer at an address; not `except`. */
+export function peerAt(core: Core, address: string, except?: string): string | null {
+  const peers = [...core.store.ledgers.mesh.records("peers")];
+  const found = peers.find((one) => one.endpoint === address && one.name !== except);
+  return found ? `peer ${found.name}` : null;
 }

@@ -4,13 +4,7 @@
 // least that.
 import { keyOf } from "../keys.js";
 import type { AdminRecord, MemberRecord } from "../records.js";
-import type { Core } from "./core.js";
-
-/** A user key, and the unix seconds up to which what was given for it ends. */
-export interface Ended {
-  key: string;
-  at_s: number;
-}
+import type { Core, Ended } from "./core.js";
 
 /** One that must be revoked at least up to `since_s`; where it is not, up to `at_s`. */
 export interface Owed extends Ended {

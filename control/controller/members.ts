@@ -6,10 +6,9 @@ import { isPublicKey } from "../nats/index.js";
 import type { ClaimRecord, MemberRecord, NameRecord, TokenRecord } from "../records.js";
 import type { RecordOfKind } from "../validate.js";
 import { refuseEcho } from "./asks.js";
-import { type Core, configOf, unfinished_ms } from "./core.js";
+import { type Core, configOf, peerAt, unfinished_ms } from "./core.js";
 import { holderOf, revocationOf } from "./issue.js";
 import { poolsOf } from "./leases.js";
-import { peerAt } from "./prefixes.js";
 import type { Stored } from "./store.js";
 
 /** Whether a record has been as it is for longer than a join, a rename or a removal takes. */

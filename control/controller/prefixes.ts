@@ -3,7 +3,7 @@
 import { contains, overlaps, parsePrefix, prefixHolds } from "../cidr.js";
 import { ControlError } from "../errors.js";
 import type { MemberRecord, PeerRecord } from "../records.js";
-import { type Core, configOf } from "./core.js";
+import { type Core, configOf, peerAt } from "./core.js";
 import { poolsOf } from "./leases.js";
 import type { Members } from "./members.js";
 import { routeViews } from "./views.js";
@@ -24,13 +24,6 @@ export function refuseEndpoint(core: Core, members: Members, peer: PeerRecord): 
   if (owner === null) return;
   const what = `${peer.endpoint} is the underlay address of ${owner}; give the peer its own`;
   throw new ControlError("MESHD_ADDRESS_CLAIMED", what);
-}
-
-/** "peer NAME" of the static peer at an address; not `except`. */
-export function peerAt(core: Core, address: string, except?: string): string | null {
-  const peers = [...core.store.ledgers.mesh.records("peers")];
-  const found = peers.find((one) => one.endpoint === address && one.name !== except);
-  return found ? `peer ${found.name}` : null;
 }
 
 /**

@@ -13,7 +13,8 @@ import {
   signingKey,
 } from "../nats/index.js";
 import { inboxOf } from "../subjects.js";
-import type { Ended, Owed } from "./issue.js";
+import type { Ended } from "./core.js";
+import type { Owed } from "./issue.js";
 
 /** Between two looks when all goes well, and at most when it does not. */
 const retry: BackoffLimits = { least_ms: 1_000, most_ms: 60_000 };
