@@ -1,8 +1,8 @@
 // The nats-server of `meshd up` while it runs: started again when it is gone or silent.
-import { rm, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ServerCertificate } from "../../../control/index.js";
 import type { Log } from "../../telemetry/index.js";
+import { hasRoom } from "./disk-room.js";
 import { natsDir, type Place } from "./process-files.js";
 
 /** How often the nats-server's process is looked at. */
@@ -12,9 +12,6 @@ const WATCH_MAX_MS = 30_000;
 export const FAILED_BEATS = 3;
 /** A server that was started anew gets so long before it is judged again. */
 const TRIAL_MS = 60_000;
-/** Must fit on its disk: else a new start ends as the last one did. */
-export const ROOM_BYTES = 1 << 20;
-
 /** The nats-server that this process runs. */
 export interface OwnServer {
   host: string;
@@ -39,25 +36,13 @@ export interface Kept {
   failedBeats(): number;
 }
 
-async function hasRoom(place: Place): Promise<boolean> {
-  const path = `${natsDir(place)}/room.${process.pid}`;
-  try {
-    await writeFile(path, Buffer.alloc(ROOM_BYTES), { mode: 0o600, flush: true });
-    return true;
-  } catch {
-    return false;
-  } finally {
-    await rm(path, { force: true });
-  }
-}
-
 /**
  * Ends a server whose JetStream answers no more while its process runs on: after a full disk it
  * stays switched off, and a hung server is no better.
  */
 async function endSilent({ place, server, log, failedBeats }: Kept): Promise<boolean> {
   const beats = failedBeats();
-  if (beats < FAILED_BEATS || !(await hasRoom(place))) return false;
+  if (beats < FAILED_BEATS || !(await hasRoom(natsDir(place)))) return false;
   log("nats-server.silent", { pid: server.pid, beats });
   await server.stop();
   return true;

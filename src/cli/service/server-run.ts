@@ -1,7 +1,6 @@
 // A controller with a nats-server of its own: alone, as one of a cluster, and the step from the one
 // to the other while members go on (ADR 0043).
 import { existsSync, renameSync, rmSync } from "node:fs";
-import { statfs } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   type Cluster,
@@ -25,13 +24,8 @@ import { readIfThere, writeSecret } from "../files.js";
 import { removeUsedBundles } from "./bundle-files.js";
 import { othersReady } from "./cluster-look.js";
 import { plainWarnings, stateOf, writeControllerState } from "./controller-state.js";
-import {
-  FAILED_BEATS,
-  keepServer,
-  type OwnServer,
-  ROOM_BYTES,
-  type RunningServer,
-} from "./keep-server.js";
+import { hasRoom } from "./disk-room.js";
+import { FAILED_BEATS, keepServer, type OwnServer, type RunningServer } from "./keep-server.js";
 import { natsDir, type Place } from "./process-files.js";
 
 const look_ms = 2_000;
@@ -219,7 +213,7 @@ class Round {
   async #lookAtOwn({ self }: Cluster): Promise<void> {
     this.#looks++;
     const { mesh, place } = this.#run;
-    if (await isFull(natsDir(place))) this.#wasFull = true;
+    if (!(await hasRoom(natsDir(place)))) this.#wasFull = true;
     else if (this.#wasFull) this.#offLooks = FAILED_BEATS;
     if (this.#looks % own_looks !== 0 || this.#offLooks >= FAILED_BEATS) return;
     const name = serverName(mesh, self);
@@ -252,12 +246,6 @@ class Round {
     if (this.#cluster) await writeCluster(mesh, { ...this.#cluster, state: "standalone" });
     return "given up";
   }
-}
-
-/** Whether there is less room than the store's next write may take. */
-async function isFull(dir: string): Promise<boolean> {
-  const { bavail, bsize } = await statfs(dir);
-  return bavail * bsize < ROOM_BYTES;
 }
 
 function recordOf(cluster: Cluster): ServersRecord {
