@@ -36,6 +36,8 @@ export const keyOf = {
   servers: () => "servers",
   /** A dot would begin another part of the key; "=" is in no name. */
   user: (name: string) => `users.${name.replaceAll(".", "=")}`,
+  /** Of a user: an IPv4 address. */
+  address: (address: string) => `addresses.${encodeAddress(`${address}/32`)}`,
 };
 
 export type RecordKind =
@@ -52,11 +54,12 @@ export type RecordKind =
   | "admins"
   | "accounts"
   | "servers"
-  | "users";
+  | "users"
+  | "addresses";
 
 const singleKinds = new Set(["config", "heartbeat", "accounts", "servers"]);
 const labelKinds = new Set(["names", "peers", "admins"]);
-const addressKinds = new Set(["leases", "claims"]);
+const addressKinds = new Set(["leases", "claims", "addresses"]);
 
 /**
  * Kind of a key, and the node that writes it (null: a controller); null when no record has such a

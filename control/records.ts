@@ -241,6 +241,15 @@ export interface AdminRecord {
 }
 
 /**
+ * `addresses.<IPv4 address>` in the bucket of secrets: which user has it. Written before his
+ * account says so, by compare-and-set: two controllers give it to one of two.
+ */
+export interface AddressRecord {
+  address: string;
+  user: string;
+}
+
+/**
  * `users.<name>` in the bucket of secrets: an account of a PPTP client. PPTP is insecure by today's
  * standards: whoever reads a call can find the password.
  */

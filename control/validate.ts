@@ -8,6 +8,7 @@ import { form } from "./forms.js";
 import { keyOf, type RecordKind } from "./keys.js";
 import type {
   AccountsRecord,
+  AddressRecord,
   AdminRecord,
   BeatRecord,
   ClaimRecord,
@@ -45,6 +46,7 @@ export interface RecordOfKind {
   accounts: AccountsRecord;
   servers: ServersRecord;
   users: UserRecord;
+  addresses: AddressRecord;
 }
 
 function member(fields: Fields): MemberRecord {
@@ -273,6 +275,10 @@ function user(fields: Fields): UserRecord {
   };
 }
 
+function address(fields: Fields): AddressRecord {
+  return { address: check.address4(fields, "address"), user: check.userName(fields, "user") };
+}
+
 function config(fields: Fields): MeshConfig {
   try {
     return completeConfig(fields);
@@ -296,6 +302,7 @@ const validators: { [kind in RecordKind]: (fields: Fields) => RecordOfKind[kind]
   accounts,
   servers,
   users: user,
+  addresses: address,
 };
 
 /** The key a record belongs under; a record found under another key is refused. */
@@ -315,6 +322,7 @@ function homeOf(kind: RecordKind, record: unknown): string {
     accounts: keyOf.accounts,
     servers: keyOf.servers,
     users: (one: UserRecord) => keyOf.user(one.name),
+    addresses: (one: AddressRecord) => keyOf.address(one.address),
   };
   return homes[kind](record as never);
 }

@@ -25,9 +25,9 @@ export interface Stored<K extends RecordKind> {
 
 const attempts_max = 50;
 /** Kinds in the bucket of secrets. */
-const secretKinds = new Set<RecordKind>(["tokens", "admins", "users"]);
+const secretKinds = new Set<RecordKind>(["tokens", "admins", "users", "addresses"]);
 /** Nobody but controllers has these: what is presented as one is a replay. */
-const neverPresented = new Set<RecordKind>(["tokens", "admins", "heartbeat"]);
+const neverPresented = new Set<RecordKind>(["tokens", "admins", "addresses", "heartbeat"]);
 /** A cluster elects a stream's new leader within 4 to 9 s (measured with 2.9.10). */
 const election_max_ms = 12_000;
 const again_ms = 250;

@@ -9,6 +9,7 @@ import type { MemberRecord, UserRecord } from "../records.js";
 import { type BoxKey, boxKey, derivedKey, openBox } from "../secrets.js";
 import { parseUserSecret, sealUserSecret, type UserSecret } from "../user-secret.js";
 import { type Core, configOf, refuseInHoldOff } from "./core.js";
+import { takenError, UserAddresses } from "./user-addresses.js";
 
 /** As administrators see an account: nothing of its password. */
 export interface UserView extends Omit<UserRecord, "sealed"> {
@@ -27,8 +28,10 @@ export const USER_SECRET_CONTEXT = "user secret";
 export class Users {
   readonly #core: Core;
   readonly #box: BoxKey;
+  readonly #addresses: UserAddresses;
   constructor(core: Core) {
     this.#core = core;
+    this.#addresses = new UserAddresses(core);
     this.#box = boxKey(this.#derived("users box"));
   }
 
@@ -71,8 +74,7 @@ export class Users {
       ...{ name, address: null, expires: null, disabled: false, ...wishes },
       ...{ ...this.#sealed(name, secret), created: now, passwordChanged: now },
     };
-    this.#checkAddress(name, user.address);
-    return this.#change(name, (before) => {
+    return this.#withAddress(name, user.address, (before) => {
       if (before !== null) {
         const what = `there is a user ${name}; "meshd user passwd" or "set" changes it`;
         throw new ControlError("MESHD_NAME_TAKEN", what);
@@ -96,16 +98,42 @@ export class Users {
   }
 
   async set(name: string, change: UserChange): Promise<UserView> {
-    if (change.address !== undefined) this.#checkAddress(name, change.address);
-    return this.#change(name, (user) => ({ ...this.#there(name, user), ...change }));
+    const decide = (user: UserRecord | null) => ({ ...this.#there(name, user), ...change });
+    const { address } = change;
+    if (address === undefined) return this.#change(name, decide);
+    return this.#withAddress(name, address, decide);
   }
 
   async remove(name: string): Promise<{ removed: string }> {
+    let address: string | null = null;
     await this.#write(name, (user) => {
-      this.#there(name, user);
+      address = this.#there(name, user).address;
       return null;
     });
+    await this.#addresses.drop(name, address);
     return { removed: name };
+  }
+
+  /** A change that gives a user an address, or takes his from him (null). */
+  async #withAddress(
+    name: string,
+    address: string | null,
+    decide: (user: UserRecord | null) => UserRecord,
+  ): Promise<UserView> {
+    this.#checkAddress(name, address);
+    const isNew = await this.#addresses.take(name, address);
+    let former: string | null = null;
+    try {
+      const view = await this.#change(name, (user) => {
+        former = user?.address ?? null;
+        return decide(user);
+      });
+      if (former !== address) await this.#addresses.drop(name, former);
+      return view;
+    } catch (error) {
+      if (isNew) await this.#addresses.drop(name, address).catch(() => undefined);
+      throw error;
+    }
   }
 
   #sealed(name: string, secret: UserSecret): Pick<UserRecord, "sealed" | "insecureClear"> {
@@ -168,7 +196,7 @@ export class Users {
     if (address === null) return;
     const why = this.#clashOf(name, address);
     if (why === null) return;
-    throw new ControlError("MESHD_CONFLICT", `${address} ${why}; give user ${name} another`);
+    throw takenError(name, address, why);
   }
 
   #clashOf(name: string, address: string): string | null {

@@ -337,6 +337,38 @@ test("a store that lost the accounts gets them back from a serving node", async 
   });
 });
 
+test("of ten users that two controllers give one address at once, one gets it", async () => {
+  await withMesh({ tls: false }, async (mesh) => {
+    await Promise.all([mesh.controller(), mesh.controller()]);
+    const admin = await mesh.admin();
+    const names = Array.from({ length: 10 }, (_, index) => `u${index}`);
+    await Promise.all(names.map((name) => admin.users.add(name, { ntHash })));
+    const holders = async (address: string) => {
+      const all = (await admin.users.list()).filter((one) => one.address === address);
+      return all.map(({ name }) => name);
+    };
+    for (let round = 0; round < 8; round++) {
+      const address = `10.244.0.${10 + round}`;
+      const codes = await Promise.all(
+        names.map((name) => codeOf(admin.users.set(name, { address }))),
+      );
+      const taken = names.filter((_, index) => codes[index] === "");
+      assert.equal(await holders(address), taken);
+      assert.is(taken.length, 1, `${address}: ${codes.join()}`);
+      assert.is(codes.filter((code) => code === "MESHD_CONFLICT").length, 9);
+    }
+    // What a user had before, and what one who is gone had, is free at once.
+    const [owner = ""] = await holders("10.244.0.17");
+    await admin.users.set(owner, { address: "10.244.0.30" });
+    await admin.users.set("u9", { address: "10.244.0.17" });
+    await admin.users.remove("u9");
+    await admin.users.add("late", { ntHash }, { address: "10.244.0.17" });
+    await admin.users.set("late", { address: null });
+    await admin.users.set("u1", { address: "10.244.0.17" });
+    assert.equal(await holders("10.244.0.17"), ["u1"]);
+  });
+});
+
 test("files of another mesh, or damaged ones, are not believed", async () => {
   await withScene(async ({ mesh, admin, server }) => {
     const dir = stateOf(mesh, "n1");

@@ -56,6 +56,7 @@ export function recordSamples(nodeId: string): [string, object][] {
         ...{ expires: now, disabled: true, created: now, passwordChanged: now },
       },
     ],
+    [keyOf.address("10.244.0.9"), { address: "10.244.0.9", user: "ada.l" }],
     [
       keyOf.token("0123456789abcdef0123456789abcdef"),
       {
