@@ -10,7 +10,7 @@ const WIDTH = 92;
 export function programHelp(): string {
   const rows = Object.entries(COMMANDS).map(([name, entry]) => [name, entry.summary] as const);
   return [
-    "meshd joins Linux hosts into one flat pod network over VXLAN, without a kernel module.\n",
+    "meshd joins Linux hosts into one flat pod network, in user space: no kernel module but tun.\n",
     "Usage: meshd COMMAND [OPTIONS]\n",
     ...columns(rows),
     "\nExample: three commands make a mesh",

@@ -94,11 +94,14 @@ export function durationText(milliseconds: number): string {
   return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
+const MOMENT_MS = 1000;
+
 /** How long ago a time was, "-" when it never was. */
 export function agoText(time: string | null, now: number = Date.now()): string {
   const at = time === null ? Number.NaN : Date.parse(time);
   if (Number.isNaN(at)) return "-";
-  return at > now ? `in ${durationText(at - now)}` : `${durationText(now - at)} ago`;
+  // What was given 30 days a moment ago ends in 30 days.
+  return at > now ? `in ${durationText(at - now + MOMENT_MS)}` : `${durationText(now - at)} ago`;
 }
 
 /** One line on a terminal that says what is being done; silent in a pipe. */

@@ -12,16 +12,7 @@ import {
   shownController,
 } from "./control-here.js";
 import { endsText } from "./ends.js";
-import {
-  agoText,
-  bytesText,
-  count,
-  durationText,
-  fields,
-  print,
-  table,
-  warningLines,
-} from "./output.js";
+import { agoText, bytesText, count, durationText, fields, print, table } from "./output.js";
 import { isLoopback } from "./service/controller-state.js";
 
 export const command: Command = {
@@ -78,7 +69,7 @@ function agentText(status: AgentStatus): string {
   const { node, mesh, underlay, lease, packets, bytes } = status;
   const traffic = (direction: "egress" | "ingress") =>
     `${count(packets[direction], "packet")} (${bytesText(bytes[direction])})`;
-  const lines = fields([
+  return fields([
     ["node", [`${node.name} (${node.state})`, ...andText(node.addresses)].join(", ")],
     ["mesh", `${mesh.name} ${mesh.id}`],
     ["nats", natsText(status)],
@@ -101,9 +92,10 @@ function agentText(status: AgentStatus): string {
     ["received", traffic("ingress")],
     ["drops", status.drops === 0 ? "0" : `${status.drops}; 'meshd drops' says why`],
     ["agent", `${status.version}, process ${status.pid}, started ${agoText(status.startedAt)}`],
+    ...problemRows(status.peers),
+    ...status.refused.map(({ key, reason }) => ["refused", `${key}: ${reason}`] as const),
+    ...status.warnings.map((warning) => ["warning", warning] as const),
   ]);
-  const refused = status.refused.map(({ key, reason }) => `refused     ${key}: ${reason}\n`);
-  return [lines, problemLines(status.peers), ...refused, warningLines(status.warnings)].join("");
 }
 
 /** One text of several, or none of none. */
@@ -202,13 +194,13 @@ function peersSummary({ peers, peersReachable, peersTotal }: AgentStatus): strin
 }
 
 /** A line for each peer with something wrong on the way to it. */
-function problemLines(peers: readonly PeerStatus[]): string {
-  const lines = peers.flatMap(({ name, problem }) => (problem === null ? [] : [[name, problem]]));
-  const shown = lines
-    .slice(0, PROBLEMS_SHOWN)
-    .map(([name, problem]) => `peer        ${name}: ${problem}\n`);
-  const more = lines.length - shown.length;
-  return shown.join("") + (more > 0 ? `peer        ${more} more; see --peers\n` : "");
+function problemRows(peers: readonly PeerStatus[]): (readonly [string, string])[] {
+  const rows = peers.flatMap(({ name, problem }) =>
+    problem === null ? [] : [["peer", `${name}: ${problem}`] as const],
+  );
+  const more = rows.length - PROBLEMS_SHOWN;
+  const last = more > 0 ? [["peer", `${more} more; see --peers`] as const] : [];
+  return [...rows.slice(0, PROBLEMS_SHOWN), ...last];
 }
 
 function workersText({ workers, steering }: AgentStatus): string {

@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { CommandError } from "../../src/cli/command.js";
-import { print } from "../../src/cli/output.js";
+import { agoText, print } from "../../src/cli/output.js";
 import {
   controllerState,
   isLoopback,
@@ -31,6 +31,13 @@ test("no control byte from the mesh reaches a terminal, in text or in an error",
   const { err } = await world.run(["join", "--foreground"], { runAgent });
   assert.is(err, "meshd: endpoints.U?]0;owned??2J\n");
   world.remove();
+});
+
+test("what was given for 30 days a moment ago ends in 30 days", () => {
+  const now = Date.parse("2026-01-01T00:00:00.300Z");
+  assert.is(agoText("2026-01-31T00:00:00.000Z", now), "in 30 d 0 h");
+  assert.is(agoText("2025-12-29T23:59:59.000Z", now), "2 d 0 h ago");
+  assert.is(agoText(null, now), "-");
 });
 
 test("a server that others reach is said not to be encrypted, by status too", async () => {
