@@ -79,8 +79,10 @@ async function captured(at: Guest, body: () => Promise<void> | void): Promise<vo
     await capture.started();
     await body();
     await capture.stop();
-    assert.ok(capture.frames("vxlan.vni == 1").length > 20, "the tunnel was captured");
-    assert.equal(capture.frames(wrongFrames(at.address)), []);
+    const wrong = wrongFrames(at.address);
+    const [tunnel = 0, faulty] = capture.counts(["vxlan.vni == 1", wrong]);
+    assert.ok(tunnel > 20, "the tunnel was captured");
+    capture.assertNone([wrong], [faulty]);
   } finally {
     capture.remove();
   }

@@ -101,14 +101,16 @@ async function assertCleanWire(mesh: Mesh, options: PairOptions): Promise<void> 
     }
     await wire.stop();
     const senders = [a, b].flatMap(({ overlay }) => [overlay[4], overlay[6]]);
-    assert.equal(wire.frames(wrongFrames(...senders)), []);
     const inside = INSIDE[protocol];
     const header = options.family === 6 ? 40 : 20;
     const outer = options.family === 6 ? `ipv6.plen == ${1500 - header}` : "ip.len == 1500";
-    const full = wire.frames(`${inside} && tcp && ${outer}`).length;
+    const wrong = [wrongFrames(...senders)];
+    if (RECORDED[protocol] === undefined) {
+      wrong.push("udp.checksum.status == 0 || udp.checksum == 0");
+    }
+    const [full = 0, ...others] = wire.counts([`${inside} && tcp && ${outer}`, ...wrong]);
+    wire.assertNone(wrong, others);
     assert.ok(full > 1000, `${full} full-size segments`);
-    const unsummed = "udp.checksum.status == 0 || udp.checksum == 0";
-    if (RECORDED[protocol] === undefined) assert.is(wire.frames(unsummed).length, 0);
   } finally {
     wire.remove();
   }

@@ -120,14 +120,30 @@ export class Capture {
     return misread === 0 ? counts : this.#count(this.#misreadPorts(), filters);
   }
 
+  /**
+   * Fails when a frame matches, and shows the first ones. For the counts that `counts` gave of the
+   * same filters.
+   */
+  assertNone(filters: readonly string[], counts: readonly (number | undefined)[]): void {
+    for (const [index, filter] of filters.entries()) {
+      if (counts[index] === 0) continue;
+      const shown = this.frames(filter).slice(0, 5);
+      throw new Error(`${counts[index]} frames match ${filter}:\n${shown.join("\n")}`);
+    }
+  }
+
   #count(misread: readonly string[], filters: readonly string[]): number[] {
     const comma = filters.find((filter) => filter.includes(","));
     if (comma !== undefined) throw new Error(`a comma ends a filter here: ${comma}`);
     const statistics = ["-q", "-z", ["io,stat,0", ...filters].join(",")];
     const row = tshark([...this.#reading(misread), ...statistics]).find((l) => l.includes("<>"));
-    // "| 0.000 <> 8.752 | FRAMES | BYTES | FRAMES | BYTES |"; no row: no frame at all.
-    const cells = row?.split("|").slice(2).map(Number) ?? [];
-    return filters.map((_, index) => cells[2 * index] ?? 0);
+    // "| 0.000 <> 8.752 | FRAMES | BYTES | FRAMES | BYTES |", and an empty column or two.
+    const cells = row?.split("|").slice(2) ?? [];
+    return filters.map((filter, index) => {
+      const frames = /^ *(\d+) *$/.exec(cells[2 * index] ?? "")?.[1];
+      if (frames === undefined) throw new Error(`not counted: ${filter}`);
+      return Number(frames);
+    });
   }
 
   /** How tshark is to read the file. */
