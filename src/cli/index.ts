@@ -132,6 +132,15 @@ function report(error: unknown, argv: readonly string[], context: Context): numb
   return isUsage ? EXIT_USAGE : EXIT_FAILED;
 }
 
+/** What is wrong with a file that somebody named, and what to do. */
+const FILE_ERRORS: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file or folder; check the path",
+  EEXIST: "this is there already; move it away, or name another",
+  ENOTDIR: "a part of this path is no folder; check it",
+  EISDIR: "this is a folder; name a file in it",
+  EROFS: "the disk cannot be written to (read-only); choose another place",
+};
+
 function describe(error: unknown): { code: string; message: string } {
   if (!(error instanceof Error)) return { code: "MESHD_FAILED", message: String(error) };
   const { code, path } = error as NodeJS.ErrnoException;
@@ -139,6 +148,8 @@ function describe(error: unknown): { code: string; message: string } {
     const message = `${path} is not open to this user; try again as root`;
     return { code: "MESHD_PERMISSION", message };
   }
+  const plain = path === undefined ? undefined : FILE_ERRORS[code ?? ""];
+  if (plain !== undefined) return { code: "MESHD_FILE", message: `${path}: ${plain}` };
   const message = error.message.replace(/\s*\n\s*/g, " ");
   // A code of the system's or of a library's is no promise of ours; it stands in the message.
   return { code: code?.startsWith("MESHD_") ? code : "MESHD_FAILED", message };

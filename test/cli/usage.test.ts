@@ -174,6 +174,22 @@ test("a damaged state of a controller that runs is an error that says what to do
   assert.match(err, /controller.json is damaged: run 'meshd down', then 'meshd up'/);
 });
 
+test("a file that is not there, or is a folder, is named with what to do", async ({ world }) => {
+  const none = join(world.dir, "none", "file");
+  for (const words of [
+    ["sysdump", "--output", none],
+    ["admin", "take", none],
+  ]) {
+    const { code, err } = await world.run(words);
+    assert.is(code, 1, words.join(" "));
+    assert.match(err, /^meshd: .*none\/file.*check the path\n$/);
+  }
+  const below = join(world.dir, "file", "below");
+  writeFileSync(join(world.dir, "file"), "");
+  const { err } = await world.run(["sysdump", "--output", below]);
+  assert.match(err, /file\/below: a part of this path is no folder; check it\n$/);
+});
+
 test("with --json an error is on standard output as well, with its code", async ({ world }) => {
   const { code, json, err } = await world.run(["status", "--json"]);
   assert.is(code, 1);
