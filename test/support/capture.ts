@@ -1,9 +1,9 @@
 // tcpdump of the tunnel's packets in a namespace, judged by tshark.
 import { type ChildProcess, execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { isIPv6 } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { clearDirectory, makeDirectory } from "./ends.js";
 import { runSync, spawnIn, until } from "./netns.js";
 
 /** UDP port that tshark reads as VXLAN. */
@@ -71,7 +71,7 @@ function withoutGuesses(): string[] {
 }
 
 export class Capture {
-  readonly #folder = mkdtempSync(join(tmpdir(), "meshd-capture-"));
+  readonly #folder = makeDirectory("capture");
   readonly file = join(this.#folder, "frames.pcap");
   readonly #child: ChildProcess;
   /** Of the whole file: kept once the capture is over. */
@@ -176,6 +176,6 @@ export class Capture {
 
   remove(): void {
     this.#child.kill("SIGKILL");
-    rmSync(this.#folder, { recursive: true, force: true });
+    clearDirectory(this.#folder);
   }
 }
