@@ -8,6 +8,7 @@ import type { ClusterStatus } from "./controller/cluster-status.js";
 import type { RevokedToken } from "./controller/requests.js";
 import type { StoreView } from "./controller/store-view.js";
 import type { MadeToken, TokenOptions, TokenView } from "./controller/tokens.js";
+import type { TrustReport } from "./controller/trust.js";
 import {
   boxKeyProof,
   USER_SECRET_CONTEXT,
@@ -15,6 +16,7 @@ import {
   type UserView,
 } from "./controller/users.js";
 import type { LeaseFinding, LeaseView, NodeView, RouteView } from "./controller/views.js";
+import { open } from "./envelope.js";
 import { ControlError } from "./errors.js";
 import { writeSecretFile } from "./files.js";
 import {
@@ -23,10 +25,14 @@ import {
   grantText,
   isHalfOver,
   type Mesh,
+  type MeshPlace,
   placeBlock,
+  readPlace,
   seedIn,
 } from "./founding/index.js";
+import { keyOf } from "./keys.js";
 import {
+  Bucket,
   createKey,
   credentialsText,
   Link,
@@ -36,7 +42,7 @@ import {
   type User,
   verifySignature,
 } from "./nats/index.js";
-import type { PeerRecord, Refusal } from "./records.js";
+import type { PeerRecord, Refusal, TrustRecord } from "./records.js";
 import { type AdminRole, leastRoleOf } from "./roles.js";
 import { isBoxPublicKey, sealFor } from "./secrets.js";
 import type { MeshConfig } from "./settings.js";
@@ -108,8 +114,8 @@ export class AdminClient {
   }
 
   static async connect(options: AdminOptions): Promise<AdminClient> {
-    const user = await readFile(options.credentials, "utf8")
-      .then(parseCredentials)
+    const [user, place] = await readFile(options.credentials, "utf8")
+      .then((text) => [parseCredentials(text), readPlace(text)] as const)
       .catch((cause: unknown) => {
         const what =
           `credentials ${options.credentials} cannot be read; run this on the mesh's first ` +
@@ -125,7 +131,8 @@ export class AdminClient {
     });
     const name = readUserJwt(user.jwt)?.name ?? "";
     const client = new AdminClient(link, options, name);
-    if (isHalfOver(user.jwt)) await client.#renew(options.credentials, user);
+    const isOld = isHalfOver(user.jwt) || (place && (await client.#isSuperseded(user.jwt, place)));
+    if (isOld) await client.#renew(options.credentials, user);
     return client;
   }
 
@@ -134,6 +141,17 @@ export class AdminClient {
     const { servers, ca, adminCredentials: credentials, name, meshId, grantKey } = mesh;
     const trust = { meshId, grantKey };
     return AdminClient.connect({ servers, ca, credentials, mesh: name, trust });
+  }
+
+  /** Whether keys of the mesh changed since the file was written. */
+  async #isSuperseded(jwt: string, { meshId, grantKey, ca }: MeshPlace): Promise<boolean> {
+    const bucket = new Bucket(this.#link, subjectsOf(this.#mesh).bucket);
+    const entry = await bucket.get(keyOf.trust()).catch(() => null);
+    const trust = entry && open({ meshId, grantKey }, keyOf.trust(), entry.value);
+    if (trust === null || typeof trust === "string" || trust.record === null) return false;
+    const { authorities, signers } = trust.record as TrustRecord;
+    const isOther = ca !== undefined && ca !== authorities.join("");
+    return isOther || readUserJwt(jwt)?.issuer !== signers[0];
   }
 
   /** Credentials past half of their time are renewed in their file; what fails is tried again. */
@@ -290,6 +308,9 @@ export class AdminClient {
 
   /** Which servers and controllers live. */
   readonly cluster = { status: () => this.#ask<ClusterStatus>("cluster.status") };
+
+  /** How far a change of the mesh's keys has come. */
+  readonly keys = { report: () => this.#ask<TrustReport>("keys.report") };
 
   readonly routes = { list: () => this.#ask<RouteView[]>("routes.list") };
 

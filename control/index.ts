@@ -20,6 +20,7 @@ export type { ControllerOptions } from "./controller/options.js";
 export { isJetStreamOff } from "./controller/server-views.js";
 export type { StoreView } from "./controller/store-view.js";
 export type { TokenOptions, TokenView } from "./controller/tokens.js";
+export type { TrustReport } from "./controller/trust.js";
 export type { UserChange, UserView } from "./controller/users.js";
 export type { LeaseFinding, LeaseView, NodeView, RouteView } from "./controller/views.js";
 export { ControlError, type ControlErrorCode, type ControlLog } from "./errors.js";
@@ -80,6 +81,7 @@ export { type Membership, readMembership, writeMembership } from "./membership.j
 export type * from "./records.js";
 export { FORMS_MAX, roles } from "./records.js";
 export { type AdminRole, adminRoles } from "./roles.js";
+export { type Rotatable, type RotationStep, rotatable, rotate } from "./rotation.js";
 export { checkSetting, completeConfig, tunnelPortOf } from "./setting-rules.js";
 export { defaultConfig, type MeshConfig, type SettingName } from "./settings.js";
 export {

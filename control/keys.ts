@@ -34,6 +34,7 @@ export const keyOf = {
   admin: (name: string) => `admins.${name}`,
   accounts: () => "accounts",
   servers: () => "servers",
+  trust: () => "trust",
   /** A dot would begin another part of the key; "=" is in no name. */
   user: (name: string) => `users.${name.replaceAll(".", "=")}`,
   /** Of a user: an IPv4 address. */
@@ -54,10 +55,11 @@ export type RecordKind =
   | "admins"
   | "accounts"
   | "servers"
+  | "trust"
   | "users"
   | "addresses";
 
-const singleKinds = new Set(["config", "heartbeat", "accounts", "servers"]);
+const singleKinds = new Set(["config", "heartbeat", "accounts", "servers", "trust"]);
 const labelKinds = new Set(["names", "peers", "admins"]);
 const addressKinds = new Set(["leases", "claims", "addresses"]);
 

@@ -5,7 +5,7 @@ import { ControlError } from "./errors.js";
 import { readTextFile, writeSecretFile } from "./files.js";
 import { isLabel, keyOf } from "./keys.js";
 import type { Ledger } from "./ledger.js";
-import { isPublicKey } from "./nats/index.js";
+import { isPublicKey, readUserJwt } from "./nats/index.js";
 import { completeConfig } from "./setting-rules.js";
 import type { MeshConfig } from "./settings.js";
 
@@ -77,6 +77,25 @@ export function checkMembership(value: unknown): Membership {
   // Whom to believe is never said by who is to be believed.
   const { ca: _, ...rest } = fields;
   return { ...rest, config: completeConfig({ ...fields.config }) };
+}
+
+/**
+ * A membership with the CAs that the mesh's grant key names now; the same one when it has them
+ * already. One that knows none stays so: only a token brings the first.
+ */
+export function withTrustOf(ledger: Ledger, membership: Membership): Membership {
+  const record = ledger.get<"trust">(keyOf.trust())?.record;
+  const ca = record?.authorities.join("") ?? "";
+  const isSame = ca === "" || membership.ca === undefined || membership.ca === ca;
+  return isSame ? membership : { ...membership, ca };
+}
+
+/** Whether a membership is as the record of trust wants it; its serial, 0 when not or without. */
+export function trustTaken(ledger: Ledger, membership: Membership): number {
+  const held = ledger.get<"trust">(keyOf.trust());
+  if (!held?.record) return 0;
+  const isSigned = readUserJwt(membership.jwt)?.issuer === held.record.signers[0];
+  return isSigned && withTrustOf(ledger, membership) === membership ? held.serial : 0;
 }
 
 /** A membership with the servers that the mesh has now; the same one when it has them already. */

@@ -89,6 +89,7 @@ export function controllerPermissions(mesh: string, key: string): Permissions {
       `$KV.${subjects.bucket}.heartbeat`,
       `$KV.${subjects.bucket}.accounts`,
       `$KV.${subjects.bucket}.servers`,
+      `$KV.${subjects.bucket}.trust`,
       ...kinds.map((kind) => `$KV.${subjects.bucket}.${kind}.*`),
       `$KV.${subjects.secrets}.>`,
       subjects.creation,

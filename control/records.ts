@@ -276,6 +276,17 @@ export interface AccountsRecord {
   latest: number;
 }
 
+/**
+ * `trust`: whom members believe while keys of the mesh change. Absent: none ever did, and what a
+ * member got when it joined counts.
+ */
+export interface TrustRecord {
+  /** PEM of the CAs of servers, one each, the one that signs first; [] in a mesh without. */
+  authorities: string[];
+  /** Keys of the account whose credentials are taken, the one that signs first. */
+  signers: string[];
+}
+
 /** `servers`: where NATS is, so that members hear of a change and find it after a restart. */
 export interface ServersRecord {
   /** Rises with each change of the list. */

@@ -9,7 +9,7 @@ export type AdminRole = (typeof adminRoles)[number];
 const readings = [
   ...["nodes.list", "nodes.show", "leases.list", "leases.audit", "tokens.list", "peers.list"],
   ...["users.list", "users.key", "config.get", "routes.list", "records.refused", "admins.list"],
-  ...["store.report", "cluster.status"],
+  ...["store.report", "cluster.status", "keys.report"],
 ];
 
 /** The daily work. */

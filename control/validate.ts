@@ -6,6 +6,7 @@ import { type Fields, fieldsOf, Refused, refuse } from "./check.js";
 import { parsePrefix, prefixHolds } from "./cidr.js";
 import { form } from "./forms.js";
 import { keyOf, type RecordKind } from "./keys.js";
+import { isPublicKey } from "./nats/index.js";
 import type {
   AccountsRecord,
   AddressRecord,
@@ -20,12 +21,14 @@ import type {
   PeerRecord,
   ServersRecord,
   TokenRecord,
+  TrustRecord,
   UserRecord,
 } from "./records.js";
 import { FORMS_MAX } from "./records.js";
 import { adminRoles } from "./roles.js";
 import { completeConfig } from "./setting-rules.js";
 import type { MeshConfig } from "./settings.js";
+import { pemBlocks } from "./tls/index.js";
 
 const epoch_max = Number.MAX_SAFE_INTEGER;
 const memberStates = ["active", "draining", "removed"] as const;
@@ -45,6 +48,7 @@ export interface RecordOfKind {
   admins: AdminRecord;
   accounts: AccountsRecord;
   servers: ServersRecord;
+  trust: TrustRecord;
   users: UserRecord;
   addresses: AddressRecord;
 }
@@ -262,6 +266,25 @@ function servers(fields: Fields): ServersRecord {
   };
 }
 
+function trust(fields: Fields): TrustRecord {
+  const signer = (all: Fields, at: string) => {
+    const key = all[at];
+    return isPublicKey(key, "A") ? key : refuse(at, key, "a public key of an account");
+  };
+  const signers = check.list(fields, "signers", trusted_max, signer);
+  if (signers.length === 0) refuse("signers", signers, "at least one key");
+  return { authorities: check.list(fields, "authorities", trusted_max, authority), signers };
+}
+
+/** Old and new ones of a change, and of one that was given up half-way. */
+const trusted_max = 4;
+
+function authority(fields: Fields, at: string): string {
+  const pem = check.text(fields, at, 8_192);
+  const [block, ...more] = pemBlocks(pem);
+  return block === pem && more.length === 0 ? pem : refuse(at, pem.slice(0, 40), "a certificate");
+}
+
 function user(fields: Fields): UserRecord {
   return {
     name: check.userName(fields, "name"),
@@ -301,6 +324,7 @@ const validators: { [kind in RecordKind]: (fields: Fields) => RecordOfKind[kind]
   admins: admin,
   accounts,
   servers,
+  trust,
   users: user,
   addresses: address,
 };
@@ -321,6 +345,7 @@ function homeOf(kind: RecordKind, record: unknown): string {
     admins: (one: AdminRecord) => keyOf.admin(one.name),
     accounts: keyOf.accounts,
     servers: keyOf.servers,
+    trust: keyOf.trust,
     users: (one: UserRecord) => keyOf.user(one.name),
     addresses: (one: AddressRecord) => keyOf.address(one.address),
   };

@@ -249,7 +249,8 @@ export class Admins {
     const claims = readUserJwt(own.jwt);
     const ends = claims?.expires ?? null;
     const { jwt } = await this.#made(held);
-    const isAsOld = claims?.since === readUserJwt(jwt)?.since;
+    const made = readUserJwt(jwt);
+    const isAsOld = claims?.since === made?.since && claims?.issuer === made?.issuer;
     const isAsLong = ends !== null || held.lasts_s === null;
     const isAsToday = haveSameRights(own.jwt, jwt) && isAsLong && isAsOld;
     if (isAsToday && !isHalfOver(own.jwt)) return;

@@ -18,7 +18,7 @@ import {
 import { keyOf, parseKey } from "../keys.js";
 import { Ledger } from "../ledger.js";
 import { View } from "../member/index.js";
-import { type Entry, Link, parseCredentials, serve, signingKey } from "../nats/index.js";
+import { type Entry, Link, parseCredentials, serve, signingKey, type User } from "../nats/index.js";
 import { inboxOf, isOwnReply, serviceName, subjectsOf } from "../subjects.js";
 import { whoRuns } from "../twins.js";
 import { Admins } from "./admins.js";
@@ -45,6 +45,7 @@ import { Revocation } from "./revocation.js";
 import { Servers } from "./servers.js";
 import { bucketsOf, Store } from "./store.js";
 import { Tokens } from "./tokens.js";
+import { TrustKeeper } from "./trust.js";
 import { Users } from "./users.js";
 import { Roster } from "./views.js";
 
@@ -66,6 +67,7 @@ export class Controller {
   readonly #admins: Admins;
   readonly #revocation: Revocation;
   readonly #servers: Servers;
+  readonly #trust: TrustKeeper;
   readonly #roster = new Roster();
   readonly #colleagues: Colleagues;
   readonly #owed = new Set<string>();
@@ -76,7 +78,13 @@ export class Controller {
   readonly #heart: Heart;
   #stopService: (() => Promise<void>) | null = null;
 
-  private constructor(options: ControllerOptions, secrets: MeshSecrets, link: Link, id: string) {
+  private constructor(
+    options: ControllerOptions,
+    secrets: MeshSecrets,
+    link: Link,
+    user: User,
+    id: string,
+  ) {
     const { mesh, log = () => undefined } = options;
     this.#options = options;
     this.#link = link;
@@ -128,6 +136,8 @@ export class Controller {
     this.#housekeeping = new Housekeeping(this.#members, owe, log, options.tidy_ms);
     this.#users = new Users(this.#core);
     this.#admins = new Admins(this.#core);
+    const parts = { core: this.#core, revocation: this.#revocation, admins: this.#admins };
+    this.#trust = new TrustKeeper({ ...parts, mesh, user });
   }
 
   /**
@@ -148,7 +158,7 @@ export class Controller {
       inbox: inboxOf.controller(id),
       name: `meshd controller of ${mesh.name}`,
     });
-    const controller = new Controller(options, secrets, link, id);
+    const controller = new Controller(options, secrets, link, user, id);
     try {
       await controller.#start(timeout_ms);
       return controller;
@@ -244,6 +254,7 @@ export class Controller {
   async #oweAgain(): Promise<void> {
     if (!this.#link.connected) return;
     await this.#users.announce();
+    await this.#trust.follow();
     // Each once: of a time that lies ahead, as a wrong clock wrote it, nothing is ever enough.
     const all = owedRevocations(this.#core, this.#admins, this.#members);
     const owed = all.filter(({ key, since_s }) => {
@@ -264,6 +275,7 @@ export class Controller {
     mesh.on("entry", (entry: Entry, applied: string) => {
       this.#core.leases.rests.heard(entry);
       if (entry.key === keyOf.servers()) this.#servers.follow();
+      if (entry.key === keyOf.trust()) void this.#trust.follow();
       const place = applied === "changed" ? parseKey(entry.key) : null;
       if (place?.kind === "nodes" && place.writer) void this.#followNode(place.writer);
     });
@@ -288,10 +300,10 @@ export class Controller {
     const { credentials_s = 30 * 86_400 } = this.#options;
     const admission = new Admission(this.#core, this.#members, tokens, credentials_s);
     const { name, meshId } = this.#core.mesh;
-    this.#link.subscribe(subjectsOf(name).heartbeat("*"), ({ subject, reply }) => {
+    this.#link.subscribe(subjectsOf(name).heartbeat("*"), ({ subject, reply, text }) => {
       const nodeId = subject.split(".").at(-1) ?? "";
       // The server delivers here what any member says, but under reply subjects of its own.
-      if (isOwnReply(reply, inboxOf.node(nodeId))) this.#roster.hear(nodeId);
+      if (isOwnReply(reply, inboxOf.node(nodeId))) this.#roster.hear(nodeId, text);
     });
     this.#colleagues.begin();
     this.#stopService = await serve(this.#link, {

@@ -16,6 +16,7 @@ import { grantPrefix, refuseEndpoint, refuseOverlap } from "./prefixes.js";
 import { changeSetting } from "./settings.js";
 import { storeView } from "./store-view.js";
 import type { Tokens, TokenView } from "./tokens.js";
+import { trustReport } from "./trust.js";
 import { auditLeases, leaseViews, nodeView, type Roster, routeViews } from "./views.js";
 
 /** Far longer than a change takes to every controller. */
@@ -40,6 +41,7 @@ export function adminRequests(
     "config.set": async (fields) =>
       changeSetting(core, check.text(fields, "name"), fields.value ?? null),
     "routes.list": async () => routeViews(core),
+    "keys.report": async () => trustReport(core, roster),
     "records.refused": async () => core.store.ledgers.mesh.snapshot().refused,
   };
 }

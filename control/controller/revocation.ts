@@ -34,8 +34,11 @@ export class Revocation {
   #link: Link | null = null;
   #failures = 0;
   #ended = false;
-  /** The servers' account JWT was seen to have this version's limits. */
+  /** The servers' account JWT was seen to have this version's limits and the wanted signers. */
   #isOfToday = false;
+  /** Keys whose users the servers are to take; null: those that they take. */
+  #signers: string[] | null = null;
+  #whenTaken: () => void = () => undefined;
 
   constructor(
     mesh: Mesh,
@@ -99,10 +102,26 @@ export class Revocation {
       });
   }
 
+  /** Has the servers take the users of these keys and of no others; `taken`: they do. */
+  expect(signers: string[], taken: () => void): void {
+    this.#whenTaken = taken;
+    const isTaken = this.#isOfToday && isSameSet(this.#signers ?? [], signers);
+    if (isTaken || !this.#canSign) {
+      taken();
+      return;
+    }
+    this.#signers = signers;
+    this.#isOfToday = false;
+    this.#work();
+  }
+
+  get #canSign(): boolean {
+    return this.#secrets.operator !== null && this.#secrets.system !== null;
+  }
+
   /** Who cannot sign has nothing to look at, as long as nothing is to be revoked. */
   #isDue(): boolean {
-    const canSign = this.#secrets.operator !== null && this.#secrets.system !== null;
-    return this.#waiting.size + this.#owed.size > 0 || (canSign && !this.#isOfToday);
+    return this.#waiting.size + this.#owed.size > 0 || (this.#canSign && !this.#isOfToday);
   }
 
   /** A failure in a row doubles the wait: a key that is missing must not fill the log. */
@@ -144,7 +163,9 @@ export class Revocation {
     const subject = `$SYS.REQ.ACCOUNT.${mesh.accountKey}.CLAIMS.LOOKUP`;
     const { text } = await link.request(subject, "", 5_000);
     const current = readAccountJwt(text);
-    this.#isOfToday = hasBucketLimits(text);
+    const known = current.signers.length > 0 ? current.signers : [secrets.signer.publicKey];
+    const signers = this.#signers ?? known;
+    this.#isOfToday = hasBucketLimits(text) && isSameSet(current.signers, signers);
     const owed = [...this.#owed]
       .filter(([key, { since_s }]) => (current.revoked[key] ?? -1) < since_s)
       .map(([key, { at_s }]) => [key, at_s] as const);
@@ -156,6 +177,7 @@ export class Revocation {
     }
     if (batch.size === 0 && this.#isOfToday) {
       this.#owed.clear();
+      this.#whenTaken();
       return;
     }
     const revoked = Object.fromEntries([...this.#revoked, ...batch]);
@@ -163,7 +185,7 @@ export class Revocation {
     const jwt = await accountJwt({
       name: mesh.name,
       key: mesh.accountKey,
-      signers: [secrets.signer.publicKey],
+      signers,
       jetStream: true,
       revoked,
       // Servers keep the younger of two JWTs, by whole seconds, and clocks differ.
@@ -179,7 +201,13 @@ export class Revocation {
       // look again.
       this.#owed.set(key, { since_s: at, at_s: at });
     }
-    this.#isOfToday = true;
+    // Other keys may have been asked for meanwhile: those come with the next look.
+    this.#isOfToday = isSameSet(signers, this.#signers ?? signers);
+    if (this.#isOfToday) this.#whenTaken();
     if (batch.size > 0) this.#log("credentials-revoked", { keys: [...batch.keys()] });
   }
+}
+
+function isSameSet(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((one) => b.includes(one));
 }

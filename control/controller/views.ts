@@ -74,8 +74,16 @@ const online_ms = 15_000;
 /** When each node was last heard, by this controller. */
 export class Roster {
   readonly #heard = new Map<string, number>();
-  hear(nodeId: string): void {
+  readonly #trust = new Map<string, number>();
+  /** `text`: what its heartbeat says. */
+  hear(nodeId: string, text: string): void {
     this.#heard.set(nodeId, performance.now());
+    const trust = /"trust":(\d{1,16})/.exec(text)?.[1];
+    if (trust !== undefined) this.#trust.set(nodeId, Number(trust));
+  }
+  /** Serial of the record of trust that it has taken, 0 when it has not said so. */
+  trustOf(nodeId: string): number {
+    return this.#trust.get(nodeId) ?? 0;
   }
   lastSeen(nodeId: string): { lastSeen: string | null; online: boolean } {
     const at = this.#heard.get(nodeId);

@@ -88,8 +88,8 @@ export function isHalfOver(jwt: string): boolean {
 }
 
 /**
- * Gives the controller's credentials of a mesh that an earlier version made the rights of this one;
- * their key stays. True when they were changed. (Those of the first administrator: admins.ts, by a
+ * Gives the controller's credentials of a mesh the rights of this version, by this key; theirs
+ * stays. True when they were changed. (Those of the first administrator: admins.ts, by a
  * controller that runs and knows whether he was removed.)
  */
 export async function renewControllerRights(mesh: Mesh, signer: SigningKey): Promise<boolean> {
@@ -100,7 +100,8 @@ export async function renewControllerRights(mesh: Mesh, signer: SigningKey): Pro
   const key = signingKey(seed).publicKey;
   const user = { name: "controller", key, account: mesh.accountKey, signer };
   const now = await userJwt({ ...user, permissions: controllerPermissions(mesh.name, key) });
-  if (haveSameRights(jwt, now)) return false;
+  const isSigned = readUserJwt(jwt)?.issuer === signer.publicKey;
+  if (isSigned && haveSameRights(jwt, now)) return false;
   await writeSecretFile(path, credentialsText(now, seed));
   return true;
 }

@@ -22,6 +22,7 @@ export {
   FIRST_ADMIN,
   grantText,
   isHalfOver,
+  renewControllerRights,
   seedIn,
   writeUser,
 } from "./credentials.js";
@@ -58,3 +59,4 @@ export {
   natsServerConfig,
   tlsBlock,
 } from "./server-config.js";
+export { nextSigner, prepareSigner, promoteSigner, readSigners, writeSigners } from "./signers.js";

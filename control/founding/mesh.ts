@@ -167,7 +167,7 @@ async function writeKeys(
     lasts_s: ADMIN_LASTS_S,
     permissions: (key) => adminPermissions(start.name, { name: FIRST_ADMIN, key, role: "admin" }),
   });
-  await writeSecretFile(join(dir, files.mesh), `${JSON.stringify(contents, null, 2)}\n`);
+  await writeMeshFile(dir, contents);
 }
 
 /** For this room alone. */
@@ -199,11 +199,15 @@ export async function loadMesh(dir: string): Promise<Mesh> {
   return { dir, meshId, name, servers, accountKey, grantKey, config, ...rest };
 }
 
+/** For this room alone. */
+export async function writeMeshFile(dir: string, contents: MeshFile): Promise<void> {
+  await writeSecretFile(join(dir, files.mesh), `${JSON.stringify(contents, null, 2)}\n`);
+}
+
 /** Changes the server URLs that tokens and sessions get from now on. */
 export async function setMeshServers(dir: string, servers: string[]): Promise<Mesh> {
   const contents = await readMeshFile(dir);
-  const changed = `${JSON.stringify({ ...contents, servers }, null, 2)}\n`;
-  await writeSecretFile(join(dir, files.mesh), changed);
+  await writeMeshFile(dir, { ...contents, servers });
   return loadMesh(dir);
 }
 

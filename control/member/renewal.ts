@@ -29,6 +29,8 @@ export class Renewal {
   readonly #options: RenewalOptions;
   #renewing: Promise<Membership> | null = null;
   #triedAt = Number.NEGATIVE_INFINITY;
+  /** Key that is to sign the credentials, and from when on that is asked for. */
+  #signer: { key: string; from: number } | null = null;
   /** Controllers' clock against this host's. */
   #ahead_ms = 0;
 
@@ -42,12 +44,29 @@ export class Renewal {
     if (!Number.isNaN(heard_ms)) this.#ahead_ms = heard_ms - Date.now();
   }
 
-  /** Renews at half-life; the connection takes the new credentials when it is made anew. */
+  /**
+   * The mesh's credentials are signed by this key from now on: others are renewed soon, not those
+   * of all members at once.
+   */
+  follow(key: string, spread_ms: number): void {
+    if (this.#signer?.key === key) return;
+    this.#signer = { key, from: performance.now() + Math.random() * spread_ms };
+  }
+
+  #isSuperseded(issuer: string): boolean {
+    if (this.#signer === null || this.#signer.key === issuer) return false;
+    return performance.now() >= this.#signer.from;
+  }
+
+  /**
+   * Renews at half-life, or when another key signs; the connection takes the new credentials when
+   * it is made anew.
+   */
   check(): void {
     const jwt = readUserJwt(this.#options.membership().jwt);
     if (!jwt || jwt.expires === null) return;
     const half_ms = ((jwt.expires + jwt.issued) / 2) * 1000;
-    if (this.#now() < half_ms) return;
+    if (this.#now() < half_ms && !this.#isSuperseded(jwt.issuer)) return;
     const pause_ms = ((jwt.expires - jwt.issued) * 1000) / pause_share;
     if (performance.now() - this.#triedAt < Math.min(pause_ms, pause_max_ms)) return;
     this.#triedAt = performance.now();

@@ -7,7 +7,7 @@ import { ControlError } from "../errors.js";
 import { endsOf } from "../founding/index.js";
 import { keyOf } from "../keys.js";
 import { Ledger } from "../ledger.js";
-import { type Membership, withServersOf } from "../membership.js";
+import { type Membership, trustTaken, withServersOf, withTrustOf } from "../membership.js";
 import { Bucket, type Link, signingKey } from "../nats/index.js";
 import type { MeshSnapshot } from "../records.js";
 import { inboxOf, subjectsOf } from "../subjects.js";
@@ -254,6 +254,7 @@ export class MemberSession extends EventEmitter {
     });
     this.#view.on("entry", ({ key }: { key: string }) => {
       if (key === keyOf.servers()) this.#take(withServersOf(this.#ledger, this.#membership));
+      if (key === keyOf.trust()) this.#followTrust();
       if (key === keyOf.accounts()) this.#confidences.follow();
       if (key === keyOf.heartbeat() && !this.#view.isListing) this.#hearBeat();
     });
@@ -340,8 +341,18 @@ export class MemberSession extends EventEmitter {
   #beat(): void {
     if (!this.#link?.connected) return;
     const subject = subjectsOf(this.#membership.mesh).heartbeat(this.nodeId);
-    this.#link.publish(subject, JSON.stringify({ time: new Date() }), `${this.#link.inbox}.beat`);
+    const trust = trustTaken(this.#ledger, this.#membership);
+    const beat = { time: new Date(), ...(trust > 0 ? { trust } : {}) };
+    this.#link.publish(subject, JSON.stringify(beat), `${this.#link.inbox}.beat`);
     this.#renewal.check();
+  }
+
+  /** Keys of the mesh change: the CAs at once, credentials in a while. */
+  #followTrust(): void {
+    this.#take(this.#membership);
+    const [signer] = this.#ledger.get<"trust">(keyOf.trust())?.record?.signers ?? [];
+    const { heartbeat_ms = defaults.heartbeat_ms } = this.#options;
+    if (signer !== undefined) this.#renewal.follow(signer, 4 * heartbeat_ms);
   }
 
   #hearBeat(): void {
@@ -370,7 +381,8 @@ export class MemberSession extends EventEmitter {
     }
   }
 
-  #take(renewed: Membership): void {
+  #take(given: Membership): void {
+    const renewed = withTrustOf(this.#ledger, given);
     if (renewed === this.#membership) return;
     if (`${renewed.servers}` !== `${this.#membership.servers}`) this.#link?.endSoon();
     this.#membership = renewed;

@@ -122,6 +122,8 @@ interface UserClaims {
   issued: number;
   /** What a revocation is compared with. */
   since: number;
+  /** Key that signed it. */
+  issuer: string;
 }
 
 /**
@@ -132,11 +134,13 @@ interface UserClaims {
 export function readUserJwt(jwt: string): UserClaims | null {
   try {
     const body = Buffer.from(jwt.split(".")[1] ?? "", "base64url").toString("utf8");
-    const { sub, name, iat, exp, given } = JSON.parse(body) as Record<string, unknown>;
+    const { sub, iss, name, iat, exp, given } = JSON.parse(body) as Record<string, unknown>;
     if (!isPublicKey(sub, "U") || typeof iat !== "number") return null;
     const expires = typeof exp === "number" ? exp : null;
     const issued = typeof given === "number" ? given : iat;
-    return { key: sub, name: typeof name === "string" ? name : "", expires, issued, since: iat };
+    const issuer = String(iss);
+    const text = typeof name === "string" ? name : "";
+    return { key: sub, name: text, expires, issued, since: iat, issuer };
   } catch {
     return null;
   }
@@ -147,12 +151,20 @@ export function haveSameRights(a: string, b: string): boolean {
   return isDeepStrictEqual(decode<unknown>(a).nats, decode<unknown>(b).nats);
 }
 
-/**
- * Revocations in an account JWT (user key -> unix seconds) and when it was issued (unix seconds).
- */
-export function readAccountJwt(jwt: string): { revoked: Record<string, number>; issued: number } {
-  const claims = decode<{ revocations?: Record<string, number> }>(jwt);
-  return { revoked: claims.nats.revocations ?? {}, issued: claims.iat };
+export interface AccountClaims {
+  /** User key -> unix seconds. */
+  revoked: Record<string, number>;
+  /** Unix seconds. */
+  issued: number;
+  /** Keys whose users the servers take. */
+  signers: string[];
+}
+
+export function readAccountJwt(jwt: string): AccountClaims {
+  const claims = decode<{ revocations?: Record<string, number>; signing_keys?: unknown }>(jwt);
+  const { revocations, signing_keys: keys } = claims.nats;
+  const signers = Array.isArray(keys) ? keys.filter((key) => typeof key === "string") : [];
+  return { revoked: revocations ?? {}, issued: claims.iat, signers };
 }
 
 /** Text of a credentials file. */

@@ -1,6 +1,7 @@
 // The CA of a mesh and the certificates it gives to nats-servers, as files (0600): made once,
 // renewed at half of their life.
 import { createPrivateKey, X509Certificate } from "node:crypto";
+import { rm } from "node:fs/promises";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import { ControlError } from "../errors.js";
@@ -17,7 +18,7 @@ export const certificateLife = { authority_s: 3_653 * day_s, server_s: 90 * day_
  */
 const early_ms = day_s * 1000;
 
-const files = { key: "ca.key", trusted: "ca.pem" };
+const files = { key: "ca.key", trusted: "ca.pem", nextKey: "ca.next.key", next: "ca.next.pem" };
 
 /** Path of the CA certificates that a mesh trusts, PEM, the one that signs first. */
 export const trustedFile = (meshDir: string) => join(meshDir, files.trusted);
@@ -41,11 +42,55 @@ function validityOf(now: Date, life_s: number) {
   return { from: new Date(now.getTime() - early_ms), until };
 }
 
-/** Certificate (PEM) and key of the CA that signs; null when the key is not in this directory. */
+/**
+ * Certificate (PEM) and key of the CA that signs here: of those trusted the one whose key is in
+ * this directory; null when none is.
+ */
 async function readAuthority(meshDir: string): Promise<Certified | null> {
   const key = await readTextFile(join(meshDir, files.key));
-  const [certificate] = pemBlocks((await readTrusted(meshDir)) ?? "");
-  return key === null || certificate === undefined ? null : { certificate, key };
+  if (key === null) return null;
+  const own = createPrivateKey(key);
+  const certificate = pemBlocks((await readTrusted(meshDir)) ?? "").find((pem) =>
+    new X509Certificate(pem).checkPrivateKey(own),
+  );
+  return certificate === undefined ? null : { certificate, key };
+}
+
+/**
+ * The CA that is to come after the one of now, PEM; made unless there is one already. Nothing signs
+ * with it before promoteAuthority.
+ */
+export async function prepareAuthority(
+  meshDir: string,
+  mesh: string,
+  now = new Date(),
+): Promise<string> {
+  const there = await nextAuthority(meshDir);
+  if (there !== null) return there;
+  const validity = validityOf(now, certificateLife.authority_s);
+  // A name of its own: two CAs of one name are told apart by their keys alone.
+  const made = await makeAuthority(`meshd CA of ${mesh}, ${now.toISOString()}`, validity);
+  await writeSecretFile(join(meshDir, files.nextKey), made.key);
+  await writeSecretFile(join(meshDir, files.next), made.certificate);
+  return made.certificate;
+}
+
+/** The CA that is to come, PEM; null: none is. */
+export function nextAuthority(meshDir: string): Promise<string | null> {
+  return readTextFile(join(meshDir, files.next));
+}
+
+/** From now on servers' certificates made here are signed by the CA that was to come. */
+export async function promoteAuthority(meshDir: string): Promise<void> {
+  const key = await readTextFile(join(meshDir, files.nextKey));
+  if (key !== null) await writeSecretFile(join(meshDir, files.key), key);
+  await rm(join(meshDir, files.next), { force: true });
+  await rm(join(meshDir, files.nextKey), { force: true });
+}
+
+/** Makes these the CAs that the mesh trusts, PEM, the one that signs first. */
+export async function writeTrusted(meshDir: string, authorities: readonly string[]): Promise<void> {
+  await writeSecretFile(trustedFile(meshDir), authorities.join(""));
 }
 
 export interface ServerCertificateOptions {
@@ -65,7 +110,7 @@ export interface ServerCertificate {
   /** CAs that clients (routes) are checked against. */
   caFile: string;
   ends: Date;
-  /** Made by this call. */
+  /** It, or the CAs beside it, were written by this call. */
   isNew: boolean;
 }
 
@@ -86,14 +131,16 @@ export async function ensureServerCertificate(
     const what = `${meshDir} has no ${files.trusted}: "meshd up" makes it`;
     throw new ControlError("MESHD_NO_MESH", what);
   }
-  if ((await readTextFile(caFile)) !== trusted) await writeSecretFile(caFile, trusted);
+  const isNew = (await readTextFile(caFile)) !== trusted;
+  if (isNew) await writeSecretFile(caFile, trusted);
   const half = new Date(now.getTime() + (life_s * 1000) / 2);
   const hosts = [...new Set(options.hosts.map((host) => host.replace(/%.*$/, "")))];
-  const kept = keptEnd((await readTextFile(file)) ?? "", trusted, hosts);
-  if (kept !== null && kept > half) return { file, caFile, ends: kept, isNew: false };
   const authority = await readAuthority(meshDir);
+  const issuers = authority === null ? pemBlocks(trusted) : [authority.certificate];
+  const kept = keptEnd((await readTextFile(file)) ?? "", issuers, hosts);
+  if (kept !== null && kept > half) return { file, caFile, ends: kept, isNew };
   if (authority === null) {
-    if (kept !== null && kept > now) return { file, caFile, ends: kept, isNew: false };
+    if (kept !== null && kept > now) return { file, caFile, ends: kept, isNew };
     const what =
       `${meshDir} has no ${files.key}, which signs the certificates of nats-servers: copy it ` +
       "there from where it is kept";
@@ -106,14 +153,13 @@ export async function ensureServerCertificate(
 }
 
 /** When the certificate in a server's file ends; null when it does not do any more. */
-function keptEnd(text: string, trusted: string, hosts: readonly string[]): Date | null {
+function keptEnd(text: string, issuers: string[], hosts: readonly string[]): Date | null {
   const [leafPem, issuerPem] = pemBlocks(text);
-  const [authorityPem] = pemBlocks(trusted);
-  if (leafPem === undefined || authorityPem === undefined) return null;
-  if (issuerPem !== authorityPem) return null;
+  if (leafPem === undefined || issuerPem === undefined) return null;
+  if (!issuers.includes(issuerPem)) return null;
   try {
     const leaf = new X509Certificate(leafPem);
-    const isSigned = leaf.verify(new X509Certificate(authorityPem).publicKey);
+    const isSigned = leaf.verify(new X509Certificate(issuerPem).publicKey);
     const isWhole = isSigned && leaf.checkPrivateKey(createPrivateKey(text));
     return isWhole && hosts.every((host) => names(leaf, host)) ? new Date(leaf.validTo) : null;
   } catch {

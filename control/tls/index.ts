@@ -3,10 +3,15 @@ export {
   certificateLife,
   ensureAuthority,
   ensureServerCertificate,
+  nextAuthority,
+  pemBlocks,
+  prepareAuthority,
+  promoteAuthority,
   readTrusted,
   type ServerCertificate,
   type ServerCertificateOptions,
   trustedFile,
+  writeTrusted,
 } from "./authority.js";
 export {
   authorityFingerprint,

@@ -42,13 +42,13 @@ export async function certificateFor(
   });
 }
 
-const look_max_ms = 3_600_000;
+const look_max_ms = 30_000;
 const looks = 20;
 
 /**
  * Renews at half of its life, and has the server `reload` it; in operator mode it ends its clients'
- * connections then, which come back within a second. Looks once an hour (of short lives twenty
- * times); ends when the server does.
+ * connections then, which come back within a second. Looks every half minute (of short lives twenty
+ * times): the CA may have become another. Ends when the server does.
  */
 export function keepRenewed(
   options: CertificateOptions,

@@ -152,4 +152,21 @@ test("keys move takes two keys off the host, up says so until then, and all goes
   assert.is(revoked.out, `token ${tokenId} is revoked\n`);
 });
 
+test("keys rotate does a step at a time and says what is next", async () => {
+  const step = async (what: string) =>
+    (await ask<{ step: string }>(world, "keys", "rotate", what)).step;
+  const begun = await meshd(world, "keys", "rotate", "account-signing");
+  assert.match(begun.out, /copy .*account-signing.next.nk .*mesh.json/);
+  assert.match(begun.out, /next, when all took it: 'meshd keys rotate account-signing' once more/);
+  const during = await ask<{ file: string }[]>(world, "keys", "list");
+  assert.ok(during.some(({ file: path }) => path.endsWith("account-signing.next.nk")));
+  assert.is(await step("account-signing"), "ended");
+  await until("the folder's own administrator is taken", async () => {
+    return (await meshd(world, "node", "list")).code === 0;
+  });
+  assert.is(await step("ca"), "begun");
+  const wrong = await meshd(world, "keys", "rotate", "grant");
+  assert.match(wrong.err, /rotate what\? One of ca, account-signing/);
+});
+
 test.run();

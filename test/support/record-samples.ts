@@ -5,6 +5,13 @@ import { defaultConfig } from "../../control/settings.js";
 /** A public user NKey that belongs to nobody. */
 export const NODE_ID = "UAEK2U5OOLIW7LWS6M5N32H5ODTFSUV732GZW37JAD5PIHAAAGOJUPAX";
 
+/** A public account NKey, and a CA, that are nobody's. */
+const SIGNER = "ABZU3UQEM36OJEOEZG2OQSVW7ZIJQZFCU3IEDSIKTKTOJ7JQY7FXHJMK";
+const AUTHORITY = `-----BEGIN CERTIFICATE-----
+AAAA
+-----END CERTIFICATE-----
+`;
+
 const now = "2026-11-22T00:00:00.000Z";
 const nodeFacts = {
   underlay: { addresses: ["192.0.2.1"], interfaceAddresses: ["192.0.2.1/24"], port: 8472 },
@@ -49,6 +56,7 @@ export function recordSamples(nodeId: string): [string, object][] {
         ],
       },
     ],
+    [keyOf.trust(), { authorities: [AUTHORITY], signers: [SIGNER] }],
     [
       keyOf.user("ada.l"),
       {
