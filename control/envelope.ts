@@ -23,6 +23,8 @@ export interface Opened<K extends RecordKind = RecordKind> {
   record: RecordOfKind[K] | null;
   serial: number;
   signature: string;
+  /** The value. Readers of one process that got the same hold one text. */
+  raw: string;
 }
 
 /** JSON with sorted keys: one text for one value, whoever wrote it. */
@@ -143,15 +145,11 @@ function openOrRefuse(trust: Trust, key: string, value: string): Opened {
   if (!(text !== null && isSigned(text)) && !isSignedAnew(record, text, isSigned)) {
     throw new Refused(`it is not signed by ${place.writer ? "its node" : "the mesh's grant key"}`);
   }
-  if (record === null) return { kind: place.kind, record: null, serial, signature };
+  const found = { kind: place.kind, serial, signature, raw: value };
+  if (record === null) return { ...found, record: null };
   const checked = checkRecord(place.kind, key, record);
   const signs = place.kind === "members" || place.kind === "leases";
-  return {
-    kind: place.kind,
-    record: signs ? { ...checked, signature } : checked,
-    serial,
-    signature,
-  };
+  return { ...found, record: signs ? { ...checked, signature } : checked };
 }
 
 /** By the record written anew, where that is another text than the one that was tried. */

@@ -53,7 +53,7 @@ export class Ledger {
       return this.#refuse({ key, revision, reason: reason ?? "refused" });
     }
     this.#refused.delete(key);
-    this.#keep({ ...opened, key, revision, raw: entry.value });
+    this.#keep({ ...opened, key, revision });
     return isShown(opened.kind) ? "changed" : "same";
   }
 

@@ -8,7 +8,6 @@ import type { RecordOfKind } from "./validate.js";
 
 export interface Held<K extends RecordKind = RecordKind> extends Opened<K> {
   key: string;
-  raw: string;
   revision: number;
 }
 

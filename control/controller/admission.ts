@@ -21,7 +21,7 @@ import type { Tokens } from "./tokens.js";
 /** Joins at work at once: at most, at least, and so that what each writes goes to so many. */
 const atWork_max = 256;
 const atWork_min = 16;
-const readers_max = 20_000;
+const readers_max = 60_000;
 
 interface Earlier {
   names: string[];
@@ -33,9 +33,9 @@ export class Admission {
   readonly #members: Members;
   readonly #tokens: Tokens;
   /** Joins of one node are done one after the other in this controller. */
-  readonly #busy = new Map<string, Promise<unknown>>();
+  readonly #busy = new Map<string, { asked: string; work: Promise<Membership> }>();
 
-  /** Every write goes to every member before it is acknowledged: too many would all time out. */
+  /** Where members watch, every write goes to each before it is acknowledged: not too many. */
   readonly #gate = new Gate(() => {
     const readers = Math.max(this.#core.store.ledgers.mesh.count("members"), 1);
     return Math.min(Math.max(Math.floor(readers_max / readers), atWork_min), atWork_max);
@@ -63,7 +63,10 @@ export class Admission {
     }
     refuseInPool(request.underlay.address, configOf(this.#core.store));
     const before = this.#busy.get(request.nodeId);
-    const turn = Promise.resolve(before).catch(() => undefined);
+    const asked = JSON.stringify([tokenId, request]);
+    // Who waits asks again: what is under way answers both.
+    if (before?.asked === asked) return before.work;
+    const turn = Promise.resolve(before?.work).catch(() => undefined);
     const once = () => this.#gate.run(() => this.#joinInTurn(tokenId, request));
     const work = turn.then(() =>
       once().catch((error: unknown) => {
@@ -72,11 +75,11 @@ export class Admission {
         return once();
       }),
     );
-    this.#busy.set(request.nodeId, work);
+    this.#busy.set(request.nodeId, { asked, work });
     try {
       return await work;
     } finally {
-      if (this.#busy.get(request.nodeId) === work) this.#busy.delete(request.nodeId);
+      if (this.#busy.get(request.nodeId)?.work === work) this.#busy.delete(request.nodeId);
     }
   }
 

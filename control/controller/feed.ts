@@ -8,9 +8,14 @@ import { Pace, type View } from "../member/index.js";
 import type { Entry, Link, SigningKey } from "../nats/index.js";
 import { subjectsOf } from "../subjects.js";
 
-/** Changes within this time go out together; the longer the more goes on. */
+/**
+ * Changes within this time go out together: the longer the more goes on, and the more members there
+ * are, each of which plans anew.
+ */
 const gather_least_ms = 20;
-const gather_most_ms = 1_500;
+const gather_most_ms = 3_000;
+const gatherEach_ms = 0.5;
+const pages_max = 64;
 /** Members give a feed up after 6 s of silence. */
 const idle_ms = 2_500;
 
@@ -41,10 +46,41 @@ class Table {
   }
 }
 
+/** Pages as they were made, until a value in them is another: many who begin ask for the same. */
+class Pages {
+  readonly #made = new Map<number, { to: number; page: Buffer }>();
+
+  at(since: number): Buffer | undefined {
+    return this.#made.get(since)?.page;
+  }
+
+  keep(since: number, to: number, page: Buffer): void {
+    if (this.#made.size >= pages_max) this.#made.clear();
+    this.#made.set(since, { to, page });
+  }
+
+  /** What stood at this revision stands there no more. */
+  drop(revision: number): void {
+    for (const [since, { to }] of this.#made) {
+      if (since < revision && revision <= to) this.#made.delete(since);
+    }
+  }
+
+  clear(): void {
+    this.#made.clear();
+  }
+}
+
+/** Who is no member any more is to be heard by nobody, however much else goes on. */
+function isUrgent({ key, value }: Entry): boolean {
+  return key.startsWith("members.") && value.includes('"state":"removed"');
+}
+
 export class FeedServer {
   readonly #options: FeedOptions;
   readonly #pace = new Pace({ least_ms: gather_least_ms, most_ms: gather_most_ms });
   #table = new Table();
+  readonly #pages = new Pages();
   /** While the watch lists anew: what it brought until now. */
   #next: Table | null = null;
   /** Keys that changed since the last batch. */
@@ -78,10 +114,10 @@ export class FeedServer {
   }
 
   /**
-   * What was written after the revision that a member has, as far as it fits: text of a page.
+   * What was written after the revision that a member has, as far as it fits: a page.
    * MESHD_BAD_REQUEST; MESHD_NO_CONTROLLER while this one does not know.
    */
-  page(request: unknown): string {
+  page(request: unknown): Buffer {
     const since = check.whole(
       fieldsOf(request, "the request"),
       "since",
@@ -92,19 +128,21 @@ export class FeedServer {
       const what = "this controller has not read the store yet; ask again in a moment";
       throw new ControlError("MESHD_NO_CONTROLLER", what);
     }
+    return this.#pages.at(since) ?? this.#newPage(since);
+  }
+
+  #newPage(since: number): Buffer {
     const { contents } = this.#table;
     const [part = []] = cutRows(this.#table.after(since));
     const last = part.at(-1)?.revision ?? 0;
     const isEnd = part.length === 0 || last === contents.revision;
-    return stretchText(
-      {
-        controllerId: this.#options.controllerId,
-        from: Math.min(since, contents.revision),
-        to: isEnd ? contents.revision : last,
-        digest: isEnd ? contents.digest : null,
-      },
-      part,
-    );
+    const to = isEnd ? contents.revision : last;
+    const from = Math.min(since, contents.revision);
+    const { controllerId } = this.#options;
+    const digest = isEnd ? contents.digest : null;
+    const page = Buffer.from(stretchText({ controllerId, from, to, digest }, part));
+    if (!isEnd) this.#pages.keep(since, to, page);
+    return page;
   }
 
   #take(entry: Entry): void {
@@ -112,17 +150,20 @@ export class FeedServer {
       this.#next.take(entry);
       return;
     }
+    const before = this.#table.rows.get(entry.key);
     const row = this.#table.take(entry);
     if (row === null) return;
+    if (before) this.#pages.drop(before.revision);
     this.#fresh.delete(entry.key);
     this.#fresh.set(entry.key, row);
-    this.#publishSoon();
+    this.#publishSoon(isUrgent(entry));
   }
 
   /** What it has from now on is what this listing brought, and no more. */
   #listed(): void {
     if (this.#next) this.#table = this.#next;
     this.#next = null;
+    this.#pages.clear();
     this.#isReady = true;
     this.#fresh.clear();
     for (const [key, row] of this.#table.rows) {
@@ -134,8 +175,13 @@ export class FeedServer {
     this.#publish();
   }
 
-  #publishSoon(): void {
-    this.#timer ??= setTimeout(() => this.#publish(), this.#pace.wait_ms(performance.now()));
+  #publishSoon(isUrgentNow: boolean): void {
+    if (isUrgentNow && this.#timer) clearTimeout(this.#timer);
+    if (isUrgentNow) this.#timer = setTimeout(() => this.#publish(), gather_least_ms);
+    if (this.#timer) return;
+    const most_ms = Math.max(gather_least_ms, this.#table.rows.size * gatherEach_ms);
+    const wait_ms = Math.min(this.#pace.wait_ms(performance.now()), most_ms);
+    this.#timer = setTimeout(() => this.#publish(), wait_ms);
   }
 
   #publish(): void {

@@ -7,7 +7,8 @@ import { type Entry, isPublicKey, type SigningKey, verifySignature } from "../na
 /** Bytes of values in one message, more or less: servers take a megabyte unless told otherwise. */
 export const stretch_max = 262_144;
 const HEAD = "meshd-feed 1";
-const NEWLINE = 10;
+const [NEWLINE, SPACE, PLUS, MINUS, ZERO] = [10, 32, 43, 45, 48];
+const DIGITS_MAX = 16;
 /** Base64url of 64 bytes. */
 const signatureLength = 86;
 const digestForm = /^[0-9a-f]{16}$/;
@@ -104,22 +105,38 @@ function readHead(line: string): { stretch: Stretch; count: number } {
 function readEntry(bytes: Buffer, at: number): { entry: Entry; next: number } {
   const end = bytes.indexOf(NEWLINE, at);
   if (end < 0) throw new Refused("it ends within an entry");
-  const [revision, time, length, mark, key = "", ...rest] = bytes
-    .toString("utf8", at, end)
-    .split(" ");
-  if ((mark !== "+" && mark !== "-") || key === "" || rest.length > 0) {
-    throw new Refused("an entry is malformed");
-  }
-  const next = end + 1 + whole(length, "a length");
+  const revision = readNumber(bytes, at, "a revision");
+  const time = readNumber(bytes, revision.next, "a time");
+  const length = readNumber(bytes, time.next, "a length");
+  const mark = bytes[length.next];
+  const keyAt = length.next + 2;
+  const isMarked = (mark === PLUS || mark === MINUS) && bytes[keyAt - 1] === SPACE;
+  const key = bytes.toString("utf8", keyAt, Math.max(keyAt, end));
+  if (!isMarked || key === "" || key.includes(" ")) throw new Refused("an entry is malformed");
+  const next = end + 1 + length.value;
   if (bytes[next] !== NEWLINE) throw new Refused("a length is wrong");
   const entry = {
     key,
-    revision: whole(revision, "a revision"),
+    revision: revision.value,
     value: bytes.toString("utf8", end + 1, next),
-    deleted: mark === "-",
-    time_ms: whole(time, "a time"),
+    deleted: mark === MINUS,
+    time_ms: time.value,
   };
   return { entry, next: next + 1 };
+}
+
+/** Digits from `at` up to a space, and what is behind it. No text is made: there are thousands. */
+function readNumber(bytes: Buffer, at: number, what: string): { value: number; next: number } {
+  let value = 0;
+  let next = at;
+  for (; next < at + DIGITS_MAX; next++) {
+    const digit = (bytes[next] ?? 0) - ZERO;
+    if (digit < 0 || digit > 9) break;
+    value = value * 10 + digit;
+  }
+  const isNumber = next > at && bytes[next] === SPACE && Number.isSafeInteger(value);
+  if (!isNumber) throw new Refused(`${what} is no number`);
+  return { value, next: next + 1 };
 }
 
 /** Entries rise by revision within from..to. @throws Refused */

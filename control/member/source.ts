@@ -40,8 +40,8 @@ export function feedOf({ mesh, meshId, grantKey, nodeId }: Membership): SourceOp
 
 /** An answer of a controller: soon when there is little to tell, and it may be dead. */
 const newer_max_ms = 1_500;
-const whole_max_ms = 4_000;
-const whole_tries = 2;
+/** To list everything by a watch costs the servers far more than to wait for a busy controller. */
+const whole_max_ms = [4_000, 8_000, 8_000];
 /** After a feed that was of no use the watch is kept for so long, and half as long again. */
 const pause_ms = 20_000;
 /** When controllers or credentials are of a version without feeds. */
@@ -130,14 +130,14 @@ export class Sources {
     const { feed, trouble } = this.#options;
     if (feed === undefined) return null;
     const place = { ...feed, link: bucket.link };
-    for (let tries = this.#isWhole ? 1 : whole_tries; ; tries--) {
-      const limit_ms = this.#isWhole ? newer_max_ms : whole_max_ms;
-      const limits = { isWhole: this.#isWhole, limit_ms };
+    const waits = this.#isWhole ? [newer_max_ms] : [...whole_max_ms];
+    for (;;) {
+      const limits = { isWhole: this.#isWhole, limit_ms: waits.shift() ?? newer_max_ms };
       try {
         return await Feed.start(place, this.#contents, handlers, limits);
       } catch (error) {
         if (!handlers.isCurrent()) throw error;
-        if (tries > 1 && codeOf(error) === "MESHD_TIMEOUT") continue;
+        if (waits.length > 0 && codeOf(error) === "MESHD_TIMEOUT") continue;
         const isAway = codeOf(error) === "MESHD_NO_CONTROLLER";
         if (isAway && performance.now() < this.#patientUntil) throw error;
         this.#pauseAfter(error);

@@ -44,6 +44,8 @@ const quick_max = 12;
 /** Between two connections that are given up because JetStream does not answer over them. */
 const reconnect_min_ms = 30_000;
 const reconnect_max_ms = 300_000;
+/** A timer that comes so late tells of a process that was held up. */
+const heldUp_ms = 200;
 /** Members do not ask all at the same moment. */
 const spread_ms = 500;
 /** Changes within this time are told as one. */
@@ -330,6 +332,7 @@ export class View extends EventEmitter {
     const [source, bucket, round] = [this.#source, this.#bucket, this.#round];
     const isAsked = () => round === this.#round && !this.#ended && source === this.#source;
     this.#comparedAt = performance.now();
+    const isHeldUp = () => performance.now() - this.#comparedAt > answer_max_ms + heldUp_ms;
     try {
       const newest = bucket && source ? await this.#newest(bucket) : 0;
       if (!isAsked() || !source) return;
@@ -344,7 +347,8 @@ export class View extends EventEmitter {
     } catch (error) {
       if (!isAsked()) return;
       this.#beatless++;
-      if (isTimeout(error)) this.#replace("the store does not answer");
+      // A process that was held up did not get to read the answer: it proves nothing.
+      if (isTimeout(error) && !isHeldUp()) this.#replace("the store does not answer");
       // Credentials of an earlier version may not ask: a listing tells it, too.
       else if (isDenied(error)) {
         this.#isWhole = true;

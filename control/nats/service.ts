@@ -8,9 +8,9 @@ export interface Endpoint {
   name: string;
   subject: string;
   /**
-   * Text of the answer; undefined = no answer at all. Thrown errors are answered through `toError`.
+   * The answer; undefined = no answer at all. Thrown errors are answered through `toError`.
    */
-  handle(request: Message): Promise<string | undefined>;
+  handle(request: Message): Promise<string | Uint8Array | undefined>;
 }
 
 export interface ServiceOptions {
