@@ -211,8 +211,12 @@ export class Agent implements RunningAgent {
     const force = options.force === true;
     const count = this.pods.list().length;
     if (count > 0 && !force) {
+      const them = count === 1 ? "it" : "them";
       const what = `${count} pod${count === 1 ? " exists" : "s exist"} on this node`;
-      throw new AgentError("MESHD_PODS_EXIST", `${what}: remove them first, or leave with --force`);
+      throw new AgentError(
+        "MESHD_PODS_EXIST",
+        `${what}: remove ${them} first, or leave with --force`,
+      );
     }
     this.leaving = this.takeOut(force).finally(() => {
       this.leaving = undefined;
