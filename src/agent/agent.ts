@@ -12,15 +12,20 @@ import { metricsRoute, routesOf } from "./endpoints.js";
 import type { Engine } from "./engine.js";
 import { AgentError, messageOf } from "./errors.js";
 import { removeFiles } from "./files.js";
+import { withLastDrops } from "./last-drops.js";
 import { explainMtu, type MtuExplanation } from "./pmtu/report.js";
 import { QueueDrops } from "./queue-drops.js";
+import { RefusedPackets } from "./refused.js";
 import { openRunning, type Running } from "./running.js";
-import { buildStatus } from "./status.js";
+import { buildStatus, dropRows } from "./status.js";
 import type { AgentOptions, AgentStatus, LeaveOptions, RunningAgent } from "./types.js";
 import { Watch } from "./watch.js";
 
 /** The reply to POST /stop or /leave goes out before the socket closes. */
 const REPLY_MS = 100;
+
+/** Seconds between two looks at what was refused of strangers and forgers. */
+const REFUSED_BEATS = 5;
 
 type End = "stopped" | "left";
 
@@ -46,6 +51,9 @@ export class Agent implements RunningAgent {
   private readonly lookAtTraffic = () => this.running.lowLatency.look();
   private readonly askPaths = () => this.running.pathProber.beat();
   private readonly lookAtStrangers = () => this.running.datapath.strangers.look();
+  private readonly refused: RefusedPackets;
+  private readonly lookAtRefused = () =>
+    this.refused.look(withLastDrops(dropRows(this), this.datapath, this.engine));
   private readonly askForms = () => this.running.flips.tick();
   private settleEnd: (end: End) => void = () => undefined;
 
@@ -57,6 +65,7 @@ export class Agent implements RunningAgent {
     this.bare = new BareCounters(running.deviceName);
     this.queueDrops = new QueueDrops(running.deviceName);
     this.calls = running.calls;
+    this.refused = new RefusedPackets(running.log);
     this.watch = new Watch(running);
     running.pathProber.onChange = () => this.watch.pathsChanged();
     running.flips.onChange = () => this.watch.pathsChanged();
@@ -108,6 +117,7 @@ export class Agent implements RunningAgent {
     this.running.beat.add(this.askPaths);
     this.running.beat.add(this.askForms);
     this.running.beat.add(this.lookAtStrangers);
+    this.running.beat.add(this.lookAtRefused, REFUSED_BEATS);
     this.running.beat.add(this.calls.beat);
     await this.watch.start();
     this.servers.push(await ApiServer.listenOnSocket(paths.socket, routesOf(this), log));
@@ -136,6 +146,7 @@ export class Agent implements RunningAgent {
     beat.remove(this.askPaths);
     beat.remove(this.askForms);
     beat.remove(this.lookAtStrangers);
+    beat.remove(this.lookAtRefused);
     beat.remove(this.calls.beat);
     pathProber.stop();
     beat.remove(this.lookAtTraffic);

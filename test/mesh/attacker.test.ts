@@ -145,6 +145,12 @@ async function expectDrops(
   assert.is(more, count);
 }
 
+/** The agent's own log says what is refused of whom. */
+async function saidAt(name: string, line: RegExp): Promise<void> {
+  const file = join(lab.node(name).stateDir, "agent.log");
+  await until(`${name}'s log has ${line}`, () => line.test(readFileSync(file, "utf8")));
+}
+
 let token: { token: string; tokenId: string };
 const listeners: Listener[] = [];
 const podOf = (index: number) => lab.address(`n${index + 1}`, "p1", 4);
@@ -184,6 +190,7 @@ rootTest(test, "who is no member is heard by nobody, whatever inner source it ta
     flood(outsider.namespace, target ? [target] : [], SENT),
   );
   assert.is(listeners[0]?.count, 0);
+  await saidAt("n1", /packets.refused .*reason=UNKNOWN_PEER/);
 });
 
 rootTest(test, "a member's own inner source passes, and any other is SPOOFED_SOURCE", async () => {
@@ -197,6 +204,7 @@ rootTest(test, "a member's own inner source passes, and any other is SPOOFED_SOU
     );
   }
   assert.is(listeners[0]?.count, SENT, "nothing of it was delivered");
+  await saidAt("n1", /packets.refused .*reason=SPOOFED_SOURCE .*peer=thief/);
 });
 
 /** Runs a command while the thief goes on sending; how long each victim's pod still heard him. */
