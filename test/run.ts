@@ -213,12 +213,16 @@ function runSuite(suite: Suite): Promise<SuiteResult> {
   });
 }
 
+/** What a suite that passed wants to have said: "note: ..." at the beginning of a line. */
+const NOTES = /^note: .*$/gm;
+
 function report(result: SuiteResult): void {
   const mark = result.failed > 0 ? "FAIL" : result.passed === 0 ? "skip" : "ok  ";
   const skipped = result.skipped > 0 ? `, ${result.skipped} skipped` : "";
   const counts = `${result.passed} passed, ${result.failed} failed${skipped}`;
   process.stdout.write(`${mark} ${result.name}: ${counts} (${result.seconds.toFixed(1)} s)\n`);
   if (result.failed > 0) process.stdout.write(`${result.output.trimEnd()}\n\n`);
+  else for (const note of result.output.match(NOTES) ?? []) process.stdout.write(`${note}\n`);
 }
 
 type Kind = "guest" | "traffic" | "waiting" | "light";

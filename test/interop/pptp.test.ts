@@ -200,14 +200,15 @@ interface Client {
   words: readonly string[];
   account?: Account;
   /** What pppd's log says of it. */
-  said: string;
+  said: string | RegExp;
 }
 
 async function checkClient({ title, words, account, said }: Client): Promise<void> {
   const row = addRow(`pptp, ${title}`, "kernel to meshd");
   const link = await dialIn(words, account);
   const log = await pppLog(scene.client.guest);
-  assert.ok(log.includes(said), `${said} is not in the log:\n${log}`);
+  const isSaid = typeof said === "string" ? log.includes(said) : said.test(log);
+  assert.ok(isSaid, `${said} is not in the log:\n${log}`);
   row.ping = await pingPod(link);
   await hangUp(scene.client.guest, link);
 }
@@ -225,7 +226,8 @@ const OLD: readonly Client[] = [
   {
     title: "128 bit stateful",
     words: [...V2_128, "mppe-stateful"],
-    said: "ConfAck id=0x2 <mppe -H",
+    // The number depends on how many requests were lost or came before the other side was ready.
+    said: /ConfAck id=0x[0-9a-f]+ <mppe -H/,
   },
 ];
 

@@ -8,8 +8,8 @@ import type { Connected } from "./scene.js";
 export const DIRECTIONS = ["meshd to kernel", "kernel to meshd"] as const;
 export type Direction = (typeof DIRECTIONS)[number];
 
-const PORT = 9000;
-/** The first of several. */
+/** The first of many. */
+const STREAM_PORT = 9000;
 const UDP_PORT = 5201;
 const STREAM = "/tmp/stream";
 const STREAM_LIMIT_MS = 120_000;
@@ -57,18 +57,40 @@ async function untilListens({ guest }: Connected, ...ports: number[]): Promise<v
   await until("the guest listens", listens, 4 * ASK_MS);
 }
 
-async function streamToKernel(connected: Connected): Promise<void> {
+/** One that was left behind, by a stream that failed, must not be taken for the next one. */
+let nextPort = STREAM_PORT;
+
+async function streamOnce(connected: Connected): Promise<void> {
   const { guest, namespace, address, inner } = connected;
-  const listen = `socat -u TCP${inner}-LISTEN:${PORT},reuseaddr OPEN:${STREAM},creat,trunc`;
+  const port = nextPort++;
+  const listen = `socat -u TCP${inner}-LISTEN:${port},reuseaddr OPEN:${STREAM},creat,trunc`;
   const script = ["sh", "-c", `${listen} && sha256sum ${STREAM}`];
   const receiving = guest.exec(script, { timeout_ms: STREAM_LIMIT_MS });
   // Without this a receiver that fails first would end the process.
   receiving.catch(() => undefined);
-  await untilListens(connected, PORT);
-  const to = { address: address.kernel, port: PORT, seed: Date.now() };
+  await untilListens(connected, port);
+  const to = { address: address.kernel, port, seed: Date.now() };
   const sent = await sendStream(namespace, to, connected.tcpBytes);
   const [received] = (await receiving).split(" ");
   assert.is(received, sent.sha256, "the kernel received what meshd's host sent");
+}
+
+/**
+ * A guest that is starved of its processor may give up a connection before it is open: then once
+ * more, which is said. What is wrong with bytes that were carried is final.
+ */
+async function streamToKernel(connected: Connected): Promise<void> {
+  try {
+    await streamOnce(connected);
+  } catch (error) {
+    const { message } = error as Error;
+    if (!/connect ECONN(RESET|REFUSED)/.test(message)) throw error;
+    const { stdout } = await connected.guest.tryExec(["ss", "-tanp"]);
+    const sockets = stdout.trim().split("\n").slice(1).join("; ");
+    const code = /ECONN\w+/.exec(message)?.[0];
+    process.stdout.write(`\nnote: no connection to the guest, once more: ${code}; ${sockets}\n`);
+    await streamOnce(connected);
+  }
 }
 
 /** Sends back the file that the kernel received before. */

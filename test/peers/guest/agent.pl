@@ -67,7 +67,7 @@ sub worker {
     my $send = sub { $out .= pack('a N/a*', @_) };
     my ($cin, $cout, $cerr, $inq, $inz) = (undef, undef, undef, '', 0);
     undef $pid; undef $status;
-    my ($done, $lost) = (0, 0);
+    my ($done, $lost, $away) = (0, 0, 0);
 
     while (!$lost) {
       # -- frames from the host
@@ -150,9 +150,12 @@ sub worker {
         my $r = syswrite $port, $out, 32768;
         if ($r) { substr $out, 0, $r, '' }
       }
-      # -- from the host; 0 bytes = host went away (normal end of session, or a kill)
+      # -- from the host; 0 bytes = host went away (normal end of session, or a kill). The kernel
+      # hears of that by a work queue, of data by an interrupt: a command may be here before the
+      # news that the last client left. So a running one is ended when they stay away only.
       my $r = $fill->();
-      if ($r < 0) { $lost = 1 }
+      if ($r < 0) { $lost = 1 if $done || ++$away > 10; select undef, undef, undef, .05 unless $lost }
+      else { $away = 0 }
     }
     close $_ for grep { $_ } $cin, $cout, $cerr;
     if (defined $pid && !defined $status) {           # client died: so must its command
