@@ -95,7 +95,7 @@ export class Controller {
     this.#buckets = buckets;
     const store = new Store(trust, secrets.grant, ledgers, buckets);
     const consumer = `${id}-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
-    const view = { consumer, relist_ms, beatMissing_ms };
+    const view = { consumer, relist_ms, beatMissing_ms, isHasty: true };
     this.#views = {
       mesh: new View({ ...view, ledger: ledgers.mesh }),
       secrets: new View({ ...view, ledger: ledgers.secrets, hasBeat: false }),

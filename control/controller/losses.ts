@@ -88,6 +88,16 @@ export class Losses {
     if (waits) this.#wait(this.#holdOff_ms);
   }
 
+  /** Nothing new is given until the function returned is called: what was found may be nothing. */
+  suspect(): () => void {
+    const before = this.#holdOffAt;
+    this.#wait(this.#holdOff_ms);
+    const own = this.#holdOffAt;
+    return () => {
+      if (this.#holdOffAt === own) this.#holdOffAt = before;
+    };
+  }
+
   /** A record is in the store again. */
   restored(key: string, was: Fault, by: string): void {
     const incident = this.#incident;

@@ -49,8 +49,33 @@ export class Mending {
     const isNew = this.#unlisted.delete(view);
     const short = view.refusedKeys().filter(isKept);
     if (short.length === 0) return;
-    if (isNew) this.#core.losses.found("older", !this.isListed);
-    void this.#mend(short);
+    void this.#judge(short, { isNew, waits: !this.isListed });
+  }
+
+  /**
+   * In a cluster a watch may be fed by a replica that lags, just started: its leader says what the
+   * store has. Nothing new is given until that is known.
+   */
+  async #judge(short: string[], { isNew, waits }: { isNew: boolean; waits: boolean }) {
+    const { losses } = this.#core;
+    const known = isNew && waits ? losses.suspect() : undefined;
+    if (isNew && (await this.#isOlder(short, waits))) losses.found("older", waits);
+    known?.();
+    await this.#mend(short);
+  }
+
+  /** `unknown`: what is said when the store does not answer. */
+  async #isOlder(keys: string[], unknown: boolean): Promise<boolean> {
+    const isFaulty = (key: string) =>
+      this.#core.store.fault(key).then(
+        (fault) => fault !== null,
+        () => unknown,
+      );
+    for (let at = 0; at < keys.length; at += mends_max) {
+      const found = await Promise.all(keys.slice(at, at + mends_max).map(isFaulty));
+      if (found.includes(true)) return true;
+    }
+    return false;
   }
 
   async #mend(keys: string[]): Promise<void> {

@@ -231,6 +231,18 @@ export class Store {
     return fault;
   }
 
+  /** What is wrong with a key by the word of the store's leader; null: nothing. */
+  async fault(key: string): Promise<Fault | null> {
+    const place = this.#place(key);
+    const held = this.ledgers[place].get(key);
+    if (!held) return null;
+    const bucket = this.#buckets[place];
+    return this.#faultOf(
+      await patiently(bucket, (answer_ms) => bucket.get(key, answer_ms)),
+      held.serial,
+    );
+  }
+
   #faultOf(entry: Entry | null, serial: number): Fault | null {
     if (entry === null) return "missing";
     const opened = entry.deleted ? "deleted" : open(this.trust, entry.key, entry.value);

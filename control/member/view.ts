@@ -25,6 +25,8 @@ export interface ViewOptions {
   beatMissing_ms: number;
   /** That sign is the heartbeat key; a bucket without one is asked each time. Default true. */
   hasBeat?: boolean;
+  /** A controller's: few, and everybody waits for them. Default false. */
+  isHasty?: boolean;
 }
 
 const retry_min_ms = 200;
@@ -37,8 +39,11 @@ const check_min_ms = 1_000;
 const check_max_ms = 60_000;
 /** A question to the store, to the server, and a new watch after one that fell silent. */
 const answer_max_ms = 1_500;
+const watch_hasty_ms = 600;
 const watch_min_ms = 1_500;
 const watch_max_ms = 5_000;
+/** So many of one that others wait for are given up sooner still. */
+const hasty_max = 4;
 /** So many in a row are given up soon: by then a cluster has elected, and knows who is gone. */
 const quick_max = 12;
 /** Between two connections that are given up because JetStream does not answer over them. */
@@ -181,9 +186,7 @@ export class View extends EventEmitter {
       listed: () => isCurrent() && this.#listed(),
       lost: (reason, isSilent) => isCurrent() && this.#lost(reason, isSilent),
     };
-    // A cluster may put a watch on a server that is gone (one of three, for some ten seconds):
-    // the next try is on another. A server that is slow gets more time at last.
-    const timeout_ms = this.#failures < quick_max ? watch_min_ms : watch_max_ms;
+    const timeout_ms = this.#watchLimit();
     try {
       const isWhole = this.#isWhole;
       const source = await this.#sources.start(bucket, handlers, { timeout_ms, isWhole });
@@ -230,6 +233,15 @@ export class View extends EventEmitter {
     this.#schedule(this.#retry_ms * (0.5 + Math.random() / 2));
     const most_ms = this.#failures < quick_max ? retry_quick_ms : retry_max_ms;
     this.#retry_ms = Math.min(this.#retry_ms * 2, most_ms);
+  }
+
+  /**
+   * As long as one of three servers is gone, the cluster puts one of three watches on it (2.9.10
+   * does not look): the next try may be on another. A server that is slow gets more time at last.
+   */
+  #watchLimit(): number {
+    if (this.#options.isHasty && this.#failures < hasty_max) return watch_hasty_ms;
+    return this.#failures < quick_max ? watch_min_ms : watch_max_ms;
   }
 
   #begins(): void {

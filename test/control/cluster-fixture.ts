@@ -21,7 +21,7 @@ import {
   writeCluster,
 } from "../../control/index.js";
 import { Bucket, Link, parseCredentials, signingKey, type User } from "../../control/nats/index.js";
-import { inboxOf } from "../../control/subjects.js";
+import { inboxOf, subjectsOf } from "../../control/subjects.js";
 import { type NatsServer, startNatsServer } from "../../src/natsd/index.js";
 import { clearDirectory, makeDirectory } from "../support/ends.js";
 import { freePorts } from "../support/ports.js";
@@ -92,14 +92,18 @@ export class TestCluster {
     return this.cluster.servers.findIndex(({ host }) => serverName(this.mesh, host) === name);
   }
 
-  /** Resolves when every server has all of JetStream's own state and of the members' bucket. */
+  /** Resolves when every server has all of JetStream's own state and of both buckets. */
   async healed(): Promise<void> {
     const { system } = await loadSecrets(this.mesh);
     const isHealed = async () => {
-      const copies = await this.#asController((bucket) => bucket.copies());
+      const { secrets } = subjectsOf(this.mesh.name);
+      const copies = await this.#asController(async (bucket) => {
+        const both = [bucket, new Bucket(bucket.link, secrets)];
+        return Promise.all(both.map((one) => one.copies()));
+      });
       const { servers, leader } = await askServers(this.#way(), system as User);
       const current = servers.filter((one) => one.isCurrent);
-      return copies.current === 3 && current.length === 3 && leader !== null;
+      return copies.every((one) => one.current === 3) && current.length === 3 && leader !== null;
     };
     await eventually("all have all", () => isHealed().catch(() => false), 60_000);
   }
