@@ -12,6 +12,7 @@ import { nodeFacts, vtepMacOf } from "../../src/agent/local.js";
 import { Planner } from "../../src/agent/plan/plan.js";
 import type { LocalFacts, Plan } from "../../src/agent/plan/types.js";
 import type { Expected } from "./messages.js";
+import { inTurn } from "./turns.js";
 
 const PORT = 8472;
 
@@ -88,8 +89,10 @@ export class SimulatedAgent {
 
   private wake(): void {
     this.timer ??= setTimeout(() => {
-      this.timer = null;
-      this.round();
+      inTurn(() => {
+        this.timer = null;
+        this.round();
+      });
     }, 50);
   }
 

@@ -90,7 +90,7 @@ resolver_preload {
 export function tlsBlock({ file, caFile }: ServerCertificate, verify: boolean): string {
   const path = JSON.stringify(file);
   const lines = [`cert_file: ${path}`, `key_file: ${path}`, `ca_file: ${JSON.stringify(caFile)}`];
-  const all = [...lines, `verify: ${verify}`, "timeout: 5"];
+  const all = [...lines, `verify: ${verify}`, "timeout: 20"];
   return `tls {\n  ${all.join("\n  ")}\n}\n`;
 }
 

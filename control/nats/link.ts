@@ -37,6 +37,9 @@ interface Shown {
   certificate: { begins: Date; ends: Date } | null;
 }
 
+/** A server gets so long to take a connection: more after each that it did not. */
+const open_min_ms = 5_000;
+const open_max_ms = 20_000;
 const reconnect_min_ms = 100;
 const reconnect_max_ms = 3_000;
 /** Goodbye and end: together less than half a second, whatever the server does. */
@@ -75,7 +78,7 @@ export class Link extends EventEmitter {
    * credentials are refused, MESHD_TLS_MISMATCH, MESHD_TLS_MISSING when who answers is no server of
    * the mesh: no credential was used then.
    */
-  static async open(options: LinkOptions, timeout_ms = 5_000): Promise<Link> {
+  static async open(options: LinkOptions, timeout_ms = open_min_ms): Promise<Link> {
     const backoff = new Backoff();
     if (options.servers.length === 0) {
       throw new ControlError("MESHD_NO_NATS", "no NATS server is named; give one with --nats URL");
@@ -115,14 +118,17 @@ export class Link extends EventEmitter {
     onFailure: (error: ControlError) => void,
   ): Promise<Link | null> {
     const backoff = new Backoff();
+    let timeout_ms = open_min_ms;
     while (!signal.aborted) {
       try {
-        const link = await Link.open(options);
+        const link = await Link.open(options, timeout_ms);
         if (!signal.aborted) return link;
         await link.close();
       } catch (error) {
         if (!(error instanceof ControlError)) throw error;
         onFailure(error);
+        // It may be slow, or this host: what was begun is begun anew each time.
+        timeout_ms = Math.min(2 * timeout_ms, open_max_ms);
       }
       await sleep(backoff.wait_ms, undefined, { signal }).catch(() => undefined);
       backoff.advance();
