@@ -3,6 +3,7 @@
 import { fieldsOf } from "../check.js";
 import { ControlError } from "../errors.js";
 import { batchCount_max } from "../member/index.js";
+import { Allowance, members_max } from "./allowance.js";
 import type { Core } from "./core.js";
 import { readArguments } from "./requests.js";
 import { Sparing } from "./sparing.js";
@@ -10,31 +11,7 @@ import { Sparing } from "./sparing.js";
 /** Records of one member at once: all of a mesh of thousands. Then so many a second. */
 const records_max = 20_000;
 const records_s = 200;
-const members_max = 10_000;
 const said_ms = 10_000;
-
-/** How many records each member may still hand over: fills up with time. */
-export class Allowance {
-  readonly #left = new Map<string, { left: number; at_ms: number }>();
-  constructor(
-    private readonly most: number,
-    private readonly each_s: number,
-    private readonly now_ms: () => number = () => performance.now(),
-  ) {}
-
-  /** Takes that many from a member's; false: there are not so many, and none was taken. */
-  take(member: string, count: number): boolean {
-    const at_ms = this.now_ms();
-    const known = this.#left.get(member);
-    const grown = known ? known.left + ((at_ms - known.at_ms) / 1000) * this.each_s : this.most;
-    const left = Math.min(grown, this.most);
-    if (count > left) return false;
-    // Full again long ago: who is not known has all.
-    if (!known && this.#left.size >= members_max) this.#left.clear();
-    this.#left.set(member, { left: left - count, at_ms });
-    return true;
-  }
-}
 
 export class Adoption {
   readonly #core: Core;

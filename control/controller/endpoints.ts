@@ -67,7 +67,7 @@ export function endpointsOf(core: Core, parts: Parts): Endpoint[] {
       if (verb === "renew") return JSON.stringify(await parts.admission.renew(nodeId));
       if (verb === "leave") return JSON.stringify(await parts.admission.leave(nodeId));
       if (verb === "present") return JSON.stringify(await adoption.adopt(nodeId, request.text));
-      if (verb === "feed") return parts.feed.page(readArguments(request.text));
+      if (verb === "feed") return parts.feed.page(nodeId, readArguments(request.text));
       const { answers } = parts.confidant;
       const confided = Object.hasOwn(answers, verb) ? answers[verb] : undefined;
       if (confided) return JSON.stringify(await confided(nodeId, readArguments(request.text)));

@@ -7,6 +7,8 @@ import { Contents, cutRows, type Row, rowOf, sealBatch, stretchText } from "../f
 import { Pace, type View } from "../member/index.js";
 import type { Entry, Link, SigningKey } from "../nats/index.js";
 import { subjectsOf } from "../subjects.js";
+import { Allowance, members_max } from "./allowance.js";
+import { Sparing } from "./sparing.js";
 
 /**
  * Changes within this time go out together: the longer the more goes on, and the more members there
@@ -16,6 +18,10 @@ const gather_least_ms = 20;
 const gather_most_ms = 3_000;
 const gatherEach_ms = 0.5;
 const pages_max = 64;
+/** Pages that one member gets at once: all of a mesh of thousands, twice. Then so many a second. */
+const asked_max = 512;
+const asked_s = 8;
+const said_ms = 10_000;
 /** Members give a feed up after 6 s of silence. */
 const idle_ms = 2_500;
 
@@ -42,6 +48,7 @@ class Table {
   }
 
   *after(revision: number): Generator<Row> {
+    if (revision >= this.contents.revision) return;
     for (const row of this.rows.values()) if (row.revision > revision) yield row;
   }
 }
@@ -87,12 +94,17 @@ export class FeedServer {
   readonly #fresh = new Map<string, Row>();
   #published = 0;
   #timer: NodeJS.Timeout | null = null;
+  #due = 0;
   #idle: NodeJS.Timeout | null = null;
   /** Nothing is told of a store that may be another one by now. */
   #isReady = false;
+  #ended = false;
+  readonly #allowance: Allowance;
+  readonly #said = new Sparing(said_ms, members_max);
 
-  constructor(options: FeedOptions) {
+  constructor(options: FeedOptions, allowance = new Allowance(asked_max, asked_s)) {
     this.#options = options;
+    this.#allowance = allowance;
     options.link.on("disconnected", () => {
       this.#isReady = false;
     });
@@ -108,6 +120,7 @@ export class FeedServer {
   }
 
   close(): void {
+    this.#ended = true;
     if (this.#timer) clearTimeout(this.#timer);
     if (this.#idle) clearTimeout(this.#idle);
     this.#isReady = false;
@@ -115,9 +128,10 @@ export class FeedServer {
 
   /**
    * What was written after the revision that a member has, as far as it fits: a page.
-   * MESHD_BAD_REQUEST; MESHD_NO_CONTROLLER while this one does not know.
+   * MESHD_BAD_REQUEST; MESHD_NO_CONTROLLER while this one does not know; MESHD_TOO_MANY: a page is
+   * a thousand times what asks for it, and nobody who asks has to take it.
    */
-  page(request: unknown): Buffer {
+  page(nodeId: string, request: unknown): Buffer {
     const since = check.whole(
       fieldsOf(request, "the request"),
       "since",
@@ -128,7 +142,16 @@ export class FeedServer {
       const what = "this controller has not read the store yet; ask again in a moment";
       throw new ControlError("MESHD_NO_CONTROLLER", what);
     }
+    if (!this.#allowance.take(nodeId, 1)) this.#refuse(nodeId);
     return this.#pages.at(since) ?? this.#newPage(since);
+  }
+
+  #refuse(nodeId: string): never {
+    if (this.#said.isDue(nodeId)) this.#options.log("feed-refused", { nodeId });
+    const what =
+      `this node asked for ${asked_max} pages and more in a short time, and gets only ${asked_s} ` +
+      "a second; it follows the store by a watch meanwhile";
+    throw new ControlError("MESHD_TOO_MANY", what);
   }
 
   #newPage(since: number): Buffer {
@@ -176,15 +199,19 @@ export class FeedServer {
   }
 
   #publishSoon(isUrgentNow: boolean): void {
-    if (isUrgentNow && this.#timer) clearTimeout(this.#timer);
-    if (isUrgentNow) this.#timer = setTimeout(() => this.#publish(), gather_least_ms);
-    if (this.#timer) return;
+    const now = performance.now();
+    const isSoonEnough = !isUrgentNow || this.#due <= now + gather_least_ms;
+    if (this.#ended || (this.#timer && isSoonEnough)) return;
+    if (this.#timer) clearTimeout(this.#timer);
     const most_ms = Math.max(gather_least_ms, this.#table.rows.size * gatherEach_ms);
-    const wait_ms = Math.min(this.#pace.wait_ms(performance.now()), most_ms);
+    const paced_ms = Math.min(this.#pace.wait_ms(now), most_ms);
+    const wait_ms = isUrgentNow ? gather_least_ms : paced_ms;
+    this.#due = now + wait_ms;
     this.#timer = setTimeout(() => this.#publish(), wait_ms);
   }
 
   #publish(): void {
+    if (this.#ended) return;
     if (this.#timer) clearTimeout(this.#timer);
     this.#timer = null;
     if (this.#idle) clearTimeout(this.#idle);

@@ -21,9 +21,13 @@ export interface SourceHandlers {
   /** All that the store has comes from here to `listed`; not called for what is newer alone. */
   begins(): void;
   entry(entry: Entry): void;
-  listed(): void;
+  /** `byFeed`: as far as a controller knows, which may itself have heard nothing for a while. */
+  listed(byFeed: boolean): void;
   lost(reason: string, isSilent: boolean): void;
 }
+
+/** Those of one source, which does not say of which kind it is. */
+type Noting = Omit<SourceHandlers, "listed"> & { listed(): void };
 
 export interface SourceOptions {
   consumer: string;
@@ -54,7 +58,7 @@ const old: ReadonlySet<ControlErrorCode> = new Set(["MESHD_PERMISSION", "MESHD_B
 const patience_ms = 2;
 const patience_max_ms = 8_000;
 
-const codeOf = (error: unknown) => (error instanceof ControlError ? error.code : null);
+export const codeOf = (error: unknown) => (error instanceof ControlError ? error.code : null);
 
 export class Sources {
   readonly #options: SourceOptions;
@@ -95,14 +99,19 @@ export class Sources {
     return isWanted ? this.#feedFrom : Number.POSITIVE_INFINITY;
   }
 
-  /** Whether a controller answers with what is newer; asked before a working watch is given up. */
+  /**
+   * Whether a controller answers that has all that is here, at least; asked before a working watch
+   * is given up. One that has less is blind, and would be given up again.
+   */
   async hasFeed(bucket: Bucket): Promise<boolean> {
     const { feed } = this.#options;
     if (feed === undefined) return false;
     try {
-      await Feed.ask({ ...feed, link: bucket.link }, this.#contents.revision, newer_max_ms);
-      this.#feedFrom = 0;
-      return true;
+      const since = this.#contents.revision;
+      const { stretch } = await Feed.ask({ ...feed, link: bucket.link }, since, newer_max_ms);
+      if (stretch.to < since) this.#pauseFeed(pause_ms);
+      else this.#feedFrom = 0;
+      return stretch.to >= since;
     } catch (error) {
       this.#pauseAfter(error);
       return false;
@@ -119,24 +128,27 @@ export class Sources {
     limits: { timeout_ms: number; isWhole: boolean },
   ): Promise<Source> {
     this.#current = null;
-    const noting = this.#noting(handlers);
-    const feed = performance.now() < this.#feedFrom ? null : await this.#feed(bucket, noting);
-    const source = feed ?? (await this.#watch(bucket, noting, limits));
+    const isFeedDue = performance.now() >= this.#feedFrom;
+    const feed = isFeedDue ? await this.#feed(bucket, this.#noting(handlers, true)) : null;
+    const source = feed ?? (await this.#watch(bucket, this.#noting(handlers, false), limits));
     if (handlers.isCurrent()) this.#current = source;
     return source;
   }
 
-  async #feed(bucket: Bucket, handlers: SourceHandlers): Promise<Feed | null> {
+  async #feed(bucket: Bucket, handlers: Noting): Promise<Feed | null> {
     const { feed, trouble } = this.#options;
     if (feed === undefined) return null;
     const place = { ...feed, link: bucket.link };
-    const waits = this.#isWhole ? [newer_max_ms] : [...whole_max_ms];
+    let waits = this.#isWhole ? [newer_max_ms] : [...whole_max_ms];
     for (;;) {
-      const limits = { isWhole: this.#isWhole, limit_ms: waits.shift() ?? newer_max_ms };
+      const wasWhole = this.#isWhole;
+      const limits = { isWhole: wasWhole, limit_ms: waits.shift() ?? newer_max_ms };
       try {
         return await Feed.start(place, this.#contents, handlers, limits);
       } catch (error) {
         if (!handlers.isCurrent()) throw error;
+        // It was another store, and everything is listed: that takes longer.
+        if (wasWhole && !this.#isWhole) waits = [...whole_max_ms];
         if (waits.length > 0 && codeOf(error) === "MESHD_TIMEOUT") continue;
         const isAway = codeOf(error) === "MESHD_NO_CONTROLLER";
         if (isAway && performance.now() < this.#patientUntil) throw error;
@@ -149,7 +161,7 @@ export class Sources {
 
   async #watch(
     bucket: Bucket,
-    handlers: SourceHandlers,
+    handlers: Noting,
     { timeout_ms, isWhole }: { timeout_ms: number; isWhole: boolean },
   ): Promise<Watch> {
     const isNewer = this.#isWhole && this.#isSameLink && !isWhole && this.#options.feed;
@@ -168,7 +180,8 @@ export class Sources {
     return Watch.start(bucket, this.#options.consumer, noting, { timeout_ms, since });
   }
 
-  #noting(handlers: SourceHandlers): SourceHandlers {
+  /** `byFeed`: what comes, comes by a feed. */
+  #noting(handlers: SourceHandlers, byFeed: boolean): Noting {
     return {
       ...handlers,
       begins: () => {
@@ -179,7 +192,7 @@ export class Sources {
         if (!handlers.isCurrent()) return;
         this.#isWhole = true;
         this.#isSameLink = true;
-        handlers.listed();
+        handlers.listed(byFeed);
       },
       lost: (reason, isSilent) => {
         // Answers come and batches do not: another try would end in the same way.

@@ -2,13 +2,12 @@
 // after a reconnect, on a timer, and when the store has what it did not bring. The store's
 // heartbeat key tells how old the view is. Nothing is forgotten because a source ended.
 import { EventEmitter } from "node:events";
-import { ControlError } from "../errors.js";
 import { keyOf } from "../keys.js";
 import type { Ledger } from "../ledger.js";
 import type { Bucket, Entry, Link } from "../nats/index.js";
 import type { Refusal } from "../records.js";
 import { Pace } from "./pace.js";
-import { type Source, type SourceHandlers, type SourceOptions, Sources } from "./source.js";
+import { codeOf, type Source, type SourceHandlers, type SourceOptions, Sources } from "./source.js";
 
 export interface ViewOptions {
   ledger: Ledger;
@@ -79,6 +78,8 @@ export class View extends EventEmitter {
   readonly #pace = new Pace({ least_ms: gather_least_ms, most_ms: gather_most_ms });
   #clock: NodeJS.Timeout | undefined;
   #round = 0;
+  /** Revision of the last heartbeat that came. */
+  #beat = 0;
   /** Questions to the store since a heartbeat last came as a change (not in a listing). */
   #beatless = 0;
   #comparedAt = Number.NEGATIVE_INFINITY;
@@ -183,7 +184,7 @@ export class View extends EventEmitter {
       isCurrent,
       begins: () => isCurrent() && this.#begins(),
       entry: (entry) => isCurrent() && this.#take(entry),
-      listed: () => isCurrent() && this.#listed(),
+      listed: (byFeed) => isCurrent() && this.#listed(byFeed),
       lost: (reason, isSilent) => isCurrent() && this.#lost(reason, isSilent),
     };
     const timeout_ms = this.#watchLimit();
@@ -196,7 +197,8 @@ export class View extends EventEmitter {
       if (!isCurrent()) return;
       this.#failures++;
       this.#fail(error instanceof Error ? error.message : String(error));
-      if (this.#wasSilent && isTimeout(error)) this.#reconnectSparingly(bucket.link);
+      if (this.#wasSilent && codeOf(error) === "MESHD_TIMEOUT")
+        this.#reconnectSparingly(bucket.link);
     }
   }
 
@@ -252,13 +254,16 @@ export class View extends EventEmitter {
   #take(entry: Entry): void {
     const { ledger } = this.#options;
     const applied = ledger.apply(entry);
-    if (entry.key === "heartbeat" && applied === "same") this.#heardBeat();
+    if (entry.key === "heartbeat" && applied === "same") this.#heardBeat(entry.revision);
     if (applied === "refused") this.#emitRefused(entry);
     if (applied === "changed") this.#gatherChange();
     this.emit("entry", entry, applied);
   }
 
-  #heardBeat(): void {
+  /** The same one, of another listing, is no sign that anything is current. */
+  #heardBeat(revision: number): void {
+    if (revision === this.#beat) return;
+    this.#beat = revision;
     this.#freshAt = performance.now();
     if (this.#listedAt > this.#startedAt) this.#beatless = 0;
   }
@@ -280,7 +285,8 @@ export class View extends EventEmitter {
     }, wait_ms);
   }
 
-  #listed(): void {
+  /** A controller's page is as old as its own view: then the next heartbeat tells. */
+  #listed(byFeed: boolean): void {
     this.#failures = 0;
     this.#retry_ms = retry_min_ms;
     this.#reconnect_ms = reconnect_min_ms;
@@ -288,8 +294,8 @@ export class View extends EventEmitter {
     this.#isWhole = false;
     const gone: Refusal[] = this.#options.ledger.endListing();
     for (const refusal of gone) this.emit("refused", refusal);
-    this.#freshAt = performance.now();
-    this.#listedAt = this.#freshAt;
+    this.#listedAt = performance.now();
+    if (!byFeed || !Number.isFinite(this.#freshAt)) this.#freshAt = this.#listedAt;
     this.emit("listed");
   }
 
@@ -360,9 +366,10 @@ export class View extends EventEmitter {
       if (!isAsked()) return;
       this.#beatless++;
       // A process that was held up did not get to read the answer: it proves nothing.
-      if (isTimeout(error) && !isHeldUp()) this.#replace("the store does not answer");
+      if (codeOf(error) === "MESHD_TIMEOUT" && !isHeldUp())
+        this.#replace("the store does not answer");
       // Credentials of an earlier version may not ask: a listing tells it, too.
-      else if (isDenied(error)) {
+      else if (codeOf(error) === "MESHD_PERMISSION") {
         this.#isWhole = true;
         this.#schedule(0);
       }
@@ -384,12 +391,4 @@ export class View extends EventEmitter {
     this.emit("trouble", reason);
     this.#schedule(0);
   }
-}
-
-function isTimeout(error: unknown): boolean {
-  return error instanceof ControlError && error.code === "MESHD_TIMEOUT";
-}
-
-function isDenied(error: unknown): boolean {
-  return error instanceof ControlError && error.code === "MESHD_PERMISSION";
 }

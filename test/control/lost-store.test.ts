@@ -3,7 +3,7 @@
 import { rm } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { Allowance } from "../../control/controller/adoption.js";
+import { Allowance } from "../../control/controller/allowance.js";
 import { rememberedFile } from "../../control/controller/memory.js";
 import { loadSecrets } from "../../control/founding/mesh.js";
 import { createIdentity, type MeshSnapshot, serializeSnapshot } from "../../control/index.js";
