@@ -57,8 +57,9 @@ interface Session {
   child: BenchChild;
   ways: Way[];
   startedAt_ms: number;
-  lifetime: NodeJS.Timeout;
-  silence: NodeJS.Timeout;
+  /** None before it is ready: its start has a time of its own. */
+  lifetime?: NodeJS.Timeout;
+  silence?: NodeJS.Timeout;
   state: LookAnswer["state"];
   result?: MeasureResult;
   error?: ErrorBody;
@@ -84,7 +85,7 @@ export class BenchDesk {
     if (parsed.do === "close") return this.close(parsed.session);
     const session = this.ofSession(parsed.session);
     this.refuseIfOff();
-    session.silence.refresh();
+    session.silence?.refresh();
     return parsed.do === "run" ? this.run(session, parsed) : this.look(session);
   }
 
@@ -166,6 +167,7 @@ export class BenchDesk {
     const secret = request.role === "serve" ? randomBytes(SECRET_BYTES).toString("hex") : "";
     try {
       const ports = await session.child.start(request.role, secret, ways);
+      if (!session.isEnding) this.arm(session);
       const answers = NETWORKS.map((network): [Network, WayAnswer] => {
         const way = ways.find((one) => one.network === network);
         if (way === undefined) return [network, { refused: refusals[network] ?? "" }];
@@ -189,8 +191,6 @@ export class BenchDesk {
     const session: Session = {
       ...{ id, role, peer: peer.name, child, ways },
       startedAt_ms: performance.now(),
-      lifetime: setTimeout(() => void this.end(session, "time is over"), this.lifetime_ms),
-      silence: setTimeout(() => void this.end(session, "asker is silent"), this.silence_ms),
       state: "idle",
       isEnding: false,
     };
@@ -198,6 +198,13 @@ export class BenchDesk {
     this.options.log("bench.begun", { peer: peer.name, role });
     void child.ended.then(() => this.end(session, "process ended"));
     return session;
+  }
+
+  /** From its answer on the asker's silence counts, and the session's time. */
+  private arm(session: Session): void {
+    session.startedAt_ms = performance.now();
+    session.lifetime = setTimeout(() => void this.end(session, "time is over"), this.lifetime_ms);
+    session.silence = setTimeout(() => void this.end(session, "asker is silent"), this.silence_ms);
   }
 
   private async end(session: Session, reason: string): Promise<void> {
