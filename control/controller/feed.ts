@@ -156,12 +156,12 @@ export class FeedServer {
 
   #newPage(since: number): Buffer {
     const { contents } = this.#table;
-    const [part = []] = cutRows(this.#table.after(since));
+    const { controllerId, link } = this.#options;
+    const [part = []] = cutRows(this.#table.after(since), link.payload_max);
     const last = part.at(-1)?.revision ?? 0;
     const isEnd = part.length === 0 || last === contents.revision;
     const to = isEnd ? contents.revision : last;
     const from = Math.min(since, contents.revision);
-    const { controllerId } = this.#options;
     const digest = isEnd ? contents.digest : null;
     const page = Buffer.from(stretchText({ controllerId, from, to, digest }, part));
     if (!isEnd) this.#pages.keep(since, to, page);
@@ -221,7 +221,7 @@ export class FeedServer {
     const { contents } = this.#table;
     // A store that came back older: members hear of it by an end that lies behind theirs.
     let from = Math.min(this.#published, contents.revision);
-    const parts = [...cutRows(this.#fresh.values())];
+    const parts = [...cutRows(this.#fresh.values(), this.#options.link.payload_max)];
     this.#fresh.clear();
     parts.forEach((part, index) => {
       const isLast = index === parts.length - 1;
@@ -233,8 +233,13 @@ export class FeedServer {
   }
 
   #send(stretch: { from: number; to: number; digest: string | null }, rows: Row[]): void {
-    const { controllerId, mesh, signer, link } = this.#options;
+    const { controllerId, mesh, signer, link, log } = this.#options;
     const text = sealBatch(mesh.meshId, stretchText({ controllerId, ...stretch }, rows), signer);
-    link.publish(subjectsOf(mesh.name).feed(controllerId), text);
+    try {
+      link.publish(subjectsOf(mesh.name).feed(controllerId), text);
+    } catch (error) {
+      // One value that is as long as the server takes: members miss it and have the watch.
+      log("feed-not-sent", { bytes: text.length, error: String(error) });
+    }
   }
 }

@@ -225,7 +225,6 @@ export class Feed {
     if (stretch.digest !== this.#contents.digest) this.#lose("it has what was not delivered");
   }
 
-  /** An old batch once more, or a store that came back older. */
   /** Asks for what is newer, whether or not batches come. Rejects as `ask`. */
   async refresh(): Promise<void> {
     while (!this.#ended) {

@@ -4,8 +4,10 @@
 import { Refused } from "../check.js";
 import { type Entry, isPublicKey, type SigningKey, verifySignature } from "../nats/index.js";
 
-/** Bytes of values in one message, more or less: servers take a megabyte unless told otherwise. */
-export const stretch_max = 262_144;
+/** Bytes of values in one message. */
+const stretch_max = 262_144;
+/** Of a signature, a first line, and what a server adds. */
+const around_max = 1_024;
 const HEAD = "meshd-feed 1";
 const [NEWLINE, SPACE, PLUS, MINUS, ZERO] = [10, 32, 43, 45, 48];
 const DIGITS_MAX = 16;
@@ -26,12 +28,14 @@ export interface Stretch {
 export interface Row {
   revision: number;
   text: string;
+  /** Of the text. */
+  bytes: number;
 }
 
 export function rowOf({ key, revision, value, deleted, time_ms = 0 }: Entry): Row {
   const length = Buffer.byteLength(value);
   const head = `${revision} ${Math.round(time_ms)} ${length} ${deleted ? "-" : "+"} ${key}`;
-  return { revision, text: `${head}\n${value}\n` };
+  return { revision, text: `${head}\n${value}\n`, bytes: Buffer.byteLength(head) + length + 2 };
 }
 
 export function stretchText({ controllerId, from, to, digest }: Stretch, rows: Row[]): string {
@@ -39,18 +43,22 @@ export function stretchText({ controllerId, from, to, digest }: Stretch, rows: R
   return head + rows.map(({ text }) => text).join("");
 }
 
-/** Rows in the order of their revisions, cut where a message would be too long. */
-export function* cutRows(rows: Iterable<Row>): Generator<Row[]> {
+/**
+ * Rows in the order of their revisions, cut where a message would be too long for readers, or for a
+ * server that takes `payload_max` bytes. One row is never cut: it was a message of the store's.
+ */
+export function* cutRows(rows: Iterable<Row>, payload_max: number): Generator<Row[]> {
+  const most = Math.min(stretch_max, payload_max - around_max);
   let part: Row[] = [];
   let length = 0;
   for (const row of rows) {
-    if (length > 0 && length + row.text.length > stretch_max) {
+    if (length > 0 && length + row.bytes > most) {
       yield part;
       part = [];
       length = 0;
     }
     part.push(row);
-    length += row.text.length;
+    length += row.bytes;
   }
   yield part;
 }

@@ -149,7 +149,11 @@ export class Sources {
         if (!handlers.isCurrent()) throw error;
         // It was another store, and everything is listed: that takes longer.
         if (wasWhole && !this.#isWhole) waits = [...whole_max_ms];
-        if (waits.length > 0 && codeOf(error) === "MESHD_TIMEOUT") continue;
+        if (waits.length > 0 && codeOf(error) === "MESHD_TIMEOUT") {
+          // A controller may be busy for long; a connection over which nothing comes is not.
+          if (await bucket.link.answers(newer_max_ms)) continue;
+          throw new ControlError("MESHD_NO_NATS", "the server does not answer");
+        }
         const isAway = codeOf(error) === "MESHD_NO_CONTROLLER";
         if (isAway && performance.now() < this.#patientUntil) throw error;
         this.#pauseAfter(error);

@@ -197,8 +197,9 @@ export class View extends EventEmitter {
       if (!isCurrent()) return;
       this.#failures++;
       this.#fail(error instanceof Error ? error.message : String(error));
-      if (this.#wasSilent && codeOf(error) === "MESHD_TIMEOUT")
-        this.#reconnectSparingly(bucket.link);
+      const code = codeOf(error);
+      if (code === "MESHD_NO_NATS" && bucket.link.connected) void this.#reconnect(bucket.link);
+      else if (this.#wasSilent && code === "MESHD_TIMEOUT") this.#reconnectSparingly(bucket.link);
     }
   }
 
@@ -290,6 +291,8 @@ export class View extends EventEmitter {
     this.#failures = 0;
     this.#retry_ms = retry_min_ms;
     this.#reconnect_ms = reconnect_min_ms;
+    // What came over this connection proves it: one that dies after that need not wait.
+    this.#reconnectAt = 0;
     this.#wasSilent = false;
     this.#isWhole = false;
     const gone: Refusal[] = this.#options.ledger.endListing();

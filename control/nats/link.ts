@@ -185,6 +185,11 @@ export class Link extends EventEmitter {
     return this.#connected ? this.connection.getServer() : null;
   }
 
+  /** Bytes of a message that the server takes at most. */
+  get payload_max(): number {
+    return this.connection.info?.max_payload ?? 1_048_576;
+  }
+
   /** How long the certificate lasts that the server showed; null: it showed none. */
   get certificate(): Shown["certificate"] {
     return this.shown.certificate;

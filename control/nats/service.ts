@@ -39,13 +39,14 @@ export async function serve(link: Link, options: ServiceOptions): Promise<() => 
       subject: endpoint.subject,
       handler: (error, message) => {
         if (error) return;
-        endpoint.handle(readMessage(message)).then(
-          (text) => text !== undefined && message.respond(text),
-          (thrown: unknown) => {
+        endpoint
+          .handle(readMessage(message))
+          // Throws when the answer is longer than this server takes.
+          .then((text) => text !== undefined && message.respond(text))
+          .catch((thrown: unknown) => {
             const { code, text } = options.toError(thrown);
             message.respondError(code, text);
-          },
-        );
+          });
       },
     });
   }

@@ -154,11 +154,22 @@ test("rows are cut where a message would be too long, and none is lost", () => {
   const rows = Array.from({ length: 100 }, (_, at) =>
     rowOf({ key: `names.${at}`, revision: at + 1, value: "x".repeat(9_000), deleted: false }),
   );
-  const parts = [...cutRows(rows)];
+  const parts = [...cutRows(rows, 1_048_576)];
   assert.equal(parts.flat(), rows);
   assert.ok(parts.length > 3);
   for (const part of parts) assert.ok(stretchText(stretch, part).length < 300_000);
-  assert.equal([...cutRows([])], [[]]);
+  assert.equal([...cutRows([], 1_048_576)], [[]]);
+  const wide = rowOf({
+    key: "names.w",
+    revision: 101,
+    value: "\u20ac".repeat(20_000),
+    deleted: false,
+  });
+  assert.is(wide.bytes, Buffer.byteLength(wide.text), "bytes, not letters");
+  const payload_max = 65_536;
+  for (const part of cutRows([...rows, wide, ...rows], payload_max)) {
+    assert.ok(Buffer.byteLength(stretchText(stretch, part)) < payload_max, `${part.length} rows`);
+  }
 });
 
 interface Scene {

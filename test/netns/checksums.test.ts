@@ -3,7 +3,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { GrantedOffloads } from "../../src/datapath/index.js";
-import { Capture, plainWire } from "../support/capture.js";
+import { Capture, plainWire, wrongTcp } from "../support/capture.js";
 import { DatapathNode } from "../support/datapath-node.js";
 import { hashedStreams } from "../support/hashed-stream.js";
 import { pings, runIn, runSync } from "../support/netns.js";
@@ -61,7 +61,8 @@ for (const [protocol, family] of [
         const { sent, received } = await hashedStreams(path, 1, 4 << 20);
         assert.equal(received, sent);
         await wire.stop();
-        assert.equal(wire.frames("udp.checksum != 0 || tcp.checksum.status == 0"), []);
+        const wrong = wrongTcp(a.overlay[6], b.overlay[6]);
+        assert.equal(wire.frames(`udp.checksum != 0 || (${wrong})`), []);
         assert.ok(wire.frames("udp.checksum == 0 && tcp").length > 2000);
       } finally {
         wire.remove();

@@ -26,8 +26,17 @@ const WRONG = ["_ws.malformed", ...BAD].join(" || ");
  * (CSUM_MANGLED_0): every receiver takes both, tshark calls it bad.
  */
 export function wrongFrames(...kernels: string[]): string {
+  return `(${WRONG}) && !${mangledZero(kernels)}`;
+}
+
+/** As `wrongFrames`, of the TCP checksum alone. */
+export function wrongTcp(...kernels: string[]): string {
+  return `tcp.checksum.status == 0 && !${mangledZero(kernels)}`;
+}
+
+function mangledZero(kernels: readonly string[]): string {
   const source = (address: string) => `${isIPv6(address) ? "ipv6" : "ip"}.src == ${address}`;
-  return `(${WRONG}) && !(tcp.checksum == 0xffff && (${kernels.map(source).join(" || ")}))`;
+  return `(tcp.checksum == 0xffff && (${kernels.map(source).join(" || ")}))`;
 }
 
 /** Without offloads on a device, what tcpdump sees there is what a real wire carries. */
