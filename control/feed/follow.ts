@@ -4,7 +4,7 @@
 // owner has the watch.
 import { Refused } from "../check.js";
 import { ControlError, type ControlErrorCode } from "../errors.js";
-import type { Entry, Link, Message } from "../nats/index.js";
+import { type Entry, type Link, type Message, Silence } from "../nats/index.js";
 import type { Contents } from "./contents.js";
 import { openBatch, readStretch, type Stretch } from "./text.js";
 
@@ -53,8 +53,7 @@ export class Feed {
   readonly #handlers: FeedHandlers;
   #controllerId = "";
   #unsubscribe: () => void = () => undefined;
-  #silence: NodeJS.Timeout | undefined;
-  #heard = performance.now();
+  readonly #silence = new Silence(silence_max_ms, () => this.#lose("the feed fell silent", true));
   #hasSpoken = false;
   #behindSince: number | null = null;
   #listing = true;
@@ -90,7 +89,7 @@ export class Feed {
       if (!(error instanceof Refused)) throw error;
       throw new ControlError("MESHD_BAD_RECORD", `a feed's page is damaged: ${error.message}`);
     }
-    feed.#checkSilence();
+    feed.#silence.watch();
     return feed;
   }
 
@@ -139,7 +138,7 @@ export class Feed {
 
   #end(): void {
     this.#ended = true;
-    clearTimeout(this.#silence);
+    this.#silence.end();
     this.#unsubscribe();
   }
 
@@ -200,7 +199,7 @@ export class Feed {
     try {
       const { stretch, entries } = readStretch(openBatch(this.#place, bytes));
       if (stretch.controllerId !== this.#controllerId) return;
-      this.#heard = performance.now();
+      this.#silence.hear();
       this.#hasSpoken = true;
       this.#receive(stretch, entries);
     } catch (error) {
@@ -253,28 +252,6 @@ export class Feed {
     } finally {
       this.#asking = false;
     }
-  }
-
-  /** Looks again when the silence could be long enough, not before: an idle node hardly wakes. */
-  #checkSilence(): void {
-    const left_ms = this.#leftOfSilence_ms();
-    if (left_ms <= 0) {
-      // A process that was held up reads first what came meanwhile.
-      setImmediate(() => setImmediate(() => this.#endSilence()));
-      return;
-    }
-    this.#silence = setTimeout(() => this.#checkSilence(), Math.ceil(left_ms));
-    this.#silence.unref();
-  }
-
-  #leftOfSilence_ms(): number {
-    return this.#heard + silence_max_ms - performance.now();
-  }
-
-  #endSilence(): void {
-    if (this.#ended) return;
-    if (this.#leftOfSilence_ms() <= 0) this.#lose("the feed fell silent", true);
-    else this.#checkSilence();
   }
 }
 

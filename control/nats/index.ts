@@ -18,4 +18,5 @@ export { createKey, isPublicKey, SigningKey, signingKey, verifySignature } from 
 export { Link, type LinkOptions, type User } from "./link.js";
 export { type Answer, type Message, newAsk } from "./message.js";
 export { type Endpoint, type ServiceOptions, serve } from "./service.js";
+export { Silence } from "./silence.js";
 export { Watch, type WatchHandlers } from "./watch.js";

@@ -3,6 +3,7 @@
 // (known to die silently after reconnects).
 import type { Msg, Subscription } from "nats";
 import type { Bucket, Entry } from "./bucket.js";
+import { Silence } from "./silence.js";
 
 export interface WatchHandlers {
   entry(entry: Entry): void;
@@ -43,8 +44,7 @@ export class Watch {
   readonly #consumer: string;
   readonly #handlers: WatchHandlers;
   readonly #subscription: Subscription;
-  #silence: NodeJS.Timeout | undefined;
-  #heard = performance.now();
+  readonly #silence = new Silence(silence_max_ms, () => this.#lose("it fell silent", true));
   #last = 0;
   #revision = 0;
   #listed = false;
@@ -57,7 +57,7 @@ export class Watch {
     this.#subscription = bucket.link.connection.subscribe(deliver, {
       callback: (error, message) => (error ? this.#lose(error.message) : this.#receive(message)),
     });
-    this.#checkSilence();
+    this.#silence.watch();
   }
 
   /**
@@ -101,7 +101,7 @@ export class Watch {
 
   #end(): void {
     this.#ended = true;
-    clearTimeout(this.#silence);
+    this.#silence.end();
     this.#subscription.unsubscribe();
   }
 
@@ -109,28 +109,6 @@ export class Watch {
     if (this.#ended) return;
     this.#end();
     this.#handlers.lost(reason, isSilent);
-  }
-
-  /** Looks again when the silence could be long enough, not before: an idle node hardly wakes. */
-  #checkSilence(): void {
-    const left_ms = this.#leftOfSilence_ms();
-    if (left_ms <= 0) {
-      // A process that was held up reads first what came meanwhile.
-      setImmediate(() => setImmediate(() => this.#endSilence()));
-      return;
-    }
-    this.#silence = setTimeout(() => this.#checkSilence(), Math.ceil(left_ms));
-    this.#silence.unref();
-  }
-
-  #leftOfSilence_ms(): number {
-    return this.#heard + silence_max_ms - performance.now();
-  }
-
-  #endSilence(): void {
-    if (this.#ended) return;
-    if (this.#leftOfSilence_ms() <= 0) this.#lose("it fell silent", true);
-    else this.#checkSilence();
   }
 
   #markListed(): void {
@@ -141,7 +119,7 @@ export class Watch {
 
   #receive(message: Msg): void {
     if (this.#ended) return;
-    this.#heard = performance.now();
+    this.#silence.hear();
     // Statuses and markers carry nothing; to look into the headers of each value takes longer than
     // all else here.
     const isEmpty = message.data.length === 0;
