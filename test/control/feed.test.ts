@@ -3,7 +3,6 @@
 import { AckPolicy, DeliverPolicy } from "nats";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { Refused } from "../../control/check.js";
 import {
   Contents,
   cutRows,
@@ -23,21 +22,12 @@ import { Bucket, createKey, Link, signingKey, userJwt } from "../../control/nats
 import { nodePermissions } from "../../control/permissions.js";
 import { inboxOf } from "../../control/subjects.js";
 import { Random } from "../support/random.js";
+import { refusalOf } from "../support/refusal.js";
 import { eventually, factsOf, type Joined, joinNode, type TestMesh, withMesh } from "./fixture.js";
 import { connectAs } from "./raw.js";
 
 const ID = createKey("user").publicKey;
 const stretch: Stretch = { controllerId: ID, from: 4, to: 9, digest: null };
-
-function refusal(work: () => unknown): string {
-  try {
-    work();
-    return "taken";
-  } catch (error) {
-    if (error instanceof Refused) return error.message;
-    throw error;
-  }
-}
 
 const read = (text: string) => readStretch(Buffer.from(text));
 
@@ -57,43 +47,43 @@ test("a stretch that is damaged, or says what cannot be, is refused whole", () =
   );
   const whole = stretchText(stretch, rows);
   assert.is(
-    refusal(() => read(whole)),
+    refusalOf(() => read(whole)),
     "taken",
   );
   assert.match(
-    refusal(() => read(stretchText(stretch, [...rows].reverse()))),
+    refusalOf(() => read(stretchText(stretch, [...rows].reverse()))),
     "do not rise",
   );
   assert.match(
-    refusal(() => read(stretchText({ ...stretch, from: 5 }, rows))),
+    refusalOf(() => read(stretchText({ ...stretch, from: 5 }, rows))),
     "do not rise",
   );
   assert.match(
-    refusal(() => read(stretchText({ ...stretch, to: 6 }, rows))),
+    refusalOf(() => read(stretchText({ ...stretch, to: 6 }, rows))),
     "beyond its end",
   );
   assert.match(
-    refusal(() => read(stretchText({ ...stretch, from: 10 }, []))),
+    refusalOf(() => read(stretchText({ ...stretch, from: 10 }, []))),
     "before it begins",
   );
   assert.match(
-    refusal(() => read(whole.slice(0, -3))),
+    refusalOf(() => read(whole.slice(0, -3))),
     /length is wrong|within an entry/,
   );
   assert.match(
-    refusal(() => read(`${whole}x`)),
+    refusalOf(() => read(`${whole}x`)),
     "within an entry",
   );
   assert.match(
-    refusal(() => read(whole.replace(" - 2\n", " - 3\n"))),
+    refusalOf(() => read(whole.replace(" - 2\n", " - 3\n"))),
     "as many entries",
   );
   assert.match(
-    refusal(() => read(whole.replace(ID, "nobody"))),
+    refusalOf(() => read(whole.replace(ID, "nobody"))),
     "names no controller",
   );
   assert.match(
-    refusal(() => read("")),
+    refusalOf(() => read("")),
     "no first line",
   );
 });
@@ -109,7 +99,7 @@ test("a batch is believed by the signature of its mesh's grant key alone", () =>
   assert.is(openBatch(trust, bytes).toString(), text);
   for (const forged of [sealBatch("m2", text, grant), sealBatch("m1", text, other)]) {
     assert.match(
-      refusal(() => openBatch(trust, Buffer.from(forged))),
+      refusalOf(() => openBatch(trust, Buffer.from(forged))),
       "not signed",
     );
   }
@@ -117,13 +107,13 @@ test("a batch is believed by the signature of its mesh's grant key alone", () =>
     const damaged = Buffer.from(bytes);
     damaged[at] = (damaged[at] ?? 0) ^ 1;
     assert.not.equal(
-      refusal(() => openBatch(trust, damaged)),
+      refusalOf(() => openBatch(trust, damaged)),
       "taken",
       `byte ${at}`,
     );
   }
   assert.match(
-    refusal(() => openBatch(trust, Buffer.alloc(0))),
+    refusalOf(() => openBatch(trust, Buffer.alloc(0))),
     "no signature",
   );
 });

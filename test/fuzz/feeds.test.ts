@@ -1,10 +1,10 @@
 // Feeds: any bytes in the place of a page, and of a batch that is to be signed.
 import { test } from "uvu";
-import { Refused } from "../../control/check.js";
 import { openBatch, readStretch, rowOf, sealBatch, stretchText } from "../../control/feed/index.js";
 import { signingKey } from "../../control/nats/index.js";
 import { fuzzWithCorpus } from "../support/corpus.js";
 import { NODE_ID, recordSamples } from "../support/record-samples.js";
+import { refusalOf } from "../support/refusal.js";
 
 /** Of no mesh: kept inputs are signed by it. */
 const grant = signingKey("SAAN3CSUPVQDZKHMEVDRXVBYOFVHQ2234CGXYMMGWKFBO6PIUXRMALW53U");
@@ -19,22 +19,12 @@ const pages = [
   stretchText({ ...stretch, digest: "0123456789abcdef" }, []),
 ];
 
-function outcomeOf(work: () => unknown): string {
-  try {
-    work();
-    return "taken";
-  } catch (error) {
-    if (error instanceof Refused) return error.message;
-    throw error;
-  }
-}
-
 fuzzWithCorpus({
   name: "feed-pages",
   seeds: pages,
   json: false,
   inputs: 30_000,
-  feed: (input) => outcomeOf(() => readStretch(Buffer.from(input))),
+  feed: (input) => refusalOf(() => readStretch(Buffer.from(input))),
 });
 
 fuzzWithCorpus({
@@ -42,7 +32,7 @@ fuzzWithCorpus({
   seeds: pages.map((page) => sealBatch(trust.meshId, page, grant)),
   json: false,
   inputs: 10_000,
-  feed: (input) => outcomeOf(() => readStretch(openBatch(trust, Buffer.from(input)))),
+  feed: (input) => refusalOf(() => readStretch(openBatch(trust, Buffer.from(input)))),
 });
 
 test.run();
