@@ -64,6 +64,10 @@ async function obey(order: Order): Promise<void> {
       await agent.session?.leave();
       return agent.close();
     }
+    case "count": {
+      const plans = agents.reduce((total, agent) => total + agent.plans, 0);
+      return answer({ answer: "counted", plans });
+    }
     case "report":
       return answer({ answer: "report", report: report() });
     case "end":

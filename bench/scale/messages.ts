@@ -16,6 +16,8 @@ export type Order =
   | { order: "move"; index: number; address: string }
   | { order: "leave"; index: number }
   | { order: "report" }
+  /** Plans made until now, by all. */
+  | { order: "count" }
   | { order: "end" };
 
 export interface CrowdReport {
@@ -42,5 +44,6 @@ export type Answer =
   | { answer: "shown"; times: number[] }
   | { answer: "moved"; at: number }
   | { answer: "left"; at: number }
+  | { answer: "counted"; plans: number }
   | { answer: "report"; report: CrowdReport }
   | { answer: "ended" };

@@ -8,6 +8,9 @@ import { type MeshFigures, type Spread, spreadOf, type Traffic } from "./figures
 import type { CrowdReport, Expected } from "./messages.js";
 import { SimulatedStore } from "./server.js";
 
+/** Without a plan of anybody: longer than changes are gathered. */
+const quiet_ms = 4_000;
+
 export interface SimulationOptions {
   nodes: number;
   processes: number;
@@ -85,9 +88,24 @@ export class Simulation {
     return (await Promise.all(asked)).flatMap(({ times }) => times);
   }
 
+  /** Until nobody plans any more: each change is to be measured by itself. */
+  private async quiet(): Promise<void> {
+    let before = -1;
+    for (let now = await this.plans(); now !== before; now = await this.plans()) {
+      before = now;
+      await sleep(quiet_ms);
+    }
+  }
+
+  private async plans(): Promise<number> {
+    const asked = this.crowds.map((crowd) => crowd.ask({ order: "count" }, "counted"));
+    return (await Promise.all(asked)).reduce((total, { plans }) => total + plans, 0);
+  }
+
   async moves(): Promise<Spread> {
     const all: number[] = [];
     for (let turn = 0; turn < this.options.changes; turn++) {
+      await this.quiet();
       const index = 1 + Math.floor(Math.random() * this.options.nodes);
       const address = `172.16.${turn}.${(index % 250) + 1}`;
       const nodeId = this.nodeIds[index - 1] ?? "";
@@ -102,6 +120,7 @@ export class Simulation {
   async settings(): Promise<Spread> {
     const all: number[] = [];
     for (let turn = 0; turn < this.options.changes; turn++) {
+      await this.quiet();
       const mtu = 1300 + turn;
       const shown = this.expect({ kind: "mtu", mtu });
       const at = now_ms();
@@ -114,6 +133,7 @@ export class Simulation {
   async leaves(): Promise<Spread> {
     const all: number[] = [];
     for (let turn = 0; turn < this.options.changes; turn++) {
+      await this.quiet();
       const index = this.options.nodes - turn;
       const nodeId = this.nodeIds[index - 1] ?? "";
       const { at } = await this.crowdOf(index).ask({ order: "leave", index }, "left");
@@ -156,8 +176,8 @@ export class Simulation {
     return {
       ...{ nodes, members_s, whole_s },
       address: await this.moves(),
-      setting: await this.settings(),
       leave: await this.leaves(),
+      setting: await this.settings(),
       memory: (sum(reports, held) - sum(empty, held)) / nodes,
       plans: sum(reports, ({ plans }) => plans) / nodes,
       planning_ms: sum(reports, ({ planning_ms }) => planning_ms) / nodes,
