@@ -16,6 +16,7 @@ import { ControlError } from "../errors.js";
 import { type TrustedAuthorities, tlsErrorOf, tlsOptions } from "../tls/index.js";
 import { signingKey } from "./keys.js";
 import { type Answer, askOf, type Message, readAnswer, readMessage } from "./message.js";
+import { keepOneTransport } from "./one-transport.js";
 
 export interface User {
   jwt: string;
@@ -103,6 +104,7 @@ export class Link extends EventEmitter {
         ignoreClusterUpdates: true,
         pingInterval: ping_ms,
       });
+      keepOneTransport(connection);
       return new Link(connection, options.inbox, backoff, shown);
     } catch (cause) {
       throw connectError(options.servers, cause);
