@@ -2,7 +2,6 @@
 // The machine's own clock, and the monotonic one, stay as they are.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Random } from "../../support/random.js";
 import {
   type Fault,
@@ -14,7 +13,7 @@ import {
   type World,
 } from "../fault.js";
 import { RECOVERY_LIMIT_MS } from "../limits.js";
-import { readStore } from "../store.js";
+import { heardBeat } from "../store.js";
 
 /** Where Debian's package libfaketime has it. */
 const LIBRARIES = ["x86_64", "aarch64"].map(
@@ -24,7 +23,7 @@ const LIBRARIES = ["x86_64", "aarch64"].map(
 const CACHE_S = 1;
 const JUMPS = ["+90m", "+3d", "-3d", "+45d", "-400d", "+400d"];
 const RIGHT = "+0";
-/** In which a controller has written its heartbeat, whoever else writes it. */
+/** In which a controller writes its heartbeat, whoever else writes it. */
 const BEATS_MS = 12_000;
 
 const libraryHere = () => LIBRARIES.find(existsSync);
@@ -63,30 +62,20 @@ async function agentTime({ lab }: World, node: string): Promise<number> {
   return Date.parse(line.split(" ")[0] ?? "");
 }
 
-/** As the controllers' heartbeat has it: of several, only this one's can be wrong. */
-async function controllerTime({ lab }: World): Promise<number> {
-  const deadline = Date.now() + BEATS_MS;
-  for (;;) {
-    const { beat } = await readStore(lab);
-    if (isWrong(beat) || Date.now() > deadline) return beat;
-    await sleep(200);
-  }
-}
-
 const isWrong = (time: number) => Math.abs(time - Date.now()) > 3_600_000;
 
 async function jump(
   clock: Clock,
   dice: Random,
   target: string,
-  timeOf: () => Promise<number>,
+  isFooled: () => Promise<boolean>,
 ): Promise<Injury> {
   const by = dice.pick(JUMPS);
   clock.set(by);
   return {
     target: `${target}: ${by}`,
     hold_ms: holdFor(dice, 6, 12),
-    proof: async () => must(isWrong(await timeOf()), "the clock is right"),
+    proof: async () => must(await isFooled(), "the clock is right"),
     heal: async () => clock.set(RIGHT),
   };
 }
@@ -106,7 +95,7 @@ const agentClock: Fault = {
     if (!isWell) throw new Error(`${node} did not come back under faketime`);
     must(!isWrong(await agentTime(world, node)), "its clock was wrong before");
     traffic.mark();
-    return jump(clock, dice, node, () => agentTime(world, node));
+    return jump(clock, dice, node, async () => isWrong(await agentTime(world, node)));
   },
 };
 
@@ -120,7 +109,9 @@ const controllerClock: Fault = {
     const clock = new Clock(world, lab.hostName(place));
     for (const pid of lab.pidsOf(place.namespace, "controller")) process.kill(pid, "SIGKILL");
     await lab.meshd(place, ["up"], { env: clock.environment() });
-    return jump(clock, dice, lab.hostName(place), () => controllerTime(world));
+    // Of several only this one's can be wrong.
+    const isFooled = () => heardBeat(lab, isWrong, BEATS_MS);
+    return jump(clock, dice, lab.hostName(place), isFooled);
   },
 };
 
