@@ -8,8 +8,8 @@ import type { Connected } from "./scene.js";
 export const DIRECTIONS = ["meshd to kernel", "kernel to meshd"] as const;
 export type Direction = (typeof DIRECTIONS)[number];
 
-/** The first of many. */
-const STREAM_PORT = 9000;
+/** The first of many: tshark takes no port from here to 32,000 for a protocol of its own. */
+const STREAM_PORT = 31_000;
 const UDP_PORT = 5201;
 const STREAM = "/tmp/stream";
 const STREAM_LIMIT_MS = 120_000;
