@@ -1,27 +1,12 @@
 // Three nats-servers as one, a controller beside each: nothing ends with the loss of one server.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { ControlError, createIdentity } from "../../control/index.js";
+import { createIdentity } from "../../control/index.js";
 import { Link } from "../../control/nats/index.js";
 import { hosts, TestCluster } from "./cluster-fixture.js";
 import { codeOf, eventually, factsOf, type Joined, joinNode } from "./fixture.js";
 
 let cluster: TestCluster;
-
-/** An election takes 4 to 9 s, on a busy machine several of them: what fails is asked again. */
-async function soon<T>(what: string, work: () => Promise<T>): Promise<T> {
-  const began = performance.now();
-  const passing = ["MESHD_TIMEOUT", "MESHD_NO_NATS", "MESHD_NO_CONTROLLER"];
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      const code = error instanceof ControlError ? error.code : "";
-      const took_ms = performance.now() - began;
-      if (!passing.includes(code) || took_ms > 90_000) throw new Error(`${what}: ${error}`);
-    }
-  }
-}
 
 /** Whether a server takes a node's credentials no more. */
 async function isRefused({ identity, membership }: Joined, url: string): Promise<boolean> {
@@ -57,21 +42,21 @@ test("any one server may be killed: joins, requests, renewals and changes go on"
     killed.add(index);
     await cluster.killServer(index);
     const identity = createIdentity();
-    await soon("a join", () => joinNode(token, 100 + round, identity));
+    await joinNode(token, 100 + round, identity);
     // By its key: asked again, it may bear the new name already.
-    await soon("a change", () => admin.nodes.rename(identity.nodeId, `m${round}`));
+    await admin.nodes.rename(identity.nodeId, `m${round}`);
     await eventually("the session has another server", () => session.connected);
-    await soon("a renewal", () => session.renew());
+    await session.renew();
     await session.writeNode(factsOf(100, { mtu: 1400 + round }));
     const nameSeen = () => session.snapshot()?.members.get(identity.nodeId)?.name;
-    await eventually("the change is seen", () => nameSeen() === `m${round}`, 120_000);
+    await eventually("the change is seen", () => nameSeen() === `m${round}`, 30_000);
     const host = hosts[index] ?? "";
-    const { servers, problems } = await soon("a look", () => admin.cluster.status());
+    const { servers, problems } = await admin.cluster.status();
     assert.is(servers.find((one) => one.host === host)?.state, "missing");
     assert.match(problems.join(), `nats-server on ${host} does not answer`);
     const other = createIdentity();
-    const gone = await soon("a join", () => joinNode(token, 110 + round, other));
-    await soon("a removal", () => admin.nodes.remove(gone.identity.nodeId));
+    const gone = await joinNode(token, 110 + round, other);
+    await admin.nodes.remove(gone.identity.nodeId);
     await cluster.startServer(index);
     await cluster.healed();
     const whole = async () => (await admin.cluster.status()).problems.length === 0;
