@@ -43,7 +43,6 @@ test("any one server may be killed: joins, requests, renewals and changes go on"
     await cluster.killServer(index);
     const identity = createIdentity();
     await joinNode(token, 100 + round, identity);
-    // By its key: asked again, it may bear the new name already.
     await admin.nodes.rename(identity.nodeId, `m${round}`);
     await eventually("the session has another server", () => session.connected);
     await session.renew();

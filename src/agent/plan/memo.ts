@@ -46,6 +46,12 @@ export class Kept<V> {
     return value;
   }
 
+  /** Forgets what is under a key. */
+  drop(key: string): void {
+    if (this.#entries.get(key)?.round === this.#round) this.#used--;
+    this.#entries.delete(key);
+  }
+
   /** A plan is made: what it did not ask for is forgotten. */
   end(): void {
     if (this.#entries.size > this.#used) {

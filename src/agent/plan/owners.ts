@@ -79,23 +79,37 @@ function touchedMembers(known: KnownOwners, around: Around, local: LocalFacts): 
   return [...new Set([...own.flatMap((keys) => keys ?? []), ...holders])];
 }
 
-/** The parts of an earlier plan with those of some members made anew; null: a member went. */
+/** Takes a member's part out; the last one takes its place, for their order says nothing. */
+function dropPart(parts: OwnerPart[], { at }: KnownOwners, nodeId: string, memo: Memo): void {
+  const place = at.get(nodeId);
+  if (place === undefined) return;
+  at.delete(nodeId);
+  const last = parts.pop();
+  if (last !== undefined && place < parts.length) {
+    parts[place] = last;
+    if (at.has(last.owner)) at.set(last.owner, place);
+  }
+  memo.claimed.drop(nodeId);
+  memo.owners.drop(nodeId);
+}
+
+/** The parts of an earlier plan with those of some members made anew. */
 function renewed(
   known: KnownOwners,
   touched: readonly string[],
   around: Around,
   local: LocalFacts,
   memo: Memo,
-): readonly OwnerPart[] | null {
+): readonly OwnerPart[] {
   if (touched.length === 0) return known.parts;
   const parts = [...known.parts];
   for (const nodeId of touched) {
     const member = around.snapshot.members.get(nodeId);
-    const at = known.at.get(nodeId);
     if (member === undefined || !mayForward(member)) {
-      if (at !== undefined) return null;
+      dropPart(parts, known, nodeId, memo);
       continue;
     }
+    const at = known.at.get(nodeId);
     if (at === undefined) known.at.set(nodeId, parts.length);
     parts[at ?? parts.length] = memberPart(around, member, local, memo);
   }
@@ -125,12 +139,11 @@ function allParts(around: Around, local: LocalFacts, memo: Memo): KnownOwners {
 export function ownerParts(around: Around, local: LocalFacts, memo: Memo): readonly OwnerPart[] {
   const { known } = memo;
   const touched = known === null ? null : touchedMembers(known, around, local);
-  const parts =
-    known === null || touched === null ? null : renewed(known, touched, around, local, memo);
-  if (known === null || parts === null) {
+  if (known === null || touched === null) {
     memo.known = allParts(around, local, memo);
     return memo.known.parts;
   }
+  const parts = renewed(known, touched, around, local, memo);
   const { members, nodes, leases, peers } = around.snapshot;
   const { confirmed } = around.change;
   memo.known = { ...known, members, nodes, leases, peers, confirmed, parts };
