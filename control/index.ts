@@ -70,6 +70,7 @@ export {
 export { createIdentity, type Identity, loadOrCreateIdentity } from "./identity.js";
 export { type JoinOptions, joinMesh, renewMembership } from "./join.js";
 export { parseSnapshot, serializeSnapshot } from "./ledger.js";
+export { changedNames } from "./lineage.js";
 export {
   type EndpointFacts,
   MemberSession,

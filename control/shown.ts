@@ -3,6 +3,7 @@
 import { parsePrefix, prefixHolds } from "./cidr.js";
 import type { Opened } from "./envelope.js";
 import { claimName, keyOf, type RecordKind } from "./keys.js";
+import { Lineage } from "./lineage.js";
 import type { MeshSnapshot, NodeRecord, Refusal } from "./records.js";
 import type { RecordOfKind } from "./validate.js";
 
@@ -65,6 +66,7 @@ export class Shown {
   readonly #maps = new Map<MapKind, Map<string, unknown>>(
     mapKinds.map((kind) => [kind, new Map()]),
   );
+  readonly #lines = new Map(mapKinds.map((kind) => [kind, new Lineage()]));
   /** Keys of each kind that changed since the last snapshot: key -> name in the map. */
   readonly #dirty = new Map<MapKind, Map<string, string>>(
     mapKinds.map((kind) => [kind, new Map()]),
@@ -76,6 +78,7 @@ export class Shown {
 
   constructor(held: ReadonlyMap<string, Held>) {
     this.#held = held;
+    for (const [kind, map] of this.#maps) this.#lines.get(kind)?.add(map, []);
   }
 
   /** A value took another's place (undefined: there was none). */
@@ -149,6 +152,7 @@ export class Shown {
         this.#refused.set(key, { key, revision: held.revision, reason });
       } else this.#refused.delete(key);
     }
+    this.#lines.get(kind)?.add(map, [...dirty.values()]);
     dirty.clear();
     this.#maps.set(kind, map);
   }

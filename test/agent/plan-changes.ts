@@ -1,6 +1,7 @@
 // A mesh that changes at random, one record at a time, for suites that follow it: healthy changes,
 // and everything that makes plan leave something out.
 import type { MeshConfig, MeshSnapshot, NodeRecord } from "../../control/index.js";
+import { Lineage } from "../../control/lineage.js";
 import { type ChangeFacts, meshForm } from "../../src/agent/plan/forms.js";
 import type { PlanInput } from "../../src/agent/plan/types.js";
 import type { CallFact } from "../../src/calls/index.js";
@@ -32,6 +33,9 @@ const SETTINGS: { [name in keyof MeshConfig]?: MeshConfig[name][] } = {
   clusterPoolIPv6PodCIDR: ["fd00:244::/48", null],
 };
 
+const mapKinds = ["members", "nodes", "leases", "claims", "peers"] as const;
+type MapKind = (typeof mapKinds)[number];
+
 export class ChangingMesh {
   readonly snapshot: MeshSnapshot = mesh(8);
   private local = facts(1);
@@ -39,14 +43,23 @@ export class ChangingMesh {
   private up: CallFact[] = [];
   private isOpen = false;
 
-  constructor(private readonly random: Random) {}
+  private readonly lines = new Map(mapKinds.map((kind) => [kind, new Lineage()]));
+  private given: Partial<Record<string, ReadonlyMap<string, unknown>>> = {};
+
+  /** `isTold`: the maps say what changed in them, as those of a ledger do. */
+  constructor(
+    private readonly random: Random,
+    private readonly isTold = false,
+  ) {}
 
   /** Nothing in it is changed later: each change makes new records and maps, as a ledger does. */
   input(): PlanInput {
     const { snapshot, local, change, up, isOpen } = this;
     const copy = { ...snapshot };
-    for (const kind of ["members", "nodes", "leases", "claims", "peers"] as const) {
-      (copy as Record<string, unknown>)[kind] = new Map(snapshot[kind] as Map<string, unknown>);
+    for (const kind of mapKinds) {
+      const map = new Map(snapshot[kind] as Map<string, unknown>);
+      (copy as Record<string, unknown>)[kind] = map;
+      if (this.isTold) this.tell(kind, map);
     }
     // As the engine makes it: equal, not the same.
     return {
@@ -55,6 +68,17 @@ export class ChangingMesh {
       change: { ...change, confirmed: new Map(change.confirmed) },
       calls: { open: isOpen || up.some(({ kind }) => kind !== "pair"), up },
     };
+  }
+
+  /** What is another than last time, and now and then one that is not. */
+  private tell(kind: MapKind, map: ReadonlyMap<string, unknown>): void {
+    const before = this.given[kind] ?? new Map();
+    const all = [...new Set([...before.keys(), ...map.keys()])];
+    const changed = all.filter((name) => before.get(name) !== map.get(name));
+    this.lines
+      .get(kind)
+      ?.add(map, this.random.once(3) ? [...changed, ...all.slice(0, 1)] : changed);
+    this.given[kind] = map;
   }
 
   step(): void {

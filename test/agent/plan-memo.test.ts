@@ -14,7 +14,7 @@ const STEPS = 60;
 test("after any sequence of changes a planner's plan is the one that is made from nothing", () => {
   const codes = new Set<string>();
   for (let seed = 1; seed <= SEEDS; seed++) {
-    const changing = new ChangingMesh(new Random(seed));
+    const changing = new ChangingMesh(new Random(seed), seed % 2 === 0);
     const planner = new Planner();
     for (let step = 0; step < STEPS; step++) {
       const input = changing.input();

@@ -3,7 +3,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { seal } from "../../control/envelope.js";
-import { createIdentity } from "../../control/index.js";
+import { changedNames, createIdentity } from "../../control/index.js";
 import { keyOf } from "../../control/keys.js";
 import { Ledger } from "../../control/ledger.js";
 import { Pace } from "../../control/member/pace.js";
@@ -145,6 +145,38 @@ test("a snapshot does not change once it is made, and shares the maps that did n
   assert.equal([...after.claims.keys()], ["192.0.2.1:1", "192.0.2.1:2"]);
   assert.is(after.members, before.members);
   assert.is(after.claims.get("192.0.2.1:1"), before.claims.get("192.0.2.1:1"));
+});
+
+test("of two snapshots the ledger knows what changed, or that it does not know any more", () => {
+  let [told, changed] = [0, 0];
+  for (let seed = 1; seed <= 6; seed++) {
+    const writer = new Writer(new Ledger(trust), new Random(seed));
+    const shown: MeshSnapshot[] = [];
+    for (let step = 0; step < 200; step++) {
+      writer.step();
+      const after = writer.ledger.snapshot();
+      shown.push(after);
+      const before = writer.random.pick(shown.slice(-40));
+      for (const kind of ["members", "claims", "leases", "nodes", "endpoints"] as const) {
+        const [old, now] = [before[kind], after[kind]] as ReadonlyMap<string, unknown>[];
+        if (old === undefined || now === undefined) throw new Error(kind);
+        const names = changedNames(old, now);
+        for (const name of new Set([...old.keys(), ...now.keys()])) {
+          if (old.get(name) === now.get(name)) continue;
+          assert.ok(names?.has(name), `seed ${seed}, step ${step}: ${kind} ${name}`);
+          changed++;
+        }
+        told += names?.size ?? 0;
+      }
+    }
+    const [first, last] = [shown[0], shown.at(-1)];
+    if (!first || !last) throw new Error("nothing was shown");
+    assert.is(changedNames(first.nodes, last.nodes), null, "too long ago");
+    assert.is(changedNames(last.nodes, first.nodes), null, "backwards");
+    assert.is(changedNames(last.nodes, last.leases), null, "of two lines");
+    assert.is(changedNames(new Map(), last.nodes), null, "of no line");
+  }
+  assert.ok(changed > 1_000 && told < 2 * changed, `${told} told, ${changed} changed`);
 });
 
 test("a change after quiet is told at once, one of many later and later up to a second", () => {

@@ -1,19 +1,22 @@
 // What is another than before, found by identity: records do not change once they are made, so
 // nothing is looked into.
+import { changedNames } from "../../../control/index.js";
 
 /** More than this many keys that moved: whoever asks begins anew. */
 const MOVED_MAX = 64;
 
 /**
- * Keys whose values are not the same objects in both maps, or are in one of them alone. Maps made
- * by copying and setting keep their order, so that most of it is a walk along both; null when the
- * order is another.
+ * Keys whose values are not the same objects in both maps, or are in one of them alone; where the
+ * control plane knows what it changed, maybe some more. Maps made by copying and setting keep their
+ * order, so that else most of it is a walk along both; null when the order is another.
  */
 export function changedKeys<T>(
   before: ReadonlyMap<string, T>,
   after: ReadonlyMap<string, T>,
 ): string[] | null {
   if (before === after) return [];
+  const known = changedNames(before, after);
+  if (known !== null) return [...known];
   const changed: string[] = [];
   const walk = after.entries();
   let removed = 0;
