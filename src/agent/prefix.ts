@@ -11,6 +11,7 @@ import {
 } from "../host/index.js";
 
 export {
+  bitsOf,
   containsPrefix as contains,
   formatAddress,
   formatPrefix,

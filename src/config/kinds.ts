@@ -129,11 +129,12 @@ function networkOf(family: 4 | 6, given: string): string | undefined {
   return given;
 }
 
+const ZERO = 48;
+
 /** The address as one number. The text must have passed isIP. */
 export function addressBits(given: string): bigint {
   if (isIPv4(given)) {
-    // Within what a number holds exactly, several times as fast as big ones.
-    return BigInt(given.split(".").reduce((sum, part) => sum * 256 + Number(part), 0));
+    return BigInt(ipv4Bits(given));
   }
   const [head = "", tail] = ipv4TailAsGroups(given).split("::");
   const before = head === "" ? [] : head.split(":");
@@ -141,6 +142,17 @@ export function addressBits(given: string): bigint {
   const zeros = tail === undefined ? 0 : 8 - before.length - after.length;
   const groups = [...before, ...new Array<string>(zeros).fill("0"), ...after];
   return groups.reduce((sum, group) => sum * 65536n + BigInt(`0x${group}`), 0n);
+}
+
+/** Digit by digit: plans read thousands, and need neither big numbers nor parts of the text. */
+function ipv4Bits(given: string): number {
+  let [sum, part] = [0, 0];
+  for (let at = 0; at < given.length; at++) {
+    const digit = given.charCodeAt(at) - ZERO;
+    if (digit >= 0) part = part * 10 + digit;
+    else [sum, part] = [sum * 256 + part, 0];
+  }
+  return sum * 256 + part;
 }
 
 /** "::ffff:10.0.0.1" ends in dotted form (RFC 4291, 2.2); as two groups it reads like the rest. */

@@ -1,7 +1,7 @@
 // Security identities of nodes' pods, by the index of the node's PodCIDR in its pool (ADR 0031):
 // all nodes compute the same numbers from the same records. Pure.
 import type { PrefixClaim } from "../overlap.js";
-import { containsAddress, firstAddress, type Prefix } from "../prefix.js";
+import { bitsOf, contains, type Prefix } from "../prefix.js";
 import type { Report } from "./peers.js";
 
 /** Numbers of one cluster; those below are reserved. */
@@ -11,14 +11,16 @@ const ALLOCATED_MAX = 65_535n;
 /** Reserved: pods that have no number of their own. */
 export const UNMANAGED = 3;
 
+const firstOf = (prefix: Prefix): Prefix => ({ ...prefix, length: bitsOf(prefix.family) });
+
 /** The number that pods of the node with these prefixes have; `pools` with IPv4's first. */
 export function identityOf(claims: readonly PrefixClaim[], pools: readonly Prefix[]): number {
   const [pool] = pools;
   const lease = claims.find(({ kind, prefix }) => {
-    return kind === "lease" && pool !== undefined && containsAddress(pool, firstAddress(prefix));
+    return kind === "lease" && pool !== undefined && contains(pool, firstOf(prefix));
   })?.prefix;
   if (pool === undefined || lease === undefined) return UNMANAGED;
-  const hostBits = BigInt((lease.family === 4 ? 32 : 128) - lease.length);
+  const hostBits = BigInt(bitsOf(lease.family) - lease.length);
   const number = ALLOCATED_MIN + ((lease.value - pool.value) >> hostBits);
   return number <= ALLOCATED_MAX ? Number(number) : UNMANAGED;
 }

@@ -11,7 +11,8 @@ import type { CallFact } from "../../calls/index.js";
 import type { ClaimKind, PrefixClaim } from "../overlap.js";
 import {
   canonicalAddress,
-  containsAddress,
+  contains,
+  hostPrefix,
   type Prefix,
   parseAddress,
   parsePrefix,
@@ -159,7 +160,8 @@ export interface Around {
 }
 
 function isIn(pools: readonly Prefix[], address: string): boolean {
-  return pools.some((pool) => containsAddress(pool, address));
+  const host = hostPrefix(address);
+  return host !== null && pools.some((pool) => contains(pool, host));
 }
 
 export function memberCandidate(
