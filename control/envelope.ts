@@ -85,9 +85,11 @@ function signedText(value: string, serial: number, signature: string): string | 
   return value.slice(HEAD.length, value.length - tail.length);
 }
 
-/** Good values as they were found, by their text: a controller reads each several times. */
+/**
+ * Good values as they were found, the last of each key: a controller reads each several times. By
+ * the key, not by the value: that one is long, and to compare it costs less than to hash it.
+ */
 interface Known extends Trust {
-  key: string;
   opened: Opened;
 }
 
@@ -102,15 +104,16 @@ export function rememberOpened(count: number): void {
   known_max = count;
 }
 
-function isOf({ meshId, grantKey, key }: Known, trust: Trust, asked: string): boolean {
-  return key === asked && meshId === trust.meshId && grantKey === trust.grantKey;
+function isOf({ meshId, grantKey, opened }: Known, trust: Trust, value: string): boolean {
+  return meshId === trust.meshId && grantKey === trust.grantKey && opened.raw === value;
 }
 
-function remember(value: string, one: Known): void {
+function remember(key: string, one: Known): void {
   if (known_max === 0) return;
-  const [oldest] = known.size >= known_max ? known.keys() : [];
+  const isNew = !known.has(key);
+  const [oldest] = isNew && known.size >= known_max ? known.keys() : [];
   if (oldest !== undefined) known.delete(oldest);
-  known.set(value, one);
+  known.set(key, one);
 }
 
 /**
@@ -118,11 +121,11 @@ function remember(value: string, one: Known): void {
  * Returns the reason as text when it is refused; never throws. Records are not to be changed.
  */
 export function open(trust: Trust, key: string, value: string): Opened | string {
-  const before = known.get(value);
-  if (before !== undefined && isOf(before, trust, key)) return before.opened;
+  const before = known.get(key);
+  if (before !== undefined && isOf(before, trust, value)) return before.opened;
   try {
     const opened = openOrRefuse(trust, key, value);
-    remember(value, { meshId: trust.meshId, grantKey: trust.grantKey, key, opened });
+    remember(key, { meshId: trust.meshId, grantKey: trust.grantKey, opened });
     return opened;
   } catch (error) {
     if (error instanceof Refused) return error.message;

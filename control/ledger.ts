@@ -20,10 +20,12 @@ const refused_max = 1_000;
 export class Ledger {
   readonly #trust: Trust;
   readonly #held = new Map<string, Held>();
+  /** Of the kinds that somebody asked for: most readers never ask for one. */
   readonly #byKind = new Map<RecordKind, Map<string, Held>>();
   readonly #shown = new Shown(this.#held);
   readonly #refused = new Map<string, Refusal>();
-  #listing: Set<string> | null = null;
+  /** Keys that were held as the listing began and did not come yet; null outside of one. */
+  #missing: Set<string> | null = null;
   #revision = 0;
 
   constructor(trust: Trust) {
@@ -39,7 +41,7 @@ export class Ledger {
   apply(entry: Entry): Applied {
     const { key, revision } = entry;
     this.#revision = Math.max(this.#revision, revision);
-    this.#listing?.add(key);
+    this.#missing?.delete(key);
     const held = this.#held.get(key);
     if (held && !entry.deleted && held.raw === entry.value) {
       held.revision = revision;
@@ -53,7 +55,7 @@ export class Ledger {
       return this.#refuse({ key, revision, reason: reason ?? "refused" });
     }
     this.#refused.delete(key);
-    this.#keep({ ...opened, key, revision });
+    this.#keep(heldOf(opened, key, revision));
     return isShown(opened.kind) ? "changed" : "same";
   }
 
@@ -80,18 +82,13 @@ export class Ledger {
   #keep(held: Held): void {
     const before = this.#held.get(held.key);
     this.#held.set(held.key, held);
-    let kind = this.#byKind.get(held.kind);
-    if (!kind) {
-      kind = new Map();
-      this.#byKind.set(held.kind, kind);
-    }
-    kind.set(held.key, held);
+    this.#byKind.get(held.kind)?.set(held.key, held);
     this.#shown.note(held, before);
   }
 
   /** From here to endListing, every key's last value comes. */
   beginListing(): void {
-    this.#listing = new Set();
+    this.#missing = new Set(this.#held.keys());
   }
 
   /**
@@ -99,12 +96,12 @@ export class Ledger {
    * none where no listing was begun.
    */
   endListing(): Refusal[] {
-    const seen = this.#listing;
-    this.#listing = null;
-    if (seen === null) return [];
+    const missing = this.#missing ?? [];
+    this.#missing = null;
     const gone: Refusal[] = [];
-    for (const [key, held] of this.#held) {
-      if (seen.has(key) || held.record === null) continue;
+    for (const key of missing) {
+      const held = this.#held.get(key);
+      if (!held || held.record === null) continue;
       const reason = "it is gone from the store without a signed removal; the last value stays";
       const refusal = { key, revision: held.revision, reason };
       if (this.#refuse(refusal) === "refused") gone.push(refusal);
@@ -123,12 +120,21 @@ export class Ledger {
 
   /** Held values of a kind, removals included. */
   ofKind<K extends RecordKind>(kind: K): Iterable<Held<K>> {
-    return (this.#byKind.get(kind)?.values() ?? []) as Iterable<Held<K>>;
+    return this.#kind(kind).values() as Iterable<Held<K>>;
   }
 
   /** How many values of a kind are held, removals included. */
   count(kind: RecordKind): number {
-    return this.#byKind.get(kind)?.size ?? 0;
+    return this.#kind(kind).size;
+  }
+
+  #kind(kind: RecordKind): ReadonlyMap<string, Held> {
+    const known = this.#byKind.get(kind);
+    if (known) return known;
+    const found = new Map<string, Held>();
+    for (const held of this.#held.values()) if (held.kind === kind) found.set(held.key, held);
+    this.#byKind.set(kind, found);
+    return found;
   }
 
   /** Records of a kind, without removals. */
@@ -195,6 +201,11 @@ export class Ledger {
       return false;
     }
   }
+}
+
+/** Field by field: there are thousands, and a spread object takes half as much again. */
+function heldOf({ kind, record, serial, signature, raw }: Opened, key: string, revision: number) {
+  return { kind, record, serial, signature, raw, key, revision };
 }
 
 /** Highest serial of a kind, removals included; 0 without any. */

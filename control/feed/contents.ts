@@ -1,13 +1,6 @@
 // What a reader was given of a bucket: the revision of each key, and a digest of all of them. Two
 // that were given the same have the same digest, whichever way it came.
 
-/** FNV-1a over the text's code units, twice with other beginnings. */
-function hash(text: string, begin: number, factor: number): number {
-  let sum = begin;
-  for (let at = 0; at < text.length; at++) sum = Math.imul(sum ^ text.charCodeAt(at), factor);
-  return sum;
-}
-
 /** Spreads every bit over the whole number (the end of MurmurHash3). */
 function mixed(value: number): number {
   let sum = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
@@ -62,7 +55,14 @@ export class Contents {
   /** Adds a value to the digest, or takes it out again. */
   #toggle(key: string, revision: number): void {
     const upper = Math.floor(revision / 0x1_0000_0000);
-    this.#high ^= mixed(hash(key, 0x811c9dc5, 0x01000193) ^ mixed(revision ^ upper));
-    this.#low ^= mixed(hash(key, 0x2f0b4c47, 0x01000193) + mixed(revision + 0x9e3779b9 + upper));
+    // FNV-1a over the key's code units, twice with other beginnings.
+    let [high, low] = [0x811c9dc5, 0x2f0b4c47];
+    for (let at = 0; at < key.length; at++) {
+      const unit = key.charCodeAt(at);
+      high = Math.imul(high ^ unit, 0x01000193);
+      low = Math.imul(low ^ unit, 0x01000193);
+    }
+    this.#high ^= mixed(high ^ mixed(revision ^ upper));
+    this.#low ^= mixed(low + mixed(revision + 0x9e3779b9 + upper));
   }
 }
