@@ -15,6 +15,7 @@ import {
 import { ControlError } from "../errors.js";
 import { type TrustedAuthorities, tlsErrorOf, tlsOptions } from "../tls/index.js";
 import { signingKey } from "./keys.js";
+import { makeRoomAtOnce } from "./long-messages.js";
 import { type Answer, askOf, type Message, readAnswer, readMessage } from "./message.js";
 import { keepOneTransport } from "./one-transport.js";
 
@@ -105,6 +106,7 @@ export class Link extends EventEmitter {
         pingInterval: ping_ms,
       });
       keepOneTransport(connection);
+      makeRoomAtOnce(connection);
       return new Link(connection, options.inbox, backoff, shown);
     } catch (cause) {
       throw connectError(options.servers, cause);
