@@ -104,6 +104,8 @@ export class Link extends EventEmitter {
         // still to be tried, over and over, and nobody hears of the refusal.
         ignoreClusterUpdates: true,
         pingInterval: ping_ms,
+        // Else two stack traces are taken for each request, which nobody reads.
+        noAsyncTraces: true,
       });
       keepOneTransport(connection);
       makeRoomAtOnce(connection);
@@ -212,25 +214,22 @@ export class Link extends EventEmitter {
    */
   async request(subject: string, text: string, timeout_ms: number, ask?: string): Promise<Answer> {
     await this.#whenConnected(timeout_ms);
-    const done = new AbortController();
     const options = { timeout: timeout_ms, ...(ask === undefined ? {} : { headers: askOf(ask) }) };
+    let lose: () => void = () => undefined;
+    // An answer cannot come any more once the connection broke.
+    const lost = new Promise<never>((_, reject) => {
+      lose = () => reject(new Error("the connection broke before the answer came"));
+    });
+    this.once("disconnected", lose);
     try {
-      const message = await Promise.race([
-        this.connection.request(subject, text, options),
-        this.#whenLost(done.signal),
-      ]);
-      return readAnswer(message);
+      return readAnswer(
+        await Promise.race([this.connection.request(subject, text, options), lost]),
+      );
     } catch (cause) {
       throw requestError(subject, cause);
     } finally {
-      done.abort();
+      this.off("disconnected", lose);
     }
-  }
-
-  /** An answer cannot come any more once the connection broke. Only ever rejects. */
-  async #whenLost(signal: AbortSignal): Promise<never> {
-    await once(this, "disconnected", { signal });
-    throw new Error("the connection broke before the answer came");
   }
 
   /** When the credentials are refused as it connects again. Only ever rejects: MESHD_PERMISSION. */
