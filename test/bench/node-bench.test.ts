@@ -213,6 +213,8 @@ async function opened(pair: Pair): Promise<{ session: string; serving: OpenAnswe
 async function outcome(pair: Pair, session: string): Promise<LookAnswer> {
   let now: LookAnswer | undefined;
   await until("the run is done", async () => {
+    // As whoever asks does: a desk that is not looked at has lost him. It may be gone itself.
+    await pair.desks.b.answer({ do: "look", session }).catch(() => undefined);
     now = (await pair.desks.a.answer({ do: "look", session })) as LookAnswer;
     return now.state === "done";
   });
@@ -236,6 +238,30 @@ test("a wrong secret opens nothing, and the right one still does", async () => {
     const nowhere = { do: "run", session, ...task, secret: serving.secret, port: 1 };
     await pair.desks.a.answer(nowhere);
     assert.is((await outcome(pair, session)).error?.code, "MESHD_BENCH_NO_PATH");
+  });
+});
+
+test("a look without an answer is taken once more, and then it is as it is", async () => {
+  await withPair(async (pair) => {
+    pair.own.a.rule = "overlay";
+    /** What becomes of the looks at the receiver, in turn; then they are answered. */
+    const outcomeOf = async (...codes: string[]) => {
+      const ask: AskNode = (nodeId, request) => {
+        const isLook = nodeId === "b" && (request as { do?: string }).do === "look";
+        const code = isLook ? codes.shift() : undefined;
+        if (code === undefined) return pair.ask(nodeId, request);
+        return Promise.reject(Object.assign(new Error("no answer"), { code }));
+      };
+      const bench = runBench(ask, { ...plan, measures: ["ping"] });
+      return bench.then(
+        ({ runs }) => runs.length,
+        (error: unknown) => (error as { code?: string }).code,
+      );
+    };
+    assert.is(await outcomeOf("MESHD_TIMEOUT"), 1);
+    assert.is(await outcomeOf("MESHD_TIMEOUT", "MESHD_BENCH_OFFLINE"), "MESHD_BENCH_OFFLINE");
+    assert.is(await outcomeOf("MESHD_TIMEOUT", "MESHD_TIMEOUT"), "MESHD_TIMEOUT");
+    assert.is(await outcomeOf("MESHD_BENCH_OFFLINE"), "MESHD_BENCH_OFFLINE");
   });
 });
 
