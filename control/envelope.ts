@@ -86,19 +86,21 @@ function signedText(value: string, serial: number, signature: string): string | 
 }
 
 /**
- * Good values as they were found, the last of each key: a controller reads each several times. By
- * the key, not by the value: that one is long, and to compare it costs less than to hash it.
+ * Good values as they were found, the last two of each key: a controller reads each several times.
+ * By the key, not by the value: that one is long, and to compare it costs less than to hash it.
  */
 interface Known extends Trust {
   opened: Opened;
+  /** Found before it. Readers of one process that are not equally far have the one or the other. */
+  earlier: Known | null;
 }
 
 const known = new Map<string, Known>();
 let known_max = 128;
 
 /**
- * How many good values this process remembers: for one that holds many ledgers of one mesh, as a
- * simulation does.
+ * Of how many keys this process remembers good values: for one that holds many ledgers of one mesh,
+ * as a simulation does.
  */
 export function rememberOpened(count: number): void {
   known_max = count;
@@ -108,12 +110,20 @@ function isOf({ meshId, grantKey, opened }: Known, trust: Trust, value: string):
   return meshId === trust.meshId && grantKey === trust.grantKey && opened.raw === value;
 }
 
-function remember(key: string, one: Known): void {
+function remembered(trust: Trust, key: string, value: string): Opened | null {
+  const last = known.get(key);
+  if (last === undefined) return null;
+  if (isOf(last, trust, value)) return last.opened;
+  return last.earlier && isOf(last.earlier, trust, value) ? last.earlier.opened : null;
+}
+
+function remember({ meshId, grantKey }: Trust, key: string, opened: Opened): void {
   if (known_max === 0) return;
-  const isNew = !known.has(key);
-  const [oldest] = isNew && known.size >= known_max ? known.keys() : [];
+  const before = known.get(key) ?? null;
+  const [oldest] = before === null && known.size >= known_max ? known.keys() : [];
   if (oldest !== undefined) known.delete(oldest);
-  known.set(key, one);
+  const earlier = before && { ...before, earlier: null };
+  known.set(key, { meshId, grantKey, opened, earlier });
 }
 
 /**
@@ -121,11 +131,11 @@ function remember(key: string, one: Known): void {
  * Returns the reason as text when it is refused; never throws. Records are not to be changed.
  */
 export function open(trust: Trust, key: string, value: string): Opened | string {
-  const before = known.get(key);
-  if (before !== undefined && isOf(before, trust, value)) return before.opened;
+  const before = remembered(trust, key, value);
+  if (before !== null) return before;
   try {
     const opened = openOrRefuse(trust, key, value);
-    remember(key, { meshId: trust.meshId, grantKey: trust.grantKey, opened });
+    remember(trust, key, opened);
     return opened;
   } catch (error) {
     if (error instanceof Refused) return error.message;

@@ -55,7 +55,7 @@ export class Ledger {
       return this.#refuse({ key, revision, reason: reason ?? "refused" });
     }
     this.#refused.delete(key);
-    this.#keep(heldOf(opened, key, revision));
+    this.#keep(heldOf(opened, key, revision), held);
     return isShown(opened.kind) ? "changed" : "same";
   }
 
@@ -79,8 +79,7 @@ export class Ledger {
     return "refused";
   }
 
-  #keep(held: Held): void {
-    const before = this.#held.get(held.key);
+  #keep(held: Held, before: Held | undefined): void {
     this.#held.set(held.key, held);
     this.#byKind.get(held.kind)?.set(held.key, held);
     this.#shown.note(held, before);

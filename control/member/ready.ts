@@ -3,8 +3,12 @@ import type { EventEmitter } from "node:events";
 import { ControlError } from "../errors.js";
 import type { MeshSnapshot } from "../records.js";
 
-/** The next "snapshot" of a session. MESHD_TIMEOUT. */
-export function nextSnapshot(session: EventEmitter, timeout_ms: number): Promise<MeshSnapshot> {
+interface Viewed extends EventEmitter {
+  snapshot(): MeshSnapshot | null;
+}
+
+/** What a session shows at its next "snapshot". MESHD_TIMEOUT. */
+export function nextSnapshot(session: Viewed, timeout_ms: number): Promise<MeshSnapshot> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       session.off("snapshot", take);
@@ -13,10 +17,13 @@ export function nextSnapshot(session: EventEmitter, timeout_ms: number): Promise
         "controller run";
       reject(new ControlError("MESHD_TIMEOUT", what));
     }, timeout_ms);
-    const take = (snapshot: MeshSnapshot) => {
+    const take = () => {
+      const snapshot = session.snapshot();
+      if (snapshot === null) return;
       clearTimeout(timer);
+      session.off("snapshot", take);
       resolve(snapshot);
     };
-    session.once("snapshot", take);
+    session.on("snapshot", take);
   });
 }

@@ -30,7 +30,7 @@ const notMember = new Set(["MESHD_REMOVED", "MESHD_NOT_A_MEMBER"]);
 const defaults = { heartbeat_ms: 5_000, relist_ms: 300_000, beatMissing_ms: 7_000 };
 
 /**
- * Events: "snapshot" (MeshSnapshot), only when its contents changed; "connected"; "disconnected";
+ * Events: "snapshot" when what snapshot() gives is another; "connected"; "disconnected";
  * "refused" (Refusal); "membership" (Membership) when renewed credentials are to be kept on disk;
  * "removed" when this node is no member any more; "duplicate" (ControlError) when its key is in use
  * elsewhere: the session has ended then; "pptp-users" (readonly PptpUser[]) when accounts
@@ -370,8 +370,8 @@ export class MemberSession extends EventEmitter {
   #changed(): void {
     if (!this.#ledger.complete) return;
     this.#known = true;
-    const snapshot = this.#ledger.snapshot();
-    this.emit("snapshot", snapshot);
+    // It is made for who asks: while a thousand nodes join, that is far less often.
+    this.emit("snapshot");
     this.#confidences.follow();
     const member = this.#ledger.get<"members">(keyOf.member(this.nodeId))?.record;
     if (member?.state === "removed" && !this.#removed) {
