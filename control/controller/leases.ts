@@ -143,11 +143,10 @@ export class Leases {
    */
   #blocked(pool: Pool, leases: LeaseRecord[]): Prefix[] {
     const { mesh } = this.#store.ledgers;
-    const others = leases.filter((lease) => !fitsPool(lease.cidr, pool)).map((lease) => lease.cidr);
+    const others = leases.map(prefixOf).filter((prefix) => !isPieceOf(prefix, pool));
     const peers = [...mesh.records("peers")].flatMap((peer) => peer.podCIDRs);
     const granted = [...mesh.records("members")].flatMap((member) => member.grantedPrefixes);
-    return [...others, ...peers, ...granted]
-      .map((text) => parsePrefix(text))
+    return [...others, ...[...peers, ...granted].map((text) => parsePrefix(text))]
       .filter((prefix) => prefix !== null)
       .filter((prefix) => overlaps(prefix, pool.prefix));
   }
@@ -206,9 +205,23 @@ export class Leases {
   }
 }
 
+/** Read once: each join looks at all leases. */
+const prefixes = new WeakMap<LeaseRecord, Prefix | null>();
+
+function prefixOf(lease: LeaseRecord): Prefix | null {
+  const known = prefixes.get(lease);
+  if (known !== undefined) return known;
+  const prefix = parsePrefix(lease.cidr);
+  prefixes.set(lease, prefix);
+  return prefix;
+}
+
+function isPieceOf(prefix: Prefix | null, { prefix: whole, maskSize }: Pool): boolean {
+  return prefix !== null && prefix.length === maskSize && overlaps(whole, prefix);
+}
+
 function fitsPool(cidr: string, pool: Pool): boolean {
-  const prefix = parsePrefix(cidr);
-  return prefix !== null && prefix.length === pool.maskSize && overlaps(pool.prefix, prefix);
+  return isPieceOf(parsePrefix(cidr), pool);
 }
 
 function exhausted(pool: Pool, leases: LeaseRecord[]): ControlError {
