@@ -11,8 +11,8 @@ function start(name: string, argv: string[]): ChildProcess {
   const path = fileURLToPath(new URL(`${name}.js`, import.meta.url));
   const execArgv = [
     "--expose-gc",
-    // Collecting threads of all processes would get in each other's way: each machine has its own.
-    "--single-threaded-gc",
+    // Collecting threads of all processes get in each other's way: one each, besides the main one.
+    "--v8-pool-size=1",
     "--min-semi-space-size=32",
     "--max-semi-space-size=32",
     `--max-old-space-size=${HEAP_MB}`,
