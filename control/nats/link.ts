@@ -15,7 +15,6 @@ import {
 import { ControlError } from "../errors.js";
 import { type TrustedAuthorities, tlsErrorOf, tlsOptions } from "../tls/index.js";
 import { signingKey } from "./keys.js";
-import { makeRoomAtOnce } from "./long-messages.js";
 import { type Answer, askOf, type Message, readAnswer, readMessage } from "./message.js";
 import { keepOneTransport } from "./one-transport.js";
 
@@ -108,7 +107,6 @@ export class Link extends EventEmitter {
         noAsyncTraces: true,
       });
       keepOneTransport(connection);
-      makeRoomAtOnce(connection);
       return new Link(connection, options.inbox, backoff, shown);
     } catch (cause) {
       throw connectError(options.servers, cause);
