@@ -4,6 +4,7 @@ import * as check from "../check.js";
 import { fieldsOf } from "../check.js";
 import { ControlError, type ControlLog } from "../errors.js";
 import { Contents, cutRows, type Row, rowOf, sealBatch, stretchText } from "../feed/index.js";
+import { keyOf } from "../keys.js";
 import { Pace, type View } from "../member/index.js";
 import type { Entry, Link, SigningKey } from "../nats/index.js";
 import { subjectsOf } from "../subjects.js";
@@ -22,6 +23,7 @@ const pages_max = 64;
 const asked_max = 512;
 const asked_s = 8;
 const said_ms = 10_000;
+const BEAT = keyOf.heartbeat();
 /** Members give a feed up after 6 s of silence. */
 const idle_ms = 2_500;
 
@@ -179,7 +181,8 @@ export class FeedServer {
     if (before) this.#pages.drop(before.revision);
     this.#fresh.delete(entry.key);
     this.#fresh.set(entry.key, row);
-    this.#publishSoon(isUrgent(entry));
+    if (entry.key === BEAT) this.#publishIn(gather_least_ms);
+    else this.#publishSoon(isUrgent(entry));
   }
 
   /** What it has from now on is what this listing brought, and no more. */
@@ -201,12 +204,18 @@ export class FeedServer {
   #publishSoon(isUrgentNow: boolean): void {
     const now = performance.now();
     const isSoonEnough = !isUrgentNow || this.#due <= now + gather_least_ms;
-    if (this.#ended || (this.#timer && isSoonEnough)) return;
-    if (this.#timer) clearTimeout(this.#timer);
+    if (this.#timer && isSoonEnough) return;
     const most_ms = Math.max(gather_least_ms, this.#table.rows.size * gatherEach_ms);
     const paced_ms = Math.min(this.#pace.wait_ms(now), most_ms);
-    const wait_ms = isUrgentNow ? gather_least_ms : paced_ms;
-    this.#due = now + wait_ms;
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#publishIn(isUrgentNow ? gather_least_ms : paced_ms);
+  }
+
+  /** Unless it will be done anyway. */
+  #publishIn(wait_ms: number): void {
+    if (this.#ended || this.#timer) return;
+    this.#due = performance.now() + wait_ms;
     this.#timer = setTimeout(() => this.#publish(), wait_ms);
   }
 
@@ -217,7 +226,8 @@ export class FeedServer {
     if (this.#idle) clearTimeout(this.#idle);
     this.#idle = setTimeout(() => this.#publish(), idle_ms);
     if (!this.#isReady || !this.#options.link.connected) return;
-    if (this.#fresh.size > 0) this.#pace.told(performance.now());
+    // A heartbeat makes no member plan anew: what comes after it need not wait for that.
+    if (this.#fresh.size > (this.#fresh.has(BEAT) ? 1 : 0)) this.#pace.told(performance.now());
     const { contents } = this.#table;
     // A store that came back older: members hear of it by an end that lies behind theirs.
     let from = Math.min(this.#published, contents.revision);

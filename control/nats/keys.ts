@@ -16,8 +16,10 @@ export type KeyKind = "account" | "operator" | "user";
 const kinds = { account: 0, operator: 14 << 3, user: 20 << 3 };
 const seedByte = 18 << 3;
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-/** ed25519 as RFC 8037 writes it. To read it as DER (RFC 8410) takes OpenSSL ten times as long. */
-const keyForm = { kty: "OKP", crv: "Ed25519" };
+/** DER header of RFC 8410 section 7: as JWK a private key would need its public half. */
+const privateHeader = Buffer.from("302e020100300506032b657004220420", "hex");
+/** A public key as RFC 8037 writes it: to read it as DER takes OpenSSL ten times as long. */
+const publicForm = { kty: "OKP", crv: "Ed25519" };
 const cacheSize = 16_384;
 const publicKeys = new Map<string, KeyObject>();
 const wellFormed = new Set<string>();
@@ -88,9 +90,11 @@ export class SigningKey implements KeyPair {
 export function signingKey(seed: string): SigningKey {
   const raw = base32Bytes(seed);
   if (raw.length !== 36) throw new Error("not an NKey seed");
-  // Its public half is computed, whatever is said of it.
-  const said = { ...keyForm, x: "", d: raw.subarray(2, 34).toString("base64url") };
-  const secret = createPrivateKey({ key: said, format: "jwk" });
+  const secret = createPrivateKey({
+    key: Buffer.concat([privateHeader, raw.subarray(2, 34)]),
+    format: "der",
+    type: "pkcs8",
+  });
   const { x = "" } = createPublicKey(secret).export({ format: "jwk" });
   const kindByte = (((raw[0] ?? 0) & 7) << 5) | ((raw[1] ?? 0) >> 3);
   const half = Buffer.from(x, "base64url");
@@ -112,7 +116,7 @@ function publicKeyOf(text: string): KeyObject {
   if (known) return known;
   fromPublic(text);
   const x = base32Bytes(text).subarray(1, 33).toString("base64url");
-  const key = createPublicKey({ key: { ...keyForm, x }, format: "jwk" });
+  const key = createPublicKey({ key: { ...publicForm, x }, format: "jwk" });
   if (publicKeys.size >= cacheSize) publicKeys.clear();
   publicKeys.set(text, key);
   return key;
