@@ -61,9 +61,10 @@ for (const [family, address] of homes) {
       const { from, into } = pair(family, address, true);
       const begin = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
       const payload = new Uint8Array(64);
-      const stranger = tun.loadSendDatagrams(from, payload, 1000, 0.01 * SECOND);
+      // Long enough for a few to go out, also of a thread that has to wait for its processor.
+      const stranger = tun.loadSendDatagrams(from, payload, 10000, 0.1 * SECOND);
       payload.set(begin);
-      const short = tun.loadSendDatagrams(from, payload.subarray(0, 15), 1000, 0.005 * SECOND);
+      const short = tun.loadSendDatagrams(from, payload.subarray(0, 15), 10000, 0.1 * SECOND);
       const sent = tun.loadSendDatagrams(from, payload, 2000, 0.1 * SECOND);
       const got = tun.loadCountDatagrams(into, begin, 0.1 * SECOND);
       // How many go out in a time is the machine's affair; that none is lost or doubled is ours.
