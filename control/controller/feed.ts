@@ -24,6 +24,8 @@ const asked_max = 512;
 const asked_s = 8;
 const said_ms = 10_000;
 const BEAT = keyOf.heartbeat();
+/** Whoever writes it how often: nothing waits for a heartbeat. */
+const beat_least_ms = 1_000;
 /** Members give a feed up after 6 s of silence. */
 const idle_ms = 2_500;
 
@@ -97,6 +99,9 @@ export class FeedServer {
   #published = 0;
   #timer: NodeJS.Timeout | null = null;
   #due = 0;
+  /** The timer is there for a heartbeat alone. */
+  #isForBeat = false;
+  #publishedAt = Number.NEGATIVE_INFINITY;
   #idle: NodeJS.Timeout | null = null;
   /** Nothing is told of a store that may be another one by now. */
   #isReady = false;
@@ -181,7 +186,7 @@ export class FeedServer {
     if (before) this.#pages.drop(before.revision);
     this.#fresh.delete(entry.key);
     this.#fresh.set(entry.key, row);
-    if (entry.key === BEAT) this.#publishIn(gather_least_ms);
+    if (entry.key === BEAT) this.#publishBeat();
     else this.#publishSoon(isUrgent(entry));
   }
 
@@ -204,17 +209,24 @@ export class FeedServer {
   #publishSoon(isUrgentNow: boolean): void {
     const now = performance.now();
     const isSoonEnough = !isUrgentNow || this.#due <= now + gather_least_ms;
-    if (this.#timer && isSoonEnough) return;
+    if (this.#timer && !this.#isForBeat && isSoonEnough) return;
     const most_ms = Math.max(gather_least_ms, this.#table.rows.size * gatherEach_ms);
     const paced_ms = Math.min(this.#pace.wait_ms(now), most_ms);
     if (this.#timer) clearTimeout(this.#timer);
-    this.#timer = null;
+    this.#isForBeat = false;
     this.#publishIn(isUrgentNow ? gather_least_ms : paced_ms);
   }
 
-  /** Unless it will be done anyway. */
+  /** With what will be told anyway, or alone. */
+  #publishBeat(): void {
+    if (this.#timer) return;
+    this.#isForBeat = true;
+    const next_ms = this.#publishedAt + beat_least_ms - performance.now();
+    this.#publishIn(Math.max(gather_least_ms, next_ms));
+  }
+
   #publishIn(wait_ms: number): void {
-    if (this.#ended || this.#timer) return;
+    if (this.#ended) return;
     this.#due = performance.now() + wait_ms;
     this.#timer = setTimeout(() => this.#publish(), wait_ms);
   }
@@ -240,6 +252,7 @@ export class FeedServer {
       from = to;
     });
     this.#published = contents.revision;
+    this.#publishedAt = performance.now();
   }
 
   #send(stretch: { from: number; to: number; digest: string | null }, rows: Row[]): void {
