@@ -56,7 +56,7 @@ rootTest(
       assertPings(pod1(), address, 1350);
       for (const direction of [[], ["-R"]]) {
         const transfer = { server: namespace, client: pod1(), address };
-        const { bytes } = await iperf({ ...transfer, argv: ["-n", "10M", ...direction] });
+        const { bytes } = await iperf({ ...transfer, argv: ["-n", "20M", ...direction] });
         assert.ok(bytes > 5_000_000, `${bytes} bytes`);
       }
     }

@@ -132,7 +132,7 @@ rootTest(
       for (const family of [4, 6] as const) {
         const transfer = { server: kernel.namespace, client: pod, address: OVERLAY[family] };
         for (const direction of [[], ["-R"]]) {
-          const tcp = await iperf({ ...transfer, argv: ["-n", "10M", ...direction] });
+          const tcp = await iperf({ ...transfer, argv: ["-n", "20M", ...direction] });
           assert.ok(tcp.bytes > 5_000_000, `${tcp.bytes} bytes by TCP`);
           for (const length of [16, MTU - (family === 4 ? 28 : 48)]) {
             const speed = length === 16 ? "500K" : "10M";

@@ -38,7 +38,11 @@ export interface Transfer {
   argv?: string[];
 }
 
-/** One transfer; throws with iperf3's own words when it fails. */
+/**
+ * One transfer. What a receiver has not read when the sender ends, iperf3 does not count: up to
+ * what both sockets hold, 10 MB by TCP on a busy machine. Throws with iperf3's own words when it
+ * fails.
+ */
 export async function iperf(transfer: Transfer): Promise<Measured> {
   const { server, address } = transfer;
   const serving = spawnIn(server, ["iperf3", "-s", "-1", "-B", address, "-p", PORT]);
